@@ -1,0 +1,53 @@
+# Every target makes and uses .venv by itself. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= out
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: demo test check bench test-slow test-scale test-peers clean help
+
+help:
+	@echo "make demo        package the built-in model, make images without torch, measure this machine"
+	@echo "make test        the tests that need nothing but this machine"
+	@echo "make check       format, lint, types, and the tests"
+	@echo "make bench       the benchmarks against peers, side by side (long)"
+	@echo "make test-slow   the tests that take minutes"
+	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
+	@echo "make test-peers  our packages in the peers' own runtimes"
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python demo/demo.py $(OUT)/demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -q -m slow
+
+test-scale: $(STAMP)
+	$(BIN)/python -m pytest -q -m scale
+
+test-peers: $(STAMP)
+	$(BIN)/python -m pytest -q -m peers
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/convert_sd15.py
+
+clean:
+	rm -rf $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache

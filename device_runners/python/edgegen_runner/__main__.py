@@ -1,0 +1,89 @@
+"""The runner's process: a job on standard input, events on standard output.
+
+With arguments it is a command line; see `command_line`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+_STARTED = time.perf_counter()
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything can import onnxruntime
+
+
+def main() -> int:
+    """Run the process to its end and return the exit code."""
+    if len(sys.argv) > 1:
+        from .command_line import main as by_hand
+
+        return by_hand(sys.argv[1:])
+    from .protocol import EventWriter, read_job_line, watch_host
+
+    try:
+        line = read_job_line()
+    except EOFError as error:
+        sys.stderr.write(f"{error} Try --help.\n")
+        return 2
+    emit = EventWriter()
+    finished = False
+    watch_host(lambda: finished)
+    # What nobody expected is told to the host too, with its traceback in the log.
+    from .errors import RunnerFailure
+
+    try:
+        _run(line, emit)
+        finished = True
+        emit("done")
+        return 0
+    except RunnerFailure as failure:
+        finished = True
+        emit("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+    except MemoryError:
+        finished = True
+        hint = "Use residency 'sequential', memory 'lean', or a smaller image."
+        emit("error", kind="memory", message="Memory ran out.", hint=hint)
+    except Exception as error:  # the boundary of the process
+        import traceback
+
+        traceback.print_exc()
+        finished = True
+        text = f"{type(error).__name__}: {error}"
+        hint = "This is a defect of the runner; its traceback is in the log."
+        emit("error", kind="internal", message=text, hint=hint)
+    return 1
+
+
+def _run(line: bytes, emit: object) -> None:
+    from .backends import open_backend
+    from .job import DescribeJob, GenerateJob, GoldenJob, parse_job
+    from .protocol import EventWriter
+
+    assert isinstance(emit, EventWriter)
+    job = parse_job(line)
+    backend = open_backend(job.backend)
+    from .machine import hello
+
+    emit("hello", **hello(backend, _STARTED))
+    if isinstance(job, GenerateJob):
+        from .session import generate
+
+        generate(job, backend, emit)
+    elif isinstance(job, GoldenJob):
+        from .golden import check
+
+        check(job, backend, emit)
+    elif isinstance(job, DescribeJob):
+        from .sensors import find_sensors, read_all
+
+        emit("sample", values=read_all(find_sensors()))
+    else:
+        from .probe import probe
+
+        probe(job, backend, emit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

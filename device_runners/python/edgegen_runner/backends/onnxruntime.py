@@ -1,0 +1,132 @@
+"""ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from ..errors import RunnerFailure, nearest
+from ..package import Component
+from . import Array, BackendOptions
+
+# Before the import: Linux wheels from 1.29 on write a device id and start a thread otherwise.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as _state
+
+CPU = "CPUExecutionProvider"
+
+_FAILURES: tuple[type[Exception], ...] = tuple(
+    getattr(_state, name)
+    for name in (
+        "EPFail",
+        "EngineError",
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "ModelLoaded",
+        "NoModel",
+        "NoSuchFile",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    if hasattr(_state, name)
+)
+
+
+class OnnxRuntimeBackend:
+    """Run ``.onnx`` files, their weights in external data beside them."""
+
+    name = "onnxruntime"
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+        self.version = str(ort.__version__)
+        self.available_providers = tuple(ort.get_available_providers())
+        ort.set_default_logger_severity(3)  # errors only
+
+    def load(self, path: Path, component: Component) -> OnnxRuntimeSession:
+        """Load a model; see `Backend.load`."""
+        providers = self.options.providers or (CPU,)
+        for provider in providers:
+            if provider not in self.available_providers:
+                raise RunnerFailure(
+                    "missing-provider",
+                    f"This onnxruntime has no {provider}.",
+                    nearest(provider, self.available_providers)
+                    + " Install the build of onnxruntime that has it.",
+                )
+        try:
+            session = ort.InferenceSession(
+                str(path),
+                sess_options=self._session_options(),
+                providers=list(providers),
+                # Folding would make a second, wider copy of weights that are stored in float16.
+                disabled_optimizers=["ConstantFolding"] if self.options.memory == "lean" else None,
+            )
+        except _FAILURES as error:
+            raise _failure(f"onnxruntime cannot load {path}", error) from error
+        used = tuple(session.get_providers())
+        missing = [provider for provider in providers if provider not in used]
+        if missing:
+            raise RunnerFailure(
+                "missing-provider",
+                f"{component.name} would not run on {', '.join(missing)} but on "
+                f"{', '.join(used)}: the provider could not be started.",
+                "Its log is on standard error. Install what it needs, or ask for another provider.",
+            )
+        return OnnxRuntimeSession(component.name, session, used)
+
+    def _session_options(self) -> Any:
+        options = ort.SessionOptions()
+        if self.options.threads is not None:
+            options.intra_op_num_threads = self.options.threads
+        options.inter_op_num_threads = 1
+        if self.options.memory == "lean":
+            # No optimizer and no kernel may copy the weights out of the mapped file, and freed
+            # activations go back to the system.
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            options.add_session_config_entry("session.disable_prepacking", "1")
+            options.enable_cpu_mem_arena = False
+            options.enable_mem_pattern = False
+        return options
+
+
+class OnnxRuntimeSession:
+    """A loaded model."""
+
+    def __init__(self, component: str, session: Any, providers: tuple[str, ...]) -> None:
+        self.providers = providers
+        self._component = component
+        self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
+    ) -> dict[str, Array]:
+        """Compute outputs; see `Session.run`."""
+        names = self._outputs if outputs is None else list(outputs)
+        try:
+            values = self._session.run(names, dict(inputs))
+        except _FAILURES as error:
+            raise _failure(f"onnxruntime failed in {self._component}", error) from error
+        return dict(zip(names, values))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._session = None
+
+
+def _failure(what: str, error: Exception) -> RunnerFailure:
+    text = " ".join(str(error).split())
+    if "allocate" in text or "bad_alloc" in text or "out of memory" in text.lower():
+        return RunnerFailure(
+            "memory",
+            f"{what}: memory ran out ({text}).",
+            "Use residency 'sequential', memory 'lean', a smaller image, or guidance_batch 1.",
+        )
+    return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")

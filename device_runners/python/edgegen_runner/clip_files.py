@@ -1,0 +1,172 @@
+"""The files of a CLIP tokenizer folder.
+
+A folder is read as ``CLIPTokenizer.from_pretrained`` of transformers 5 reads it
+(src/transformers/tokenization_utils_base.py, ``_from_pretrained``): ``tokenizer.json`` comes before
+``vocab.json`` and ``merges.txt``; ``added_tokens_decoder`` in ``tokenizer_config.json`` comes
+before ``special_tokens_map.json`` and ``added_tokens.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# The order in which transformers adds them; of two definitions of a token, the last counts.
+_SPECIAL_TOKEN_NAMES = (
+    *("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
+)
+_DEFAULT_SPECIAL_TOKENS = {
+    "bos_token": "<|startoftext|>",
+    "eos_token": "<|endoftext|>",
+    "unk_token": "<|endoftext|>",
+    "pad_token": "<|endoftext|>",
+}
+# transformers writes int(1e30) for "no limit"; no text encoder reads a prompt of a million tokens.
+_LARGEST_MODEL_MAX_LENGTH = 1_000_000
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token that is looked for in the text before it is split into words."""
+
+    content: str
+    normalized: bool
+    """True: looked for in the normalized text. False: in the text as written."""
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What the files of a tokenizer folder say."""
+
+    vocab: Mapping[str, int]
+    merges: tuple[tuple[str, str], ...]
+    """Pairs to merge, best first."""
+    added_tokens: tuple[AddedToken, ...]
+    special_tokens: Mapping[str, str]
+    """bos_token, eos_token, unk_token and pad_token."""
+    model_max_length: int | None
+    """Tokens that the text encoder takes, with start and end; None where the files set no limit."""
+
+
+def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+    """Read the vocabulary, the merges and the special tokens of a folder.
+
+    Raises FileNotFoundError when the folder has no vocabulary, ValueError when a file in it is
+    broken.
+    """
+    config = _read_json_object(folder / "tokenizer_config.json", default={})
+    serialized = _read_json_object(folder / "tokenizer.json", default={})
+    if serialized:
+        vocab, merges = _read_serialized_model(folder / "tokenizer.json", serialized)
+    else:
+        vocab = _read_json_object(folder / "vocab.json")
+        merges = _read_merges(folder / "merges.txt")
+    if not all(isinstance(i, int) for i in vocab.values()):
+        raise ValueError(f"{folder}: the vocabulary maps a token to something that is no number.")
+    try:
+        specials, added = _read_special_tokens(folder, config, serialized)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: the special tokens are broken: {error!r}.") from error
+    length = config.get("model_max_length")
+    if not isinstance(length, int) or not 0 < length <= _LARGEST_MODEL_MAX_LENGTH:
+        length = None
+    return TokenizerFiles(vocab, merges, added, specials, length)
+
+
+def _read_json_object(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
+    if default is not None and not path.exists():
+        return default
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no JSON object.")
+    return value
+
+
+def _read_serialized_model(
+    path: Path, serialized: Mapping[str, Any]
+) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
+    model = serialized.get("model")
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+        raise ValueError(f"{path} holds no byte-pair encoding.")
+    try:
+        vocab: dict[str, int] = dict(model["vocab"])
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        return vocab, tuple((left, right) for left, right in pairs)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} has a broken model: {error!r}.") from error
+
+
+def _read_merges(path: Path) -> tuple[tuple[str, str], ...]:
+    merges = []
+    # Split at "\n" only: str.splitlines() would also split at characters that tokens may hold.
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("#version"):
+            continue
+        pair = line.rstrip("\r").split(" ")
+        if len(pair) != 2:
+            raise ValueError(f"{path}, line {number}: expected two tokens, found {line!r}.")
+        merges.append((pair[0], pair[1]))
+    return tuple(merges)
+
+
+def _read_special_tokens(
+    folder: Path, config: Mapping[str, Any], serialized: Mapping[str, Any]
+) -> tuple[dict[str, str], tuple[AddedToken, ...]]:
+    """Return the four special tokens by name, and every added token in the order it is added."""
+    settings: dict[str, Any] = {**_DEFAULT_SPECIAL_TOKENS, **config}
+    listed: dict[int, Any] = {}
+    if "added_tokens_decoder" in config:
+        listed = {int(i): token for i, token in config["added_tokens_decoder"].items()}
+    else:
+        overrides = _read_json_object(folder / "special_tokens_map.json", default={})
+        for name, value in overrides.items():
+            is_token = isinstance(value, dict) and name != "extra_special_tokens"
+            settings[name] = {**value, "special": True} if is_token else value
+        special = {_added_token(folder, token).content for token in _special_tokens(settings)}
+        for content, i in _read_json_object(folder / "added_tokens.json", default={}).items():
+            listed[i] = {"content": content, "normalized": content not in special}
+        listed.update({token["id"]: token for token in serialized.get("added_tokens", ())})
+
+    added = [_added_token(folder, token) for _, token in sorted(listed.items())]
+    known = {token.content for token in added}
+    named: list[Any] = []
+    for token in _special_tokens(settings):
+        if token not in named and _added_token(folder, token).content not in known:
+            named.append(token)
+    added.extend(_added_token(folder, token) for token in named)
+    for name in _DEFAULT_SPECIAL_TOKENS:
+        if settings[name] is None:
+            raise ValueError(f"{folder}: {name} is null, and CLIP needs one.")
+    special_tokens = {n: _added_token(folder, settings[n]).content for n in _DEFAULT_SPECIAL_TOKENS}
+    return special_tokens, tuple(added)
+
+
+def _special_tokens(settings: Mapping[str, Any]) -> Iterator[Any]:
+    for name in _SPECIAL_TOKEN_NAMES:
+        if settings.get(name) is not None:
+            yield settings[name]
+    extra = settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or ()
+    yield from extra.values() if isinstance(extra, dict) else extra
+
+
+def _added_token(folder: Path, token: Any) -> AddedToken:
+    """Return a token that a file writes as a string or as an object.
+
+    lstrip and rstrip say whether spaces beside the token belong to it: no matter to CLIP, which
+    drops spaces.
+    """
+    if isinstance(token, str):
+        return AddedToken(token, normalized=False)
+    if not isinstance(token, dict) or not isinstance(token.get("content"), str):
+        raise ValueError(f"{folder}: a special token is neither a string nor an object: {token!r}.")
+    if token.get("single_word"):
+        raise ValueError(f"{folder}: {token['content']!r} is a single_word token: not supported.")
+    is_normalized = token.get("normalized", not token.get("special", False))
+    return AddedToken(token["content"], normalized=bool(is_normalized))

@@ -1,0 +1,316 @@
+"""CLIP's byte-pair encoding in standard-library Python.
+
+Agrees with ``CLIPTokenizer`` of transformers 5, which runs on the ``tokenizers`` library: the same
+text gives the same ids, unknown characters and special tokens in the text included.
+
+One difference is left. Python's ``unicodedata`` and the tables in ``tokenizers`` know different
+versions of Unicode (13 in Python 3.9, 14 in 3.11, about 16 there), so a letter or digit that a
+Python does not know yet counts as a symbol here: it is not lower-cased, and it is grouped with the
+symbols beside it. Emoji are symbols to both, so new ones agree.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegen_runner.clip_files import AddedToken, read_tokenizer_files
+
+_END_OF_WORD = "</w>"
+_LARGEST_CACHE = 16_384
+
+# What Oniguruma's \s matches. str.isspace() also has U+001C to U+001F, which CLIP keeps as symbols.
+_WHITESPACE = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+_SPELLED_SPECIALS = ("<|startoftext|>", "<|endoftext|>")
+_CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt as the text encoder takes it."""
+
+    ids: tuple[int, ...]
+    """Token ids: start, prompt, end, padding; as many as were asked for."""
+    truncated_text: str
+    """The end of the prompt that did not fit, in lower case; empty when everything fits."""
+
+
+class ClipTokenizer:
+    """Turn prompts into the token ids that CLIP's text encoders take."""
+
+    def __init__(
+        self,
+        *,
+        vocab: Mapping[str, int],
+        merges: Sequence[tuple[str, str]],
+        added_tokens: Sequence[AddedToken],
+        bos_token: str,
+        eos_token: str,
+        unk_token: str,
+        pad_token: str,
+        model_max_length: int | None,
+    ) -> None:
+        """Take a vocabulary, its merges (best first) and the tokens looked for in the raw text.
+
+        Raises ValueError when a merge or a special token is not in the vocabulary.
+        """
+        self._vocab = vocab
+        self._merges = _merge_table(vocab, merges)
+        added_ids, as_written, normalized = _resolve_added_tokens(vocab, added_tokens)
+        self._added_as_written, self._as_written_ids = _leftmost_longest(as_written)
+        self._added_normalized, self._normalized_ids = _leftmost_longest(normalized)
+        self._tokens = {**{i: t for t, i in vocab.items()}, **{i: t for t, i in added_ids.items()}}
+        if unk_token not in vocab:  # the BPE model itself needs it, so an added token is not enough
+            raise ValueError(f"The unknown token {unk_token!r} is not in the vocabulary.")
+        self._unk_id = vocab[unk_token]
+        specials = {**vocab, **added_ids}
+        for token in (bos_token, eos_token, pad_token):
+            if token not in specials:
+                raise ValueError(f"The special token {token!r} is not in the vocabulary.")
+        self.bos_id = specials[bos_token]
+        self.eos_id = specials[eos_token]
+        self.pad_id = specials[pad_token]
+        self.model_max_length = model_max_length
+        self._cache: dict[str, list[int]] = {}
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> ClipTokenizer:
+        """Load a diffusers tokenizer folder.
+
+        Raises FileNotFoundError when the folder has no vocabulary, ValueError when a file in it is
+        broken.
+        """
+        files = read_tokenizer_files(folder)
+        return cls(
+            vocab=files.vocab,
+            merges=files.merges,
+            added_tokens=files.added_tokens,
+            bos_token=files.special_tokens["bos_token"],
+            eos_token=files.special_tokens["eos_token"],
+            unk_token=files.special_tokens["unk_token"],
+            pad_token=files.special_tokens["pad_token"],
+            model_max_length=files.model_max_length,
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, without start, end and padding.
+
+        Raises ValueError when the text holds half of a surrogate pair, which UTF-8 cannot carry.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"The text is not valid Unicode: {error}.") from error
+        ids: list[int] = []
+        for piece, added_id in _split(text, self._added_as_written, self._as_written_ids):
+            if added_id is not None:
+                ids.append(added_id)
+                continue
+            piece = _normalize(piece)
+            for part, part_id in _split(piece, self._added_normalized, self._normalized_ids):
+                if part_id is not None:
+                    ids.append(part_id)
+                else:
+                    for word in _words(part):
+                        ids.extend(self._encode_word(word))
+        return ids
+
+    def __call__(self, text: str, length: int | None = None) -> Encoded:
+        """Return the ids of a prompt, cut or padded to ``length`` (the model's own when not given).
+
+        The same as ``CLIPTokenizer(text, padding="max_length", truncation=True,
+        max_length=length)``. Raises ValueError when neither the caller nor the folder names a
+        length, or when it has no room for start and end.
+        """
+        length = self.model_max_length if length is None else length
+        if length is None:
+            raise ValueError("The tokenizer's files set no model_max_length: pass length.")
+        if length < 2:
+            raise ValueError(f"A length of {length} has no room for the start and end tokens.")
+        ids = self.encode(text)
+        kept, cut = ids[: length - 2], ids[length - 2 :]
+        padding = [self.pad_id] * (length - 2 - len(kept))
+        return Encoded((self.bos_id, *kept, self.eos_id, *padding), self.decode(cut))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that ids stand for, normalized as the vocabulary spells it.
+
+        Raises ValueError for an id that is in no vocabulary.
+        """
+        data = bytearray()
+        for token_id in ids:
+            token = self._tokens.get(token_id)
+            if token is None:
+                raise ValueError(f"Token id {token_id} is not in the vocabulary.")
+            try:
+                data.extend([_CHARACTER_BYTE[character] for character in token])
+            except KeyError:  # an added token is spelled in plain text
+                data.extend(token.encode("utf-8"))
+        return data.decode("utf-8", errors="replace").replace(_END_OF_WORD, " ").strip()
+
+    def _encode_word(self, word: str) -> list[int]:
+        cached = self._cache.get(word)
+        if cached is None:
+            if len(self._cache) >= _LARGEST_CACHE:
+                self._cache.clear()
+            symbols = [_BYTE_CHARACTER[byte] for byte in word.encode("utf-8")]
+            symbols[-1] += _END_OF_WORD
+            cached = _apply_merges(
+                [self._vocab.get(s, self._unk_id) for s in symbols], self._merges
+            )
+            self._cache[word] = cached
+        return cached
+
+
+def _byte_characters() -> dict[int, str]:
+    """Return GPT-2's printable stand-in for each byte (openai/gpt-2, src/encoder.py)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {
+        **{byte: chr(byte) for byte in printable},
+        **{byte: chr(256 + index) for index, byte in enumerate(others)},
+    }
+
+
+_BYTE_CHARACTER = _byte_characters()
+_CHARACTER_BYTE = {character: byte for byte, character in _BYTE_CHARACTER.items()}
+
+
+def _merge_table(
+    vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]
+) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return (left id, right id) -> (rank, merged id)."""
+    try:
+        return {
+            (vocab[left], vocab[right]): (rank, vocab[left + right])
+            for rank, (left, right) in enumerate(merges)
+        }
+    except KeyError as error:
+        raise ValueError(f"A merge needs the token {error}, not in the vocabulary.") from error
+
+
+def _resolve_added_tokens(
+    vocab: Mapping[str, int], added_tokens: Sequence[AddedToken]
+) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Return the ids of all added tokens, of those matched as written, of those matched normalized.
+
+    As in tokenizers: a token of the vocabulary keeps its id, a new one gets the next free id, and
+    the last definition of a token is the one that counts.
+    """
+    ids: dict[str, int] = {}
+    for token in added_tokens:
+        if token.content not in ids:
+            next_id = max([len(vocab) - 1, *ids.values()]) + 1
+            ids[token.content] = vocab.get(token.content, next_id)
+    is_normalized = {token.content: token.normalized for token in added_tokens}
+    as_written = {content: i for content, i in ids.items() if not is_normalized[content]}
+    normalized = {_normalize(content): i for content, i in ids.items() if is_normalized[content]}
+    return ids, as_written, normalized
+
+
+def _leftmost_longest(
+    tokens: Mapping[str, int],
+) -> tuple[re.Pattern[str] | None, Mapping[str, int]]:
+    contents = sorted((content for content in tokens if content), key=len, reverse=True)
+    return (re.compile("|".join(map(re.escape, contents))) if contents else None), tokens
+
+
+def _split(
+    text: str, pattern: re.Pattern[str] | None, ids: Mapping[str, int]
+) -> Iterator[tuple[str, int | None]]:
+    """Yield the text in order, as added tokens with their id and the stretches between them."""
+    start = 0
+    for match in pattern.finditer(text) if pattern else ():
+        yield text[start : match.start()], None
+        yield match.group(), ids[match.group()]
+        start = match.end()
+    yield text[start:], None
+
+
+def _normalize(text: str) -> str:
+    """Return the text composed (NFC), with single spaces, in lower case.
+
+    Lower case is taken character by character, as tokenizers does, so a final capital sigma stays
+    "σ".
+    """
+    text = _WHITESPACE.sub(" ", unicodedata.normalize("NFC", text))
+    return text.lower() if text.isascii() else "".join([character.lower() for character in text])
+
+
+def _kind(character: str) -> str:
+    category = unicodedata.category(character)[0]
+    return category if category in "LN" else "symbol"
+
+
+def _words(text: str) -> Iterator[str]:
+    r"""Yield the words of a normalized text.
+
+    CLIP finds
+    ``<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+``,
+    and tokenizers then splits each match at GPT-2's pattern, which only takes the two spelled-out
+    specials apart. ``re`` has no ``\p{L}``, so this scans.
+    """
+    position = 0
+    while position < len(text):
+        character = text[position]
+        if character == " ":
+            position += 1
+            continue
+        if character == "<":
+            special = next((s for s in _SPELLED_SPECIALS if text.startswith(s, position)), None)
+            if special:
+                yield from ("<|", special[2:-2], "|>")
+                position += len(special)
+                continue
+        if character == "'":
+            ending = next((c for c in _CONTRACTIONS if text.startswith(c, position)), None)
+            if ending:
+                yield ending
+                position += len(ending)
+                continue
+        kind = _kind(character)
+        end = position + 1
+        if kind != "N":  # each digit is a word
+            while end < len(text) and text[end] != " " and _kind(text[end]) == kind:
+                end += 1
+        yield text[position:end]
+        position = end
+
+
+def _apply_merges(ids: list[int], merges: Mapping[tuple[int, int], tuple[int, int]]) -> list[int]:
+    """Merge the best-ranked pair, leftmost first, until none is left.
+
+    Source: tokenizers, src/models/bpe/word.rs.
+    """
+    following = [*range(1, len(ids)), -1]
+    previous = list(range(-1, len(ids) - 1))
+    alive = [True] * len(ids)
+    queue: list[tuple[int, int, int]] = []  # (rank, index of the left symbol, merged id)
+
+    def offer(left: int, right: int) -> None:
+        merge = merges.get((ids[left], ids[right])) if left >= 0 and right >= 0 else None
+        if merge:
+            heapq.heappush(queue, (merge[0], left, merge[1]))
+
+    for left in range(len(ids) - 1):
+        offer(left, left + 1)
+    while queue:
+        _, left, merged_id = heapq.heappop(queue)
+        right = following[left]
+        if not alive[left] or right < 0:
+            continue
+        current = merges.get((ids[left], ids[right]))
+        if current is None or current[1] != merged_id:
+            continue  # one of the two was merged into something else meanwhile
+        ids[left] = merged_id
+        alive[right] = False
+        following[left] = following[right]
+        if following[left] >= 0:
+            previous[following[left]] = left
+        offer(previous[left], left)
+        offer(left, following[left])
+    return [token_id for token_id, kept in zip(ids, alive) if kept]

@@ -1,0 +1,122 @@
+"""The runner by hand, without a host: ``python edgegen-runner.pyz --package DIR --prompt "…"``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .backends import BackendOptions, open_backend
+from .errors import RunnerFailure
+from .job import GenerateJob
+from .request import Request
+from .residency import RESIDENCIES
+from .session import generate
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse a command line, make the images, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    output = Path(options.output)
+    single = output.suffix.lower() == ".png" and options.count == 1
+    try:
+        job = GenerateJob(
+            package=options.package,
+            request=Request(
+                prompts=None if options.prompt is None else (options.prompt,),
+                negative_prompt=options.negative_prompt,
+                steps=options.steps,
+                guidance=options.guidance,
+                guidance_rescale=options.guidance_rescale,
+                eta=options.eta,
+                scheduler=options.scheduler,
+                seed=options.seed,
+                count=options.count,
+                width=options.width,
+                height=options.height,
+                image=options.image,
+                mask=options.mask,
+                strength=options.strength,
+            ),
+            output=output.parent if single else output,
+            file_names=(output.name,) if single else None,
+            residency=options.residency,
+            backend=BackendOptions(
+                providers=tuple(options.provider),
+                threads=options.threads,
+                memory=options.memory,
+            ),
+        )
+        generate(job, open_backend(job.backend), _Printer(options.count))
+    except RunnerFailure as failure:
+        print(f"error: {failure.message}", file=sys.stderr)  # noqa: T201 - this is its command line
+        if failure.hint:
+            print(f"hint: {failure.hint}", file=sys.stderr)  # noqa: T201 - as above
+        return 1
+    return 0
+
+
+class _Printer:
+    """Print events as plain lines on standard error, and the images' paths on standard output."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __call__(self, event: str, **fields: Any) -> None:
+        if event == "load":
+            self._say(f"{fields['component']} loaded in {fields['end'] - fields['start']:.1f} s")
+        elif event == "step":
+            took_s = fields["end"] - fields["start"]
+            left_s = took_s * (fields["of"] - fields["index"] - 1)
+            self._say(
+                f"image {fields['image'] + 1} of {self._count}: "
+                f"step {fields['index'] + 1} of {fields['of']}, {took_s:.2f} s, {left_s:.0f} s left"
+            )
+        elif event == "warning":
+            self._say(f"warning: {fields['message']}")
+        elif event == "image_end":
+            self._say(f"image {fields['image'] + 1} took {fields['end'] - fields['start']:.1f} s")
+            print(fields["path"], flush=True)  # noqa: T201 - this is its command line
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is its command line
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgegen-runner",
+        description="Make images with a package. Without arguments: take a job from a host.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--package", type=Path, required=True, help="folder with edgegen.json")
+    parser.add_argument("--prompt")
+    parser.add_argument("--negative-prompt")
+    parser.add_argument("--steps", type=_positive)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--guidance-rescale", type=float, default=0.0)
+    parser.add_argument("--eta", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scheduler", help="ddim, euler, dpmsolver++, … or a diffusers class")
+    parser.add_argument("--count", type=_positive, default=1)
+    parser.add_argument("--width", type=_positive)
+    parser.add_argument("--height", type=_positive)
+    parser.add_argument("--image", type=Path, help="PNG to start from")
+    parser.add_argument("--mask", type=Path, help="PNG, white where to draw anew")
+    parser.add_argument("--strength", type=float)
+    parser.add_argument("--threads", type=_positive)
+    parser.add_argument("--provider", action="append", default=[], help="may be given again")
+    parser.add_argument("--memory", choices=("lean", "fast"), default="lean")
+    parser.add_argument("--residency", choices=RESIDENCIES, default="all")
+    parser.add_argument("-o", "--output", default=".", help="FILE.png or a folder")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value

@@ -1,0 +1,120 @@
+"""The pictures that image-to-image and inpainting start from, as diffusers prepares them.
+
+Sources: diffusers/image_processor.py (``VaeImageProcessor.preprocess``); for the resizing, Pillow's
+src/libImaging/Resample.c (``ImagingResample`` of 8-bit pictures, Lanczos filter), bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import RunnerFailure
+from .png import read_png
+
+Array = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+_LANCZOS_SUPPORT = 3.0
+_PRECISION_BITS = 32 - 8 - 2
+
+
+def read_picture(path: Path) -> Pixels:
+    """Read a PNG file as (height, width, 1, 3 or 4).
+
+    Raises RunnerFailure (bad-request) where it is missing, or not such a file.
+    """
+    try:
+        return read_png(path)
+    except (OSError, ValueError) as error:
+        raise RunnerFailure(
+            "bad-request",
+            f"The picture {path} cannot be used: {error}",
+            "Give an 8-bit PNG file; convert other pictures first.",
+        ) from error
+
+
+def to_rgb(pixels: Pixels) -> Pixels:
+    """Return (height, width, 3): gray is repeated, transparency is dropped."""
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[:, :, :3]
+
+
+def to_gray(pixels: Pixels) -> Pixels:
+    """Return (height, width, 1) in ITU-R 601 luma, in Pillow's fixed-point arithmetic."""
+    if pixels.shape[2] == 1:
+        return pixels
+    weights = np.array([19595, 38470, 7471], dtype=np.uint32)
+    luma = (pixels[:, :, :3].astype(np.uint32) * weights).sum(axis=2, dtype=np.uint32) + 0x8000
+    gray: Pixels = (luma >> np.uint32(16)).astype(np.uint8)
+    return gray[:, :, None]
+
+
+def to_model_range(pixels: Pixels) -> Array:
+    """Return (1, channels, height, width) in −1…1, of pixels (height, width, channels)."""
+    values = pixels.astype(np.float32) / np.float32(255.0)
+    return np.ascontiguousarray((values * 2 - 1).transpose(2, 0, 1)[None])
+
+
+def to_mask(pixels: Pixels) -> Array:
+    """Return (1, 1, height, width) of 0 and 1, of gray pixels; white is where to draw anew."""
+    values = pixels.astype(np.float32) / np.float32(255.0)
+    mask: Array = (values >= 0.5).astype(np.float32)
+    return np.ascontiguousarray(mask.transpose(2, 0, 1)[None])
+
+
+def nearest_resize(values: Array, height: int, width: int) -> Array:
+    """Return (batch, channels, height, width) with the nearest values, as torch's interpolate."""
+    rows = np.arange(height) * values.shape[2] // height
+    columns = np.arange(width) * values.shape[3] // width
+    return np.ascontiguousarray(values[:, :, rows][:, :, :, columns])
+
+
+def resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Return (height, width, channels) with Pillow's Lanczos filter: across, then down."""
+    if pixels.shape[1] != width:
+        pixels = _resample(pixels.transpose(1, 0, 2), width).transpose(1, 0, 2)
+    if pixels.shape[0] != height:
+        pixels = _resample(pixels, height)
+    return np.ascontiguousarray(pixels)
+
+
+def _resample(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Resample the first axis of (rows, columns, channels) to a size."""
+    half = np.int64(1 << (_PRECISION_BITS - 1))
+    result = np.empty((size, *pixels.shape[1:]), np.uint8)
+    for row, (first, weights) in enumerate(_windows(pixels.shape[0], size)):
+        window = pixels[first : first + len(weights)].astype(np.int64)
+        total = np.tensordot(weights, window, axes=(0, 0)) + half
+        result[row] = np.clip(total >> _PRECISION_BITS, 0, 255)
+    return result
+
+
+def _windows(before: int, after: int) -> list[tuple[int, npt.NDArray[Any]]]:
+    """Return for each new place the first old one and the fixed-point weights from there on."""
+    scale = before / after
+    stretch = max(scale, 1.0)
+    shrink = 1.0 / stretch
+    support = _LANCZOS_SUPPORT * stretch
+    windows = []
+    for place in range(after):
+        centre = (place + 0.5) * scale
+        first = max(int(centre - support + 0.5), 0)
+        last = min(int(centre + support + 0.5), before)
+        raw = [_lanczos((x + first - centre + 0.5) * shrink) for x in range(last - first)]
+        total = sum(raw)
+        exact = [value / total * (1 << _PRECISION_BITS) for value in raw]
+        rounded = [int(value - 0.5) if value < 0 else int(value + 0.5) for value in exact]
+        windows.append((first, np.array(rounded, dtype=np.int64)))
+    return windows
+
+
+def _lanczos(x: float) -> float:
+    return _sinc(x) * _sinc(x / _LANCZOS_SUPPORT) if -3.0 <= x < 3.0 else 0.0
+
+
+def _sinc(x: float) -> float:
+    return 1.0 if x == 0.0 else math.sin(x * math.pi) / (x * math.pi)

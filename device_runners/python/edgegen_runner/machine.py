@@ -1,0 +1,81 @@
+"""What the runner says of itself and of the machine in its first event."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, Optional
+
+import numpy as np
+
+from . import __version__
+from .backends import Backend
+from .protocol import SCHEMA
+
+
+def hello(backend: Backend, started: float) -> dict[str, Any]:
+    """Return the fields of the ``hello`` event; ``started`` is when the runner's code began."""
+    return {
+        "schema": SCHEMA,
+        "runner_version": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "runtime": {
+            "name": backend.name,
+            "version": backend.version,
+            "providers": list(backend.available_providers),
+        },
+        "platform": {
+            "system": platform.system(),
+            "release": platform.release(),
+            "machine": platform.machine(),
+            "cpu": _cpu(),
+            "cores": _cores(),
+            "memory_bytes": _memory_bytes(),
+        },
+        "pid": os.getpid(),
+        "started": started,
+    }
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu() -> Optional[str]:
+    """Return the processor's name, or the board's where the processor has none (Arm)."""
+    for path, key in (("/proc/cpuinfo", "model name"), ("/proc/cpuinfo", "Model")):
+        value = _line(path, key)
+        if value is not None:
+            return value
+    try:
+        with open("/proc/device-tree/model", encoding="utf-8", errors="replace") as file:
+            return file.read().strip("\0\n ") or None
+    except OSError:
+        return platform.processor() or None
+
+
+def _memory_bytes() -> Optional[int]:
+    value = _line("/proc/meminfo", "MemTotal")
+    if value is not None:
+        return int(value.split()[0]) << 10
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _line(path: str, key: str) -> Optional[str]:
+    """Return the value of the first ``key: value`` line of a file."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() == key and value.strip():
+                    return value.strip()
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,58 @@
+"""Between pictures and latents, with the variational autoencoder's two halves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..residency import Components
+from ..schedulers import Noise
+
+Array = npt.NDArray[Any]
+
+
+class Autoencoder:
+    """Decode latents and encode pictures; scaling and shift are applied here."""
+
+    def __init__(self, components: Components) -> None:
+        self._components = components
+        generation = components.package.generation
+        self._scaling = np.float32(generation.scaling_factor)
+        self._shift = np.float32(generation.shift_factor)
+
+    def decode(self, latents: Array) -> Array:
+        """Return a picture in −1…1, (1, channels, height, width)."""
+        values = latents / self._scaling + self._shift
+        return self._run("vae_decoder", "latent_sample", values)
+
+    def encode(self, picture: Array, noise: Noise) -> Array:
+        """Return the latents of a picture in −1…1.
+
+        They are drawn from the encoder's distribution, mean and logarithm of the variance, as
+        ``DiagonalGaussianDistribution`` of diffusers draws them; a tiny autoencoder has none.
+        """
+        values = self._run("vae_encoder", "sample", picture)
+        if self._is_stochastic:
+            mean, log_variance = np.split(values, 2, axis=1)
+            deviation = np.exp(np.float32(0.5) * np.clip(log_variance, -30.0, 20.0))
+            values = mean + deviation * noise(mean.shape)
+        return (values - self._shift) * self._scaling
+
+    def skip(self, shape: tuple[int, ...], noise: Noise) -> None:
+        """Draw what `encode` would draw for latents of a shape, without encoding anything."""
+        if self._is_stochastic:
+            noise(shape)
+
+    @property
+    def _is_stochastic(self) -> bool:
+        return self._components.package.component("vae_encoder").first_output == "latent_parameters"
+
+    def _run(self, name: str, input_name: str, values: Array) -> Array:
+        component = self._components.package.component(name)
+        fixed = component.inputs[input_name].shape[0]
+        batch = fixed if isinstance(fixed, int) else 1
+        output = component.first_output
+        inputs = {input_name: np.repeat(values, batch, 0)}
+        return self._components.run(name, inputs, [output])[output][:1]

@@ -1,0 +1,195 @@
+"""What every pipeline offers to a session, and the loop that they share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Protocol
+
+import numpy as np
+import numpy.random  # numpy would load it when the first image draws
+import numpy.typing as npt
+
+from ..errors import RunnerFailure
+from ..package import Package
+from ..request import Request
+from ..residency import Components
+from ..schedulers import Noise, Scheduler, UnsupportedScheduler, load_scheduler
+from ..torch_random import TorchGenerator
+from .denoiser import Conditioning, Denoiser
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of the scheduler, done. ``runtime_s`` of it was spent inside the runtime."""
+
+    index: int
+    of: int
+    timestep: float
+    latents: Array
+    start: float
+    end: float
+    runtime_s: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where one image's denoising begins.
+
+    ``extra`` are channels that join every sample; ``keep`` puts back what a mask protects, after
+    each step.
+    """
+
+    latents: Array
+    noise: Noise
+    extra: tuple[Array, ...] = ()
+    keep: Optional[Callable[[Array, int], Array]] = None
+
+
+class Pipeline(Protocol):
+    """Draws one image after the other; the phases are called in this order."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Return the names of the components that this request uses, in order of use."""
+
+    @property
+    def plan(self) -> Plan:
+        """Return what is drawn: size, steps, guidance, scheduler."""
+
+    def encode(self, prompt: Optional[str]) -> Conditioning:
+        """Turn the prompt and the request's negative one into what the denoiser takes."""
+
+    def prepare(self, seed: int) -> Start:
+        """Draw the noise of one image and, where there is a picture, encode it."""
+
+    def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
+        """Yield after each step; the last one's latents are the result."""
+
+    def decode(self, latents: Array) -> Array:
+        """Return the image in −1…1, (1, channels, height, width)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to with a package: every value known."""
+
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    scheduler: Scheduler
+
+    @property
+    def calls(self) -> int:
+        """Return how many times the scheduler steps."""
+        return len(self.scheduler.timesteps)
+
+
+def generator(seed: int) -> Noise:
+    """Return the draws of one image: torch's CPU generator."""
+    return TorchGenerator(seed).randn
+
+
+def open_scheduler(package: Package, request: Request, name: Optional[str] = None) -> Scheduler:
+    """Return the request's scheduler, else ``name``, else the package's own.
+
+    Raises RunnerFailure (unsupported-scheduler), naming what is supported.
+    """
+    try:
+        scheduler = load_scheduler(package.scheduler_config(), request.scheduler or name)
+    except UnsupportedScheduler as error:
+        raise RunnerFailure(
+            "unsupported-scheduler", str(error), "Choose another with --scheduler."
+        ) from error
+    if hasattr(scheduler, "eta"):
+        scheduler.eta = request.eta
+    return scheduler
+
+
+def set_timesteps(scheduler: Scheduler, steps: int, **options: Any) -> None:
+    """Plan a trajectory.
+
+    Raises RunnerFailure (bad-request) where the scheduler cannot make so many steps.
+    """
+    try:
+        scheduler.set_timesteps(steps, **options)
+    except ValueError as error:
+        raise RunnerFailure("bad-request", str(error), "Choose other steps.") from error
+
+
+def first_noise(request: Request, shape: tuple[int, ...], noise: Noise) -> Array:
+    """Return the first latents: the request's own, else drawn.
+
+    Raises RunnerFailure (bad-request) where the file is missing or of another shape.
+    """
+    if request.latents is None:
+        return noise(shape)
+    try:
+        latents = np.load(request.latents, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise RunnerFailure(
+            "bad-request", f"The latents {request.latents} cannot be read: {error}."
+        ) from error
+    if not isinstance(latents, np.ndarray) or latents.shape != shape:
+        raise RunnerFailure(
+            "bad-request", f"The latents {request.latents} are not of the shape {shape}."
+        )
+    return latents.astype(np.float32)
+
+
+def check_size(package: Package, component: str, width: int, height: int) -> None:
+    """Check that the denoiser takes an image of a size.
+
+    Raises RunnerFailure (bad-request) for a size between two latents, and for another size than
+    that of a package with fixed shapes.
+    """
+    factor = package.generation.vae_scale_factor
+    if width % factor or height % factor:
+        raise RunnerFailure(
+            "bad-request",
+            f"{width} × {height} is no multiple of {factor}.",
+            f"Use {max(factor, width // factor * factor)} × "
+            f"{max(factor, height // factor * factor)}.",
+        )
+    _, _, rows, columns = package.component(component).inputs["sample"].shape
+    for axis, fixed, wanted in (("high", rows, height), ("wide", columns, width)):
+        if isinstance(fixed, int) and fixed * factor != wanted:
+            raise RunnerFailure(
+                "bad-request",
+                f"This package draws images that are {fixed * factor} pixels {axis}, not {wanted}.",
+                "Its shapes are fixed: package the model again for another size.",
+            )
+
+
+def denoise(
+    components: Components,
+    denoiser: Denoiser,
+    scheduler: Scheduler,
+    timesteps: npt.NDArray[Any],
+    start: Start,
+) -> Iterator[Step]:
+    """Yield after each step of the scheduler: predict, guide, step.
+
+    The time between two yields is the caller's, and no part of a step.
+    """
+    latents = start.latents
+    for index, timestep in enumerate(timesteps):
+        began, runtime_s = time.perf_counter(), components.runtime_s
+        sample = scheduler.scale_model_input(latents, timestep)
+        prediction = denoiser.predict(sample, timestep, start.extra)
+        latents = scheduler.step(prediction, timestep, latents, start.noise)
+        if start.keep is not None:
+            latents = start.keep(latents, index)
+        yield Step(
+            index=index,
+            of=len(timesteps),
+            timestep=float(timestep),
+            latents=latents,
+            start=began,
+            end=time.perf_counter(),
+            runtime_s=components.runtime_s - runtime_s,
+        )

@@ -1,0 +1,74 @@
+"""Stable Diffusion 1.x and 2.x: text to image, image to image, and inpainting.
+
+Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion{,_img2img,_inpaint}.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import numpy.typing as npt
+
+from ..errors import RunnerFailure
+from ..request import Request
+from ..residency import Components
+from .autoencoder import Autoencoder
+from .base import Plan, Start, Step, denoise, open_scheduler
+from .denoiser import Conditioning, Denoiser, Guidance
+from .guidance_embedding import guidance_embedding
+from .starts import Starts
+from .text import TextEncoder
+
+Array = npt.NDArray[Any]
+
+STRENGTHS = {"image": 0.8, "inpaint": 1.0}
+
+
+class StableDiffusion:
+    """Draw with one text encoder; a mask works with 9-channel and with plain UNets."""
+
+    def __init__(self, components: Components, request: Request) -> None:
+        package = components.package
+        self._components = components
+        self._request = request
+        self._scheduler = open_scheduler(package, request)
+        self._starts = Starts(components, request, self._scheduler, STRENGTHS)
+        self._autoencoder = Autoencoder(components)
+        self._text = TextEncoder(components, "text_encoder", "tokenizer")
+        self._embedding_dim = package.generation.guidance_embedding_dim
+        scale = package.generation.guidance if request.guidance is None else request.guidance
+        self._guidance = Guidance(scale, request.guidance_rescale, request.guidance_batch)
+        starts = self._starts
+        self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
+        self.components = ("text_encoder", *starts.components, "unet", "vae_decoder")
+
+    def encode(self, prompt: Optional[str]) -> Conditioning:
+        """Encode the prompt and, with guidance, the negative one."""
+        if prompt is None:
+            raise RunnerFailure("bad-request", "This model draws from a prompt.", "Give --prompt.")
+        embedding: dict[str, Array] = {}
+        if self._embedding_dim is not None:
+            embedding["timestep_cond"] = guidance_embedding(
+                self._guidance.scale, self._embedding_dim
+            )
+        states, cut = self._text.final(prompt)
+        positive = {"encoder_hidden_states": states, **embedding}
+        if self._guidance.scale <= 1 or self._embedding_dim is not None:
+            return Conditioning(positive, None, (cut,) if cut else ())
+        states, negative_cut = self._text.final(self._request.negative_prompt or "")
+        negative = {"encoder_hidden_states": states, **embedding}
+        return Conditioning(positive, negative, tuple(c for c in (cut, negative_cut) if c))
+
+    def prepare(self, seed: int) -> Start:
+        """Begin an image; see `Pipeline.prepare`."""
+        return self._starts.begin(seed)
+
+    def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
+        """Yield after each step; see `Pipeline.denoise`."""
+        denoiser = Denoiser(self._components, "unet", conditioning, self._guidance)
+        return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
+
+    def decode(self, latents: Array) -> Array:
+        """Return the image in −1…1, (1, 3, height, width)."""
+        return self._autoencoder.decode(latents)

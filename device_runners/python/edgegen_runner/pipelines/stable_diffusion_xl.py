@@ -1,0 +1,127 @@
+"""Stable Diffusion XL: base and refiner; text to image, image to image, and inpainting.
+
+Source: diffusers/pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl{,_img2img,_inpaint}.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import RunnerFailure
+from ..request import Request
+from ..residency import Components
+from .autoencoder import Autoencoder
+from .base import Plan, Start, Step, denoise, open_scheduler
+from .denoiser import Conditioning, Denoiser, Guidance
+from .guidance_embedding import guidance_embedding
+from .starts import Starts
+from .text import TextEncoder
+
+Array = npt.NDArray[Any]
+
+STRENGTHS = {"image": 0.3, "inpaint": 0.9999}
+
+AESTHETIC_SCORE = 6.0
+NEGATIVE_AESTHETIC_SCORE = 2.5
+
+_TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+
+
+class StableDiffusionXL:
+    """Draw with the text encoders that there are (the refiner has the second alone)."""
+
+    def __init__(self, components: Components, request: Request) -> None:
+        package = components.package
+        self._components = components
+        self._request = request
+        self._scheduler = open_scheduler(package, request)
+        self._starts = Starts(components, request, self._scheduler, STRENGTHS)
+        self._autoencoder = Autoencoder(components)
+        names = [name for name in _TOKENIZERS if name in package.components]
+        self._texts = [TextEncoder(components, name, _TOKENIZERS[name]) for name in names]
+        self._generation = package.generation
+        guidance = package.generation.guidance if request.guidance is None else request.guidance
+        self._guidance = Guidance(guidance, request.guidance_rescale, request.guidance_batch)
+        starts = self._starts
+        self.plan = Plan(starts.width, starts.height, starts.steps, guidance, self._scheduler)
+        self.components = (*names, *starts.components, "unet", "vae_decoder")
+
+    def encode(self, prompt: Optional[str]) -> Conditioning:
+        """Encode the prompt and, with guidance, the negative one; add the sizes and scores."""
+        if prompt is None:
+            raise RunnerFailure("bad-request", "This model draws from a prompt.", "Give --prompt.")
+        guided = self._guidance.scale > 1 and self._generation.guidance_embedding_dim is None
+        negative_prompt = self._request.negative_prompt
+        zeros = negative_prompt is None and self._generation.force_zeros_for_empty_prompt
+        prompts = [prompt, negative_prompt or ""] if guided and not zeros else [prompt]
+        encoded, cut = self._encode_all(prompts)
+        common = {}
+        if self._generation.guidance_embedding_dim is not None:
+            common["timestep_cond"] = guidance_embedding(
+                self._guidance.scale, self._generation.guidance_embedding_dim
+            )
+        positive = {**encoded[0], "time_ids": self._time_ids(AESTHETIC_SCORE), **common}
+        if not guided:
+            return Conditioning(positive, None, cut)
+        without = {name: np.zeros_like(value) for name, value in encoded[0].items()}
+        negative = {
+            **(without if zeros else encoded[1]),
+            "time_ids": self._time_ids(NEGATIVE_AESTHETIC_SCORE),
+        }
+        return Conditioning(positive, negative, cut)
+
+    def prepare(self, seed: int) -> Start:
+        """Begin an image; see `Pipeline.prepare`."""
+        start = self._starts.begin(seed)
+        if self._starts.mode == "text":
+            self._scheduler.set_begin_index(0)
+        return start
+
+    def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
+        """Yield after each step; see `Pipeline.denoise`."""
+        denoiser = Denoiser(self._components, "unet", conditioning, self._guidance)
+        return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
+
+    def decode(self, latents: Array) -> Array:
+        """Return the image in −1…1, (1, 3, height, width)."""
+        return self._autoencoder.decode(latents)
+
+    def _encode_all(self, prompts: list[str]) -> tuple[list[dict[str, Array]], tuple[str, ...]]:
+        """Encode prompts with one encoder after the other, so that each is loaded once."""
+        states: list[list[Array]] = [[] for _ in prompts]
+        pooled: list[Optional[Array]] = [None] * len(prompts)
+        cut: dict[str, None] = {}
+        for text in self._texts:
+            for place, prompt in enumerate(prompts):
+                state, projected, rest = text.penultimate(prompt)
+                states[place].append(state)
+                if pooled[place] is None:
+                    pooled[place] = projected
+                if rest:
+                    cut[rest] = None
+        rows = []
+        for parts, projected in zip(states, pooled):
+            if projected is None:
+                raise RunnerFailure(
+                    "bad-package",
+                    "No text encoder of this package has the output text_embeds.",
+                    "Build the package again.",
+                )
+            rows.append(
+                {
+                    "encoder_hidden_states": np.concatenate(parts, axis=-1),
+                    "text_embeds": projected,
+                }
+            )
+        return rows, tuple(cut)
+
+    def _time_ids(self, score: float) -> Array:
+        """Return original size, crop and target size or aesthetic score, (1, 6) or (1, 5)."""
+        size = (self.plan.height, self.plan.width)
+        scored = self._generation.requires_aesthetics_score and self._starts.mode != "text"
+        last = (score,) if scored else size
+        return np.array([[*size, 0.0, 0.0, *last]], dtype=np.float32)

@@ -1,0 +1,188 @@
+"""Where an image begins: in noise, in a picture, or in a picture behind a mask.
+
+Draws and arithmetic in the order of diffusers' ``prepare_latents`` and ``prepare_mask_latents``
+(pipelines/stable_diffusion/pipeline_stable_diffusion{,_img2img,_inpaint}.py; the XL ones agree).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import images
+from ..errors import RunnerFailure
+from ..package import Package
+from ..request import Request
+from ..residency import Components
+from ..schedulers import Noise, Scheduler
+from .autoencoder import Autoencoder
+from .base import Start, check_size, first_noise, generator, set_timesteps
+
+Array = npt.NDArray[Any]
+
+Strengths = Mapping[str, float]
+"""How far ``image`` and ``inpaint`` go back into the noise unless told."""
+
+
+class Starts:
+    """Plan the trajectory of a request, and begin one image after the other.
+
+    ``mode`` is ``text``, ``image`` (image-to-image) or ``inpaint``. Raises RunnerFailure
+    (bad-request) where pictures, size or strength do not go with the family.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        request: Request,
+        scheduler: Scheduler,
+        strengths: Strengths,
+    ) -> None:
+        self._request = request
+        self._scheduler = scheduler
+        self._autoencoder = Autoencoder(components)
+        package = components.package
+        self._generation = package.generation
+        self._joins_mask = package.family.endswith("-inpaint")
+        self.mode = _mode(package, request)
+        self._strength = request.strength
+        if self._strength is None:
+            self._strength = strengths.get(self.mode, 1.0)
+        self._picture, self._mask, self.width, self.height = _read_pictures(
+            self.mode, package, request
+        )
+        check_size(package, "unet", self.width, self.height)
+        self.steps = request.steps or package.generation.steps
+        self.restart()
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Return the components that beginning an image uses."""
+        encodes = self.mode == "image" or (self.mode == "inpaint")
+        return ("vae_encoder",) if encodes else ()
+
+    def restart(self) -> None:
+        """Forget the last trajectory and plan the next."""
+        scheduler, strength = self._scheduler, self._strength
+        assert strength is not None
+        if self.mode == "text":
+            set_timesteps(scheduler, self.steps)
+            self.timesteps = scheduler.timesteps
+            return
+        if self.mode == "image" and scheduler.name == "LCMScheduler":
+            set_timesteps(scheduler, self.steps, strength=strength)
+            self.timesteps = scheduler.timesteps
+            return
+        set_timesteps(scheduler, self.steps)
+        skipped = max(self.steps - min(int(self.steps * strength), self.steps), 0)
+        if skipped == self.steps:
+            raise RunnerFailure(
+                "bad-request",
+                f"Strength {strength:g} of {self.steps} steps is less than one step.",
+                "Raise the strength, or make more steps.",
+            )
+        begin = skipped * scheduler.order
+        self.timesteps = scheduler.timesteps[begin:]
+        scheduler.set_begin_index(begin)
+
+    def begin(self, seed: int) -> Start:
+        """Start one image: its generator, its first latents, and what its mask protects."""
+        self.restart()
+        noise = generator(seed)
+        if self.mode == "image":
+            return self._begin_with_picture(noise)
+        if self.mode == "inpaint":
+            return self._begin_with_mask(noise)
+        drawn = first_noise(self._request, self._shape, noise)
+        return Start(drawn * np.float32(self._scheduler.init_noise_sigma), noise)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        factor = self._generation.vae_scale_factor
+        channels = self._generation.latent_channels
+        return (1, channels, self.height // factor, self.width // factor)
+
+    def _begin_with_picture(self, noise: Noise) -> Start:
+        assert self._picture is not None
+        original = self._autoencoder.encode(self._picture, noise)
+        drawn = first_noise(self._request, original.shape, noise)
+        return Start(self._scheduler.add_noise(original, drawn, self.timesteps[0]), noise)
+
+    def _begin_with_mask(self, noise: Noise) -> Start:
+        assert self._picture is not None
+        assert self._mask is not None
+        from_noise = self._strength == 1.0
+        original: Optional[Array] = None
+        if not self._joins_mask or not from_noise:
+            original = self._autoencoder.encode(self._picture, noise)
+        drawn = first_noise(self._request, self._shape, noise)
+        if from_noise or self._request.latents is not None:
+            latents = drawn * np.float32(self._scheduler.init_noise_sigma)
+        else:
+            assert original is not None
+            latents = self._scheduler.add_noise(original, drawn, self.timesteps[0])
+        mask = images.nearest_resize(self._mask, *self._shape[2:])
+        if self._joins_mask:
+            hidden = self._picture * (self._mask < 0.5).astype(np.float32)
+            extra = (mask, self._autoencoder.encode(hidden, noise))
+            return Start(latents, noise, extra=extra)
+        self._autoencoder.skip(self._shape, noise)  # diffusers encodes the hidden picture here too
+        assert original is not None
+        kept = original
+
+        def keep(latents: Array, index: int) -> Array:
+            protected = kept
+            if index < len(self.timesteps) - 1:
+                protected = self._scheduler.add_noise(kept, drawn, self.timesteps[index + 1])
+            return (np.float32(1) - mask) * protected + mask * latents
+
+        return Start(latents, noise, keep=keep)
+
+
+def _mode(package: Package, request: Request) -> str:
+    wants_mask = package.family.endswith("-inpaint")
+    if (wants_mask or request.mask is not None) and (request.image is None or request.mask is None):
+        raise RunnerFailure(
+            "bad-request",
+            "Inpainting takes a picture and a mask of what to draw anew.",
+            "Give both --image and --mask.",
+        )
+    if package.family == "stable-diffusion-xl-refiner" and request.image is None:
+        raise RunnerFailure("bad-request", "A refiner works on a picture.", "Give it with --image.")
+    if request.image is None:
+        return "text"
+    if "vae_encoder" not in package.components:
+        raise RunnerFailure(
+            "bad-request",
+            "This package has no vae_encoder, so it cannot start from a picture.",
+            "Package the model again with its encoder, or leave --image out.",
+        )
+    return "image" if request.mask is None else "inpaint"
+
+
+def _read_pictures(
+    mode: str, package: Package, request: Request
+) -> tuple[Optional[Array], Optional[Array], int, int]:
+    """Return the picture and the mask, (1, channels, height, width), and their width and height.
+
+    As in diffusers, image-to-image draws at the picture's size unless told, inpainting at the
+    model's.
+    """
+    generation = package.generation
+    width, height = request.width or generation.width, request.height or generation.height
+    if mode == "text" or request.image is None:
+        return None, None, width, height
+    pixels = images.to_rgb(images.read_picture(request.image))
+    if mode == "image":
+        factor = generation.vae_scale_factor
+        width = request.width or max(pixels.shape[1] // factor * factor, factor)
+        height = request.height or max(pixels.shape[0] // factor * factor, factor)
+    picture = images.to_model_range(images.resize(pixels, height, width))
+    if request.mask is None:
+        return picture, None, width, height
+    # diffusers resizes a mask before it makes it gray.
+    mask = images.to_gray(images.resize(images.read_picture(request.mask), height, width))
+    return picture, images.to_mask(mask), width, height

@@ -1,0 +1,74 @@
+"""Prompts to embeddings, as diffusers' ``encode_prompt`` makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from ..clip_tokenizer import ClipTokenizer
+from ..errors import RunnerFailure
+from ..residency import Components
+
+Array = npt.NDArray[Any]
+
+
+class TextEncoder:
+    """A tokenizer and the CLIP encoder that belongs to it."""
+
+    def __init__(self, components: Components, name: str, tokenizer_folder: str) -> None:
+        self._components = components
+        self._name = name
+        self._component = components.package.component(name)
+        self._tokenizer = _load_tokenizer(components.package.folder / tokenizer_folder)
+        self._length = self._tokenizer.model_max_length or components.package.generation.text_length
+        if self._length is None:
+            raise RunnerFailure(
+                "bad-package",
+                f"{tokenizer_folder}/tokenizer_config.json sets no model_max_length.",
+                "Add the number of tokens that the text encoder takes (77).",
+            )
+
+    def final(self, prompt: str) -> tuple[Array, str]:
+        """Return the last hidden state, (1, sequence, width), and the end that was cut."""
+        values, cut = self._run(prompt, ["last_hidden_state"])
+        return values["last_hidden_state"], cut
+
+    def penultimate(self, prompt: str) -> tuple[Array, Optional[Array], str]:
+        """Return the hidden state before the last layer, the pooled text, and the cut end.
+
+        The pooled text, (1, projection), is None where the encoder has no projection.
+        """
+        states = [name for name in self._component.outputs if name.startswith("hidden_states.")]
+        last = f"hidden_states.{len(states) - 1}"
+        names = [last] + (["text_embeds"] if "text_embeds" in self._component.outputs else [])
+        if last not in states:
+            raise RunnerFailure(
+                "bad-package",
+                f"{self._name} has no output of hidden states, which SDXL takes.",
+                "Build the package again.",
+            )
+        values, cut = self._run(prompt, names)
+        return values[last], values.get("text_embeds"), cut
+
+    def _run(self, prompt: str, outputs: list[str]) -> tuple[dict[str, Array], str]:
+        try:
+            encoded = self._tokenizer(prompt, self._length)
+        except ValueError as error:
+            raise RunnerFailure("bad-request", f"The prompt cannot be read: {error}") from error
+        ids = np.array([encoded.ids], dtype=np.int64)
+        fixed = self._component.inputs["input_ids"].shape[0]
+        batch = fixed if isinstance(fixed, int) else 1
+        values = self._components.run(self._name, {"input_ids": np.repeat(ids, batch, 0)}, outputs)
+        return {name: value[:1] for name, value in values.items()}, encoded.truncated_text
+
+
+def _load_tokenizer(folder: Path) -> ClipTokenizer:
+    try:
+        return ClipTokenizer.from_folder(folder)
+    except (OSError, ValueError) as error:
+        raise RunnerFailure(
+            "bad-package", f"The tokenizer cannot be read: {error}", "Copy the package again."
+        ) from error

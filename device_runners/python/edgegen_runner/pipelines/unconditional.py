@@ -1,0 +1,83 @@
+"""Unconditional pipelines: a denoiser of pixels, without text and without an autoencoder.
+
+Source: diffusers/pipelines/ddpm/pipeline_ddpm.py and ddim/pipeline_ddim.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import numpy.typing as npt
+
+from ..errors import RunnerFailure
+from ..request import Request
+from ..residency import Components
+from .base import (
+    Plan,
+    Start,
+    Step,
+    check_size,
+    denoise,
+    first_noise,
+    generator,
+    open_scheduler,
+    set_timesteps,
+)
+from .denoiser import Conditioning, Denoiser, Guidance
+
+Array = npt.NDArray[Any]
+
+_PIPELINE_SCHEDULERS = {"DDIMPipeline": "DDIMScheduler"}
+"""DDIMPipeline makes a DDIM scheduler of whatever config it finds."""
+
+
+class Unconditional:
+    """Draw pixels out of noise, −1…1, without guidance."""
+
+    components = ("unet",)
+
+    def __init__(self, components: Components, request: Request) -> None:
+        refused = {
+            "prompt": request.prompts,
+            "negative prompt": request.negative_prompt,
+            "picture": request.image,
+            "mask": request.mask,
+        }
+        for name, value in refused.items():
+            if value is not None:
+                raise RunnerFailure(
+                    "bad-request", f"This model takes no {name}.", f"Leave the {name} out."
+                )
+        package = components.package
+        generation = package.generation
+        self._components = components
+        self._request = request
+        default = _PIPELINE_SCHEDULERS.get(package.pipeline_class)
+        self._scheduler = open_scheduler(package, request, default)
+        steps = request.steps or generation.steps
+        width, height = request.width or generation.width, request.height or generation.height
+        check_size(package, "unet", width, height)
+        set_timesteps(self._scheduler, steps)
+        self._shape = (1, generation.latent_channels, height, width)
+        self.plan = Plan(width, height, steps, 1.0, self._scheduler)
+
+    def encode(self, prompt: Optional[str]) -> Conditioning:
+        """Return nothing: there is no text."""
+        return Conditioning({})
+
+    def prepare(self, seed: int) -> Start:
+        """Draw the noise of one image."""
+        set_timesteps(self._scheduler, self.plan.steps)
+        noise = generator(seed)
+        return Start(first_noise(self._request, self._shape, noise), noise)
+
+    def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
+        """Yield after each step; see `Pipeline.denoise`."""
+        denoiser = Denoiser(self._components, "unet", conditioning, Guidance(1.0))
+        timesteps = self._scheduler.timesteps
+        return denoise(self._components, denoiser, self._scheduler, timesteps, start)
+
+    def decode(self, latents: Array) -> Array:
+        """Return the sample itself: it is the image."""
+        return latents

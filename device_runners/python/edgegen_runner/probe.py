@@ -1,0 +1,54 @@
+"""Runs one component on files, for comparisons with another runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .backends import Backend
+from .errors import RunnerFailure
+from .job import ProbeJob
+from .package import load_package
+from .residency import Components, Emit
+
+Array = npt.NDArray[Any]
+
+
+def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
+    """Read ``<input>.npy`` files, run the component, write ``<output>.npy`` files.
+
+    Raises RunnerFailure.
+    """
+    package = load_package(job.package)
+    component = package.component(job.component)
+    inputs = {name: load_array(job.inputs / f"{name}.npy") for name in component.inputs}
+    components = Components(package, backend, "all", emit)
+    try:
+        outputs = components.run(job.component, inputs)
+    finally:
+        components.close()
+    try:
+        job.outputs.mkdir(parents=True, exist_ok=True)
+        for name, value in outputs.items():
+            path = job.outputs / f"{name}.npy"
+            np.save(path, value, allow_pickle=False)
+            emit("probe", component=job.component, output=name, path=str(path))
+    except OSError as error:
+        raise RunnerFailure("disk", f"{job.outputs} cannot be written: {error}.") from error
+
+
+def load_array(path: Path, kind: str = "bad-request") -> Array:
+    """Read a ``.npy`` file; nothing is unpickled.
+
+    Raises RunnerFailure of a kind where it is missing or something else.
+    """
+    try:
+        value = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunnerFailure(kind, f"{path} cannot be read: {error}.") from error
+    if not isinstance(value, np.ndarray):
+        raise RunnerFailure(kind, f"{path} is no .npy file.")
+    return value

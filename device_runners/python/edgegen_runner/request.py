@@ -1,0 +1,36 @@
+"""What to draw, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+HIGHEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw. None means the package's own value; image i of a prompt has seed + i.
+
+    ``guidance_batch`` 2 asks the denoiser for both predictions of classifier-free guidance in one
+    call, 1 in two. ``strength`` is how far image-to-image goes back into the noise. ``latents`` is
+    a ``.npy`` of what the random generator would have drawn first, (1, channels, height, width).
+    """
+
+    prompts: Optional[tuple[str, ...]] = None
+    negative_prompt: Optional[str] = None
+    steps: Optional[int] = None
+    guidance: Optional[float] = None
+    guidance_rescale: float = 0.0
+    guidance_batch: int = 2
+    eta: float = 0.0
+    scheduler: Optional[str] = None
+    seed: int = 0
+    count: int = 1
+    width: Optional[int] = None
+    height: Optional[int] = None
+    image: Optional[Path] = None
+    mask: Optional[Path] = None
+    strength: Optional[float] = None
+    latents: Optional[Path] = None

@@ -1,0 +1,127 @@
+"""Which components are in memory, and how long the runtime worked.
+
+``all`` keeps every component that was loaded; ``sequential`` holds one at a time, so that the peak
+is that of the largest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from .backends import Backend, Session
+from .errors import RunnerFailure
+from .package import Package, Tensor
+
+Array = npt.NDArray[Any]
+Emit = Callable[..., None]
+"""Takes an event's name and its fields."""
+
+RESIDENCIES = ("all", "sequential")
+
+_DTYPES = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "int64": np.int64,
+    "int32": np.int32,
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "bool": np.bool_,
+}
+
+
+class Components:
+    """The components of a package, loaded when they are needed.
+
+    ``runtime_s`` and ``load_s`` only grow: the time inside the runtime's calls, and in loading.
+    """
+
+    def __init__(self, package: Package, backend: Backend, residency: str, emit: Emit) -> None:
+        self.package = package
+        self.residency = residency
+        self.runtime_s = 0.0
+        self.load_s = 0.0
+        self._backend = backend
+        self._emit = emit
+        self._sessions: dict[str, Session] = {}
+
+    def load(self, names: Sequence[str]) -> None:
+        """Load components ahead of time; with ``sequential`` residency this does nothing."""
+        if self.residency == "all":
+            for name in names:
+                self._acquire(name)
+
+    def run(
+        self, name: str, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
+    ) -> dict[str, Array]:
+        """Compute outputs of a component; float16 ones come back as float32.
+
+        Inputs that the component does not have are left out, and the others cast to its types.
+        Raises RunnerFailure: ``bad-package`` where an input is not given, and what the runtime
+        raises.
+        """
+        component = self.package.component(name)
+        session = self._acquire(name)
+        feeds = {}
+        for tensor in component.inputs.values():
+            if tensor.name not in inputs:
+                raise RunnerFailure(
+                    "bad-package",
+                    f"{name} wants an input {tensor.name!r}, which this pipeline does not make.",
+                    f"It makes {', '.join(inputs)}.",
+                )
+            feeds[tensor.name] = _cast(inputs[tensor.name], tensor)
+        started = time.perf_counter()
+        values = session.run(feeds, outputs)
+        self.runtime_s += time.perf_counter() - started
+        return {
+            key: value.astype(np.float32) if value.dtype == np.float16 else value
+            for key, value in values.items()
+        }
+
+    def close(self) -> None:
+        """Free every component."""
+        for name in list(self._sessions):
+            self._free(name)
+
+    def _acquire(self, name: str) -> Session:
+        session = self._sessions.get(name)
+        if session is not None:
+            return session
+        if self.residency == "sequential":
+            self.close()
+        component = self.package.component(name)
+        start = time.perf_counter()
+        session = self._backend.load(component.path, component)
+        end = time.perf_counter()
+        self.load_s += end - start
+        self._sessions[name] = session
+        self._emit("load", component=name, start=start, end=end, providers=list(session.providers))
+        return session
+
+    def _free(self, name: str) -> None:
+        self._sessions.pop(name).close()
+        if self.residency == "sequential":  # the next component is to find room
+            gc.collect()
+            _trim()
+        self._emit("free", component=name)
+
+
+def _cast(value: Array, tensor: Tensor) -> Array:
+    dtype = _DTYPES.get(tensor.dtype)
+    if dtype is None:
+        raise RunnerFailure("bad-package", f"{tensor.name} has the type {tensor.dtype!r}.")
+    return np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
+
+
+def _trim() -> None:
+    """Ask glibc to give freed memory back to the system; other C libraries do so by themselves."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

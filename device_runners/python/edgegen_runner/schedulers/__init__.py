@@ -1,0 +1,88 @@
+"""The diffusion schedulers of the runner: numpy only, with the numbers of diffusers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Optional
+
+from .base import Array, Noise, Scheduler, Timestep, UnsupportedScheduler
+
+__all__ = [
+    "SCHEDULERS",
+    "SHORT_NAMES",
+    "Array",
+    "Noise",
+    "Scheduler",
+    "Timestep",
+    "UnsupportedScheduler",
+    "load_scheduler",
+]
+
+SCHEDULERS: dict[str, str] = {
+    "DDIMScheduler": "ddim:DDIMScheduler",
+    "DDPMScheduler": "ddpm:DDPMScheduler",
+    "DPMSolverMultistepScheduler": "dpmsolver:DPMSolverMultistepScheduler",
+    "EulerAncestralDiscreteScheduler": "euler_ancestral:EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler": "euler:EulerDiscreteScheduler",
+    "FlowMatchEulerDiscreteScheduler": "flow_match_euler:FlowMatchEulerDiscreteScheduler",
+    "LCMScheduler": "lcm:LCMScheduler",
+    "LMSDiscreteScheduler": "lms:LMSDiscreteScheduler",
+    "PNDMScheduler": "pndm:PNDMScheduler",
+    "UniPCMultistepScheduler": "unipc:UniPCMultistepScheduler",
+}
+"""diffusers class name -> module and class in this package."""
+
+_KARRAS = {"use_karras_sigmas": True, "use_exponential_sigmas": False, "use_beta_sigmas": False}
+_SDE = {"algorithm_type": "sde-dpmsolver++"}
+_ODE = {"algorithm_type": "dpmsolver++"}
+
+SHORT_NAMES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "pndm": ("PNDMScheduler", {}),
+    "lms": ("LMSDiscreteScheduler", {}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler-ancestral": ("EulerAncestralDiscreteScheduler", {}),
+    "dpmsolver++": ("DPMSolverMultistepScheduler", _ODE),
+    "dpmsolver++-karras": ("DPMSolverMultistepScheduler", {**_ODE, **_KARRAS}),
+    "dpmsolver++-sde": ("DPMSolverMultistepScheduler", _SDE),
+    "dpmsolver++-sde-karras": ("DPMSolverMultistepScheduler", {**_SDE, **_KARRAS}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+    "flow-match-euler": ("FlowMatchEulerDiscreteScheduler", {}),
+}
+"""Name on the command line -> diffusers class name, and the options that the name implies."""
+
+
+def load_scheduler(config: Mapping[str, Any], name: Optional[str] = None) -> Scheduler:
+    """Make a scheduler from a ``scheduler_config.json``.
+
+    Args:
+        config: The file's keys and values; ``_class_name`` is the diffusers class.
+        name: Another scheduler to make from the config: a diffusers class name, or a short one of
+            `SHORT_NAMES`. As with diffusers' ``Other.from_config(scheduler.config)``, the options
+            that both have carry over, the others are ignored, and missing ones take the defaults of
+            the class that is made.
+
+    Raises:
+        UnsupportedScheduler: The runner does not have the scheduler, or not with such an option.
+    """
+    wanted = config.get("_class_name") if name is None else name
+    class_name, implied = SHORT_NAMES.get(str(wanted), (str(wanted), {}))
+    if class_name not in SCHEDULERS:
+        raise UnsupportedScheduler(_unknown(wanted))
+    module_name, _, attribute = SCHEDULERS[class_name].partition(":")
+    scheduler_class = getattr(import_module(f".{module_name}", __name__), attribute)
+    scheduler: Scheduler = scheduler_class.from_config({**config, **implied})
+    return scheduler
+
+
+def _unknown(wanted: object) -> str:
+    if wanted is None:
+        return "The scheduler config has no _class_name. Add it, or name a scheduler."
+    known = [*SCHEDULERS, *SHORT_NAMES]
+    near = difflib.get_close_matches(str(wanted), known, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return f"The runner has no scheduler {wanted!r}. {hint}It has {', '.join(known)}."

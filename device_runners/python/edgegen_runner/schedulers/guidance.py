@@ -1,0 +1,45 @@
+"""Classifier-free guidance of a model's two predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Array
+
+
+def classifier_free_guidance(uncond: Array, cond: Array, scale: float) -> Array:
+    """Return ``uncond + scale * (cond - uncond)`` (arXiv 2207.12598, in diffusers' convention).
+
+    Args:
+        uncond: Prediction for the negative prompt: (batch, channels, height, width).
+        cond: Prediction for the prompt, of the same shape.
+        scale: Guidance scale; 1 gives ``cond``.
+    """
+    guided = cond - uncond
+    guided *= np.float32(scale)
+    guided += uncond
+    return guided
+
+
+def rescale_noise_cfg(
+    noise_cfg: Array, noise_pred_text: Array, guidance_rescale: float = 0.0
+) -> Array:
+    """Return guided predictions with their spread drawn back to the unguided ones'.
+
+    Against over-exposure (arXiv 2305.08891, section 3.4).
+
+    Args:
+        noise_cfg: Prediction after guidance: (batch, channels, height, width).
+        noise_pred_text: Prediction for the prompt, of the same shape.
+        guidance_rescale: 0 leaves the prediction as it is, 1 gives it the prompt's deviation.
+    """
+    ratio = _deviations(noise_pred_text) / _deviations(noise_cfg)
+    kept = np.float32(guidance_rescale)
+    factors = kept * ratio + (np.float32(1) - kept)
+    return noise_cfg * factors.reshape((-1,) + (1,) * (noise_cfg.ndim - 1))
+
+
+def _deviations(prediction: Array) -> Array:
+    flat = prediction.reshape(len(prediction), -1)
+    deviations: Array = np.std(flat, axis=1, ddof=1)
+    return deviations

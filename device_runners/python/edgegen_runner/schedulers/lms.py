@@ -1,0 +1,146 @@
+"""Linear multistep method over the noise levels of k-diffusion (arXiv 2206.00364)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional
+
+import numpy as np
+from numpy.polynomial import polynomial
+
+from . import float32 as f32
+from .base import Array, Noise, Timestep
+from .betas import alphas_cumprod, training_sigmas
+from .cursor import StepCursor
+from .options import (
+    COMMON_BETA_SCHEDULES,
+    TIMESTEP_SPACINGS,
+    NoiseOptions,
+    SigmaOptions,
+    check_one_sigma_rule,
+    read_options,
+)
+from .prediction import original_at_sigma
+from .sigmas import (
+    exponential,
+    first_deviation,
+    karras,
+    scaled_to_unit_data,
+    sigma_range,
+    timesteps_of,
+    with_last,
+)
+from .timesteps import check_request, fractional_timesteps
+
+_ORDER = 4
+
+
+@dataclass(frozen=True)
+class LMSDiscreteOptions(SigmaOptions, NoiseOptions):
+    """Options of diffusers' ``LMSDiscreteScheduler``."""
+
+    scheduler: ClassVar[str] = "LMSDiscreteScheduler"
+    choices: ClassVar[Mapping[str, Sequence[object]]] = {
+        "beta_schedule": COMMON_BETA_SCHEDULES,
+        "prediction_type": ("epsilon", "sample", "v_prediction"),
+        "timestep_spacing": TIMESTEP_SPACINGS,
+        **SigmaOptions.sigma_choices,
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_sigma_rule(self)
+
+
+class LMSDiscreteScheduler:
+    """Step by a polynomial through the last four derivatives, integrated exactly."""
+
+    name = "LMSDiscreteScheduler"
+    order = 1
+
+    def __init__(self, options: LMSDiscreteOptions) -> None:
+        self.options = options
+        self.timesteps: Array = np.zeros(0, dtype=np.float32)
+        self.sigmas: Array = np.zeros(1, dtype=np.float32)
+        self._training_sigmas = training_sigmas(alphas_cumprod(options))
+        self._cursor = StepCursor(self.timesteps)
+        self._derivatives: list[Array] = []
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LMSDiscreteScheduler:
+        """Make the scheduler of a ``scheduler_config.json``.
+
+        Raises:
+            UnsupportedScheduler: An option has a value that the runner does not support.
+        """
+        return cls(read_options(LMSDiscreteOptions, config))
+
+    @property
+    def init_noise_sigma(self) -> float:
+        """Return the standard deviation of the first sample."""
+        return first_deviation(self.sigmas, self.options.timestep_spacing)
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int,
+        *,
+        mu: Optional[float] = None,
+        sigmas: Optional[Sequence[float]] = None,
+    ) -> None:
+        """Plan a trajectory; see `Scheduler.set_timesteps`."""
+        check_request(self.name, num_inference_steps, mu, sigmas)
+        options, training = self.options, self._training_sigmas
+        timesteps: Any = fractional_timesteps(options, num_inference_steps)
+        levels = np.interp(timesteps, np.arange(len(training)), training)
+        if options.use_karras_sigmas:  # alone among its kind, LMS takes no sigma_min or sigma_max
+            levels = karras(float(levels[0]), float(levels[-1]), num_inference_steps)
+            timesteps = timesteps_of(levels, np.log(training))
+        elif options.use_exponential_sigmas:
+            levels = exponential(*sigma_range(options, levels), num_inference_steps)
+            timesteps = timesteps_of(levels, np.log(training))
+        self.sigmas = with_last(levels, 0.0)
+        self.timesteps = timesteps.astype(np.float32)
+        self._cursor = StepCursor(self.timesteps)
+        self._derivatives = []
+
+    def set_begin_index(self, begin_index: int) -> None:
+        """Start at this call instead of the first; after `set_timesteps`."""
+        self._cursor.begin = begin_index
+
+    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
+        """Return the sample divided to the deviation that the model was trained with."""
+        return scaled_to_unit_data(sample, self.sigmas[self._cursor.at(timestep)])
+
+    def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
+        """Return the sample of the next timestep; see `Scheduler.step`. Draws no noise."""
+        index = self._cursor.at(timestep)
+        sigma = self.sigmas[index]
+        original = original_at_sigma(self.options.prediction_type, model_output, sample, sigma)
+        self._derivatives = [(sample - original) / sigma, *self._derivatives[: _ORDER - 1]]
+        weights = _weights(self.sigmas, index, min(index + 1, _ORDER))
+        previous = sample.copy()
+        for weight, derivative in zip(weights, self._derivatives):
+            previous += weight * derivative
+        self._cursor.advance()
+        return previous
+
+    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
+        """Return ``original + sigma * noise`` at this timestep."""
+        sigma = self.sigmas[self._cursor.noise_index(timestep)]
+        return f32.weighted_sum((f32.ONE, original), (sigma, noise))
+
+
+def _weights(sigmas: Array, index: int, order: int) -> list[np.float32]:
+    """Return the integral from one noise level to the next of each Lagrange polynomial."""
+    nodes = [float(sigmas[index - back]) for back in range(order)]
+    start, end = float(sigmas[index]), float(sigmas[index + 1])
+    weights = []
+    for own in nodes:
+        others = [node - start for node in nodes if node != own]
+        basis = np.array([1.0]) if not others else polynomial.polyfromroots(others)
+        scale = float(np.prod([own - start - other for other in others]))
+        weights.append(
+            np.float32(polynomial.polyval(end - start, polynomial.polyint(basis)) / scale)
+        )
+    return weights

@@ -1,0 +1,78 @@
+"""Which of the training timesteps a trajectory visits (arXiv 2305.08891, table 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import Array
+from .options import NoiseOptions
+
+Integers = npt.NDArray[np.int64]
+
+
+def check_request(
+    scheduler: str,
+    steps: int,
+    mu: Optional[float] = None,
+    sigmas: Optional[Sequence[float]] = None,
+    *,
+    at_most: Optional[int] = None,
+) -> None:
+    """Raise ValueError for a number of steps, or an argument, that the scheduler does not take."""
+    if steps < 1 or (at_most is not None and steps > at_most):
+        most = "" if at_most is None else f" and at most {at_most}"
+        raise ValueError(f"{scheduler} takes at least 1{most} steps, not {steps}.")
+    if mu is not None or sigmas is not None:
+        raise ValueError(
+            f"{scheduler} takes neither mu nor sigmas; they belong to flow-matching models."
+        )
+
+
+def whole_timesteps(options: NoiseOptions, steps: int) -> Integers:
+    """Return the falling timesteps of the schedulers that index training timesteps: (steps,).
+
+    With trailing spacing, a number of steps that does not divide the training timesteps can give
+    one more, as it does in diffusers.
+    """
+    total = options.num_train_timesteps
+    if options.timestep_spacing == "linspace":
+        return np.linspace(0, total - 1, steps).round()[::-1].astype(np.int64)
+    if options.timestep_spacing == "leading":
+        return np.arange(steps, dtype=np.int64)[::-1] * (total // steps) + options.steps_offset
+    return _trailing(total, total, steps).astype(np.int64) - 1
+
+
+def fractional_timesteps(options: NoiseOptions, steps: int) -> Array:
+    """Return the falling timesteps of the schedulers that interpolate noise levels: (steps,)."""
+    total = options.num_train_timesteps
+    if options.timestep_spacing == "linspace":
+        return np.linspace(0, total - 1, steps, dtype=np.float32)[::-1].copy()
+    if options.timestep_spacing == "leading":
+        whole = np.arange(steps)[::-1] * (total // steps)
+        return whole.astype(np.float32) + np.float32(options.steps_offset)
+    return _trailing(total, total, steps).astype(np.float32) - np.float32(1)
+
+
+def solver_timesteps(options: NoiseOptions, steps: int, end: int) -> Integers:
+    """Return the falling timesteps of the multistep solvers, which leave out the last: (steps,).
+
+    Args:
+        options: Names the spacing.
+        steps: How many steps.
+        end: One past the noisiest training timestep that may be visited.
+    """
+    if options.timestep_spacing == "linspace":
+        return np.linspace(0, end - 1, steps + 1).round()[:0:-1].astype(np.int64)
+    if options.timestep_spacing == "leading":
+        whole = np.arange(steps + 1, dtype=np.int64)[:0:-1] * (end // (steps + 1))
+        return whole + options.steps_offset
+    return _trailing(end, options.num_train_timesteps, steps).astype(np.int64) - 1
+
+
+def _trailing(end: int, total: int, steps: int) -> npt.NDArray[np.float64]:
+    spaced: npt.NDArray[Any] = np.arange(end, 0, -(total / steps))
+    return spaced.round()

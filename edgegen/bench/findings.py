@@ -1,0 +1,157 @@
+"""Says what must be known to judge a measurement: what it is short of, and what disturbed it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgegen.bench.series import SeriesName, all_series, outside_share, steady_images
+from edgegen.bench.statistics import INTERVAL_RESTARTS, NOISY_SPREAD, P90_COUNT
+from edgegen.core.measurement import Environment, Measurement
+
+Weight = Literal["note", "warning"]
+
+BUSY_LOAD_A_CORE = 0.25
+"""A load average above this, for each core, says that something else wanted the processor."""
+LEAST_BUSY_LOAD = 0.5
+OUTSIDE_RUNTIME_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One sentence about a measurement; a warning says that its figures may mislead."""
+
+    weight: Weight
+    text: str
+
+
+def findings(measurement: Measurement) -> tuple[Finding, ...]:
+    """Return what must be said with the figures, the gravest first."""
+    found = [
+        *_about_the_device(measurement.environment),
+        *_about_the_images(measurement),
+        *_about_the_noise(measurement),
+        *_about_what_is_missing(measurement),
+        *(Finding(weight="warning", text=text) for text in measurement.warnings),
+        *_about_the_unseen(measurement),
+    ]
+    said = {text for run in measurement.runs for text in run.warnings}
+    found += [Finding(weight="warning", text=f"The runner says: {text}") for text in sorted(said)]
+    return tuple(sorted(found, key=lambda finding: finding.weight != "warning"))
+
+
+def latencies_mean_something(measurement: Measurement) -> bool:
+    """Return whether latencies may be reported at all: those of an emulated processor may not."""
+    return not measurement.environment.emulated
+
+
+def busy_threshold(cores: int | None) -> float:
+    """Return the load average above which a machine counts as busy."""
+    return max(LEAST_BUSY_LOAD, BUSY_LOAD_A_CORE * (cores or 1))
+
+
+def _about_the_device(environment: Environment) -> list[Finding]:
+    found = []
+    if environment.emulated:
+        found.append(
+            _warning("The processor is emulated: its latencies mean nothing and are not shown.")
+        )
+    if environment.virtual_machine:
+        name = f" ({environment.hypervisor})" if environment.hypervisor else ""
+        found.append(_note(f"A virtual machine{name}: its host's other guests can disturb it."))
+    load = environment.load_average
+    if load is not None and load[0] > busy_threshold(environment.cores):
+        found.append(
+            _warning(
+                f"The machine was busy at the start: load average {load[0]:.2f} on "
+                f"{environment.cores or '?'} cores. Its latencies may be too long."
+            )
+        )
+    if environment.governor not in (None, "performance"):
+        found.append(
+            _note(f"The frequency governor is '{environment.governor}', not 'performance'.")
+        )
+    return found
+
+
+def _about_the_images(measurement: Measurement) -> list[Finding]:
+    found = []
+    if not measurement.golden:
+        found.append(
+            _note("The package has no golden case: that the images are right was not checked.")
+        )
+    by_seed: dict[int, set[str]] = {}
+    for run in measurement.runs:
+        for image in run.images:
+            if image.sha256 is not None:
+                by_seed.setdefault(image.seed, set()).add(image.sha256)
+    if any(len(hashes) > 1 for hashes in by_seed.values()):
+        found.append(
+            _note("The same seed did not always give the same bytes: the runtime is not bit-exact.")
+        )
+    return found
+
+
+def _about_the_noise(measurement: Measurement) -> list[Finding]:
+    found = []
+    series = all_series(measurement)
+    noisy: tuple[SeriesName, ...] = ("steady_image", "step")
+    for name in noisy:
+        if name in series and series[name].summary.is_noisy:
+            summary = series[name].summary
+            found.append(
+                _warning(
+                    f"Noisy: the {name.replace('_', ' ')}'s median deviation is "
+                    f"{100 * summary.spread:.0f} % of its median, above "
+                    f"{100 * NOISY_SPREAD:.0f} %. Measure again on a quiet machine."
+                )
+            )
+    share = outside_share(measurement)
+    if share is not None and share > OUTSIDE_RUNTIME_SHARE:
+        found.append(
+            _note(f"{100 * share:.1f} % of an image's time was spent outside the runtime's calls.")
+        )
+    return found
+
+
+def _about_what_is_missing(measurement: Measurement) -> list[Finding]:
+    found = []
+    steady = measurement.of_kind("steady")
+    count = sum(len(steady_images(run)) for run in steady)
+    if measurement.quick:
+        found.append(_warning("Measured with --quick: too few images and restarts to compare."))
+    elif len(steady) < INTERVAL_RESTARTS:
+        found.append(
+            _warning(f"{len(steady)} restarts: an interval needs {INTERVAL_RESTARTS} or more.")
+        )
+    if count < P90_COUNT:
+        found.append(_note(f"{count} steady images: p90 is told from {P90_COUNT} on."))
+    found += [
+        _note(f"No cold load: the files were still in memory ({run.page_cache.how}).")
+        for run in measurement.of_kind("cold")
+        if run.page_cache is not None and not run.page_cache.is_cold
+    ]
+    if not measurement.of_kind("memory"):
+        found.append(_note("Memory was not measured."))
+    return found
+
+
+def _about_the_unseen(measurement: Measurement) -> list[Finding]:
+    found = []
+    if measurement.unseen:
+        found.append(_note(f"Not seen on this device: {', '.join(measurement.unseen)}."))
+    steady = [image for run in measurement.of_kind("steady") for image in steady_images(run)]
+    phases = {phase.name for image in steady for phase in image.phases}
+    if measurement.workload.prompt is not None and steady and "text_encoder" not in phases:
+        found.append(
+            _note("The steady images use the text of the first one again: it is not in their time.")
+        )
+    return found
+
+
+def _note(text: str) -> Finding:
+    return Finding(weight="note", text=text)
+
+
+def _warning(text: str) -> Finding:
+    return Finding(weight="warning", text=text)

@@ -1,0 +1,158 @@
+"""Turns the runner's events into a run of a measurement; nothing is averaged, nothing left out."""
+
+from __future__ import annotations
+
+from edgegen.core import measurement
+from edgegen.core.errors import RunnerError
+from edgegen.core.measurement import (
+    GoldenCheck,
+    ImageSample,
+    MemoryPeak,
+    PageCache,
+    Run,
+    RunKind,
+    SensorSample,
+)
+from edgegen.runner.protocol import (
+    Check,
+    Event,
+    Hello,
+    ImageEnd,
+    ImageStart,
+    Load,
+    Memory,
+    Phase,
+    Sample,
+    Step,
+    Warn,
+)
+
+
+class Recorder:
+    """Takes the events of one process of the runner, in order.
+
+    `hello` is the first event, once it was taken: times are counted from it.
+    """
+
+    def __init__(self) -> None:
+        self.hello: Hello | None = None
+        self.checks: list[GoldenCheck] = []
+        self.loads: list[measurement.Load] = []
+        self._images: list[ImageSample] = []
+        self._starts: dict[int, ImageStart] = {}
+        self._phases: dict[int, list[measurement.Phase]] = {}
+        self._steps: dict[int, list[measurement.Step]] = {}
+        self._sensors: list[SensorSample] = []
+        self._memory: MemoryPeak | None = None
+        self._warnings: list[str] = []
+
+    def take(self, event: Event) -> None:
+        """Take one event; those that measure nothing (`free`, `done`) leave no trace.
+
+        Raises RunnerError for an image that ends without having begun.
+        """
+        match event:
+            case Hello():
+                self.hello = event
+            case Load():
+                self.loads.append(
+                    measurement.Load(
+                        component=event.component,
+                        start_s=self._at(event.start),
+                        end_s=self._at(event.end),
+                        providers=event.providers,
+                    )
+                )
+            case ImageStart():
+                self._starts[event.index] = event
+            case Phase():
+                self._phases.setdefault(event.image, []).append(
+                    measurement.Phase(
+                        name=event.name,
+                        start_s=self._at(event.start),
+                        end_s=self._at(event.end),
+                        runtime_s=event.runtime_s,
+                    )
+                )
+            case Step():
+                self._steps.setdefault(event.image, []).append(
+                    measurement.Step(
+                        index=event.index,
+                        timestep=event.timestep,
+                        start_s=self._at(event.start),
+                        end_s=self._at(event.end),
+                        runtime_s=event.runtime_s,
+                    )
+                )
+            case ImageEnd():
+                self._images.append(self._image(event))
+            case Sample():
+                self._sensors.append(
+                    SensorSample(time_s=self._at(event.t), values=dict(event.values))
+                )
+            case Memory():
+                self._memory = MemoryPeak(
+                    peak_pss_bytes=event.peak_pss_bytes,
+                    peak_anonymous_bytes=event.peak_anonymous_bytes,
+                    peak_file_bytes=event.peak_file_bytes,
+                    peak_resident_bytes=event.peak_resident_bytes,
+                    read_bytes=event.read_bytes,
+                )
+            case Check():
+                self.checks.append(
+                    GoldenCheck(
+                        layer=event.layer,
+                        name=event.name,
+                        psnr_db=event.psnr_db,
+                        threshold_db=event.threshold_db,
+                        passed=event.passed,
+                    )
+                )
+            case Warn():
+                self._warnings.append(event.message)
+            case _:
+                pass
+
+    def run(
+        self,
+        kind: RunKind,
+        *,
+        started_s: float,
+        launch_s: float,
+        page_cache: PageCache | None = None,
+    ) -> Run:
+        """Return what was taken as one run."""
+        return Run(
+            kind=kind,
+            started_s=started_s,
+            launch_s=launch_s,
+            loads=tuple(self.loads),
+            images=tuple(self._images),
+            sensors=tuple(self._sensors),
+            memory=self._memory,
+            page_cache=page_cache,
+            warnings=tuple(self._warnings),
+        )
+
+    def _image(self, end: ImageEnd) -> ImageSample:
+        start = self._starts.get(end.image)
+        if start is None:
+            raise RunnerError(
+                f"The runner ended image {end.image} without having begun it.",
+                hint="The runner is of another edgegen; install edgegen again.",
+            )
+        return ImageSample(
+            index=end.image,
+            seed=start.seed,
+            warmup=start.warmup,
+            start_s=self._at(end.start),
+            end_s=self._at(end.end),
+            load_s=end.load_s,
+            runtime_s=end.runtime_s,
+            sha256=end.sha256,
+            phases=tuple(self._phases.pop(end.image, [])),
+            steps=tuple(self._steps.pop(end.image, [])),
+        )
+
+    def _at(self, time_s: float) -> float:
+        return time_s - (self.hello.t if self.hello is not None else 0.0)

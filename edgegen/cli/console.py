@@ -1,0 +1,301 @@
+"""What the user sees: the only module that prints, and the only one that imports rich.
+
+Standard output carries results and nothing else; progress, warnings and errors go to standard
+error. rich is imported when there is a terminal to draw on, never before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from edgegen.cli.formats import format_amount, format_rate, format_seconds
+from edgegen.cli.plain_progress import PlainProgress
+from edgegen.core.progress import Progress, SilentProgress, Unit
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+Cell = str | int | float | None
+
+MISSING = "–"
+"""What a table shows for None: a figure that is not known is never 0."""
+
+
+class Console:
+    """Prints results on standard output, and the rest on standard error.
+
+    Colours and bars need a terminal; NO_COLOR takes the colours away, TERM=dumb both, and
+    `quiet` leaves only results, warnings and errors. `output` and `errors` stand in for the
+    standard streams.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        output: TextIO | None = None,
+        errors: TextIO | None = None,
+    ) -> None:
+        self.quiet = quiet
+        self._output = output or sys.stdout
+        self._errors = errors or sys.stderr
+
+    def print(self, text: str = "") -> None:
+        """Print a line of the result as it is, without any markup."""
+        self._output.write(text + "\n")
+
+    def json(self, value: object) -> None:
+        """Print a value (dataclasses included) as JSON; the result of a command with --json."""
+        import json
+
+        from edgegen.core.codec import encode
+
+        text = json.dumps(encode(value), indent=2, ensure_ascii=False, allow_nan=False)
+        self._output.write(text + "\n")
+
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Cell]],
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Print a table; numbers stand on the right, None is a dash, `notes` come below.
+
+        On a terminal it fits the width; elsewhere it is aligned text that wraps nothing.
+        """
+        cells = [[_text_of(cell) for cell in row] for row in rows]
+        right = [
+            all(isinstance(row[i], int | float | None) for row in rows) and bool(rows)
+            for i in range(len(columns))
+        ]
+        if can_redraw(self._output):
+            self._terminal_table(title, columns, cells, right)
+        else:
+            self._output.write(_plain_table(title, columns, cells, right))
+        for note in notes:
+            self.print(note)
+
+    def note(self, text: str) -> None:
+        """Say on standard error what is good to know; `quiet` leaves it out."""
+        if not self.quiet:
+            self._errors.write(text + "\n")
+
+    def warn(self, text: str) -> None:
+        """Say on standard error what is probably wrong."""
+        self._labelled("warning", "33", text)
+
+    def error(self, message: str, hint: str = "") -> None:
+        """Say on standard error what failed, and what to do about it."""
+        self._labelled("error", "1;31", message)
+        if hint:
+            self._labelled("hint", "36", hint)
+
+    def picture(self, pixels: NDArray[np.uint8], *, columns: int = 64) -> bool:
+        """Draw an image, uint8 (height, width, 3), in half blocks at most `columns` wide.
+
+        Returns False, and draws nothing, where standard output is no terminal with colours.
+        """
+        if not (can_redraw(self._output) and has_colours(self._output)):
+            return False
+        from rich.color import Color
+        from rich.console import Console as RichConsole
+        from rich.style import Style
+        from rich.text import Text
+
+        console = RichConsole(file=self._output, highlight=False)
+        height, width = pixels.shape[:2]
+        columns = max(1, min(columns, width, console.width))
+        lines = max(1, round(height * columns / width / 2))
+        small = _mean_of_cells(pixels, 2 * lines, columns)
+        text = Text()
+        for line in range(lines):
+            for column in range(columns):
+                upper, lower = (
+                    Color.from_rgb(*(int(value) for value in small[2 * line + half, column]))
+                    for half in (0, 1)
+                )
+                text.append("▀", Style(color=upper, bgcolor=lower))
+            text.append("\n")
+        console.print(text, end="")
+        return True
+
+    @property
+    def progress(self) -> Progress:
+        """How a long job shows its progress here: bars on a terminal, else plain lines."""
+        if self.quiet:
+            return SilentProgress()
+        if can_redraw(self._errors):
+            return _TerminalProgress(self._errors)
+        return PlainProgress(lambda line: _write_line(self._errors, line))
+
+    def _terminal_table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        cells: Sequence[Sequence[str]],
+        right: Sequence[bool],
+    ) -> None:
+        from rich import box
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+        for name, is_number in zip(columns, right, strict=True):
+            table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        RichConsole(file=self._output, highlight=False).print(table)
+
+    def _labelled(self, label: str, colour: str, text: str) -> None:
+        start, end = (f"\x1b[{colour}m", "\x1b[0m") if has_colours(self._errors) else ("", "")
+        _write_line(self._errors, f"{start}{label}:{end} {text}")
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal on which a line can be drawn again."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Say whether colours may be written: a terminal, and no NO_COLOR (https://no-color.org)."""
+    return can_redraw(stream) and not os.environ.get("NO_COLOR")
+
+
+def _text_of(cell: Cell) -> str:
+    return MISSING if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell)
+
+
+def _plain_table(
+    title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]
+) -> str:
+    widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
+
+    def line(row: Sequence[str]) -> str:
+        aligned = (
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, right, strict=True)
+        )
+        return "  ".join(aligned).rstrip() + "\n"
+
+    rule = "  ".join("-" * width for width in widths) + "\n"
+    return f"{title}\n\n" + line(columns) + rule + "".join(map(line, cells)) + "\n"
+
+
+def _mean_of_cells(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float64]:
+    import numpy as np
+
+    def edges(size: int, parts: int) -> list[tuple[int, int]]:
+        starts = [size * i // parts for i in range(parts)]
+        return [(a, max(a + 1, size * (i + 1) // parts)) for i, a in enumerate(starts)]
+
+    height, width = pixels.shape[:2]
+    return np.array(
+        [
+            [
+                pixels[top:bottom, left:right].mean(axis=(0, 1))
+                for left, right in edges(width, columns)
+            ]
+            for top, bottom in edges(height, rows)
+        ]
+    )
+
+
+def _write_line(stream: TextIO, text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()
+
+
+class _TerminalProgress:
+    """Bars of rich; a step that has ended leaves one line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._bars: Bars | None = None
+        self._open = 0
+
+    @contextmanager
+    def step(
+        self, name: str, *, total: float | None = None, unit: Unit = "items"
+    ) -> Iterator[_TerminalStep]:
+        bars = self._enter()
+        step = _TerminalStep(bars, name, total, unit)
+        mark = "✗"
+        try:
+            yield step
+            mark = "✓"
+        finally:
+            took = format_seconds(time.monotonic() - step.started_s)
+            amount = f", {format_amount(step.done, None, unit)}" if step.done else ""
+            self._leave(step, f"{mark} {name}  {took}{amount}")
+
+    def _enter(self) -> Bars:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        with self._lock:
+            if self._bars is None:
+                self._bars = Bars(
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(),
+                    TextColumn("{task.fields[share]}", markup=False),
+                    TextColumn("{task.fields[amount]}", markup=False),
+                    TimeRemainingColumn(elapsed_when_finished=True),
+                    TextColumn("{task.fields[text]}", markup=False, style="dim"),
+                    console=RichConsole(file=self._stream, highlight=False),
+                    transient=True,
+                )
+                self._bars.start()
+            self._open += 1
+            return self._bars
+
+    def _leave(self, step: _TerminalStep, line: str) -> None:
+        with self._lock:
+            self._open -= 1
+            step.close(line)
+            if self._open == 0 and self._bars is not None:
+                self._bars.stop()
+                self._bars = None
+
+
+class _TerminalStep:
+    """One bar."""
+
+    def __init__(self, bars: Bars, name: str, total: float | None, unit: Unit) -> None:
+        self.total = total
+        self.done = 0.0
+        self.started_s = time.monotonic()
+        self._bars = bars
+        self._unit = unit
+        self._task: TaskID = bars.add_task(name, total=total, share="", amount="", text="")
+
+    def advance(self, amount: float = 1) -> None:
+        self.done += amount
+        elapsed_s = time.monotonic() - self.started_s
+        rate = format_rate(self.done / elapsed_s, self._unit) if elapsed_s > 0 else ""
+        self._bars.update(
+            self._task,
+            completed=self.done,
+            total=self.total,
+            share=f"{100 * self.done / self.total:3.0f} %" if self.total else "",
+            amount=f"{format_amount(self.done, self.total, self._unit)}  {rate}",
+        )
+
+    def describe(self, text: str) -> None:
+        self._bars.update(self._task, text=text)
+
+    def close(self, line: str) -> None:
+        self._bars.remove_task(self._task)
+        self._bars.console.print(line, markup=False, highlight=False)

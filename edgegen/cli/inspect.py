@@ -1,0 +1,100 @@
+"""`edgegen inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegen.cli.console import Console
+
+if TYPE_CHECKING:
+    from edgegen.pipelines.summary import PipelineSummary
+
+
+@click.command()
+@click.argument("model")
+@click.option("--revision", help="Branch, tag or commit of a model of the hub.")
+@click.option("--offline", is_flag=True, help="Ask the cache alone, never the hub.")
+@click.option("--verbose", "-v", is_flag=True, help="Show the components' inputs and outputs.")
+@click.option("--json", "as_json", is_flag=True, help="Write everything as JSON.")
+@click.pass_obj
+def inspect(
+    console: Console, model: str, revision: str | None, offline: bool, verbose: bool, as_json: bool
+) -> None:
+    """Say what MODEL is made of, and which targets can take it.
+
+    MODEL is a diffusers folder, the id of a model on the hub (ORG/NAME or ORG/NAME@REVISION), or
+    builtin:emoji. Only configurations and the headers of weights are read; of a model on the hub
+    nothing else is fetched.
+    """
+    from edgegen.core.codec import encode
+    from edgegen.exporters.targets import load_targets
+    from edgegen.pipelines.source import resolve_headers
+    from edgegen.pipelines.summary import summarize
+
+    with resolve_headers(
+        model, revision=revision, offline=offline, progress=console.progress
+    ) as folder:
+        summary = summarize(folder)
+    family = summary.pipeline.family
+    targets = [target.name for target in load_targets().values() if family in target.families]
+    if as_json:
+        console.json({**encode(summary), "targets": targets})
+        return
+    _show(console, summary, targets)
+    if verbose:
+        _show_signatures(console, summary)
+
+
+def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> None:
+    from edgegen.cli.formats import format_bytes, format_count
+
+    pipeline, generation = summary.pipeline, summary.pipeline.generation
+    rows = [
+        (
+            it.spec.name,
+            it.spec.class_name,
+            format_count(it.spec.parameters),
+            ", ".join(it.storage_types),
+            format_bytes(it.storage_bytes),
+        )
+        for it in summary.components
+    ]
+    parameters = sum(it.spec.parameters for it in summary.components)
+    size = format_bytes(sum(it.storage_bytes for it in summary.components))
+    rows.append(("all", "", format_count(parameters), "", size))
+    at = f"{pipeline.source} ({pipeline.revision[:12]})" if pipeline.revision else pipeline.source
+    guidance = "" if pipeline.family == "unconditional" else f", guidance {generation.guidance:g}"
+    latents = "without latents"
+    if generation.vae_scale_factor > 1:
+        side = generation.vae_scale_factor
+        latents = (
+            f"from latents of {generation.latent_channels} channels, {side}×{side} pixels each"
+        )
+    notes = [
+        f"Family: {pipeline.family} ({pipeline.pipeline_class}).",
+        f"Images: {generation.width}×{generation.height}, {latents}.",
+        f"Scheduler: {summary.scheduler}; {generation.steps} steps{guidance}.",
+        f"Prompt: {generation.text_length} tokens." if generation.text_length else "Prompt: none.",
+        f"Licence: {pipeline.licence or 'not stated'}.",
+        f"Targets: {', '.join(targets) or 'none yet'}.",
+    ]
+    if pipeline.extras:
+        notes.append(f"Left out of packages: {', '.join(pipeline.extras)}.")
+    columns = ("component", "class", "parameters", "stored as", "size")
+    console.table(at, columns, rows, notes)
+
+
+def _show_signatures(console: Console, summary: PipelineSummary) -> None:
+    for component in summary.components:
+        rows = [
+            (way, tensor.name, tensor.dtype, f"({', '.join(map(str, tensor.shape))})")
+            for way, tensors in (
+                ("in", component.spec.inputs),
+                ("out", component.spec.outputs),
+            )
+            for tensor in tensors
+        ]
+        console.print()
+        console.table(component.spec.name, ("", "tensor", "type", "shape"), rows)

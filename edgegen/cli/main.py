@@ -1,0 +1,213 @@
+"""The command line's entry: finds commands without importing them, and ends with an exit code.
+
+Nothing else in edgegen exits or catches broadly. `edgegen --help` imports click and this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from edgegen import __version__
+from edgegen.cli.console import Console
+from edgegen.core.errors import INTERRUPTED_EXIT_CODE, EdgegenError, nearest
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+UNEXPECTED_EXIT_CODE = 1
+BROKEN_PIPE_EXIT_CODE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
+TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a command lives (`module:name`), and its line in `edgegen --help`."""
+
+    place: str
+    help: str
+
+
+COMMANDS: Mapping[str, LazyCommand] = {
+    "inspect": LazyCommand("edgegen.cli.inspect:inspect", "Say what a model is made of."),
+    "package": LazyCommand("edgegen.cli.package:package", "Build a package that a device runs."),
+    "verify": LazyCommand(
+        "edgegen.cli.verify:verify", "Check a package, byte by byte and image by image."
+    ),
+    "run": LazyCommand("edgegen.cli.run:run", "Make images with a package, without torch."),
+    "bench": LazyCommand("edgegen.cli.bench:bench", "Measure a package on a device."),
+    "doctor": LazyCommand(
+        "edgegen.cli.doctor:doctor", "Say what is missing here, and how to get it."
+    ),
+    "profiles": LazyCommand("edgegen.cli.profiles:profiles", "List the devices that are known."),
+    "targets": LazyCommand(
+        "edgegen.cli.targets:targets", "List the package formats, and what they hold."
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        import importlib
+
+        module, _, name = COMMANDS[cmd_name].place.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed, or say which one is nearest."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"No such command '{args[0]}'. {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every command has its own --help. Commands with --json write errors as JSON, too.",
+)
+@click.version_option(__version__, prog_name="edgegen")
+@click.option("--quiet", "-q", is_flag=True, help="Show results, warnings and errors only.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def edgegen(context: click.Context, quiet: bool, debug: bool) -> None:
+    """Package diffusion pipelines for devices, check them, and measure them there."""
+    context.obj = Console(quiet=quiet)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no '…' gets a '?', not a traceback.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # TextIOWrapper
+    signal.signal(signal.SIGTERM, _terminate)
+    if "_EDGEGEN_COMPLETE" in os.environ:
+        edgegen.main(prog_name="edgegen")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error is reported here."""
+    report = _Report(as_json=_asks_for_json(arguments), debug="--debug" in arguments)
+    try:
+        with edgegen.make_context("edgegen", list(arguments)) as context:
+            result = edgegen.invoke(context)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        report.show("Interrupted", "Interrupted.", "", INTERRUPTED_EXIT_CODE)
+        return INTERRUPTED_EXIT_CODE
+    except click.ClickException as error:
+        report.usage(error)
+        return error.exit_code
+    except EdgegenError as error:
+        report.traceback()
+        report.show(type(error).__name__, error.message, error.hint, error.exit_code)
+        return error.exit_code
+    except Exception as error:  # the boundary: what nobody expected is written down, not lost
+        if isinstance(error, BrokenPipeError) and _standard_output_is_gone():
+            return BROKEN_PIPE_EXIT_CODE
+        report.unexpected(error, arguments)
+        return UNEXPECTED_EXIT_CODE
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """Writes an error: for people on standard error, and with --json as JSON on standard output.
+
+    The JSON is `{"error": {"kind", "message", "hint", "exit_code"}}`.
+    """
+
+    as_json: bool
+    debug: bool
+
+    def show(self, kind: str, message: str, hint: str, exit_code: int) -> None:
+        console = Console()
+        console.error(message, hint)
+        if self.as_json:
+            fields = {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}
+            console.json({"error": fields})
+
+    def usage(self, error: click.ClickException) -> None:
+        message, hint = error.format_message(), ""
+        context = getattr(error, "ctx", None)
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            sys.stderr.write(message + "\n")
+            return
+        if isinstance(error, click.NoSuchOption) and error.option_name in _OWN_OPTIONS:
+            hint = f"Put it before the command: edgegen {error.option_name} …"
+        elif context is not None:
+            hint = f"{context.get_usage()}\nSee {context.command_path} --help."
+        self.show("UsageError", message, hint, error.exit_code)
+
+    def traceback(self) -> None:
+        if self.debug:
+            import traceback
+
+            sys.stderr.write(traceback.format_exc())
+
+    def unexpected(self, error: Exception, arguments: Sequence[str]) -> None:
+        from edgegen.cli.crash import write_crash_log
+
+        self.traceback()
+        log = write_crash_log(arguments)
+        hint = "This is a defect of edgegen. Please report it"
+        hint += f", with {log}." if log else ", with the output of --debug."
+        self.show(type(error).__name__, f"{type(error).__name__}: {error}", hint, 1)
+
+
+_OWN_OPTIONS = ("--quiet", "-q", "--debug", "--version")
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in own
+
+
+def _standard_output_is_gone() -> bool:
+    """Say whether nobody reads our output any more (`edgegen profiles | head -1`)."""
+    import select
+
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    if not poll.poll(0):
+        return False
+    # The interpreter flushes once more at exit, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return True
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
+    """End as after an error, so that what was half written is removed."""
+    raise SystemExit(TERMINATED_EXIT_CODE)

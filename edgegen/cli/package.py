@@ -1,0 +1,182 @@
+"""`edgegen package`: build a package of a model for one or more targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegen.cli.console import Console
+
+if TYPE_CHECKING:
+    from edgegen.packaging.build import Built
+    from edgegen.packaging.plan import BuildPlan
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "-t", "--target", "targets", multiple=True, required=True, help="Package format; repeatable."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@click.option("-p", "--profile", help="Device profile: `edgegen profiles` lists them.")
+@click.option("-r", "--recipe", help="Recipe of the target, or a .toml file of your own.")
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--offline", is_flag=True, help="Use the hub's cache alone.")
+@click.option("--force", is_flag=True, help="Replace a package that is there already.")
+@click.option("--skip-parity", is_flag=True, help="Do not compare with torch; no golden case.")
+@click.option("--accept-failed-parity", is_flag=True, help="Keep a package that fails, marked so.")
+@click.option("--dry-run", is_flag=True, help="Say what would be built, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
+@click.pass_obj
+def package(
+    console: Console,
+    model: str,
+    targets: tuple[str, ...],
+    output: Path,
+    profile: str | None,
+    recipe: str | None,
+    revision: str | None,
+    offline: bool,
+    force: bool,
+    skip_parity: bool,
+    accept_failed_parity: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Build a package of MODEL that a device runs.
+
+    MODEL is `builtin:emoji`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`.
+    Several targets go to DIR/<target>-<recipe>/.
+    """
+    from edgegen.devices.profiles import load_profile
+    from edgegen.packaging.build import build
+    from edgegen.packaging.plan import plan
+    from edgegen.pipelines.source import resolve
+
+    device = None if profile is None else load_profile(profile)
+    folder = resolve(model, revision=revision, offline=offline, progress=console.progress)
+    several = len(targets) > 1
+    plans = []
+    for target in dict.fromkeys(targets):
+        planned = plan(
+            folder,
+            target=target,
+            destination=output / target if several else output,
+            profile=device,
+            recipe=recipe,
+            force=force,
+            in_folder_of_its_own=several,
+        )
+        plans.append(planned)
+        for warning in planned.warnings:
+            console.warn(warning)
+    if dry_run:
+        if as_json:
+            console.json([_plan_row(planned) for planned in plans])
+        else:
+            for planned in plans:
+                _show_plan(console, planned)
+        return
+    results = []
+    for planned in plans:
+        built = build(
+            planned,
+            parity=not skip_parity,
+            accept_failure=accept_failed_parity,
+            progress=console.progress,
+        )
+        results.append(built)
+        if not as_json:
+            _show(console, built)
+    if as_json:
+        console.json([_row(built) for built in results])
+
+
+def _plan_row(plan: BuildPlan) -> dict[str, object]:
+    return {
+        "model": plan.spec.source,
+        "family": plan.spec.family,
+        "target": plan.target.name,
+        "recipe": plan.recipe.name,
+        "profile": None if plan.profile is None else plan.profile.name,
+        "operators": plan.operators,
+        "shapes": plan.shapes,
+        "destination": str(plan.destination),
+        "predicted_bytes": plan.package_bytes,
+    }
+
+
+def _show_plan(console: Console, plan: BuildPlan) -> None:
+    rows: list[list[str | int]] = [
+        [component.name, component.parameters, f"{plan.storage_bytes[component.name] / 1e6:,.1f}"]
+        for component in plan.components
+    ]
+    console.table(
+        f"{plan.spec.source} → {plan.target.title} ({plan.recipe.name})",
+        ["component", "parameters", "MB, at most"],
+        rows,
+        notes=[
+            f"{plan.recipe.description}",
+            f"{plan.shapes} shapes, {plan.operators} operators, to {plan.destination}",
+        ],
+    )
+
+
+def _row(built: Built) -> dict[str, object]:
+    return {
+        "path": str(built.path),
+        "target": built.manifest.target,
+        "recipe": built.manifest.recipe.name,
+        "shapes": built.manifest.shapes,
+        "size_bytes": _size_bytes(built),
+        "parity_failed": built.manifest.parity_failed,
+        "parity": built.evidence.parity,
+        "costs": built.evidence.costs,
+    }
+
+
+def _show(console: Console, built: Built) -> None:
+    manifest = built.manifest
+    console.table(
+        f"{manifest.source.model} → {built.path}",
+        ["stage", "seconds", "CPU seconds", "peak memory, MB"],
+        [
+            [
+                cost.stage,
+                round(cost.wall_s, 1),
+                round(cost.cpu_s, 1),
+                None if cost.peak_memory_bytes is None else round(cost.peak_memory_bytes / 1e6),
+            ]
+            for cost in built.evidence.costs
+        ],
+        notes=[
+            f"{manifest.target}, {manifest.recipe.name}, {manifest.shapes} shapes, "
+            f"{_size_bytes(built) / 1e6:,.1f} MB",
+            "Peak memory is the highest sum of PSS over the processes, file pages included.",
+        ],
+    )
+    if not built.evidence.parity:
+        console.warn(
+            "Nothing was compared with torch (--skip-parity); run 'edgegen verify --full'."
+        )
+        return
+    console.table(
+        "The same as torch?",
+        ["layer", "what", "PSNR, dB", "asked for", "passed"],
+        [
+            [
+                check.layer,
+                check.name,
+                "equal" if check.psnr_db is None and check.passed else check.psnr_db,
+                check.threshold_db,
+                "yes" if check.passed else f"NO {check.why}",
+            ]
+            for check in built.evidence.parity
+        ],
+    )
+
+
+def _size_bytes(built: Built) -> int:
+    return sum(file.size_bytes for file in built.manifest.files)

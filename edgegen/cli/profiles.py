@@ -1,0 +1,94 @@
+"""`edgegen profiles`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegen.cli.console import Cell, Console
+from edgegen.cli.formats import format_bytes
+
+if TYPE_CHECKING:
+    from edgegen.core.profile import DeviceProfile
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Write the profiles as JSON.")
+@click.pass_obj
+def profiles(console: Console, name: str | None, as_json: bool) -> None:
+    """List the devices that are known, or show the one called NAME.
+
+    NAME is a profile's name, `host` for this machine, or the path of a TOML file.
+    """
+    from edgegen.devices.profiles import list_profiles, load_profile
+
+    found = (load_profile(name),) if name else (load_profile("host"), *list_profiles())
+    if as_json:
+        console.json(found[0] if name else {"profiles": found})
+    elif name:
+        _show_one(console, found[0])
+    else:
+        _show_all(console, found)
+
+
+def _show_all(console: Console, found: tuple[DeviceProfile, ...]) -> None:
+    rows = [
+        (
+            profile.name,
+            profile.title,
+            profile.kind,
+            format_bytes(profile.hardware.memory_bytes),
+            format_bytes(profile.application_memory_bytes),
+            ", ".join(options.recipe for options in profile.runtimes),
+        )
+        for profile in found
+    ]
+    columns = ("name", "device", "kind", "memory", "for an application", "recipe")
+    notes = ("edgegen profiles NAME shows one, with the sources of its figures.",)
+    console.table("Device profiles", columns, rows, notes)
+
+
+def _show_one(console: Console, profile: DeviceProfile) -> None:
+    hardware = profile.hardware
+    sources = {figure: source for source in profile.sources for figure in source.figures}
+
+    def row(label: str, figure: str, value: Cell) -> tuple[Cell, ...]:
+        source = sources.get(figure)
+        return (label, value, source.title if source else None)
+
+    throttle_c, critical_c = profile.thermal.throttle_c, profile.thermal.critical_c
+    rows = [
+        row("processor", "soc", hardware.soc),
+        row("cores", "cpu", hardware.cpu),
+        row("architecture", "architecture", f"{profile.architecture}, {profile.os}"),
+        row("memory", "memory_bytes", format_bytes(hardware.memory_bytes)),
+        row(
+            "for an application",
+            "application_memory_bytes",
+            format_bytes(profile.application_memory_bytes),
+        ),
+        row("GPU", "gpu", hardware.gpu),
+        row("NPU", "npu", hardware.npu),
+        row("slows down at", "throttle_c", None if throttle_c is None else f"{throttle_c:g} °C"),
+        row("shuts down at", "critical_c", None if critical_c is None else f"{critical_c:g} °C"),
+        ("sensors", ", ".join(profile.sensors) or None, None),
+    ]
+    console.table(profile.title, ("", "figure", "source"), rows)
+    runtimes = [
+        (
+            options.target,
+            options.package,
+            options.recipe,
+            ", ".join(options.providers),
+            options.operators,
+            options.shapes,
+            options.threads,
+        )
+        for options in profile.runtimes
+    ]
+    columns = ("target", "package", "recipe", "providers", "operators", "shapes", "threads")
+    links = {source.url for source in profile.sources if source.url}
+    notes = [profile.notes.strip(), *sorted(links)]
+    console.table("Runtimes", columns, runtimes, [note for note in notes if note])

@@ -1,0 +1,103 @@
+"""`edgegen targets`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegen.cli.console import Console
+
+if TYPE_CHECKING:
+    from edgegen.core.target import TargetSpec
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Write the targets as JSON.")
+@click.pass_obj
+def targets(console: Console, name: str | None, as_json: bool) -> None:
+    """List the package formats, or show the one called NAME.
+
+    Shown are the families it holds, its recipes, and which peers load its packages.
+    """
+    from edgegen.exporters.targets import load_target, load_targets
+
+    found = (load_target(name),) if name else tuple(load_targets().values())
+    if as_json:
+        described = [_as_json(target) for target in found]
+        console.json(described[0] if name else {"targets": described})
+    elif name:
+        _show_one(console, found[0])
+    else:
+        _show_all(console, found)
+
+
+def _as_json(target: TargetSpec) -> dict[str, object]:
+    from edgegen.core.codec import encode
+    from edgegen.doctor.software import missing_for
+    from edgegen.exporters.recipes import load_recipe
+
+    return {
+        **encode(target),
+        "missing": missing_for(target.extra),
+        "recipes": [encode(load_recipe(name, target)) for name in target.recipes],
+    }
+
+
+def _show_all(console: Console, found: tuple[TargetSpec, ...]) -> None:
+    from edgegen.doctor.requirements import install_command
+    from edgegen.doctor.software import missing_for
+
+    rows = []
+    notes = ["edgegen targets NAME shows one."]
+    for target in found:
+        missing = missing_for(target.extra)
+        recipes = ", ".join(target.recipes)
+        rows.append((target.name, target.description, recipes, "no" if missing else "yes"))
+        if missing:
+            notes.append(
+                f"{target.name} needs {', '.join(missing)}: {install_command(target.extra)}"
+            )
+    console.table("Targets", ("name", "package", "recipes", "installed"), rows, notes)
+
+
+def _show_one(console: Console, target: TargetSpec) -> None:
+    from edgegen.doctor.requirements import install_command
+    from edgegen.doctor.software import missing_for
+    from edgegen.exporters.recipes import load_recipe
+
+    recipes = [load_recipe(name, target) for name in target.recipes]
+    rows = [
+        (
+            f"{recipe.name} (default)" if recipe.name == target.default_recipe else recipe.name,
+            recipe.description,
+            recipe.storage,
+            recipe.compute,
+            len(recipe.rules),
+            recipe.tolerance.image_psnr_db,
+        )
+        for recipe in recipes
+    ]
+    columns = ("recipe", "what it does", "storage", "compute", "rules", "image, least dB")
+    missing = missing_for(target.extra)
+    notes = [f"Families: {', '.join(target.families)}.", f"Runtimes: {', '.join(target.runtimes)}."]
+    if missing:
+        notes.append(f"Missing: {', '.join(missing)}. {install_command(target.extra)}")
+    console.table(f"{target.title}: {target.description}", columns, rows, notes)
+    cells = [
+        (
+            f"{cell.runtime} {cell.runtime_version}",
+            cell.loader,
+            cell.family,
+            cell.scheduler,
+            cell.result,
+            cell.why,
+        )
+        for cell in target.compatibility
+    ]
+    if cells:
+        columns = ("runtime", "loader", "family", "scheduler", "result", "why")
+        console.table("Measured compatibility", columns, cells)
+    else:
+        console.print("Compatibility with peers: not measured yet.")

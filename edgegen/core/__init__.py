@@ -1,0 +1,1 @@
+"""Frozen values, their strict codec, errors and file handling; standard library only."""

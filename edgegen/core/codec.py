@@ -1,0 +1,215 @@
+"""A strict codec between frozen dataclasses and TOML or JSON.
+
+Unknown keys, missing keys and wrong types are errors that name the file, the key and, where there
+is one, the nearest known key. Tuples stand for lists, so that every decoded value is hashable or
+at least frozen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from edgegen.core.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+MAXIMUM_FILE_BYTES = 64 << 20
+"""No TOML or JSON file that edgegen reads is larger; one that is, is not what it says it is."""
+
+
+def load_toml(cls: type[T], path: Path) -> T:
+    """Read a TOML file into `cls`.
+
+    Raises ConfigError where the file is not TOML, or does not hold exactly what `cls` has.
+    """
+    try:
+        data = tomllib.loads(_read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", hint="Correct the file.") from error
+    return decode(cls, data, source=str(path))
+
+
+def load_json(cls: type[T], path: Path) -> T:
+    """Read a JSON file into `cls`.
+
+    Raises ConfigError where the file is not JSON, or does not hold exactly what `cls` has.
+    """
+    return decode(cls, load_json_object(path), source=str(path))
+
+
+def load_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object, without a schema (a diffusers config, say)."""
+    return parse_json_object(_read_text(path), source=str(path))
+
+
+def parse_json_object(text: str, *, source: str) -> dict[str, Any]:
+    """Parse a JSON text that holds one object; duplicate keys and NaN are refused.
+
+    Raises ConfigError that names `source`.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            raise ValueError("a key occurs twice")
+        return found
+
+    def constant(name: str) -> Any:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source} is not JSON: {error}.", hint="Restore the file.") from error
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{source} holds a {type(data).__name__}, not an object.", hint="Restore the file."
+        )
+    return data
+
+
+def dump_json(value: object) -> str:
+    """Write a dataclass as JSON: two spaces, keys in field order, a newline at the end."""
+    return json.dumps(encode(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def encode(value: object) -> Any:
+    """Turn a dataclass into what JSON and TOML hold. None fields are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {name: encode(item) for name, item in fields if item is not None}
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [encode(item) for item in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be written as TOML or JSON")
+
+
+def decode(cls: type[T], data: object, *, source: str, at: str = "") -> T:
+    """Build a `cls` from decoded TOML or JSON.
+
+    `source` names the file in errors, `at` the place in it (`components[0].name`).
+    Raises ConfigError for an unknown or missing key and for a value of another type.
+    """
+    return typing.cast("T", _decode(cls, data, source, at))
+
+
+def _decode(kind: Any, data: object, source: str, at: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(typing.cast("type[Any]", kind), data, source, at)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _decode_union(arguments, data, source, at)
+    if origin is Literal:
+        if data in arguments and type(data) in {type(argument) for argument in arguments}:
+            return data
+        known = nearest(str(data), [str(argument) for argument in arguments])
+        raise ConfigError(f"{source}: {at} is {data!r}.", hint=known)
+    if origin is tuple and isinstance(data, list | tuple):
+        return _decode_tuple(arguments, data, source, at)
+    if origin in (Mapping, dict, types.MappingProxyType) and isinstance(data, Mapping):
+        return {
+            _decode(arguments[0], key, source, at): _decode(
+                arguments[1], item, source, f"{at}.{key}"
+            )
+            for key, item in data.items()
+        }
+    if kind is Any:
+        return data
+    if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
+        if math.isfinite(data):
+            return float(data)
+    elif kind in (str, int, bool) and type(data) is kind:
+        return data
+    elif kind is types.NoneType and data is None:
+        return None
+    wanted = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
+    raise ConfigError(
+        f"{source}: {at or 'the file'} is {data!r}, which is not a {wanted}.",
+        hint=f"Give {at or 'it'} a {wanted}.",
+    )
+
+
+def _decode_dataclass(cls: type[Any], data: object, source: str, at: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ConfigError(
+            f"{source}: {at or 'the file'} is {data!r}, which is not a table.",
+            hint=f"Give it the keys of {cls.__name__}.",
+        )
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = _type_hints(cls)  # type: ignore[arg-type]  # typeshed: a class is hashable
+    prefix = f"{at}." if at else ""
+    for key in data:
+        if key not in fields:
+            raise ConfigError(f"{source}: unknown key '{prefix}{key}'.", hint=nearest(key, fields))
+    values = {
+        name: _decode(hints[name], data[name], source, prefix + name)
+        for name in fields
+        if name in data
+    }
+    for name, field in fields.items():
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if required and name not in values and types.NoneType in get_args(hints[name]):
+            values[name] = None  # `encode` left it out
+        elif required and name not in values:
+            raise ConfigError(
+                f"{source}: the key '{prefix}{name}' is missing.", hint=f"Add '{name}'."
+            )
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ConfigError(
+            f"{source}: {at or cls.__name__}: {error}.", hint="Correct it."
+        ) from error
+
+
+def _decode_union(kinds: tuple[Any, ...], data: object, source: str, at: str) -> Any:
+    failure: ConfigError | None = None
+    for kind in kinds:
+        try:
+            return _decode(kind, data, source, at)
+        except ConfigError as error:
+            if failure is None or dataclasses.is_dataclass(kind):
+                failure = error
+    assert failure is not None
+    raise failure
+
+
+def _decode_tuple(kinds: tuple[Any, ...], data: Any, source: str, at: str) -> tuple[Any, ...]:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(_decode(kinds[0], item, source, f"{at}[{i}]") for i, item in enumerate(data))
+    if len(kinds) != len(data):
+        raise ConfigError(f"{source}: {at} has {len(data)} entries, not {len(kinds)}.")
+    return tuple(
+        _decode(kind, item, source, f"{at}[{i}]")
+        for i, (kind, item) in enumerate(zip(kinds, data, strict=True))
+    )
+
+
+@cache
+def _type_hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAXIMUM_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than {MAXIMUM_FILE_BYTES >> 20} MiB.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist.", hint="Check the path.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", hint="Check the file.") from error

@@ -1,0 +1,224 @@
+"""Files and folders that appear whole or not at all.
+
+A folder is built beside its place, under a name that starts with `.edgegen-`, and renamed into it.
+Replacing a folder is one exchange (`renameat2` with RENAME_EXCHANGE where the kernel has it), so a
+kill at any moment leaves either the old folder or the new one. What a killed run leaves behind is
+recognised by its name and its lock, and removed by the next run that builds there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from edgegen.core.errors import ConfigError, IntegrityError, ResourceError
+
+STAGING_PREFIX = ".edgegen-"
+_LOCK_SUFFIX = ".lock"
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_CHUNK_BYTES = 8 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal digits, reading it in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+        with contextlib.suppress(AttributeError, OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return digest.hexdigest()
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Return `root / relative`, refusing whatever would leave `root`.
+
+    Paths in a manifest, an archive or a device's answer are not trusted: absolute paths, `..`,
+    back-slashes, empty names and symbolic links that lead out of `root` are refused.
+    Raises IntegrityError.
+    """
+    parts = PurePosixPath(relative).parts
+    plain = (
+        bool(parts)
+        and not relative.startswith("/")
+        and "\\" not in relative
+        and "\0" not in relative
+        and ":" not in parts[0]
+        and ".." not in parts
+    )
+    path = root.joinpath(*parts) if plain else root
+    if not plain or not path.resolve().is_relative_to(root.resolve()):
+        raise IntegrityError(
+            f"The path {relative!r} leaves the folder {root}.",
+            hint="Do not use this package: it was made or changed by something else.",
+        )
+    return path
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file beside its place, flush it to the disk, and rename it into place."""
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f"{STAGING_PREFIX}{path.name}-{secrets.token_hex(4)}")
+    try:
+        with translate_disk_errors(path.parent), temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def translate_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a ResourceError that names `folder`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ResourceError(
+                f"The disk that holds {folder} is full.",
+                hint="Free some space or choose another folder with --output; nothing was left.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ResourceError(
+                f"{folder} cannot be written: {error.strerror}.",
+                hint="Choose another folder with --output, or change its permissions.",
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def staged_folder(destination: Path, *, replace: bool) -> Iterator[Path]:
+    """Yield an empty folder beside `destination`; on success it becomes `destination`.
+
+    On any exception the staging folder is removed and `destination` is as it was. With `replace`
+    an existing folder is exchanged for the new one, then removed. Whether it may be replaced at
+    all is the caller's decision. Raises ConfigError where `destination` exists and `replace` is
+    false, and ResourceError where the disk cannot hold it.
+    """
+    destination = Path(os.path.abspath(destination))
+    if not replace and os.path.lexists(destination):
+        raise ConfigError(f"{destination} exists.", hint="Choose another folder, or pass --force.")
+    with translate_disk_errors(destination.parent):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(destination)
+    token = secrets.token_hex(4)
+    staging = destination.parent / f"{STAGING_PREFIX}{destination.name}-{token}"
+    lock_path = staging.with_name(staging.name + _LOCK_SUFFIX)
+    with translate_disk_errors(destination.parent), _lock(lock_path):
+        try:
+            staging.mkdir()
+            yield staging
+            _sync_tree(staging)
+            if os.path.lexists(destination):
+                if not replace:
+                    raise ConfigError(
+                        f"{destination} was made by something else meanwhile.",
+                        hint="Choose another folder, or pass --force.",
+                    )
+                _exchange(staging, destination)
+            else:
+                staging.rename(destination)
+            _sync_folder(destination.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            lock_path.unlink(missing_ok=True)
+
+
+def remove_stale(destination: Path) -> list[Path]:
+    """Remove what killed runs left beside `destination`; a living run's folder is kept."""
+    removed = []
+    pattern = f"{STAGING_PREFIX}{_escape(destination.name)}-*"
+    for left in sorted(destination.parent.glob(pattern)):
+        if left.name.endswith(_LOCK_SUFFIX):
+            staging = left.with_name(left.name.removesuffix(_LOCK_SUFFIX))
+            if staging.exists() or _is_locked(left):
+                continue
+            left.unlink(missing_ok=True)
+        elif left.is_dir() and not left.is_symlink():
+            lock_path = left.with_name(left.name + _LOCK_SUFFIX)
+            if _is_locked(lock_path):
+                continue
+            shutil.rmtree(left, ignore_errors=True)
+            lock_path.unlink(missing_ok=True)
+        else:
+            left.unlink(missing_ok=True)
+        removed.append(left)
+    return removed
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Exchange two folders in one step; where the system cannot, in two renames."""
+    if sys.platform == "linux":
+        rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if rename is not None:
+            done = rename(
+                _AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE
+            )
+            if done == 0:
+                return
+            if ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(old))
+    aside = new.with_name(f"{new.name}-old")
+    old.rename(aside)
+    new.rename(old)
+    aside.rename(new)
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        _sync_folder(Path(folder))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

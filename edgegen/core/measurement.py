@@ -1,0 +1,235 @@
+"""What was measured of a package on one device: raw samples, and everything needed to judge them.
+
+Nothing here is averaged. Times are seconds on the runner's monotonic clock, counted from the
+runner's first event (`hello`) of each run. What a device could not say is None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+RunKind = Literal["golden", "cold", "steady", "memory"]
+Residency = Literal["all", "sequential"]
+MemoryMode = Literal["fast", "lean"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageIdentity:
+    """Which package was measured: the hash of its manifest says it exactly, the rest readably."""
+
+    manifest_sha256: str
+    model: str
+    revision: str | None = None
+    weights_sha256: str
+    family: str
+    target: str
+    recipe: str
+    profile: str | None = None
+    package_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What was made, and how: the same workload is needed to compare two measurements."""
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    scheduler: str
+    providers: tuple[str, ...]
+    threads: int | None = None
+    residency: Residency = "all"
+    memory: MemoryMode = "fast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The device at the start of the measurement.
+
+    `hypervisor` names the virtual machine's host where there is one; `virtual_machine` is None
+    where the device could not say. `emulated` is another processor played in software: its
+    latencies mean nothing. `load_average` is the mean number of runnable processes over 1, 5 and
+    15 minutes before the start. `started_at` is UTC, ISO 8601.
+    """
+
+    device: str
+    machine: str
+    operating_system: str
+    processor: str | None = None
+    cores: int | None = None
+    memory_bytes: int | None = None
+    governor: str | None = None
+    virtual_machine: bool | None = None
+    hypervisor: str | None = None
+    emulated: bool = False
+    load_average: tuple[float, float, float] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A component was opened. `providers` are those that the runtime really gave it."""
+
+    component: str
+    start_s: float
+    end_s: float
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A part of an image. `runtime_s` is the time inside the runtime's own calls."""
+
+    name: str
+    start_s: float
+    end_s: float
+    runtime_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the denoising loop."""
+
+    index: int
+    timestep: float
+    start_s: float
+    end_s: float
+    runtime_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSample:
+    """One image: text, all steps, decode; the PNG file is not in its time.
+
+    `warmup` images (the first of each process) are kept, and kept apart. `load_s` is what loading
+    components took of the time (residency `sequential`). `sha256` is that of the raw 8-bit pixels.
+    """
+
+    index: int
+    seed: int
+    warmup: bool
+    start_s: float
+    end_s: float
+    load_s: float = 0.0
+    runtime_s: float | None = None
+    sha256: str | None = None
+    phases: tuple[Phase, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def latency_s(self) -> float:
+        """Return the seconds from the prompt to the pixels."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorSample:
+    """What the sensors said at one moment; None where one gave no answer then."""
+
+    time_s: float
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPeak:
+    """The runner's memory, each figure at its own highest.
+
+    `peak_pss_bytes` is the highest sum of PSS over the process tree, file pages included;
+    `peak_anonymous_bytes` the part that no file backs; `peak_resident_bytes` the process's own
+    resident set; `read_bytes` what was read from storage.
+    """
+
+    peak_pss_bytes: int | None = None
+    peak_anonymous_bytes: int | None = None
+    peak_file_bytes: int | None = None
+    peak_resident_bytes: int | None = None
+    read_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageCache:
+    """How much of the package's files lay in memory before a run.
+
+    `resident_bytes` is None where the system does not say. A load is cold only where `is_cold`.
+    """
+
+    file_bytes: int
+    resident_bytes: int | None = None
+    how: str
+
+    @property
+    def is_cold(self) -> bool:
+        """Return whether at most one hundredth of the files was in memory."""
+        return self.resident_bytes is not None and self.resident_bytes * 100 <= self.file_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One process of the runner, from its start to its end.
+
+    `started_s` counts from the start of the measurement; `launch_s` is the time from starting
+    the process to its first event (interpreter and imports).
+    """
+
+    kind: RunKind
+    started_s: float
+    launch_s: float
+    loads: tuple[Load, ...]
+    images: tuple[ImageSample, ...]
+    sensors: tuple[SensorSample, ...] = ()
+    memory: MemoryPeak | None = None
+    page_cache: PageCache | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenCheck:
+    """One comparison with the package's golden case, made on the device.
+
+    `layer` is component, trajectory or image. `psnr_db` is None where both are equal, and, with
+    `passed` false, where one is not finite.
+    """
+
+    layer: str
+    name: str
+    psnr_db: float | None = None
+    threshold_db: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Everything that one session measured, raw.
+
+    `golden` is empty where the package has no golden case. `unseen` lists what could not be seen
+    on this device, each with the reason (`temperature: no thermal zone`).
+    """
+
+    schema_version: int
+    package: PackageIdentity
+    workload: Workload
+    environment: Environment
+    runs: tuple[Run, ...]
+    golden: tuple[GoldenCheck, ...] = ()
+    unseen: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(
+                f"schema_version is {self.schema_version}; this edgegen reads {SCHEMA_VERSION}"
+            )
+
+    def of_kind(self, kind: RunKind) -> tuple[Run, ...]:
+        """Return the runs of one kind, in the order in which they ran."""
+        return tuple(run for run in self.runs if run.kind == kind)

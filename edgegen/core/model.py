@@ -1,0 +1,103 @@
+"""What a diffusers pipeline is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
+
+DTYPE_BYTES: dict[str, int] = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+
+Role = Literal["text_encoder", "denoiser", "decoder", "encoder"]
+
+Family = Literal[
+    "stable-diffusion",
+    "stable-diffusion-inpaint",
+    "latent-consistency",
+    "stable-diffusion-xl",
+    "stable-diffusion-xl-inpaint",
+    "stable-diffusion-xl-refiner",
+    "unconditional",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a component.
+
+    An axis is a number where it is fixed, and a name (`batch`, `height / 8`) where it is not.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A network of a pipeline, as it is exported: the autoencoder makes two of them.
+
+    `name` is the artifact's (`vae_decoder`), `folder` the source's (`vae`), `class_name` the
+    diffusers or transformers class that builds it.
+    """
+
+    name: str
+    role: Role
+    folder: str
+    class_name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What the denoising loop has to know besides the scheduler's own configuration.
+
+    `width` and `height` are the model's native size in pixels. `vae_scale_factor` is pixels a
+    latent (1 where there is no autoencoder). `guidance_embedding_dim` is set where the denoiser
+    takes the guidance scale as an embedding (`timestep_cond`, latent consistency models).
+    `steps` and `guidance` are what `edgegen run` uses unless told.
+    """
+
+    width: int
+    height: int
+    latent_channels: int
+    vae_scale_factor: int = 8
+    scaling_factor: float = 1.0
+    shift_factor: float = 0.0
+    steps: int = 25
+    guidance: float = 7.5
+    text_length: int | None = None
+    guidance_embedding_dim: int | None = None
+    force_zeros_for_empty_prompt: bool = False
+    requires_aesthetics_score: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSpec:
+    """A diffusers pipeline, read from its configs and safetensors headers alone.
+
+    `source` is what the user typed, `revision` the hub's commit where there is one, `licence` the
+    SPDX-like name that the model card gives, `extras` the optional components that are present in
+    the source but not exported (a safety checker, say).
+    """
+
+    source: str
+    revision: str | None
+    family: Family
+    pipeline_class: str
+    components: tuple[Component, ...]
+    generation: Generation
+    licence: str | None
+    extras: tuple[str, ...] = ()

@@ -1,0 +1,122 @@
+"""A package's manifest (`edgegen.json`) and the evidence beside it (`evidence.json`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgegen.core.model import Component, Family, Generation
+from edgegen.core.profile import OperatorSet, Shapes
+from edgegen.core.recipe import Recipe
+
+MANIFEST_NAME = "edgegen.json"
+EVIDENCE_NAME = "evidence.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """Where the weights come from. `weights_sha256` is a hash over all weight files' hashes."""
+
+    model: str
+    revision: str | None
+    weights_sha256: str
+    licence: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file of the package. `path` is relative to it, with forward slashes."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagedComponent:
+    """A component and its artifact; `path` is the file that the runtime opens."""
+
+    spec: Component
+    path: str
+    storage_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenCase:
+    """What any device can check itself with.
+
+    `probes` is an `.npz`-free folder of `.npy` files: `<component>.in.<input>.npy` and
+    `<component>.out.<output>.npy` as torch computed them in fp32, and the `latents.npy` and
+    `image.npy` (float32, (batch, channels, height, width), −1…1) of a run of few steps.
+    """
+
+    folder: str
+    prompt: str | None
+    negative_prompt: str | None
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    scheduler: str
+    strength: float | None = None  # of a pipeline that starts from an image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageManifest:
+    """Everything that is known of a package when it is built. It never changes afterwards."""
+
+    schema_version: int
+    source: ModelSource
+    family: Family
+    pipeline_class: str
+    generation: Generation
+    components: tuple[PackagedComponent, ...]
+    target: str
+    profile: str | None
+    recipe: Recipe
+    operators: OperatorSet
+    shapes: Shapes
+    operator_sets: Mapping[str, int]
+    toolkits: Mapping[str, str]
+    files: tuple[Artifact, ...]
+    golden: GoldenCase | None = None
+    parity_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityCheck:
+    """One comparison with torch. `layer` is component, trajectory or image.
+
+    Where it passed, `psnr_db` is None for outputs that are equal. Where it failed, both figures are
+    None if there is nothing to compute them from: an output that is missing, or not finite.
+    """
+
+    layer: str
+    name: str
+    psnr_db: float | None
+    threshold_db: float
+    max_abs_error: float | None
+    passed: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCost:
+    """What a stage of the build cost: processor time of the tree, and its highest sum of PSS."""
+
+    stage: str
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was measured of a package after it was built."""
+
+    manifest_sha256: str
+    parity: tuple[ParityCheck, ...] = ()
+    costs: tuple[StageCost, ...] = ()
+    emulated: bool = False

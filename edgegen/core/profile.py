@@ -1,0 +1,95 @@
+"""Device profiles: facts about one device, and what its owner asks of a package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+DeviceKind = Literal["phone", "tablet", "board", "laptop", "desktop", "mini-pc"]
+OperatingSystem = Literal["linux", "android", "ios", "ipados", "macos", "windows"]
+OperatorSet = Literal["contrib", "plain"]
+Shapes = Literal["dynamic", "fixed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Upper limits that a package must meet on one device."""
+
+    latency_s: float | None = None  # p90 of a steady image
+    peak_memory_bytes: int | None = None  # highest sum of PSS, file pages included
+    package_bytes: int | None = None
+    energy_j: float | None = None  # one steady image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What the device is built of. `memory_bytes` is what its data sheet says."""
+
+    soc: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    gpu: str | None = None
+    npu: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """How one target's runtime is used on the device.
+
+    `providers` are tried in order (ONNX Runtime's execution providers); `operators` says whether
+    the runtime has the fused `com.microsoft` operators; `shapes` whether dynamic axes cost
+    nothing there.
+    """
+
+    target: str
+    package: str
+    recipe: str
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    operators: OperatorSet = "contrib"
+    shapes: Shapes = "dynamic"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thermal:
+    """Where the device slows itself down, in degrees Celsius."""
+
+    throttle_c: float | None = None
+    critical_c: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a figure of the profile comes from."""
+
+    figures: tuple[str, ...]
+    title: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceProfile:
+    """One device.
+
+    `application_memory_bytes` is what one application may take before the system ends it;
+    `sensors` names the readers of the runner that work there.
+    """
+
+    name: str
+    title: str
+    kind: DeviceKind
+    os: OperatingSystem
+    architecture: str
+    hardware: Hardware
+    application_memory_bytes: int
+    runtimes: tuple[RuntimeOptions, ...]
+    sensors: tuple[str, ...] = ()
+    thermal: Thermal = field(default_factory=Thermal)
+    budget: Budget = field(default_factory=Budget)
+    sources: tuple[Source, ...] = ()
+    notes: str = ""
+
+    def runtime(self, target: str) -> RuntimeOptions | None:
+        """Return the options of one target's runtime, or None where the device has none."""
+        return next((options for options in self.runtimes if options.target == target), None)

@@ -1,0 +1,1 @@
+"""Devices: what is known of them, and how they are reached."""

@@ -1,0 +1,145 @@
+"""Looks at the machine: processor, memory, disk, pressure, sensors, and the hub's settings."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgegen.core.errors import DeviceError
+from edgegen.core.folders import cache_folder
+from edgegen.devices.host import is_virtual, read_cpu_info, read_memory, usable_cores
+from edgegen.devices.sensors import SENSOR_KINDS, sensors_here
+from edgegen.doctor.findings import Finding
+
+CPU_FEATURES = (
+    *("avx2", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_bf16", "amx_int8", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+"""Flags of /proc/cpuinfo that decide how fast a network runs; x86's first, then Arm's."""
+
+_GB = 10**9
+
+
+def check_machine(root: Path = Path("/")) -> Iterator[Finding]:
+    """Look at the processor and the memory. `root` is where /proc and /sys are."""
+    group = "machine"
+    cpu = read_cpu_info(root)
+    flags = set(f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split())
+    features = [name for name in CPU_FEATURES if name in flags]
+    chip = cpu.get("model name") or platform.processor() or platform.machine()
+    yield Finding(group=group, name="system", status="ok", found=platform.platform())
+    yield Finding(group=group, name="processor", status="ok", found=f"{usable_cores()} × {chip}")
+    yield Finding(
+        group=group, name="features", status="ok", found=", ".join(features) or "none that matter"
+    )
+    if is_virtual(root, cpu):
+        found = "yes: no sensors, and neighbours disturb what is measured"
+        yield Finding(group=group, name="virtual machine", status="note", found=found)
+    try:
+        memory = read_memory(root)
+    except DeviceError as error:
+        yield Finding(
+            group=group, name="memory", status="note", found=error.message, remedy=error.hint
+        )
+        return
+    found = f"{memory.usable_bytes / _GB:.1f} GB free of {memory.total_bytes / _GB:.1f} GB"
+    yield Finding(group=group, name="memory", status="ok", found=found)
+    limit = memory.limit_bytes
+    yield Finding(
+        group=group,
+        name="memory limit",
+        status="ok" if limit is None else "note",
+        found="none" if limit is None else f"{limit / _GB:.1f} GB, by a control group",
+    )
+    pressure = (root / "proc/pressure/memory").exists()
+    yield Finding(
+        group=group,
+        name="pressure",
+        status="ok" if pressure else "note",
+        found="/proc/pressure is there" if pressure else "the kernel does not tell it",
+    )
+
+
+def check_disk() -> Iterator[Finding]:
+    """Look at the space where edgegen writes."""
+    places = (
+        ("cache", cache_folder()),
+        ("temporary files", Path(tempfile.gettempdir())),
+        ("this folder", Path.cwd()),
+    )
+    for name, folder in places:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        yield Finding(
+            group="disk",
+            name=name,
+            status="ok" if free > 10 * _GB else "note",
+            found=f"{free / _GB:.1f} GB free, {folder}",
+            remedy="" if free > 10 * _GB else "A full-size model needs about 10 GB.",
+        )
+
+
+def check_hub() -> Iterator[Finding]:
+    """Look at the hub's settings; nothing is asked of the network, and no token is shown."""
+    environment = os.environ
+    xdg = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    home = Path(environment.get("HF_HOME") or f"{xdg}/huggingface").expanduser()
+    cache = Path(environment.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    token_file = Path(environment.get("HF_TOKEN_PATH") or home / "token").expanduser()
+    group = "hub"
+    logged_in = bool(environment.get("HF_TOKEN")) or token_file.is_file()
+    yield Finding(
+        group=group,
+        name="login",
+        status="ok" if logged_in else "note",
+        found="a token is there" if logged_in else "no token; gated models need one",
+        remedy="" if logged_in else "hf auth login",
+    )
+    models = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
+    yield Finding(group=group, name="cache", status="ok", found=f"{models} models, {cache}")
+    endpoint = environment.get("HF_ENDPOINT")
+    if endpoint:
+        yield Finding(group=group, name="endpoint", status="note", found=endpoint)
+    offline = environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    yield Finding(
+        group=group,
+        name="network",
+        status="note" if offline else "ok",
+        found="off, by HF_HUB_OFFLINE" if offline else "used when a model is not in the cache",
+    )
+
+
+def check_telemetry() -> Iterator[Finding]:
+    """Look at the switches of others' telemetry; edgegen has none of its own."""
+    for name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
+        is_off = os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+        yield Finding(
+            group="telemetry",
+            name=name,
+            status="ok" if is_off else "note",
+            found="set" if is_off else "not set in this shell; edgegen sets it where it runs",
+            remedy="" if is_off else f"export {name}=1",
+        )
+
+
+def check_sensors(root: Path = Path("/")) -> Iterator[Finding]:
+    """Look for the sensors that this user may read; each is optional."""
+    here = sensors_here(root)
+    for name in here:
+        found = SENSOR_KINDS[name].description
+        yield Finding(group="sensors", name=name, status="ok", found=found)
+    if not here:
+        found = "none: temperature, clock and energy will be missing from measurements"
+        yield Finding(group="sensors", name="all", status="note", found=found)
+    elif "rapl" not in here and any(root.glob("sys/class/powercap/intel-rapl:*")):
+        yield Finding(
+            group="sensors",
+            name="rapl",
+            status="note",
+            found="energy counters are there, but root alone reads them",
+            remedy="sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj",
+        )

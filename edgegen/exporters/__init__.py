@@ -1,0 +1,1 @@
+"""Converts the components of a pipeline into the artifacts of a target."""

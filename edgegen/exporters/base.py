@@ -1,0 +1,76 @@
+"""What an exporter is, and the table of those that there are."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from edgegen.core.errors import ConfigError, nearest
+from edgegen.core.model import Component
+from edgegen.core.profile import OperatorSet, Shapes
+from edgegen.core.recipe import Recipe
+
+EXPORTERS: Mapping[str, str] = {
+    "onnx": "edgegen.exporters.onnx.exporter:OnnxExporter",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJob:
+    """One component to convert: what it is, where its weights lie, and where it goes."""
+
+    target: str
+    component: Component
+    source: str
+    destination: str
+    recipe: Recipe
+    operators: OperatorSet
+    shapes: Shapes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What an exporter wrote: the file that the runtime opens, relative to the destination."""
+
+    path: str
+    storage_bytes: int
+    operator_sets: Mapping[str, int]
+    toolkits: Mapping[str, str]
+
+
+class ExportProgress(Protocol):
+    """Hears of the steps of an export and, inside one, of bytes."""
+
+    def step(self, name: str, total_bytes: int | None = None) -> None:
+        """Begin a step."""
+
+    def advance(self, size_bytes: int) -> None:
+        """Say that so many bytes more are done."""
+
+
+class Exporter(Protocol):
+    """Converts one component into one artifact."""
+
+    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+        """Write the artifact into `job.destination`, an empty folder.
+
+        Raises SourceError for weights that cannot be used, ExportError for a graph that the target
+        cannot hold.
+        """
+
+
+def load_exporter(target: str) -> Exporter:
+    """Return the exporter of a target. Raises ConfigError for an unknown one."""
+    if target not in EXPORTERS:
+        raise ConfigError(f"There is no target '{target}'.", hint=nearest(target, EXPORTERS))
+    module_name, _, class_name = EXPORTERS[target].partition(":")
+    make = cast("Callable[[], Exporter]", getattr(importlib.import_module(module_name), class_name))
+    return make()
+
+
+def destination_of(job: ExportJob) -> Path:
+    """Return the folder that a job writes into."""
+    return Path(job.destination)

@@ -1,0 +1,55 @@
+"""Exports one component to ONNX: capture, lower, stream the weights, save the graph."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
+
+GRAPH_NAME = "model.onnx"
+WEIGHTS_NAME = "model.onnx_data"
+TOOLKITS = ("torch", "diffusers", "transformers", "onnx", "onnx-ir")
+
+
+class OnnxExporter:
+    """Writes `model.onnx`, and its weights in `model.onnx_data` beside it."""
+
+    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+        """Write a component's graph and weights into `job.destination`."""
+        progress.step("toolkits")
+        import onnx_ir as ir
+
+        from edgegen.exporters.capture import capture
+        from edgegen.exporters.onnx.lowering import lower
+        from edgegen.exporters.onnx.weights import stream_weights
+        from edgegen.pipelines.binding import bind
+        from edgegen.pipelines.weights import Weights
+
+        source, destination = Path(job.source), Path(job.destination)
+        weights = Weights.open(source)
+        progress.step("graph")
+        captured = capture(job.component, source, shapes=job.shapes)
+        bound = bind(weights, captured.shapes)
+        model, uses = lower(captured, job.recipe, job.operators)
+        total = sum(use.dtype.itemsize * _count(use.shape) for use in uses)
+        progress.step("weights", int(total))
+        written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
+        progress.step("save")
+        graph_path = destination / GRAPH_NAME
+        if not written:
+            (destination / WEIGHTS_NAME).unlink()
+        ir.save(model, graph_path)
+        return ExportResult(
+            path=GRAPH_NAME,
+            storage_bytes=written + graph_path.stat().st_size,
+            operator_sets=dict(model.opset_imports),
+            toolkits={name: version(name) for name in TOOLKITS},
+        )
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count

@@ -1,0 +1,271 @@
+"""Operators that move, cut, join or retype tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from edgegen.exporters.onnx.operators.context import Context, same_size
+from edgegen.exporters.onnx.writer import DTYPES, FLOATS
+
+
+def same(context: Context, value: Any, *_: Any, **__: Any) -> Any:
+    """Drop an operator that changes nothing when a trained network runs."""
+    return value
+
+
+def to_dtype(context: Context, value: Any, dtype: torch.dtype, *_: Any, **__: Any) -> Any:
+    """Lower a cast; which floating-point type is used is the recipe's business."""
+    if not isinstance(value, ir.Value):
+        return value
+    if dtype.is_floating_point:
+        return value if value.dtype in FLOATS else context.writer.floating(value)
+    return context.writer.cast(value, DTYPES[str(dtype).removeprefix("torch.")])
+
+
+def to_dtype_layout(
+    context: Context, value: Any, *_: Any, dtype: torch.dtype | None = None, **__: Any
+) -> Any:
+    """Lower a cast that may also name a device and a layout."""
+    return value if dtype is None else to_dtype(context, value, dtype)
+
+
+def to_device(
+    context: Context, value: Any, device: Any, dtype: torch.dtype, *_: Any, **__: Any
+) -> Any:
+    """Lower a move to a device with a cast."""
+    return to_dtype(context, value, dtype)
+
+
+def reshape(context: Context, value: Any, shape: Sequence[Any]) -> ir.Value:
+    """Lower a reshape: axes that stay are copied (0), one is inferred (−1), others computed."""
+    writer = context.writer
+    argument = writer.value(value)
+    if id(argument) in writer.packed:
+        return argument
+    old, new = context.shape_of(0), context.result_shape
+    if len(old) == len(new) and all(map(same_size, old, new)):
+        return argument
+    target: list[int | None] = []
+    for index, size in enumerate(new):
+        if isinstance(size, int):
+            target.append(size)
+        elif index < len(old) and same_size(size, old[index]):
+            target.append(0)
+        else:
+            target.append(None)
+    unknown = [index for index, size in enumerate(target) if size is None]
+    if unknown:
+        asked = [index for index in unknown if _is_inferred(shape, index)]
+        target[asked[0] if asked else unknown[-1]] = -1
+    if None not in target:
+        return writer.op("Reshape", argument, writer.integers(*(size or 0 for size in target)))
+    parts = []
+    for index, size in enumerate(target):
+        if size is not None:
+            parts.append(writer.integers(size))
+        elif index < len(shape) and isinstance(shape[index], ir.Value):
+            parts.append(shape[index])
+        else:
+            raise context.refuse("a shape with two unknown axes")
+    return writer.op("Reshape", argument, writer.op("Concat", *parts, axis=0))
+
+
+def _is_inferred(shape: Sequence[Any], index: int) -> bool:
+    return index < len(shape) and isinstance(shape[index], int) and shape[index] == -1
+
+
+def reshape_to_result(context: Context, value: Any, *_: Any) -> ir.Value:
+    """Lower a reshape whose target is known from the trace alone."""
+    return reshape(context, value, ())
+
+
+def flatten(context: Context, value: Any, start: int = 0, end: int = -1) -> ir.Value:
+    """Lower the joining of neighbouring axes."""
+    return reshape(context, value, ())
+
+
+def permute(context: Context, value: Any, axes: Sequence[int]) -> ir.Value:
+    """Lower a permutation of the axes."""
+    rank = len(axes)
+    return context.writer.op(
+        "Transpose", context.writer.value(value), perm=[axis % rank for axis in axes]
+    )
+
+
+def transpose(context: Context, value: Any, first: int, second: int) -> ir.Value:
+    """Lower the exchange of two axes."""
+    argument = context.writer.value(value)
+    if id(argument) in context.writer.packed:
+        return argument
+    axes = list(range(len(context.result_shape)))
+    axes[first], axes[second] = axes[second], axes[first]
+    return context.writer.op("Transpose", argument, perm=axes)
+
+
+def t(context: Context, value: Any) -> ir.Value:
+    """Lower the transposition of a matrix."""
+    return transpose(context, value, 0, 1)
+
+
+def unsqueeze(context: Context, value: Any, axis: int) -> ir.Value:
+    """Lower a new axis of size 1."""
+    writer = context.writer
+    return writer.op("Unsqueeze", writer.value(value), writer.integers(axis))
+
+
+def squeeze(context: Context, value: Any, axis: int) -> ir.Value:
+    """Lower the removal of an axis of size 1."""
+    writer = context.writer
+    if len(context.result_shape) == len(context.shape_of(0)):
+        return writer.value(value)
+    return writer.op("Squeeze", writer.value(value), writer.integers(axis))
+
+
+def expand(context: Context, value: Any, shape: Sequence[Any], **_: Any) -> ir.Value:
+    """Lower a broadcast to a shape; −1 keeps an axis."""
+    writer = context.writer
+    argument = writer.value(value)
+    old, new = context.shape_of(0), context.result_shape
+    if len(old) == len(new) and all(map(same_size, old, new)):
+        return argument
+    parts = []
+    for size in shape:
+        if isinstance(size, ir.Value):
+            parts.append(size)
+        else:
+            parts.append(writer.integers(1 if size == -1 else int(size)))
+    return writer.op("Expand", argument, writer.op("Concat", *parts, axis=0))
+
+
+def slice_(
+    context: Context,
+    value: Any,
+    axis: int = 0,
+    start: Any = None,
+    end: Any = None,
+    step: int = 1,
+) -> ir.Value:
+    """Lower a slice along one axis; one that takes everything is dropped."""
+    writer = context.writer
+    argument = writer.value(value)
+    if step == 1 and all(map(same_size, context.shape_of(0), context.result_shape)):
+        return argument
+    limits = []
+    for limit, default in ((start, 0), (end, np.iinfo(np.int64).max)):
+        number = default if limit is None else limit
+        limits.append(number if isinstance(number, ir.Value) else writer.integers(int(number)))
+    return writer.op("Slice", argument, *limits, writer.integers(axis), writer.integers(step))
+
+
+def select(context: Context, value: Any, axis: int, index: int) -> ir.Value:
+    """Lower the choice of one entry along an axis, which goes."""
+    writer = context.writer
+    position = writer.constant(np.asarray(index, dtype=np.int64))
+    return writer.op("Gather", writer.value(value), position, axis=axis)
+
+
+def cat(context: Context, values: Sequence[Any], axis: int = 0) -> ir.Value:
+    """Lower the joining of tensors along an axis."""
+    writer = context.writer
+    return writer.op("Concat", *(writer.value(value) for value in values), axis=axis)
+
+
+def _split(context: Context, value: Any, axis: int) -> Sequence[ir.Value]:
+    writer = context.writer
+    sizes = [part.shape[axis] for part in context.node.meta["val"]]
+    if not all(isinstance(size, int) for size in sizes):
+        raise context.refuse("parts of unknown size")
+    return writer.op_many(
+        "Split", writer.value(value), writer.integers(*sizes), count=len(sizes), axis=axis
+    )
+
+
+def chunk(context: Context, value: Any, count: int, axis: int = 0) -> Sequence[ir.Value]:
+    """Lower the cutting into equal parts."""
+    return _split(context, value, axis)
+
+
+def split(context: Context, value: Any, size: int, axis: int = 0) -> Sequence[ir.Value]:
+    """Lower the cutting into parts of one size."""
+    return _split(context, value, axis)
+
+
+def split_with_sizes(
+    context: Context, value: Any, sizes: Sequence[int], axis: int = 0
+) -> Sequence[ir.Value]:
+    """Lower the cutting into parts of given sizes."""
+    return _split(context, value, axis)
+
+
+def pad(
+    context: Context,
+    value: Any,
+    widths: Sequence[int],
+    mode: str = "constant",
+    fill: float | None = None,
+) -> ir.Value:
+    """Lower padding with a constant."""
+    if mode != "constant":
+        raise context.refuse(f"the padding mode {mode!r}")
+    return constant_pad(context, value, widths, fill or 0.0)
+
+
+def constant_pad(
+    context: Context, value: Any, widths: Sequence[int], fill: float = 0.0
+) -> ir.Value:
+    """Lower padding; torch lists the last axis first, ONNX all beginnings, then all ends."""
+    writer = context.writer
+    rank = len(context.result_shape)
+    begins, ends = [0] * rank, [0] * rank
+    for index in range(len(widths) // 2):
+        begins[rank - 1 - index] = int(widths[2 * index])
+        ends[rank - 1 - index] = int(widths[2 * index + 1])
+    return writer.op(
+        "Pad", writer.floating(value), writer.integers(*begins, *ends), writer.floating(fill)
+    )
+
+
+def arange(context: Context, end: ir.Value, **_: Any) -> ir.Value:
+    """Lower the numbers from 0 to below a size."""
+    writer = context.writer
+    first = writer.constant(np.asarray(0, dtype=np.int64))
+    step = writer.constant(np.asarray(1, dtype=np.int64))
+    return writer.op("Range", first, writer.op("Squeeze", end), step)
+
+
+def arange_start(context: Context, start: Any, end: ir.Value, **kwargs: Any) -> ir.Value:
+    """Lower the numbers from `start`, which has to be 0, to below a size."""
+    if isinstance(start, ir.Value) or start != 0:
+        raise context.refuse("a first number other than 0")
+    return arange(context, end, **kwargs)
+
+
+def ones(
+    context: Context, shape: Sequence[Any], *, dtype: torch.dtype = torch.float32, **_: Any
+) -> ir.Value:
+    """Lower a tensor of ones whose shape the inputs decide."""
+    writer = context.writer
+    parts = [size if isinstance(size, ir.Value) else writer.integers(int(size)) for size in shape]
+    name = str(dtype).removeprefix("torch.")
+    one = (
+        writer.floating(1.0)
+        if dtype.is_floating_point
+        else writer.constant(np.asarray(1, dtype=name))
+    )
+    return writer.op("Expand", one, writer.op("Concat", *parts, axis=0))
+
+
+def index(context: Context, value: Any, indices: Sequence[Any]) -> ir.Value:
+    """Lower the look-up of entries by vectors of indices over the leading axes."""
+    writer = context.writer
+    if any(position is None for position in indices):
+        raise context.refuse("an index over axes that are not the first")
+    columns = [
+        writer.op("Unsqueeze", writer.value(position), writer.integers(-1)) for position in indices
+    ]
+    return writer.op("GatherND", writer.value(value), writer.op("Concat", *columns, axis=-1))

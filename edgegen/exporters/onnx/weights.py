@@ -1,0 +1,90 @@
+"""Streams weights from their safetensors into one file beside the graph, tensor by tensor.
+
+At no time is more than one tensor in memory. Large tensors begin at a multiple of the page size,
+so that a runtime can map them instead of reading them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgegen.core.errors import ExportError
+from edgegen.core.files import translate_disk_errors
+from edgegen.exporters.onnx.writer import WeightUse
+from edgegen.pipelines.binding import BoundTensor
+from edgegen.pipelines.weights import Weights, check_finite
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INLINE_BYTES = 1024
+PAGE_BYTES = 4096
+SMALL_ALIGNMENT_BYTES = 64
+PAGED_FROM_BYTES = 1 << 20
+
+
+def stream_weights(
+    uses: Iterable[WeightUse],
+    bound: Mapping[str, BoundTensor],
+    weights: Weights,
+    destination: Path,
+    progress: Callable[[int], None],
+) -> int:
+    """Write each weight in the type and layout that the graph wants; return the bytes written.
+
+    The initializers in `uses` are bound to their place in the file; very small ones stay in the
+    graph. `progress` gets the bytes of each. Raises SourceError for a weight that is not finite,
+    ExportError for one that its storage type cannot hold.
+    """
+    position = 0
+    with translate_disk_errors(destination.parent), destination.open("wb", buffering=0) as file:
+        for use in uses:
+            array = _load(use, bound[use.parameter], weights)
+            name = use.value.name
+            if array.nbytes <= INLINE_BYTES:
+                use.value.const_value = ir.tensor(array, name=name)
+            else:
+                large = array.nbytes >= PAGED_FROM_BYTES
+                padding = -position % (PAGE_BYTES if large else SMALL_ALIGNMENT_BYTES)
+                _write(file, bytes(padding))
+                _write(file, array.reshape(-1).view(np.uint8).data)
+                position += padding
+                use.value.const_value = ir.ExternalTensor(
+                    destination.name,
+                    position,
+                    array.nbytes,
+                    use.dtype,
+                    shape=ir.Shape(array.shape),
+                    name=str(name),
+                    base_dir=destination.parent,
+                )
+                position += array.nbytes
+            progress(array.nbytes)
+    return position
+
+
+def _load(use: WeightUse, tensor: BoundTensor, weights: Weights) -> NDArray[Any]:
+    stored = weights.array(tensor.key)
+    check_finite(tensor.key, stored)
+    stored = stored.reshape(tensor.shape)
+    if use.transposed:
+        stored = stored.T
+    with np.errstate(over="ignore"):  # an overflow is looked for below
+        array = np.ascontiguousarray(stored, dtype=use.dtype.numpy()).reshape(use.shape)
+    if array.itemsize < stored.itemsize and not np.isfinite(array).all():
+        raise ExportError(
+            f"'{tensor.key}' holds {float(np.abs(stored).max()):g}, which {array.dtype} cannot.",
+            hint='Give its layer `storage = "float32"` by a rule of the recipe.',
+        )
+    return array
+
+
+def _write(file: Any, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view[: 64 << 20]) :]

@@ -1,0 +1,276 @@
+"""Builds an ONNX graph node by node, in the types that a recipe asks for.
+
+The writer knows values, types and weights; what an operator becomes is the business of
+`operators/`, in what order they are lowered that of `lowering.py`. It never sees a weight's
+numbers: it records which weight is wanted in which type and layout, and `weights.py` streams it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgegen.core.model import TensorSpec
+from edgegen.core.profile import OperatorSet
+from edgegen.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OPSET = 18
+"""Group normalization is a function from 21 on, which onnxruntime runs slower than its parts; 18
+is in every runtime since 2023."""
+CONTRIB_DOMAIN = "com.microsoft"
+IR_VERSION = 9
+SMALL_WEIGHT_ELEMENTS = 4096
+"""Vectors (biases, scales of norms) and tensors up to this size are stored in the compute type."""
+
+DTYPES: Mapping[str, ir.DataType] = {
+    "float32": ir.DataType.FLOAT,
+    "float16": ir.DataType.FLOAT16,
+    "int64": ir.DataType.INT64,
+    "int32": ir.DataType.INT32,
+    "bool": ir.DataType.BOOL,
+}
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightUse:
+    """A weight as the graph wants it. `shape` is that of the file, after transposing."""
+
+    parameter: str
+    value: ir.Value
+    shape: tuple[int, ...]
+    transposed: bool
+    dtype: ir.DataType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A weight that an operator takes as an argument, before it is known how it is used."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class GraphWriter:
+    """An ONNX graph under construction.
+
+    `compute` is the floating-point type of the node that is being lowered, `layer` its module
+    path; the lowering loop sets both.
+    """
+
+    def __init__(
+        self,
+        component: str,
+        recipe: Recipe,
+        operators: OperatorSet,
+        *,
+        upcast_attention: bool = False,
+    ) -> None:
+        self.component = component
+        self.recipe = recipe
+        self.operators = operators
+        self.upcast_attention = upcast_attention
+        self.packed: set[int] = set()
+        """Values whose traced counterpart has its heads split off, but which have not."""
+        self.compute = ir.DataType.FLOAT
+        self.layer = ""
+        self.nodes: list[ir.Node] = []
+        self.initializers: list[ir.Value] = []
+        self.weights: dict[tuple[str, tuple[int, ...], bool], WeightUse] = {}
+        self._casts: dict[tuple[int, ir.DataType], ir.Value] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._shapes: dict[int, ir.Value] = {}
+
+    def enter(self, layer: str) -> None:
+        """Say which layer the next nodes belong to."""
+        self.layer = layer
+        self.compute = DTYPES[self.recipe.compute_of(self.component, layer)]
+
+    def op(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        dtype: ir.DataType | None = None,
+        domain: str = "",
+        **attributes: Any,
+    ) -> ir.Value:
+        """Append a node with one output and return that; `dtype` defaults to the first input's."""
+        return self.op_many(op_type, *inputs, count=1, dtype=dtype, domain=domain, **attributes)[0]
+
+    def op_many(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        count: int,
+        dtype: ir.DataType | None = None,
+        domain: str = "",
+        **attributes: Any,
+    ) -> Sequence[ir.Value]:
+        """Append a node with `count` outputs of one type."""
+        name = f"{self.layer or self.component}/{op_type}_{len(self.nodes)}"
+        node = ir.node(
+            op_type,
+            list(inputs),
+            attributes=attributes or None,
+            domain=domain,
+            num_outputs=count,
+            name=name,
+        )
+        if dtype is None:
+            dtype = next(value.dtype for value in inputs if value is not None)
+        for index, output in enumerate(node.outputs):
+            output.name = name if count == 1 else f"{name}:{index}"
+            output.type = ir.TensorType(dtype)
+        self.nodes.append(node)
+        return node.outputs
+
+    def constant(self, array: NDArray[Any]) -> ir.Value:
+        """Return an initializer with an array's values; equal arrays are one initializer."""
+        array = np.ascontiguousarray(array).reshape(np.shape(array))
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = f"constant_{len(self._constants)}"
+            value = ir.Value(
+                name=name,
+                const_value=ir.tensor(array, name=name),
+                type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+                shape=ir.Shape(array.shape),
+            )
+            self.initializers.append(value)
+            self._constants[key] = value
+        return self._constants[key]
+
+    def integers(self, *numbers: int) -> ir.Value:
+        """Return a constant vector of int64."""
+        return self.constant(np.array(numbers, dtype=np.int64))
+
+    def cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """Return `value` in another type; it is cast once, however many nodes want it so."""
+        if value.dtype == dtype:
+            return value
+        key = (id(value), dtype)
+        if key not in self._casts:
+            self._casts[key] = self.op("Cast", value, dtype=dtype, to=dtype)
+        return self._casts[key]
+
+    def floating(self, argument: Any, dtype: ir.DataType | None = None) -> ir.Value:
+        """Return a value, a weight, an array or a number in the compute type (or `dtype`)."""
+        dtype = dtype or self.compute
+        if isinstance(argument, Parameter):
+            return self.cast(self.weight(argument), dtype)
+        if isinstance(argument, ir.Value):
+            return self.cast(argument, dtype)
+        return self.constant(np.asarray(argument).astype(dtype.numpy()))
+
+    def value(self, argument: Any) -> ir.Value:
+        """Return an argument as it is; floating-point numbers come in the compute type."""
+        if isinstance(argument, Parameter):
+            return self.floating(argument)
+        if isinstance(argument, ir.Value):
+            if argument.dtype in FLOATS:
+                return self.cast(argument, self.compute)
+            return argument
+        array = np.asarray(argument)
+        return self.floating(array) if array.dtype.kind == "f" else self.constant(array)
+
+    def weight(
+        self,
+        parameter: Parameter,
+        *,
+        transposed: bool = False,
+        shape: tuple[int, ...] | None = None,
+    ) -> ir.Value:
+        """Return the initializer of a weight as the file stores it.
+
+        A matrix can be asked for transposed, any weight in another `shape` of as many numbers.
+        """
+        shape = shape or (parameter.shape[::-1] if transposed else parameter.shape)
+        key = (parameter.name, shape, transposed)
+        if key not in self.weights:
+            small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
+            storage = DTYPES[self.recipe.storage_of(self.component, self.layer)]
+            dtype = self.compute if small else storage
+            name = parameter.name
+            if transposed:
+                name += ".T"
+            if len(shape) != len(parameter.shape):
+                name += f".{'x'.join(map(str, shape))}"
+            value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
+            self.initializers.append(value)
+            self.weights[key] = WeightUse(
+                parameter=parameter.name,
+                value=value,
+                shape=shape,
+                transposed=transposed,
+                dtype=dtype,
+            )
+        return self.weights[key].value
+
+    def shape(self, value: ir.Value) -> ir.Value:
+        """Return the shape of a value as a vector of int64."""
+        if id(value) not in self._shapes:
+            self._shapes[id(value)] = self.op("Shape", value, dtype=ir.DataType.INT64)
+        return self._shapes[id(value)]
+
+    def axis_size(self, value: ir.Value, axis: int) -> ir.Value:
+        """Return the size of one axis as a vector of one int64."""
+        return self.op(
+            "Slice",
+            self.shape(value),
+            self.integers(axis),
+            self.integers(axis + 1),
+            self.integers(0),
+        )
+
+    def input(self, tensor: TensorSpec) -> ir.Value:
+        """Return a graph input."""
+        return ir.Value(
+            name=tensor.name,
+            type=ir.TensorType(DTYPES[tensor.dtype]),
+            shape=ir.Shape(tensor.shape),
+        )
+
+    def finish(
+        self,
+        inputs: Sequence[ir.Value],
+        outputs: Sequence[tuple[TensorSpec, ir.Value]],
+    ) -> ir.Model:
+        """Close the graph: outputs get the names, types and axes of their specifications."""
+        results = []
+        for tensor, value in outputs:
+            result = self.op("Identity", self.cast(value, DTYPES[tensor.dtype]))
+            result.name = tensor.name
+            result.shape = ir.Shape(tensor.shape)
+            results.append(result)
+        nodes = _reachable(self.nodes, results)
+        domains = {node.domain for node in nodes}
+        opsets = {"": OPSET, **({CONTRIB_DOMAIN: 1} if CONTRIB_DOMAIN in domains else {})}
+        used = {id(value) for node in nodes for value in node.inputs if value is not None}
+        graph = ir.Graph(
+            list(inputs),
+            results,
+            nodes=nodes,
+            initializers=[value for value in self.initializers if id(value) in used],
+            opset_imports=opsets,
+            name=self.component,
+        )
+        return ir.Model(graph, ir_version=IR_VERSION, producer_name="edgegen")
+
+
+def _reachable(nodes: Sequence[ir.Node], results: Sequence[ir.Value]) -> list[ir.Node]:
+    """Return the nodes that the results depend on, in their order."""
+    wanted = {id(value) for value in results}
+    kept = []
+    for node in reversed(nodes):
+        if any(id(output) in wanted for output in node.outputs):
+            kept.append(node)
+            wanted.update(id(value) for value in node.inputs if value is not None)
+    return kept[::-1]

@@ -1,0 +1,1 @@
+"""Plans, builds and checks packages."""

@@ -1,0 +1,250 @@
+"""Builds a planned package: convert, copy, hash, compare with torch, rename into place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgegen import __version__
+from edgegen.core.codec import dump_json
+from edgegen.core.errors import ParityError
+from edgegen.core.files import sha256_of, staged_folder
+from edgegen.core.folders import state_folder
+from edgegen.core.package import (
+    EVIDENCE_NAME,
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Artifact,
+    Evidence,
+    GoldenCase,
+    ModelSource,
+    PackagedComponent,
+    PackageManifest,
+    ParityCheck,
+)
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.exporters.base import ExportJob
+from edgegen.exporters.convert import Converted, convert
+from edgegen.packaging.plan import BuildPlan
+from edgegen.packaging.source_hash import weights_sha256
+from edgegen.pipelines.licences import licence_files
+from edgegen.quality.parity import check_package
+from edgegen.reference.run import make_golden
+
+GOLDEN_FOLDER = "golden"
+COPIED = ("model_index.json", "scheduler", "tokenizer", "tokenizer_2", "feature_extractor")
+CONFIG_NAME = "config.json"
+CARD_NAME = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A package that stands in its place, and what was measured of it."""
+
+    path: Path
+    manifest: PackageManifest
+    evidence: Evidence
+
+
+def build(
+    plan: BuildPlan,
+    *,
+    parity: bool = True,
+    accept_failure: bool = False,
+    progress: Progress | None = None,
+) -> Built:
+    """Build a package beside its place and rename it there.
+
+    Without `parity` nothing is compared with torch, and the package has no golden case. With
+    `accept_failure` a package that failed is written all the same, and says so.
+
+    Raises ParityError for a package that does not compute what its model computes, and whatever
+    the stages raise; the destination is then as it was.
+    """
+    shown = progress or SilentProgress()
+    with (
+        _logs() as logs,
+        staged_folder(plan.destination, replace=plan.replaces) as staging,
+    ):
+        converted = _convert(plan, staging, logs, shown)
+        costs = [item.cost for item in converted.values()]
+        _copy_companions(plan, staging)
+        golden: GoldenCase | None = None
+        if parity:
+            made = make_golden(
+                replace(plan.spec, components=plan.components),
+                plan.model,
+                staging / GOLDEN_FOLDER,
+                progress=shown,
+                log=logs / "reference.log",
+            )
+            golden = made.case
+            costs.append(made.cost)
+        manifest = _manifest(plan, staging, converted, golden, shown)
+        _write(staging / MANIFEST_NAME, dump_json(manifest))
+        checks: tuple[ParityCheck, ...] = ()
+        if parity:
+            run = check_package(staging, manifest, progress=shown)
+            checks = run.checks
+            costs.append(run.cost)
+            if not run.passed:
+                if not accept_failure:
+                    raise parity_error(checks, plan.recipe.name)
+                manifest = replace(manifest, parity_failed=True)
+                _write(staging / MANIFEST_NAME, dump_json(manifest))
+        evidence = Evidence(
+            manifest_sha256=sha256_of(staging / MANIFEST_NAME),
+            parity=checks,
+            costs=tuple(costs),
+        )
+        _write(staging / EVIDENCE_NAME, dump_json(evidence))
+    return Built(path=plan.destination, manifest=manifest, evidence=evidence)
+
+
+def parity_error(checks: Sequence[ParityCheck], recipe: str) -> ParityError:
+    """Return the error that names the checks which failed."""
+    failed = [check for check in checks if not check.passed]
+    named = "; ".join(
+        f"{check.layer} {check.name}: "
+        + (check.why or f"{check.psnr_db:.1f} dB, asked for {check.threshold_db:g}")
+        for check in failed[:3]
+    )
+    return ParityError(
+        f"The package does not compute what its model computes ({len(failed)} of {len(checks)} "
+        f"checks failed). {named}.",
+        hint=f"Try a recipe with more bits than '{recipe}' (fp32), give the layers that fail a "
+        "rule in a recipe of your own, or pass --accept-failed-parity to look at the package.",
+    )
+
+
+def _convert(
+    plan: BuildPlan, staging: Path, logs: Path, progress: Progress
+) -> Mapping[str, Converted]:
+    converted = {}
+    for component in plan.components:
+        folder = staging / component.name
+        folder.mkdir()
+        job = ExportJob(
+            target=plan.target.name,
+            component=component,
+            source=str((plan.model / component.folder).resolve()),
+            destination=str(folder.resolve()),
+            recipe=plan.recipe,
+            operators=plan.operators,
+            shapes=plan.shapes,
+        )
+        converted[component.name] = convert(
+            job,
+            progress=progress,
+            total_bytes=plan.storage_bytes[component.name],
+            log=logs / f"{component.name}.log",
+        )
+        source = plan.model / component.folder / CONFIG_NAME
+        shutil.copyfile(source, folder / CONFIG_NAME)
+    return converted
+
+
+def _copy_companions(plan: BuildPlan, staging: Path) -> None:
+    """Copy what is small and not converted: scheduler, tokenizers, index and licence files."""
+    for name in COPIED:
+        source = plan.model / name
+        if source.is_dir():
+            (staging / name).mkdir()
+            for file in sorted(source.iterdir()):
+                if file.is_file() and file.suffix in (".json", ".txt"):
+                    shutil.copyfile(file, staging / name / file.name)
+        elif source.is_file():
+            shutil.copyfile(source, staging / name)
+    for file in licence_files(plan.model):
+        shutil.copyfile(file, staging / file.name)
+    card = plan.model / "README.md"
+    if card.is_file():  # some models name their licence and their authors nowhere else
+        shutil.copyfile(card, staging / CARD_NAME)
+
+
+def _manifest(
+    plan: BuildPlan,
+    staging: Path,
+    converted: Mapping[str, Converted],
+    golden: GoldenCase | None,
+    progress: Progress,
+) -> PackageManifest:
+    operator_sets: dict[str, int] = {}
+    toolkits: dict[str, str] = {"edgegen": __version__, "python": platform.python_version()}
+    for item in converted.values():
+        operator_sets.update(item.result.operator_sets)
+        toolkits.update(item.result.toolkits)
+    return PackageManifest(
+        schema_version=SCHEMA_VERSION,
+        source=ModelSource(
+            model=_source_name(plan),
+            revision=plan.spec.revision,
+            weights_sha256=weights_sha256(plan.model, plan.components, progress),
+            licence=plan.spec.licence,
+        ),
+        family=plan.spec.family,
+        pipeline_class=plan.spec.pipeline_class,
+        generation=plan.spec.generation,
+        components=tuple(
+            PackagedComponent(
+                spec=component,
+                path=f"{component.name}/{converted[component.name].result.path}",
+                storage_bytes=converted[component.name].result.storage_bytes,
+            )
+            for component in plan.components
+        ),
+        target=plan.target.name,
+        profile=None if plan.profile is None else plan.profile.name,
+        recipe=plan.recipe,
+        operators=plan.operators,
+        shapes=plan.shapes,
+        operator_sets=operator_sets,
+        toolkits=toolkits,
+        files=_files(staging, progress),
+        golden=golden,
+    )
+
+
+def _files(staging: Path, progress: Progress) -> tuple[Artifact, ...]:
+    paths = sorted(path for path in staging.rglob("*") if path.is_file())
+    total = sum(path.stat().st_size for path in paths)
+    artifacts = []
+    with progress.step("hashing the package", total=total, unit="bytes") as step:
+        for path in paths:
+            size = path.stat().st_size
+            artifacts.append(
+                Artifact(
+                    path=path.relative_to(staging).as_posix(),
+                    sha256=sha256_of(path),
+                    size_bytes=size,
+                )
+            )
+            step.advance(size)
+    return tuple(artifacts)
+
+
+def _source_name(plan: BuildPlan) -> str:
+    """Return what the user called the model; of a local folder only its name.
+
+    The same model packaged on two machines has to give the same bytes.
+    """
+    path = Path(plan.spec.source)
+    return path.resolve().name if path.exists() else plan.spec.source
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _logs() -> Iterator[Path]:
+    """Yield a folder for the workers' logs; it is kept where the build fails."""
+    folder = state_folder() / "logs" / f"package-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

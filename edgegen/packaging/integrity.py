@@ -1,0 +1,183 @@
+"""Checks that a package's bytes are those that its manifest promises."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from edgegen.core.codec import decode, dump_json, load_json_object
+from edgegen.core.errors import ConfigError, IntegrityError
+from edgegen.core.files import inside, sha256_of, write_atomic
+from edgegen.core.package import (
+    EVIDENCE_NAME,
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Artifact,
+    Evidence,
+    PackageManifest,
+)
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.packaging.external_data import external_locations
+
+_UNLISTED = (MANIFEST_NAME, EVIDENCE_NAME)
+_CHUNK_BYTES = 8 << 20
+_SHOWN = 5
+_HINT = "Copy or build the package again; what differs was changed after it was built."
+
+
+def load_manifest(package: Path) -> PackageManifest:
+    """Read a package's manifest.
+
+    Raises ConfigError where there is no package, or its manifest is not one that this edgegen
+    reads: another schema version, an unknown key, a value of another type.
+    """
+    if not package.is_dir():
+        raise ConfigError(
+            f"There is no package {package}.",
+            hint="Build one: edgegen package MODEL --target onnx -o DIR.",
+        )
+    path = package / MANIFEST_NAME
+    if not path.is_file():
+        raise ConfigError(
+            f"{package} is no package: {MANIFEST_NAME} is missing.", hint=_near(package)
+        )
+    data = load_json_object(path)
+    version = data.get("schema_version")
+    if type(version) is not int:
+        raise ConfigError(f"{path} has no schema_version.", hint="Build the package again.")
+    if version != SCHEMA_VERSION:
+        newer = "Upgrade edgegen: pip install --upgrade edgegen."
+        older = "Build the package again with this edgegen."
+        raise ConfigError(
+            f"{path} has schema version {version}; this edgegen reads {SCHEMA_VERSION}.",
+            hint=newer if version > SCHEMA_VERSION else older,
+        )
+    return decode(PackageManifest, data, source=str(path))
+
+
+def verify_files(
+    package: Path, manifest: PackageManifest, *, progress: Progress | None = None
+) -> None:
+    """Compare every file with the manifest: names and sizes first, then every byte.
+
+    Raises IntegrityError that names what is missing, not listed, a link, outside of the package or
+    other than promised; and where an ONNX model keeps weights in a file that is not listed.
+    """
+    problems = [*_listing_problems(package, manifest)]
+    _refuse(package, problems)
+    total = sum(artifact.size_bytes for artifact in manifest.files)
+    with (progress or SilentProgress()).step("integrity", total=total, unit="bytes") as step:
+        for artifact in manifest.files:
+            step.describe(artifact.path)
+            if _sha256(package / artifact.path, step.advance) != artifact.sha256:
+                problems.append(f"{artifact.path} has another sha256 than the manifest says")
+    _refuse(package, problems)
+    _refuse(package, [*_external_data_problems(package, manifest)])
+
+
+def manifest_sha256(package: Path) -> str:
+    """Return the hash that evidence names its manifest by."""
+    return sha256_of(package / MANIFEST_NAME)
+
+
+def write_evidence(package: Path, evidence: Evidence) -> Path:
+    """Write what was measured of a package beside its manifest, whole or not at all.
+
+    Raises ResourceError where it cannot be written.
+    """
+    path = package / EVIDENCE_NAME
+    write_atomic(path, dump_json(evidence))
+    return path
+
+
+def _listing_problems(package: Path, manifest: PackageManifest) -> Iterator[str]:
+    listed = {artifact.path: artifact for artifact in manifest.files}
+    for path, count in Counter(artifact.path for artifact in manifest.files).items():
+        inside(package, path)
+        if count > 1:
+            yield f"{path} is listed {count} times"
+        if path in _UNLISTED or PurePosixPath(path).as_posix() != path:
+            yield f"{path} is no name for a listed file"
+    for component in manifest.components:
+        inside(package, component.path)
+        if component.path not in listed:
+            yield f"{component.path}, of {component.spec.name}, is not listed"
+    if manifest.golden is not None:
+        inside(package, manifest.golden.folder)
+    found = dict(_walk(package))
+    for path, artifact in listed.items():
+        if path not in found:
+            yield f"{path} is missing"
+        else:
+            yield from _entry_problems(artifact, found[path])
+    for path, entry in found.items():
+        if path not in listed and path not in _UNLISTED:
+            kind = "a symbolic link" if stat.S_ISLNK(entry.st_mode) else "not in the manifest"
+            yield f"{path} is {kind}"
+
+
+def _entry_problems(artifact: Artifact, entry: os.stat_result) -> Iterator[str]:
+    if stat.S_ISLNK(entry.st_mode):
+        yield f"{artifact.path} is a symbolic link"
+    elif not stat.S_ISREG(entry.st_mode):
+        yield f"{artifact.path} is no file"
+    elif entry.st_size != artifact.size_bytes:
+        yield f"{artifact.path} has {entry.st_size:,} bytes, not {artifact.size_bytes:,}"
+
+
+def _walk(package: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield everything in the package but folders; links are not followed, and are yielded."""
+    pending = [package]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                else:
+                    name = path.relative_to(package).as_posix()
+                    yield name, entry.stat(follow_symlinks=False)
+
+
+def _external_data_problems(package: Path, manifest: PackageManifest) -> Iterator[str]:
+    listed = {artifact.path for artifact in manifest.files}
+    for path in sorted(path for path in listed if path.endswith(".onnx")):
+        for location in external_locations(package / path):
+            folder = PurePosixPath(path).parent
+            inside(package / folder, location)  # beside the model, or below it
+            if (folder / location).as_posix() not in listed:
+                yield f"{path} keeps weights in {location}, which is not listed"
+
+
+def _refuse(package: Path, problems: list[str]) -> None:
+    if not problems:
+        return
+    more = f", and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    shown = "; ".join(problems[:_SHOWN])
+    raise IntegrityError(f"{package} is not as it was built: {shown}{more}.", hint=_HINT)
+
+
+def _sha256(path: Path, advance: Callable[[float], None]) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            advance(len(chunk))
+        with contextlib.suppress(AttributeError, OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return digest.hexdigest()
+
+
+def _near(package: Path) -> str:
+    """Return a hint: the packages just below the folder, else what a pipeline's folder needs."""
+    inner = sorted(path.parent for path in package.glob(f"*/{MANIFEST_NAME}"))
+    if inner:
+        return f"Did you mean {inner[0]}?"
+    if (package / "model_index.json").is_file():
+        return f"It is a pipeline: package it with edgegen package {package} --target onnx."
+    return "Give the folder that edgegen package wrote."

@@ -1,0 +1,194 @@
+"""Decides what a build does, before anything is written: a value that can be printed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgegen.core.errors import ConfigError, ResourceError, nearest
+from edgegen.core.model import DTYPE_BYTES, Component, PipelineSpec, TensorSpec
+from edgegen.core.package import MANIFEST_NAME
+from edgegen.core.profile import DeviceProfile, OperatorSet, Shapes
+from edgegen.core.recipe import Recipe
+from edgegen.core.target import TargetSpec
+from edgegen.exporters.recipes import load_recipe
+from edgegen.exporters.targets import load_target
+from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.source import ModelFolder
+
+GRAPH_BYTES = 4 << 20
+GOLDEN_BYTES = 64 << 20
+"""Room for what a package holds besides its weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPlan:
+    """One package to build.
+
+    `components` are those of the model, with the axes that the artifact fixes as numbers;
+    `warnings` say what the device will probably not hold.
+    """
+
+    spec: PipelineSpec
+    model: Path
+    target: TargetSpec
+    profile: DeviceProfile | None
+    recipe: Recipe
+    operators: OperatorSet
+    shapes: Shapes
+    components: tuple[Component, ...]
+    destination: Path
+    replaces: bool
+    storage_bytes: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def package_bytes(self) -> int:
+        """Return about how large the package will be."""
+        return sum(self.storage_bytes.values())
+
+
+def plan(
+    model: ModelFolder,
+    *,
+    target: str,
+    destination: Path,
+    profile: DeviceProfile | None = None,
+    recipe: str | None = None,
+    force: bool = False,
+    in_folder_of_its_own: bool = False,
+) -> BuildPlan:
+    """Plan a package of `model` for a target, from configs and headers alone.
+
+    With `in_folder_of_its_own` the package goes to `<target>-<recipe>` beside `destination`.
+    The recipe, the operators and whether axes are dynamic come from the profile unless told.
+    Raises SourceError for a model that cannot be read, ConfigError for an unknown target or
+    recipe, a family that the target lacks, and a destination that must not be replaced, and
+    ResourceError where the disk cannot hold the package.
+    """
+    target_spec = load_target(target)
+    spec = read_pipeline(model)
+    if spec.family not in target_spec.families:
+        raise ConfigError(
+            f"The target '{target}' cannot hold a {spec.family} pipeline.",
+            hint=nearest(spec.family, target_spec.families),
+        )
+    runtime = None if profile is None else profile.runtime(target)
+    if profile is not None and runtime is None:
+        raise ConfigError(
+            f"The profile '{profile.name}' has no runtime for the target '{target}'.",
+            hint=nearest(target, [options.target for options in profile.runtimes]),
+        )
+    chosen = load_recipe(recipe or (runtime.recipe if runtime else None), target_spec)
+    if in_folder_of_its_own:
+        destination = destination.with_name(f"{target}-{chosen.name}")
+    shapes: Shapes = runtime.shapes if runtime else "dynamic"
+    components = tuple(fix_axes(component, spec, shapes) for component in spec.components)
+    storage = {
+        component.name: component.parameters * DTYPE_BYTES[chosen.storage] + GRAPH_BYTES
+        for component in components
+    }
+    plan = BuildPlan(
+        spec=spec,
+        model=model.path,
+        target=target_spec,
+        profile=profile,
+        recipe=chosen,
+        operators=runtime.operators if runtime else "contrib",
+        shapes=shapes,
+        components=components,
+        destination=destination,
+        replaces=_may_replace(destination, force=force),
+        storage_bytes=storage,
+        warnings=_device_warnings(profile, storage),
+    )
+    _check_disk(plan)
+    return plan
+
+
+def fix_axes(component: Component, spec: PipelineSpec, shapes: Shapes) -> Component:
+    """Return a component with the axes that its artifact fixes as numbers.
+
+    A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes
+    the size is the model's native one, and the batch that of one image: two for a denoiser whose
+    guidance compares with an empty prompt.
+    """
+    generation = spec.generation
+    length = generation.text_length or 77
+    sizes: dict[str, int] = {"sequence": length} if component.role == "text_encoder" else {}
+    if shapes == "fixed":
+        guided = spec.family not in ("latent-consistency", "unconditional")
+        sizes = {
+            "batch": 2 if component.role == "denoiser" and guided else 1,
+            "sequence": length,
+            "height": generation.height,
+            "width": generation.width,
+        }
+    return replace(
+        component,
+        inputs=tuple(_fix(tensor, sizes) for tensor in component.inputs),
+        outputs=tuple(_fix(tensor, sizes) for tensor in component.outputs),
+    )
+
+
+def _fix(tensor: TensorSpec, sizes: Mapping[str, int]) -> TensorSpec:
+    return replace(tensor, shape=tuple(_size(axis, sizes) for axis in tensor.shape))
+
+
+def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
+    """Return the number of an axis such as `height / 8`, or the axis where it stays open."""
+    if isinstance(axis, int):
+        return axis
+    name, _, divisor = axis.partition(" / ")
+    if name not in sizes:
+        return axis
+    return sizes[name] // int(divisor or 1)
+
+
+def _may_replace(destination: Path, *, force: bool) -> bool:
+    """Say whether something is replaced; refuse what is not asked for or not ours."""
+    if not destination.exists() and not destination.is_symlink():
+        return False
+    if destination.is_dir() and not destination.is_symlink():
+        if (destination / MANIFEST_NAME).is_file():
+            if force:
+                return True
+            raise ConfigError(
+                f"{destination} holds a package already.",
+                hint="Choose another folder, or pass --force to replace it.",
+            )
+        if not any(destination.iterdir()):
+            return True
+    raise ConfigError(
+        f"{destination} holds something else than a package.",
+        hint="Choose a folder that does not exist; edgegen only replaces packages of its own.",
+    )
+
+
+def _check_disk(plan: BuildPlan) -> None:
+    folder = plan.destination.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    needed = plan.package_bytes + GOLDEN_BYTES
+    if free < needed:
+        raise ResourceError(
+            f"The package takes about {needed / 1e9:.2f} GB, and the disk that holds {folder} "
+            f"has {free / 1e9:.2f} GB free.",
+            hint="Free some space, choose another folder with --output, or a smaller recipe.",
+        )
+
+
+def _device_warnings(profile: DeviceProfile | None, storage: Mapping[str, int]) -> tuple[str, ...]:
+    if profile is None:
+        return ()
+    name, size = max(storage.items(), key=lambda item: item[1])
+    limit = profile.application_memory_bytes
+    if size <= limit:
+        return ()
+    return (
+        f"{name} alone takes {size / 1e9:.2f} GB, and an application on {profile.title} may take "
+        f"{limit / 1e9:.2f} GB: it will run only where the system gives mapped pages back, slowly.",
+    )

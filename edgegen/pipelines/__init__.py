@@ -1,0 +1,1 @@
+"""Reads diffusers pipelines: families, components, inputs and outputs; weights stay on disk."""

@@ -1,0 +1,280 @@
+"""Describes a pipeline from its configurations and safetensors headers alone.
+
+Neither torch nor diffusers is imported, and no tensor is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from edgegen.core.errors import SourceError
+from edgegen.core.model import Component, Family, Generation, PipelineSpec, Role
+from edgegen.pipelines import signatures
+from edgegen.pipelines.binding import is_ignored
+from edgegen.pipelines.configs import ComponentConfig
+from edgegen.pipelines.families import (
+    BUILTIN_SETTINGS,
+    COMPONENT_CLASSES,
+    DECODER_PREFIXES,
+    ENCODER_PREFIXES,
+    NOT_EXPORTED,
+    TOKENIZER_CLASSES,
+)
+from edgegen.pipelines.index import PipelineIndex
+from edgegen.pipelines.licences import licence_name
+from edgegen.pipelines.source import ModelFolder
+from edgegen.pipelines.weights import Weights
+
+_INPAINT: Mapping[str, Family] = {
+    "stable-diffusion": "stable-diffusion-inpaint",
+    "stable-diffusion-xl": "stable-diffusion-xl-inpaint",
+}
+_ROLES: Mapping[str, Role] = {
+    "text_encoder": "text_encoder",
+    "text_encoder_2": "text_encoder",
+    "unet": "denoiser",
+    "vae_decoder": "decoder",
+    "vae_encoder": "encoder",
+}
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+
+
+def read_pipeline(folder: ModelFolder) -> PipelineSpec:
+    """Read what a pipeline is made of.
+
+    Raises SourceError where the folder is no pipeline, or one that edgegen does not know; where a
+    component, its configuration or its weights are missing; and where components do not fit one
+    another.
+    """
+    index = PipelineIndex.read(folder.path)
+    if index.pipeline_class.family == "unconditional":
+        family, components, generation = _unconditional(index)
+    else:
+        family, components, generation = _latent_diffusion(index)
+    if folder.source in BUILTIN_SETTINGS:
+        steps, guidance = BUILTIN_SETTINGS[folder.source]
+        generation = replace(generation, steps=steps, guidance=guidance)
+    _scheduler(index)
+    return PipelineSpec(
+        source=folder.source,
+        revision=folder.revision,
+        family=family,
+        pipeline_class=index.class_name,
+        components=components,
+        generation=generation,
+        licence=licence_name(folder.path),
+        extras=tuple(name for name in sorted(index.entries) if name in NOT_EXPORTED),
+    )
+
+
+def scheduler_class(folder: Path) -> str:
+    """Return the class of a pipeline's scheduler. Raises SourceError."""
+    return _scheduler(PipelineIndex.read(folder))
+
+
+def component_keys(component: Component, weights: Weights) -> tuple[str, ...]:
+    """Return the keys of `weights` that belong to a component.
+
+    An autoencoder's file holds those of two; keys that are known to be no parameters are left out.
+    """
+    prefixes = {"encoder": ENCODER_PREFIXES, "decoder": DECODER_PREFIXES}.get(component.role, ("",))
+    is_text_encoder = component.role == "text_encoder"
+    projects = component.class_name == "CLIPTextModelWithProjection"
+    return tuple(
+        key
+        for key in weights.entries
+        if key.startswith(prefixes)
+        and (
+            not is_ignored(key, text_encoder=is_text_encoder)
+            or (projects and key.startswith("text_projection."))
+        )
+    )
+
+
+def _unconditional(index: PipelineIndex) -> tuple[Family, tuple[Component, ...], Generation]:
+    class_name = index.component("unet", ("UNet2DModel",))
+    config = index.config("unet", class_name)
+    signature = signatures.unconditional_unet(config)
+    width, height = _sample_size(config)
+    generation = Generation(
+        width=width,
+        height=height,
+        latent_channels=config.integer("in_channels", 3),
+        vae_scale_factor=1,
+        steps=index.pipeline_class.steps,
+        guidance=index.pipeline_class.guidance,
+    )
+    component = _component(index, "unet", class_name, signature)
+    return "unconditional", (component,), generation
+
+
+def _latent_diffusion(index: PipelineIndex) -> tuple[Family, tuple[Component, ...], Generation]:
+    known = index.pipeline_class
+    is_refiner = "text_encoder_2" in known.components and "text_encoder" not in index.entries
+    names = [name for name in known.components if not (is_refiner and name == "text_encoder")]
+    classes = {name: index.component(name, COMPONENT_CLASSES[name]) for name in names}
+    classes["unet"] = index.component("unet", ("UNet2DConditionModel",))
+    vae = index.config("vae", classes["vae"])
+    unet = index.config("unet", classes["unet"])
+    texts = {
+        name: ComponentConfig.read(index.folder / name / "config.json")
+        for name in names
+        if name in _TEXT_ENCODERS
+    }
+    _check_text_width(unet, texts.values())
+    family = _family(known.family, vae, unet, is_refiner=is_refiner)
+    scale = _scale(vae)
+    projections = [
+        config.integer("projection_dim", 512)
+        for name, config in texts.items()
+        if classes[name] == "CLIPTextModelWithProjection"
+    ]
+    components = [
+        _component(index, name, classes[name], signatures.text_encoder(config, classes[name]))
+        for name, config in texts.items()
+    ]
+    denoiser = signatures.conditional_unet(unet, scale, projections[-1] if projections else None)
+    components.append(_component(index, "unet", classes["unet"], denoiser))
+    decoder = signatures.decoder(vae, scale)
+    components.append(_component(index, "vae_decoder", classes["vae"], decoder))
+    encoder = signatures.encoder(vae, classes["vae"], scale)
+    components.append(_component(index, "vae_encoder", classes["vae"], encoder))
+    width, height = _sample_size(unet)
+    generation = Generation(
+        width=width * scale,
+        height=height * scale,
+        latent_channels=vae.integer("latent_channels", 4),
+        vae_scale_factor=scale,
+        scaling_factor=_scaling_factor(vae, classes["vae"]),
+        steps=known.steps,
+        guidance=known.guidance,
+        text_length=min(_text_length(index, name, config) for name, config in texts.items()),
+        guidance_embedding_dim=unet.optional_integer("time_cond_proj_dim"),
+        force_zeros_for_empty_prompt="text_encoder_2" in texts
+        and index.settings.flag("force_zeros_for_empty_prompt", default=True),
+        requires_aesthetics_score=index.settings.flag("requires_aesthetics_score", default=False),
+    )
+    return family, tuple(components), generation
+
+
+def _component(
+    index: PipelineIndex, name: str, class_name: str, signature: signatures.Signature
+) -> Component:
+    folder = "vae" if name.startswith("vae_") else name
+    inputs, outputs = signature
+    component = Component(
+        name=name,
+        role=_ROLES[name],
+        folder=folder,
+        class_name=class_name,
+        inputs=inputs,
+        outputs=outputs,
+        parameters=0,
+    )
+    weights = Weights.open(index.folder / folder)
+    elements = sum(weights.entries[key].elements for key in component_keys(component, weights))
+    return replace(component, parameters=elements)
+
+
+def _family(
+    plain: Family, vae: ComponentConfig, unet: ComponentConfig, *, is_refiner: bool
+) -> Family:
+    latents = vae.integer("latent_channels", 4)
+    channels = unet.integer("in_channels", 4)
+    if channels == 2 * latents + 1 and plain in _INPAINT and not is_refiner:
+        return _INPAINT[plain]
+    if channels != latents:
+        raise SourceError(
+            f"{unet.path}: the UNet takes {channels} channels, the autoencoder makes {latents}.",
+            hint="edgegen takes UNets of the autoencoder's channels, or, for inpainting, of "
+            "twice as many and one.",
+        )
+    if is_refiner:
+        return "stable-diffusion-xl-refiner"
+    if plain == "stable-diffusion" and unet.data.get("time_cond_proj_dim") is not None:
+        return "latent-consistency"
+    return plain
+
+
+def _check_text_width(unet: ComponentConfig, texts: Iterable[ComponentConfig]) -> None:
+    wanted = unet.data.get("cross_attention_dim", 1280)
+    given = [config.integer("hidden_size") for config in texts]
+    if isinstance(wanted, int) and wanted != sum(given):
+        raise SourceError(
+            f"{unet.path}: 'cross_attention_dim' is {wanted}, the text encoders give "
+            f"{' + '.join(map(str, given))}.",
+            hint="Take the UNet and the text encoders from the same version of the model.",
+        )
+
+
+def _scale(vae: ComponentConfig) -> int:
+    key = "block_out_channels"
+    if key not in vae.data and "decoder_block_out_channels" in vae.data:
+        key = "decoder_block_out_channels"  # AutoencoderTiny before it was saved by diffusers
+    return int(2 ** (len(vae.items(key)) - 1))
+
+
+def _scaling_factor(vae: ComponentConfig, class_name: str) -> float:
+    if vae.data.get("latents_mean") is not None:
+        raise SourceError(
+            f"{vae.path}: its latents are normalized by channel ('latents_mean'), which edgegen "
+            "does not do.",
+            hint="Choose a model whose autoencoder has a scaling factor alone.",
+        )
+    return vae.number("scaling_factor", 1.0 if class_name == "AutoencoderTiny" else 0.18215)
+
+
+def _sample_size(unet: ComponentConfig) -> tuple[int, int]:
+    """Return the width and height of the UNet's native sample."""
+    size = unet.data.get("sample_size")
+    if isinstance(size, list):
+        if len(size) == 2 and all(type(side) is int and side > 0 for side in size):
+            return size[1], size[0]
+        raise SourceError(
+            f"{unet.path}: 'sample_size' is {size!r}, not a height and a width.",
+            hint="Correct it: it is the native size in latents (64 for Stable Diffusion 1.5).",
+        )
+    side = unet.integer("sample_size")
+    if side < 64 and _is_older_than_0_9(unet):
+        side = 64  # as StableDiffusionPipeline does: Stable Diffusion 1.1 to 1.4 say 32
+    return side, side
+
+
+def _is_older_than_0_9(config: ComponentConfig) -> bool:
+    version = re.match(r"(\d+)\.(\d+)", config.text("_diffusers_version", ""))
+    return (
+        version is not None
+        and config.data.get("_class_name") == "UNet2DConditionModel"
+        and (int(version[1]), int(version[2])) < (0, 9)
+    )
+
+
+def _text_length(index: PipelineIndex, text_encoder: str, config: ComponentConfig) -> int:
+    """Return the tokens of a prompt: the tokenizer's limit, and never more than the positions."""
+    name = text_encoder.replace("text_encoder", "tokenizer")
+    index.component(name, TOKENIZER_CLASSES)
+    folder = index.folder / name
+    if not (folder / "tokenizer.json").is_file():
+        missing = [file for file in ("vocab.json", "merges.txt") if not (folder / file).is_file()]
+        if missing:
+            raise SourceError(
+                f"{folder} has neither tokenizer.json nor {' and '.join(missing)}.",
+                hint="Download the model again, or save the pipeline with its tokenizer.",
+            )
+    tokenizer = ComponentConfig.read(folder / "tokenizer_config.json")
+    positions = config.integer("max_position_embeddings", 77)
+    length = tokenizer.data.get("model_max_length")
+    return min(length, positions) if type(length) is int and length > 0 else positions
+
+
+def _scheduler(index: PipelineIndex) -> str:
+    class_name = index.entries.get("scheduler")
+    if class_name is None:
+        raise SourceError(
+            f"{index.settings.path} has no scheduler.", hint="Save the whole pipeline."
+        )
+    ComponentConfig.read(index.folder / "scheduler" / "scheduler_config.json")
+    return class_name

@@ -1,0 +1,48 @@
+"""Sums up a pipeline for people: what it is made of, and how it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgegen.core.model import Component, PipelineSpec
+from edgegen.pipelines.read import component_keys, read_pipeline, scheduler_class
+from edgegen.pipelines.source import ModelFolder
+from edgegen.pipelines.weights import Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredComponent:
+    """A component, the types that its parameters are stored in, and their size."""
+
+    spec: Component
+    storage_types: tuple[str, ...]
+    storage_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSummary:
+    """A pipeline, its scheduler's class, and its components as they are stored."""
+
+    pipeline: PipelineSpec
+    scheduler: str
+    components: tuple[StoredComponent, ...]
+
+
+def summarize(folder: ModelFolder) -> PipelineSummary:
+    """Read a pipeline's configurations and headers. Raises SourceError."""
+    pipeline = read_pipeline(folder)
+    return PipelineSummary(
+        pipeline=pipeline,
+        scheduler=scheduler_class(folder.path),
+        components=tuple(_stored(folder, component) for component in pipeline.components),
+    )
+
+
+def _stored(folder: ModelFolder, component: Component) -> StoredComponent:
+    weights = Weights.open(folder.path / component.folder)
+    entries = [weights.entries[key] for key in component_keys(component, weights)]
+    return StoredComponent(
+        spec=component,
+        storage_types=tuple(sorted({entry.dtype for entry in entries})),
+        storage_bytes=sum(entry.size_bytes for entry in entries),
+    )

@@ -1,0 +1,1 @@
+"""Metrics, and the parity gate that compares a package with what torch computed."""

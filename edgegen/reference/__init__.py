@@ -1,0 +1,1 @@
+"""Torch runs to compare with: streamed weights, probes of the components, trajectories, images."""

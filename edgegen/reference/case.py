@@ -1,0 +1,105 @@
+"""Decides what a golden case runs: prompt, size, steps, seed. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgegen.core.codec import load_json_object
+from edgegen.core.errors import SourceError
+from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.package import GoldenCase
+from edgegen.pipelines.read import scheduler_class
+
+FOLDER_NAME = "golden"
+PROMPT = "a red lighthouse at dusk"
+NEGATIVE_PROMPT = "blurry"
+SEED = 20
+STEPS = 4
+REFINER_STRENGTH = 0.75
+SMALL_MODEL_PX = 256
+"""A model whose native size is not larger runs at that size."""
+
+_LOWEST_LEVEL = (2, 4)
+"""Height and width of the innermost feature map at the small size; (1, 1) would leave attention
+nothing to choose from, and a square would hide height taken for width."""
+
+
+def plan_case(
+    spec: PipelineSpec, folder: Path, *, full: bool, name: str = FOLDER_NAME
+) -> GoldenCase:
+    """Choose the golden case of a pipeline: the native size if `full`, else a small one.
+
+    `name` is the case's folder in the package. A size that the denoiser's input fixes is kept.
+    Raises SourceError where the scheduler's or the denoiser's config is not what the family needs.
+    """
+    height, width = run_size(spec, folder, full=full)
+    generation = spec.generation
+    has_text = any(component.role == "text_encoder" for component in spec.components)
+    has_negative = has_text and spec.family != "latent-consistency"
+    return GoldenCase(
+        folder=name,
+        prompt=PROMPT if has_text else None,
+        negative_prompt=NEGATIVE_PROMPT if has_negative else None,
+        width=width,
+        height=height,
+        steps=STEPS,
+        guidance=generation.guidance,
+        seed=SEED,
+        # DDIMPipeline makes a DDIM scheduler of whatever it is given
+        scheduler="DDIMScheduler"
+        if spec.pipeline_class == "DDIMPipeline"
+        else scheduler_class(folder),
+        strength=_strength(spec),
+    )
+
+
+def run_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[int, int]:
+    """Return height and width, in pixels, of the golden case's image."""
+    generation = spec.generation
+    native = generation.height, generation.width
+    # diffusers' unconditional pipelines have no size to choose
+    if full or spec.family == "unconditional" or max(native) <= SMALL_MODEL_PX:
+        return native
+    height, width = small_latent_size(spec, folder)
+    scale = generation.vae_scale_factor
+    return height * scale, width * scale
+
+
+def probe_latent_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[int, int]:
+    """Return height and width of the latents with which components are probed."""
+    if full:
+        scale = spec.generation.vae_scale_factor
+        return spec.generation.height // scale, spec.generation.width // scale
+    return small_latent_size(spec, folder)
+
+
+def small_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
+    """Return the smallest useful height and width of the latents; fixed axes stay as they are."""
+    component = denoiser(spec)
+    path = folder / component.folder / "config.json"
+    blocks = load_json_object(path).get("block_out_channels")
+    if not isinstance(blocks, list) or not blocks:
+        raise SourceError(f"{path} has no 'block_out_channels'.", hint="Restore the file.")
+    multiple = 2 ** (len(blocks) - 1)
+    axes = component.inputs[0].shape[2:]
+    height, width = (
+        axis if isinstance(axis, int) else lowest * multiple
+        for axis, lowest in zip(axes, _LOWEST_LEVEL, strict=True)
+    )
+    return height, width
+
+
+def denoiser(spec: PipelineSpec) -> Component:
+    """Return the component that predicts the noise."""
+    found = [component for component in spec.components if component.role == "denoiser"]
+    if len(found) != 1:
+        raise SourceError(
+            f"{spec.source} has {len(found)} denoisers.", hint="Give a pipeline with one."
+        )
+    return found[0]
+
+
+def _strength(spec: PipelineSpec) -> float | None:
+    if spec.family == "stable-diffusion-xl-refiner":
+        return REFINER_STRENGTH
+    return 1.0 if spec.family.endswith("-inpaint") else None

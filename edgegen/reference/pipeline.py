@@ -1,0 +1,122 @@
+"""Builds the diffusers pipeline that a package is compared with, its weights on the disk.
+
+Imported in the reference's own process only, and therefore imports torch at the top.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from edgegen.core.codec import load_json_object
+from edgegen.core.errors import SourceError
+from edgegen.core.model import Family, PipelineSpec
+from edgegen.pipelines.binding import bind
+from edgegen.pipelines.read import scheduler_class
+from edgegen.pipelines.weights import Weights
+from edgegen.reference.modules import build_module
+from edgegen.reference.streaming import StreamedWeights
+
+PIPELINES: Mapping[Family, tuple[str, ...]] = {
+    "stable-diffusion": ("StableDiffusionPipeline",),
+    "stable-diffusion-inpaint": ("StableDiffusionInpaintPipeline",),
+    "latent-consistency": ("LatentConsistencyModelPipeline",),
+    "stable-diffusion-xl": ("StableDiffusionXLPipeline",),
+    "stable-diffusion-xl-inpaint": ("StableDiffusionXLInpaintPipeline",),
+    "stable-diffusion-xl-refiner": ("StableDiffusionXLImg2ImgPipeline",),
+    "unconditional": ("DDPMPipeline", "DDIMPipeline"),
+}
+"""The diffusers classes of each family; where there are several, the source says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A diffusers pipeline, and the weights that its modules use while `weights` is entered.
+
+    `modules` are the pipeline's networks by their folder.
+    """
+
+    pipeline: Any
+    modules: Mapping[str, torch.nn.Module]
+    weights: StreamedWeights
+
+
+def load_reference(spec: PipelineSpec, folder: Path) -> Reference:
+    """Build the pipeline of a family from its configs, in float32; no weight is kept in memory.
+
+    Nothing is loaded by the hub's machinery. Raises SourceError where a config makes no module,
+    and where the weights do not fit it.
+    """
+    weights = StreamedWeights()
+    modules = {
+        component.folder: _load_module(folder / component.folder, component.class_name, weights)
+        for component in {component.folder: component for component in spec.components}.values()
+    }
+    parts: dict[str, Any] = {
+        **modules,
+        "scheduler": load_scheduler(folder),
+        "requires_safety_checker": False,
+        "force_zeros_for_empty_prompt": spec.generation.force_zeros_for_empty_prompt,
+        "requires_aesthetics_score": spec.generation.requires_aesthetics_score,
+        "add_watermarker": False,
+    }
+    for name in ("tokenizer", "tokenizer_2"):
+        if name.replace("tokenizer", "text_encoder") in modules:
+            parts[name] = _load_tokenizer(folder / name)
+    build = _pipeline_class(spec)
+    arguments = inspect.signature(build.__init__).parameters
+    pipeline = build(**{name: parts.get(name) for name in arguments if name != "self"})
+    pipeline.set_progress_bar_config(disable=True)
+    return Reference(pipeline=pipeline, modules=modules, weights=weights)
+
+
+def load_scheduler(folder: Path) -> Any:
+    """Build the diffusers scheduler of the pipeline in `folder`. Raises SourceError."""
+    import diffusers
+
+    name = scheduler_class(folder)
+    build = getattr(diffusers, name, None)
+    if build is None or not issubclass(build, diffusers.SchedulerMixin):
+        raise SourceError(
+            f"{folder}: diffusers {diffusers.__version__} has no scheduler {name}.",
+            hint="Upgrade diffusers, or set another scheduler in model_index.json.",
+        )
+    return build.from_config(load_json_object(folder / "scheduler" / "scheduler_config.json"))
+
+
+def _load_module(folder: Path, class_name: str, streamed: StreamedWeights) -> torch.nn.Module:
+    module = build_module(folder, class_name)
+    weights = Weights.open(folder)
+    bound = bind(weights, {name: tuple(it.shape) for name, it in module.state_dict().items()})
+
+    def read(name: str) -> npt.NDArray[Any]:
+        tensor = bound[name]
+        return weights.array(tensor.key).reshape(tensor.shape)
+
+    streamed.add(module, component=folder.name, names=bound.keys(), read=read)
+    return module
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import CLIPTokenizer
+
+    try:
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"{folder} holds no tokenizer that transformers can read: {error}.",
+            hint="Download the tokenizer again.",
+        ) from error
+
+
+def _pipeline_class(spec: PipelineSpec) -> Any:
+    known = PIPELINES[spec.family]
+    name = spec.pipeline_class if spec.pipeline_class in known else known[0]
+    return getattr(importlib.import_module("diffusers"), name)

@@ -1,0 +1,129 @@
+"""Runs a golden case in diffusers, and keeps what its scheduler returns at each call.
+
+Imported in the reference's own process only, and therefore imports torch at the top.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgegen.core.errors import SourceError
+from edgegen.core.model import PipelineSpec
+from edgegen.core.package import GoldenCase
+from edgegen.reference import golden
+from edgegen.reference.pipeline import Reference
+from edgegen.reference.probes import check_finite
+
+
+def run_case(
+    reference: Reference,
+    spec: PipelineSpec,
+    case: GoldenCase,
+    destination: Path,
+    on_step: Callable[[int], None],
+) -> None:
+    """Make the golden case's image, and write it with its first latents and its trajectory.
+
+    `on_step` is called after each call of the scheduler with how many there were. All random
+    numbers come from one generator, as they do for somebody who runs the pipeline with a seed.
+    Raises SourceError where the model itself makes values that are not finite.
+    """
+    scheduler = reference.pipeline.scheduler
+    plain_step = scheduler.step
+    count = 0
+
+    @functools.wraps(plain_step)  # diffusers reads the signature
+    def step(*args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        output = plain_step(*args, **kwargs)
+        latents = output[0] if isinstance(output, tuple) else output.prev_sample
+        check_finite(latents, f"Step {count} of the pipeline computes latents")
+        golden.write_array(destination, golden.trajectory_name(count), to_numpy(latents))
+        count += 1
+        on_step(count)
+        return output
+
+    scheduler.step = step
+    try:
+        image = reference.pipeline(**_arguments(spec, case, destination)).images
+    finally:
+        del scheduler.step
+    pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32) * 2 - 1
+    golden.write_array(destination, golden.IMAGE_NAME, pixels)
+    if draws_latents_first(spec):
+        golden.write_array(destination, golden.LATENTS_NAME, to_numpy(first_latents(spec, case)))
+
+
+def draws_latents_first(spec: PipelineSpec) -> bool:
+    """Say whether the first numbers that the pipeline draws are its first latents.
+
+    An image-to-image pipeline draws a sample of its encoded picture before them.
+    """
+    return spec.family != "stable-diffusion-xl-refiner"
+
+
+def first_latents(spec: PipelineSpec, case: GoldenCase) -> torch.Tensor:
+    """Return the normal numbers that diffusers draws first: (1, channels, height, width)."""
+    scale = spec.generation.vae_scale_factor
+    size = (1, spec.generation.latent_channels, case.height // scale, case.width // scale)
+    return torch.randn(size, generator=torch.Generator().manual_seed(case.seed))
+
+
+def to_numpy(value: torch.Tensor) -> golden.Array:
+    """Return a tensor as an array of the golden case: float32, or int64 for ids."""
+    wanted = torch.float32 if value.is_floating_point() else torch.int64
+    array: golden.Array = value.detach().to(wanted).contiguous().numpy()
+    return array
+
+
+def _arguments(spec: PipelineSpec, case: GoldenCase, destination: Path) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "num_inference_steps": case.steps,
+        "generator": torch.Generator().manual_seed(case.seed),
+        "output_type": "np",
+    }
+    if spec.family == "unconditional":
+        return arguments
+    arguments |= {"prompt": case.prompt, "guidance_scale": case.guidance}
+    if case.negative_prompt is not None:
+        arguments["negative_prompt"] = case.negative_prompt
+    if case.strength is None:
+        return {**arguments, "height": case.height, "width": case.width}
+    arguments |= {"strength": case.strength, "image": _input_image(case, destination)}
+    if spec.family.endswith("-inpaint"):
+        arguments |= {"height": case.height, "width": case.width}
+        arguments["mask_image"] = _mask_image(case, destination)
+    return arguments
+
+
+def _input_image(case: GoldenCase, destination: Path) -> Any:
+    """Draw slopes and a disc, write them as the case's input picture, and return it."""
+    rows = np.linspace(0, 1, case.height)[:, None]
+    columns = np.linspace(0, 1, case.width)[None, :]
+    disc = ((rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.1) * 0.5
+    channels = (rows + 0 * columns, columns + 0 * rows, 0.25 + disc)
+    pixels = np.stack([(channel * 255).astype(np.uint8) for channel in channels], axis=-1)
+    return _save_image(pixels, destination / golden.INPUT_IMAGE_NAME)
+
+
+def _mask_image(case: GoldenCase, destination: Path) -> Any:
+    """Draw a white rectangle, which is to be painted anew, on black."""
+    pixels = np.zeros((case.height, case.width, 3), dtype=np.uint8)
+    pixels[case.height // 4 : case.height * 3 // 4, case.width // 4 :] = 255
+    return _save_image(pixels, destination / golden.MASK_IMAGE_NAME)
+
+
+def _save_image(pixels: Any, path: Path) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:  # diffusers asks for it
+        raise SourceError("Pillow is missing.", hint="Run: pip install pillow") from error
+    image = Image.fromarray(pixels)
+    image.save(path)
+    return image

@@ -1,0 +1,1 @@
+"""What people read of a measurement: tables, plots, pages and pictures."""

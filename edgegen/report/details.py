@@ -1,0 +1,170 @@
+"""The later parts of the page: memory, pictures, sensors, processes, environment."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegen.bench.series import load_s
+from edgegen.core.measurement import Measurement, Run
+from edgegen.report import charts
+from edgegen.report.blocks import explain, section, table_markup
+from edgegen.report.figures import MISSING, decibels, seconds, size
+from edgegen.report.svg import Markup, element
+from edgegen.report.terminal import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image that was made during the measurement, as the bytes of a PNG file."""
+
+    png: bytes
+    caption: str
+
+
+def pictures_in(folder: Path, measurement: Measurement) -> tuple[Picture, ...]:
+    """Return the PNG files of a folder, with captions that say what they are."""
+    work = measurement.workload
+    caption = f"{work.width}×{work.height}, {work.steps} steps, made on this device"
+    return tuple(
+        Picture(png=path.read_bytes(), caption=caption) for path in sorted(folder.glob("*.png"))
+    )
+
+
+def memory(measurement: Measurement) -> Markup:
+    """Return the sizes on disk and in memory."""
+    rows: list[tuple[str, int]] = [("Package on disk", measurement.package.package_bytes)]
+    for run in measurement.of_kind("memory"):
+        if run.memory is not None:
+            wanted = (
+                ("Peak memory (PSS, file pages included)", run.memory.peak_pss_bytes),
+                ("Peak anonymous memory", run.memory.peak_anonymous_bytes),
+                ("Peak file pages", run.memory.peak_file_bytes),
+                ("Read from storage", run.memory.read_bytes),
+            )
+            rows += [(name, value) for name, value in wanted if value is not None]
+    return section(
+        "Memory",
+        explain("Measured in a run of its own; each figure is its own highest."),
+        charts.size_bars(rows, label="Sizes in bytes"),
+    )
+
+
+def pictures(measurement: Measurement, pictures: Sequence[Picture]) -> Markup:
+    """Return the images that were made, with their prompt."""
+    if not pictures:
+        return Markup("")
+    work = measurement.workload
+    figures = [
+        element(
+            "figure",
+            element(
+                "img",
+                src="data:image/png;base64," + base64.b64encode(picture.png).decode(),
+                alt=picture.caption,
+            ),
+            element("figcaption", picture.caption),
+        )
+        for picture in pictures
+    ]
+    prompt = work.prompt if work.prompt is not None else "(unconditional)"
+    return section(
+        "What it made",
+        explain(f"{prompt} · seed {work.seed} · guidance {work.guidance:g}"),
+        element("div", *figures, class_="pictures"),
+    )
+
+
+def sensors(measurement: Measurement) -> Markup:
+    """Return a chart for each sensor that answered."""
+    drawn = charts.sensor_charts(measurement.runs)
+    if not drawn:
+        return Markup("")
+    return section(
+        "Sensors",
+        element(
+            "div",
+            *(element("div", element("div", name, class_="label"), chart) for name, chart in drawn),
+            class_="pair",
+        ),
+    )
+
+
+def processes(measurement: Measurement) -> Markup:
+    """Return a table of the processes that were started."""
+    rows = []
+    for name, run in named_runs(measurement):
+        providers = sorted({provider for load in run.loads for provider in load.providers})
+        cache = run.page_cache
+        cached = (
+            MISSING
+            if cache is None or cache.resident_bytes is None
+            else f"{100 * cache.resident_bytes / max(1, cache.file_bytes):.0f} %"
+        )
+        rows.append(
+            (
+                name,
+                seconds(run.started_s),
+                seconds(run.launch_s),
+                seconds(load_s(run)),
+                str(len(run.images)),
+                cached,
+                ", ".join(provider.removesuffix("ExecutionProvider") for provider in providers)
+                or MISSING,
+            )
+        )
+    columns = ("", "at", "process start", "load", "images", "files in memory before", "ran on")
+    return section(
+        "Processes", table_markup(Table(title="Processes", columns=columns, rows=tuple(rows)))
+    )
+
+
+def facts(measurement: Measurement) -> Markup:
+    """Return what is needed to judge the figures, or to measure them again."""
+    package, work, device = measurement.package, measurement.workload, measurement.environment
+    load = device.load_average
+    unknown = {True: "yes", False: "no", None: MISSING}
+    facts = [
+        ("Model", f"{package.model}{f' @ {package.revision}' if package.revision else ''}"),
+        ("Package", f"{package.target}, {package.recipe}, for {package.profile or 'any device'}"),
+        ("Manifest SHA-256", package.manifest_sha256),
+        ("Weights SHA-256", package.weights_sha256),
+        ("Prompt", work.prompt or MISSING),
+        ("Negative prompt", work.negative_prompt or MISSING),
+        ("Guidance, seed", f"{work.guidance:g}, {work.seed}"),
+        ("Providers", ", ".join(work.providers) or MISSING),
+        ("Threads", str(work.threads) if work.threads else "the runtime's own choice"),
+        ("Residency, memory", f"{work.residency}, {work.memory}"),
+        ("Device", f"{device.device}, {device.machine}"),
+        ("Operating system", device.operating_system),
+        ("Processor", f"{device.processor or MISSING}, {device.cores or MISSING} cores"),
+        ("Memory", size(device.memory_bytes)),
+        ("Frequency governor", device.governor or MISSING),
+        ("Virtual machine", device.hypervisor or unknown[device.virtual_machine]),
+        ("Emulated", unknown[device.emulated]),
+        ("Load average at start", " ".join(f"{value:.2f}" for value in load) if load else MISSING),
+        ("Versions", ", ".join(f"{name} {value}" for name, value in device.versions.items())),
+        *(
+            (
+                f"Golden: {check.layer} {check.name}".strip(),
+                f"{decibels(check.psnr_db)}, at least {check.threshold_db:g} dB",
+            )
+            for check in measurement.golden
+        ),
+    ]
+    rows = [element("tr", element("th", name), element("td", value)) for name, value in facts]
+    return section("Environment", element("table", element("tbody", *rows), class_="facts"))
+
+
+def named_runs(measurement: Measurement) -> list[tuple[str, Run]]:
+    """Return the runs with the names that charts and tables give them."""
+    names, restarts = [], 0
+    for run in measurement.runs:
+        if run.kind == "steady":
+            restarts += 1
+            names.append((f"restart {restarts}", run))
+        else:
+            names.append((run.kind, run))
+    return names

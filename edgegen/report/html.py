@@ -1,0 +1,233 @@
+"""A measurement as one self-contained page: it loads nothing, and works without scripts.
+
+Whatever comes from a package or a prompt is text, never markup: `svg.element` escapes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgegen.bench.findings import findings, latencies_mean_something
+from edgegen.bench.series import (
+    Series,
+    SeriesName,
+    all_series,
+    first_images,
+    load_s,
+    phase_shares,
+    steady_images,
+)
+from edgegen.core.codec import encode
+from edgegen.core.measurement import Measurement
+from edgegen.report import charts, details
+from edgegen.report.blocks import explain, pair, section, table_markup, wide
+from edgegen.report.details import Picture
+from edgegen.report.figures import seconds, size
+from edgegen.report.svg import Markup, element
+from edgegen.report.terminal import golden_line, interval_text, tables
+
+
+def page(measurement: Measurement, pictures: Sequence[Picture] = ()) -> str:
+    """Return the whole page as HTML."""
+    series = all_series(measurement) if latencies_mean_something(measurement) else {}
+    package = measurement.package
+    title = f"{package.model} · {package.target}-{package.recipe}"
+    body = [
+        _header(measurement, title),
+        _cards(measurement, series),
+        _notes(measurement),
+        *_latency_charts(measurement, series),
+        pair(details.memory(measurement), details.pictures(measurement, pictures)),
+        details.sensors(measurement),
+        *_tables(measurement),
+        details.processes(measurement),
+        details.facts(measurement),
+        _raw_data(),
+    ]
+    head = [
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", f"{title} – edgegen bench"),
+        Markup(f"<style>{_asset('page.css')}</style>"),
+    ]
+    raw = json.dumps(encode(measurement), ensure_ascii=True, allow_nan=False)
+    script = raw.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return (
+        "<!doctype html>\n"
+        + element(
+            "html",
+            element("head", *head),
+            element(
+                "body",
+                element("main", *[part for part in body if part]),
+                element("div", "", id="tip"),
+                Markup(f'<script type="application/json" id="raw">{script}</script>'),
+                Markup(f"<script>{_asset('page.js')}</script>"),
+            ),
+            lang="en",
+        )
+        + "\n"
+    )
+
+
+def _header(measurement: Measurement, title: str) -> Markup:
+    work, device = measurement.workload, measurement.environment
+    badges = [
+        ("", f"{work.width} × {work.height}"),
+        ("", f"{work.steps} steps"),
+        ("", work.scheduler),
+    ]
+    if measurement.golden:
+        badges.append(("good", "same image as the reference"))
+    if device.emulated:
+        badges.append(("warn", "emulated"))
+    if device.virtual_machine:
+        badges.append(("warn", "virtual machine"))
+    if measurement.quick:
+        badges.append(("warn", "quick: not for comparison"))
+    where = f"{device.processor or device.machine} · {device.operating_system}"
+    return element(
+        "header",
+        element("h1", title),
+        element("p", f"{where} · {device.started_at}"),
+        element(
+            "div",
+            *(element("span", text, class_=f"badge {kind}".strip()) for kind, text in badges),
+            class_="badges",
+        ),
+    )
+
+
+def _cards(measurement: Measurement, series: dict[SeriesName, Series]) -> Markup:
+    cards: list[tuple[str, str, str]] = []
+    chosen: tuple[SeriesName, ...] = (
+        "steady_image",
+        "step",
+        "first_image",
+        "warm_load",
+        "cold_load",
+    )
+    for name in chosen:
+        if name not in series:
+            continue
+        one = series[name]
+        if one.summary.interval is not None:
+            detail = f"median; 95 % interval {interval_text(one)}"
+        elif one.summary.count == 1:
+            detail = "measured once"
+        else:
+            detail = f"median of {one.summary.count}"
+        cards.append((one.title, seconds(one.summary.median), detail))
+    for run in measurement.of_kind("memory"):
+        if run.memory is not None and run.memory.peak_pss_bytes is not None:
+            detail = f"PSS, file pages included; anonymous {size(run.memory.peak_anonymous_bytes)}"
+            cards.append(("Peak memory", size(run.memory.peak_pss_bytes), detail))
+    cards.append(("Package", size(measurement.package.package_bytes), "on disk"))
+    return element(
+        "section",
+        *(
+            element(
+                "div",
+                element("div", label, class_="label"),
+                element("div", value, class_="value"),
+                element("div", detail, class_="detail"),
+                class_="card",
+            )
+            for label, value, detail in cards
+        ),
+        class_="cards",
+    )
+
+
+def _notes(measurement: Measurement) -> Markup:
+    lines = [(finding.weight, finding.text) for finding in findings(measurement)]
+    golden = golden_line(measurement)
+    if golden is not None:
+        lines.append(("note", golden))
+    if not lines:
+        return Markup("")
+    return section(
+        "What to know",
+        element("ul", *(element("li", text, class_=kind) for kind, text in lines), class_="notes"),
+        plain=True,
+    )
+
+
+def _latency_charts(measurement: Measurement, series: dict[SeriesName, Series]) -> list[Markup]:
+    drawn = []
+    if "steady_image" in series:
+        drawn.append(
+            section(
+                "Steady images",
+                explain(
+                    "Each dot is one image: text, all steps, decode. Boxes hold the middle half of "
+                    "a restart, the dashed line is the median, the band its 95 % interval."
+                ),
+                wide(charts.strip_chart(series["steady_image"])),
+            )
+        )
+    if "step" in series:
+        counts = [len(steady_images(run)) for run in measurement.of_kind("steady")]
+        drawn.append(
+            section(
+                "Steps",
+                explain("Every denoising step of the steady images, in the order measured."),
+                wide(charts.time_series(series["step"], images=counts)),
+            )
+        )
+    starts = _starts(measurement)
+    if starts and series:
+        drawn.append(
+            section(
+                "From start to the first image",
+                explain(
+                    "Process start is the interpreter and its imports. "
+                    "Cold: the package's files were evicted from the page cache first."
+                ),
+                wide(charts.stacked_bars(starts, title="Start, load and first image")),
+            )
+        )
+    shares = phase_shares(measurement) if series else ()
+    if shares:
+        parts = [(share.title, share.median_s) for share in shares]
+        drawn.append(
+            section(
+                "A steady image",
+                explain("The median of each part; 'between' is what no part accounts for."),
+                wide(charts.stacked_bars([("one image", parts)], title="Parts of an image")),
+            )
+        )
+    return drawn
+
+
+def _starts(measurement: Measurement) -> list[tuple[str, list[tuple[str, float]]]]:
+    rows = []
+    for name, run in details.named_runs(measurement):
+        load, first = load_s(run), first_images(run)
+        if run.kind in ("cold", "steady") and load is not None and first:
+            parts = [("Process start", run.launch_s), ("Load", load), ("First image", first[0])]
+            rows.append((name, parts))
+    return rows
+
+
+def _tables(measurement: Measurement) -> list[Markup]:
+    """Return the latencies' table; the page draws what the others say."""
+    return [
+        section(table.title, table_markup(table))
+        for table in tables(measurement)
+        if table.title == "Latency"
+    ]
+
+
+def _raw_data() -> Markup:
+    return element(
+        "footer",
+        element("button", "Save the raw samples (JSON)", id="save", type="button"),
+        element("p", "Made by edgegen bench. Every figure above is computed from the raw samples."),
+    )
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

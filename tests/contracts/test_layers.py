@@ -1,0 +1,205 @@
+"""Who may import whom: the arrows of docs/architecture.md, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+
+import pytest
+
+from tests.contracts.source_tree import (
+    HOST,
+    ROOT,
+    RUNNER,
+    imported_at_start,
+    imports_of,
+    modules,
+    resolve,
+    tree_of,
+)
+
+BELOW: dict[str, set[str]] = {
+    "core": set(),
+    "devices": {"core"},
+    "pipelines": {"core"},
+    "compress": {"pipelines", "core"},
+    "reference": {"compress", "pipelines", "core"},
+    "exporters": {"reference", "compress", "pipelines", "core"},
+    "runner": {"devices", "core"},
+    "quality": {"runner", "reference", "compress", "pipelines", "core"},
+    "packaging": {"quality", "exporters", "runner", "reference", "compress", "pipelines", "core"},
+    "bench": {"quality", "runner", "devices", "pipelines", "core"},
+    "report": {"bench", "quality", "core"},
+    "choose": {
+        *("report", "bench", "packaging", "quality", "exporters", "runner", "devices"),
+        *("reference", "compress", "pipelines", "core"),
+    },
+    "doctor": {"exporters", "devices", "core"},
+}
+"""Each layer and those that it may import; `cli` may import all."""
+
+TOOLKITS = {
+    *("torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers"),
+    *("onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "coremltools"),
+    *("litert_torch", "ai_edge_litert", "ai_edge_quantizer", "huggingface_hub", "PIL", "rich"),
+}
+"""What takes long to import, or may not be installed."""
+
+MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress"}
+"""Layers whose modules may import toolkits at their top: others import them in functions."""
+
+ALWAYS_LIGHT = {
+    *("edgegen.exporters", "edgegen.exporters.base", "edgegen.exporters.targets"),
+    *("edgegen.exporters.recipes", "edgegen.reference"),
+}
+"""Modules of those layers that commands import before they know that a toolkit is needed."""
+
+PROCESS_MODULES = {"subprocess", "multiprocessing", "pty", "concurrent.futures.process"}
+PROCESS_CALLS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile"}
+
+HOST_MODULES = modules(HOST)
+RUNNER_MODULES = modules(RUNNER)
+
+
+def layer_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("name", HOST_MODULES)
+def test_a_module_imports_only_its_own_layer_and_those_below(name: str) -> None:
+    layer = layer_of(name)
+    if layer in ("cli", "__main__", ""):
+        return
+    assert layer in BELOW, f"{layer} is a new layer: give it a line in BELOW"
+    wrong = [
+        f"line {each.line}: {each.module}"
+        for each in imports_of(name, HOST_MODULES[name])
+        if (target := resolve(each.module, HOST_MODULES)) is not None
+        and layer_of(target) not in {layer, "", *BELOW[layer]}
+    ]
+    assert not wrong
+
+
+def test_the_table_of_layers_has_no_cycle() -> None:
+    assert next(iter(TopologicalSorter(BELOW).static_order())) == "core"
+
+
+def test_exporters_and_devices_never_meet() -> None:
+    for layer in ("exporters", "devices", "runner"):
+        others = {"exporters"} if layer != "exporters" else {"devices", "runner"}
+        assert not BELOW[layer] & others
+
+
+@pytest.mark.parametrize("name", [name for name in HOST_MODULES if layer_of(name) == "core"])
+def test_core_needs_the_standard_library_alone(name: str) -> None:
+    outside = {
+        root
+        for each in imports_of(name, HOST_MODULES[name])
+        if (root := each.module.partition(".")[0]) not in {*sys.stdlib_module_names, "edgegen"}
+    }
+    assert not outside
+
+
+def test_only_the_console_imports_rich() -> None:
+    importers = {
+        name
+        for name, path in HOST_MODULES.items()
+        if any(each.module.partition(".")[0] == "rich" for each in imports_of(name, path))
+    }
+    assert importers == {"edgegen.cli.console"}
+
+
+def test_only_the_process_module_starts_processes() -> None:
+    starters = {
+        name
+        for name, path in HOST_MODULES.items()
+        if any(
+            each.module == module or each.module.startswith(f"{module}.")
+            for each in imports_of(name, path)
+            for module in PROCESS_MODULES
+        )
+        or _calls_of_os(path) & PROCESS_CALLS
+    }
+    assert starters == {"edgegen.core.process"}
+
+
+def _calls_of_os(path: object) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree_of(path))  # type: ignore[arg-type]  # a Path
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    }
+
+
+@pytest.mark.parametrize("name", [*HOST_MODULES, *RUNNER_MODULES])
+def test_only_the_console_prints(name: str) -> None:
+    path = {**HOST_MODULES, **RUNNER_MODULES}[name]
+    lines = [
+        node.lineno
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("print", "input", "breakpoint")
+    ]
+    assert not lines
+
+
+@pytest.mark.parametrize("name", RUNNER_MODULES)
+def test_the_runner_imports_nothing_of_the_host(name: str) -> None:
+    allowed = {*sys.stdlib_module_names, "edgegen_runner", "numpy", "onnxruntime"}
+    outside = {
+        root
+        for each in imports_of(name, RUNNER_MODULES[name])
+        if (root := each.module.partition(".")[0]) not in allowed
+    }
+    assert not outside
+
+
+@pytest.mark.parametrize("name", HOST_MODULES)
+def test_importing_a_module_imports_no_toolkit(name: str) -> None:
+    if layer_of(name) in MAY_IMPORT_TOOLKITS and name not in ALWAYS_LIGHT:
+        return
+    found = imported_at_start(name, HOST_MODULES)
+    assert not {toolkit: found[toolkit] for toolkit in TOOLKITS & found.keys()}
+
+
+@pytest.mark.parametrize("name", HOST_MODULES)
+def test_no_module_catches_everything_below_the_boundary(name: str) -> None:
+    if name in ("edgegen.cli.main",):
+        return
+    caught = [
+        node.lineno
+        for node in ast.walk(tree_of(HOST_MODULES[name]))
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node)
+    ]
+    assert not caught
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    """Say whether all exceptions are caught and not raised again."""
+    names = (
+        {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+        if (handler.type)
+        else {"BaseException"}
+    )
+    reraises = isinstance(handler.body[-1], ast.Raise)
+    return bool(names & {"Exception", "BaseException"}) and not reraises
+
+
+def test_nothing_mentions_the_machine_that_it_was_written_on() -> None:
+    words = ("/work/" + "shared", "/work/" + "main", "/tmp/" + "common")
+    folders = ("edgegen", "device_runners", "targets", "profiles", "tests", "docs", "benchmarks")
+    suffixes = {".py", ".toml", ".md", ".json", ".txt", ".cfg", ".yml"}
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in suffixes
+        and path.stat().st_size < 1 << 20
+        and any(word in path.read_text(encoding="utf-8", errors="replace") for word in words)
+    ]
+    assert not found

@@ -1,0 +1,291 @@
+"""The runner's smaller parts: pictures, jobs, packages, sensors, guidance."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edgegen_runner import images, sensors
+from edgegen_runner.errors import RunnerFailure
+from edgegen_runner.golden import compare
+from edgegen_runner.job import GenerateJob, parse_job
+from edgegen_runner.package import Component, Tensor, load_package
+from edgegen_runner.pipelines.denoiser import Conditioning, Denoiser, Guidance
+from edgegen_runner.pipelines.guidance_embedding import guidance_embedding
+
+from tests.tiny_models import write_json
+from tests.tiny_packages import change_manifest, onnx_package
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((37, 50), (64, 64)), ((200, 131), (32, 48)), ((9, 7), (8, 8))]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_is_pillows_lanczos_bit_for_bit(
+    before: tuple[int, int], after: tuple[int, int], channels: int
+) -> None:
+    from PIL import Image
+
+    pixels = np.random.default_rng(1).integers(0, 256, (*before, channels), dtype=np.uint8)
+    picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    expected = np.array(picture.resize(after[::-1], Image.Resampling.LANCZOS))
+    resized = images.resize(pixels, *after)
+    assert np.array_equal(resized.reshape(expected.shape), expected)
+
+
+def test_gray_is_pillows_bit_for_bit() -> None:
+    from PIL import Image
+
+    pixels = np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    expected = np.array(Image.fromarray(pixels).convert("L"))
+    assert np.array_equal(images.to_gray(pixels)[:, :, 0], expected)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (5, 7), (16, 4)])
+def test_nearest_resize_is_torchs(size: tuple[int, int]) -> None:
+    import torch
+
+    mask = np.random.default_rng(3).random((1, 1, 11, 13)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(mask), size=size).numpy()
+    assert np.array_equal(images.nearest_resize(mask, *size), expected)
+
+
+@pytest.mark.parametrize("dimension", [16, 17, 256])
+def test_guidance_embedding_is_diffusers(dimension: int) -> None:
+    import torch
+    from diffusers import LatentConsistencyModelPipeline
+
+    expected = LatentConsistencyModelPipeline.get_guidance_scale_embedding(
+        None,  # type: ignore[arg-type]
+        torch.tensor([8.5 - 1]),
+        embedding_dim=dimension,
+    ).numpy()
+    assert np.abs(guidance_embedding(8.5, dimension) - expected).max() < 2e-4
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[1]", "no JSON object"),
+        (b"{}", "'command' is missing"),
+        (b'{"command": "genrate"}', "genrate"),
+        (b'{"command": "generate"}', "'package' is missing"),
+        (b'{"command": "generate", "package": ""}', "package"),
+        (b'{"command": "generate", "package": "p", "repeat": 0}', "repeat"),
+        (b'{"command": "generate", "package": "p", "repeat": true}', "repeat"),
+        (b'{"command": "generate", "package": "p", "request": {"seed": -1}}', "seed"),
+        (b'{"command": "generate", "package": "p", "request": {"seed": 1e99}}', "seed"),
+        (b'{"command": "generate", "package": "p", "request": {"guidance": NaN}}', "guidance"),
+        (b'{"command": "generate", "package": "p", "request": {"prompts": "cat"}}', "prompts"),
+        (b'{"command": "generate", "package": "p", "request": {"strength": 2}}', "strength"),
+        (b'{"command": "generate", "package": "p", "file_names": ["../x.png"]}', "file name"),
+        (b'{"command": "generate", "package": "p", "backend": {"memory": "big"}}', "memory"),
+        (b'{"command": "describe", "package": "p"}', "package"),
+    ],
+)
+def test_broken_job_is_refused_by_name(line: bytes, says: str) -> None:
+    with pytest.raises(RunnerFailure, match=says) as caught:
+        parse_job(line)
+    assert caught.value.kind == "bad-request"
+
+
+def test_job_with_nulls_takes_the_defaults() -> None:
+    line = {
+        "command": "generate",
+        "package": "p",
+        "request": {"prompts": ["a"], "steps": None, "negative_prompt": ""},
+        "sensors": None,
+        "duration_s": None,
+        "backend": {"threads": None},
+    }
+    job = parse_job(json.dumps(line).encode())
+    assert isinstance(job, GenerateJob)
+    assert job.request.negative_prompt == ""
+    assert job.request.steps is None
+    assert job.sensor_interval_s is None
+    assert job.backend.threads is None
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_package(tmp_path_factory.mktemp("parts") / "package")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../outside.onnx", "/etc/passwd", "unet/../../x", "..\\x", "C:/x", "", "link/passwd"],
+)
+def test_manifest_with_a_path_that_leaves_the_package_is_refused(
+    package: Path, tmp_path: Path, path: str
+) -> None:
+    import shutil
+
+    folder = tmp_path / "hostile"
+    shutil.copytree(package, folder)
+    (folder / "link").symlink_to("/etc")
+    manifest = json.loads((folder / "edgegen.json").read_text(encoding="utf-8"))
+    manifest["components"][1]["path"] = path
+    write_json(folder / "edgegen.json", manifest)
+    with pytest.raises(RunnerFailure, match="leaves the package") as caught:
+        load_package(folder)
+    assert caught.value.kind == "bad-package"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"schema_version": 2}, "schema version 2"),
+        ({"generation": {"width": 3}}, "broken"),
+        ({"components": None}, "broken"),
+        ({"recipe": {}}, "broken"),
+        ({"golden": {"folder": "../.."}}, "leaves the package"),
+    ],
+)
+def test_broken_manifest_is_refused(
+    package: Path, tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    import shutil
+
+    folder = tmp_path / "broken"
+    shutil.copytree(package, folder)
+    change_manifest(folder, **changes)
+    with pytest.raises(RunnerFailure, match=says):
+        load_package(folder)
+
+
+def test_folder_without_manifest_or_with_a_missing_file_is_refused(
+    package: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    with pytest.raises(RunnerFailure, match=r"edgegen.json does not exist"):
+        load_package(tmp_path)
+    folder = tmp_path / "copy"
+    shutil.copytree(package, folder)
+    (folder / "unet" / "model.onnx").unlink()
+    with pytest.raises(RunnerFailure, match=r"model.onnx is missing"):
+        load_package(folder)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_sensors_are_found_by_their_files_and_named_with_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zones = tmp_path / "sys/class/thermal"
+    for number, kind in enumerate(["cpu-thermal", "gpu-thermal", "cpu-thermal"]):
+        write(zones / f"thermal_zone{number}/type", kind + "\n")
+        write(zones / f"thermal_zone{number}/temp", f"{40 + number}500\n")
+    cpus = tmp_path / "sys/devices/system/cpu"
+    write(cpus / "cpufreq/policy0/scaling_cur_freq", "1800000\n")
+    for core in range(2):
+        write(cpus / f"cpu{core}/thermal_throttle/core_throttle_count", f"{core + 1}\n")
+    rapl = tmp_path / "sys/class/powercap/intel-rapl:0"
+    write(rapl / "name", "package-0\n")
+    write(rapl / "max_energy_range_uj", "1000000\n")
+    write(rapl / "energy_uj", "900000\n")
+    write(tmp_path / "proc/pressure/cpu", "some avg10=1.25 avg60=0.1 avg300=0 total=5\n")
+    write(tmp_path / "sys/class/hwmon/hwmon0/name", "k10temp\n")
+    write(tmp_path / "sys/class/hwmon/hwmon0/temp1_input", "51000\n")
+    write(tmp_path / "sys/class/hwmon/hwmon0/temp1_label", "Tctl\n")
+    found = sensors.find_sensors(tmp_path)
+    assert sensors.read_all(found) == {
+        "temperature_c.cpu-thermal": pytest.approx(40.5),
+        "temperature_c.gpu-thermal": pytest.approx(41.5),
+        "temperature_c.cpu-thermal.2": pytest.approx(42.5),
+        "temperature_c.k10temp.Tctl": 51.0,
+        "frequency_mhz.policy0": 1800.0,
+        "throttle_count.core": 3.0,
+        "energy_j.package-0": 0.0,
+        "pressure_percent.cpu": 1.25,
+    }
+    write(rapl / "energy_uj", "100000\n")  # wrapped around at 1 J
+    assert found["energy_j.package-0"]() == pytest.approx(0.2)
+    (zones / "thermal_zone1/temp").unlink()
+    assert found["temperature_c.gpu-thermal"]() is None
+
+
+def test_machine_without_sensors_has_none(tmp_path: Path) -> None:
+    assert sensors.find_sensors(tmp_path) == {}
+
+
+class CountingComponents:
+    """Stands for `Components`: the prediction is the sample plus the text."""
+
+    def __init__(self, batch: int | str) -> None:
+        inputs = {
+            "sample": Tensor("sample", "float32", (batch, 1, "h", "w")),
+            "timestep": Tensor("timestep", "float32", ()),
+            "text": Tensor("text", "float32", (batch, 1, 1, 1)),
+        }
+        outputs = {"out": Tensor("out", "float32", (batch, 1, "h", "w"))}
+        self.component_ = Component("unet", Path(), inputs, outputs)
+        self.batches: list[int] = []
+        self.package = self
+
+    def component(self, name: str) -> Component:
+        return self.component_
+
+    def run(self, name: str, inputs: Any, outputs: Any = None) -> Any:
+        self.batches.append(len(inputs["sample"]))
+        return {"out": inputs["sample"] + inputs["text"]}
+
+
+@pytest.mark.parametrize(
+    ("batch", "asked", "guided", "calls"),
+    [
+        ("batch", 2, True, [2]),
+        ("batch", 1, True, [1, 1]),
+        ("batch", 2, False, [1]),
+        (1, 2, True, [1, 1]),
+        (2, 1, True, [2]),
+        (2, 2, False, [2]),
+    ],
+)
+def test_guidance_is_batched_as_asked_and_as_fixed_shapes_allow(
+    batch: int | str, asked: int, guided: bool, calls: list[int]
+) -> None:
+    components = CountingComponents(batch)
+    text = np.full((1, 1, 1, 1), 10, np.float32)
+    negative = {"text": text * 0} if guided else None
+    denoiser = Denoiser(
+        components,  # type: ignore[arg-type]
+        "unet",
+        Conditioning({"text": text}, negative),
+        Guidance(3.0, 0.0, asked),
+    )
+    sample = np.ones((1, 1, 2, 2), np.float32)
+    prediction = denoiser.predict(sample, 5)
+    assert prediction.shape == sample.shape
+    assert np.allclose(prediction, 31 if guided else 11)
+    assert components.batches == calls
+
+
+def test_golden_comparison_fails_closed() -> None:
+    value = np.linspace(-1, 1, 100, dtype=np.float32)
+    assert compare(value, value, 60)["passed"]
+    assert compare(value, value, 60)["psnr_db"] is None
+    nearly = compare(value, value + np.float32(1e-5), 60)
+    assert nearly["passed"]
+    assert nearly["psnr_db"] == pytest.approx(106, abs=1)
+    assert not compare(value, value * np.nan, 60)["passed"]
+    assert not compare(value, value[:50], 60)["passed"]
+    assert not compare(value * 0, value, 60)["passed"]
+    assert not compare(value, value + 1, 60)["passed"]
+
+
+def test_png_text_survives_any_prompt(tmp_path: Path) -> None:
+    from edgegen_runner.png import encode_png
+    from PIL import Image
+
+    data = encode_png(np.zeros((2, 2, 3), np.uint8), {"prompt": "größe 🐱\nline"})
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    assert picture.info["prompt"] == "größe 🐱\nline"

@@ -1,0 +1,296 @@
+"""A component's weights: which files they are, and what their tensors hold."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from edgegen.core.errors import SourceError
+from edgegen.pipelines.weights import Weights, check_finite
+
+SINGLE = "diffusion_pytorch_model.safetensors"
+SHARDS = tuple(f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2))
+INDEX = "diffusion_pytorch_model.safetensors.index.json"
+
+
+def tensors(dtype: str = "float32") -> dict[str, np.ndarray]:
+    return {"a": np.arange(600, dtype=dtype).reshape(20, 30), "b": np.ones(5, dtype)}
+
+
+def shard(folder: Path, names: tuple[str, ...] = SHARDS, index: str = INDEX) -> dict[str, str]:
+    whole = tensors("float16")
+    save_file({"a": whole["a"]}, folder / names[0])
+    save_file({"b": whole["b"]}, folder / names[1])
+    weight_map = {"a": names[0], "b": names[1]}
+    (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return weight_map
+
+
+def refused(folder: Path, variant: str | None = None) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        Weights.open(folder, variant)
+    assert str(folder) in caught.value.message
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize("name", [SINGLE, "model.safetensors", "model.fp16.safetensors"])
+def test_weights_in_one_file_are_read(name, tmp_path):
+    save_file(tensors(), tmp_path / name)
+
+    weights = Weights.open(tmp_path)
+
+    assert weights.files == (tmp_path / name,)
+    assert weights.variant == ("fp16" if "fp16" in name else None)
+    assert np.array_equal(weights.array("a"), tensors()["a"])
+    assert weights.size_bytes == 605 * 4
+
+
+@pytest.mark.parametrize(
+    ("names", "index", "variant"),
+    [
+        (SHARDS, INDEX, None),
+        (
+            tuple(f"model.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)),
+            "model.safetensors.index.fp16.json",
+            "fp16",
+        ),
+        (
+            tuple(f"model-0000{i}-of-00002.fp16.safetensors" for i in (1, 2)),
+            "model.safetensors.fp16.index.json",
+            "fp16",
+        ),
+    ],
+    ids=["plain", "variant", "variant as diffusers wrote it before 0.20"],
+)
+def test_weights_in_shards_are_read_through_their_index(names, index, variant, tmp_path):
+    shard(tmp_path, names, index)
+
+    weights = Weights.open(tmp_path)
+
+    assert weights.variant == variant
+    assert [file.name for file in weights.files] == list(names)
+    assert np.array_equal(weights.array("a"), tensors("float16")["a"])
+    assert np.array_equal(weights.array("b"), tensors("float16")["b"])
+
+
+def test_shards_are_read_where_each_is_a_link_as_in_a_hub_s_cache(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    shard(tmp_path / "blobs")
+    for path in (tmp_path / "blobs").iterdir():
+        (snapshot / path.name).symlink_to(path)
+
+    assert set(Weights.open(snapshot).entries) == {"a", "b"}
+
+
+def test_the_smallest_of_several_types_is_taken(tmp_path):
+    save_file(tensors(), tmp_path / SINGLE)
+    save_file(tensors("float16"), tmp_path / "diffusion_pytorch_model.fp16.safetensors")
+
+    weights = Weights.open(tmp_path)
+
+    assert weights.variant == "fp16"
+    assert {entry.dtype for entry in weights.entries.values()} == {"float16"}
+
+
+def test_fp16_is_taken_before_bf16_of_the_same_size(tmp_path):
+    large = {"a": np.zeros((100, 100), np.float16)}
+    save_file(large, tmp_path / "model.bf16.safetensors")
+    save_file(large, tmp_path / "model.fp16.safetensors", metadata={"longer": "than that"})
+
+    assert Weights.open(tmp_path).variant == "fp16"
+
+
+def test_a_variant_that_is_another_model_is_taken_only_when_asked_for(tmp_path):
+    save_file(tensors(), tmp_path / SINGLE)
+    save_file(tensors("float16"), tmp_path / "diffusion_pytorch_model.non_ema.safetensors")
+
+    assert Weights.open(tmp_path).variant is None
+    assert Weights.open(tmp_path, "non_ema").variant == "non_ema"
+
+
+def test_a_folder_with_only_another_model_s_variant_says_which(tmp_path):
+    save_file(tensors(), tmp_path / "diffusion_pytorch_model.non_ema.safetensors")
+
+    assert "non_ema" in refused(tmp_path).hint
+
+
+def test_an_unknown_variant_is_answered_with_the_nearest(tmp_path):
+    save_file(tensors(), tmp_path / "model.fp16.safetensors")
+
+    error = refused(tmp_path, "fp61")
+
+    assert "'fp61'" in error.message
+    assert "Did you mean 'fp16'?" in error.hint
+
+
+def test_a_truncated_file_that_is_not_taken_does_not_matter(tmp_path):
+    save_file(tensors(), tmp_path / SINGLE)
+    save_file(tensors("float16"), tmp_path / "diffusion_pytorch_model.fp16.safetensors")
+    with (tmp_path / SINGLE).open("ab") as file:
+        file.write(b"more")
+
+    assert Weights.open(tmp_path).variant == "fp16"
+
+
+def test_pickles_are_refused_by_name_and_never_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (str(tmp_path / "exploded"),))
+
+    (tmp_path / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+
+    error = refused(tmp_path)
+
+    assert "diffusion_pytorch_model.bin" in error.message
+    assert "can run any program" in error.message
+    assert "save_pretrained(FOLDER, safe_serialization=True)" in error.hint
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_folder_without_weights_says_what_it_holds(tmp_path):
+    (tmp_path / "config.json").touch()
+
+    error = refused(tmp_path)
+
+    assert "has no weights" in error.message
+    assert "config.json" in error.hint
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    assert "does not exist" in refused(tmp_path / "unet").message
+
+
+def test_shards_without_their_index_are_refused(tmp_path):
+    shard(tmp_path)
+    (tmp_path / INDEX).unlink()
+
+    error = refused(tmp_path)
+
+    assert SHARDS[0] in error.message
+    assert ".index.json" in error.hint
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    shard(tmp_path)
+    (tmp_path / SHARDS[1]).unlink()
+
+    assert SHARDS[1] in refused(tmp_path).message
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "words"),
+    [
+        ({"a": SHARDS[0], "b": SHARDS[1], "c": SHARDS[1]}, "'c' is in"),
+        ({"a": SHARDS[0], "b": SHARDS[0]}, "'b' is in"),
+        ({"a": SHARDS[0]}, None),
+        ({"a": SHARDS[0], "b": "../" + SHARDS[1]}, "not a shard beside it"),
+        ({"a": SHARDS[0], "b": "/etc/" + SHARDS[1]}, "not a shard beside it"),
+        ({"a": SHARDS[0], "b": "sub/" + SHARDS[1]}, "not a shard beside it"),
+        ({"a": SHARDS[0], "b": "model.bin"}, "not a shard beside it"),
+        ({"a": SHARDS[0], "b": 3}, "not a shard beside it"),
+        ({}, "no 'weight_map'"),
+        ([], "no 'weight_map'"),
+    ],
+)
+def test_an_index_that_disagrees_with_its_shards_is_refused(weight_map, words, tmp_path):
+    shard(tmp_path)
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+
+    if words is None:  # a shard that the index does not name is a file like any other
+        assert set(Weights.open(tmp_path).entries) == {"a"}
+    else:
+        assert words in refused(tmp_path).message
+
+
+def test_a_key_that_the_index_leaves_out_of_a_shard_that_it_uses_is_refused(tmp_path):
+    shard(tmp_path)
+    save_file({**tensors("float16")}, tmp_path / SHARDS[0])
+
+    assert "'b', which" in refused(tmp_path).message
+
+
+def test_an_index_that_is_not_json_is_refused(tmp_path):
+    shard(tmp_path)
+    (tmp_path / INDEX).write_text("{")
+
+    assert "is not JSON" in refused(tmp_path).message
+
+
+@pytest.mark.parametrize("target", ["float32", "float64", "float16", None])
+def test_bfloat16_is_converted_exactly(target, tmp_path):
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    every_value = torch.arange(0, 1 << 16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    save_torch({"a": every_value}, tmp_path / "model.safetensors")
+
+    array = Weights.open(tmp_path).array("a", target)
+
+    expected = every_value.to(getattr(torch, target or "float32")).numpy()
+    assert array.dtype == (target or "float32")
+    assert np.array_equal(array, expected, equal_nan=True)
+
+
+def test_an_array_has_the_tensor_s_shape_and_the_type_that_was_asked_for(tmp_path):
+    save_file(tensors("float16"), tmp_path / SINGLE)
+
+    array = Weights.open(tmp_path).array("a", np.float32)
+
+    assert array.shape == (20, 30)
+    assert array.dtype == np.float32
+    assert np.array_equal(array, tensors()["a"])
+
+
+def test_a_value_too_large_for_the_type_becomes_infinite_and_is_found(tmp_path):
+    save_file({"a": np.array([1e6], np.float32)}, tmp_path / SINGLE)
+
+    array = Weights.open(tmp_path).array("a", np.float16)
+
+    with pytest.raises(SourceError, match="'conv_in'"):
+        check_finite("conv_in", array)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 300_000, 599_999])
+def test_one_value_that_is_not_finite_is_found_wherever_it_is(dtype, bad, place):
+    array = np.ones(600_000, dtype).reshape(600, 1000)
+    array.reshape(-1)[place] = bad
+
+    with pytest.raises(SourceError) as caught:
+        check_finite("up_blocks.0.weight", array)
+
+    assert "'up_blocks.0.weight'" in caught.value.message
+    assert f"1 value not finite ({bad})" in caught.value.message
+    assert "600,000" in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_largest_and_smallest_numbers_are_finite(dtype):
+    limits = np.finfo(dtype)
+
+    check_finite("a", np.array([limits.max, limits.min, limits.smallest_subnormal, 0], dtype))
+    check_finite("empty", np.zeros((0, 3), dtype))
+    check_finite("integers", np.array([1, 2]))
+
+
+def test_the_hash_depends_on_every_byte_and_on_nothing_else(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shard(tmp_path / name)
+    first, second = (Weights.open(tmp_path / name).sha256() for name in ("one", "two"))
+    changed = tensors("float16")["b"]
+    changed[-1] = 2
+    save_file({"b": changed}, tmp_path / "two" / SHARDS[1])
+
+    assert first == second
+    assert Weights.open(tmp_path / "two").sha256() != first

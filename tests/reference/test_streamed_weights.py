@@ -1,0 +1,190 @@
+"""Streamed weights compute what loaded ones do, and are in memory one layer at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from edgegen.core.errors import SourceError
+from edgegen.core.model import PipelineSpec
+from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.source import resolve
+from edgegen.reference import probes
+from edgegen.reference.modules import build_module, parameters_on_meta
+from edgegen.reference.pipeline import Reference, load_reference
+from edgegen.reference.streaming import StreamedWeights
+from tests.conftest import TinyPipeline
+from tests.tiny_models import FAMILIES
+
+LATENT_SIZE = (4, 8)
+
+
+def read(folder: Path) -> tuple[PipelineSpec, Reference]:
+    spec = read_pipeline(resolve(str(folder)))
+    return spec, load_reference(spec, folder)
+
+
+def stream(module: torch.nn.Module) -> StreamedWeights:
+    """Stream a module's own weights from copies of them."""
+    tensors = {name: value.clone().numpy() for name, value in module.state_dict().items()}
+    weights = StreamedWeights()
+    weights.add(module, component="it", names=tensors, read=lambda name: tensors[name].copy())
+    return weights
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_component_computes_what_it_computes_with_loaded_weights(
+    family: str, tiny_pipeline: TinyPipeline
+) -> None:
+    folder = tiny_pipeline(family, dtype="float16")
+    spec, reference = read(folder)
+    for component in spec.components:
+        with torch.inference_mode(), reference.weights:
+            inputs = probes.make_inputs(reference, spec, component, LATENT_SIZE)
+            streamed = probes.compute(reference, component, inputs)
+        loaded = type(reference.modules[component.folder]).from_pretrained(
+            folder / component.folder, dtype=torch.float32
+        )
+        whole = Reference(
+            pipeline=reference.pipeline,
+            modules={component.folder: loaded.eval()},
+            weights=reference.weights,
+        )
+        with torch.inference_mode():
+            expected = probes.compute(whole, component, inputs)
+        assert [*streamed] == [tensor.name for tensor in component.outputs]
+        for name, value in expected.items():
+            assert torch.equal(streamed[name], value), (component.name, name)
+
+
+def test_only_one_layer_is_in_memory_at_a_time(tiny_pipeline: TinyPipeline) -> None:
+    spec, reference = read(tiny_pipeline("sdxl"))
+    unet = next(component for component in spec.components if component.role == "denoiser")
+    module = reference.modules["unet"]
+    with torch.inference_mode(), reference.weights:
+        inputs = probes.make_inputs(reference, spec, unet, LATENT_SIZE)
+        weights = reference.weights
+        weights.peak_bytes, weights.read_bytes = 0, 0
+        probes.compute(reference, unet, inputs)
+    sizes = [4 * parameter.numel() for parameter in module.parameters()]
+    biggest_layer = max(
+        sum(4 * parameter.numel() for parameter in layer.parameters(recurse=False))
+        for layer in module.modules()
+    )
+    assert weights.read_bytes == sum(sizes)
+    assert weights.peak_bytes == biggest_layer < sum(sizes) / 10
+    assert weights.live_bytes == 0
+
+
+def test_a_module_outside_the_mode_computes_nan_instead_of_something_wrong(
+    tiny_pipeline: TinyPipeline,
+) -> None:
+    _, reference = read(tiny_pipeline("ddpm"))
+    with torch.inference_mode():
+        output = reference.modules["unet"](torch.zeros(1, 3, 8, 8), 1).sample
+    assert bool(output.isnan().all())
+
+
+def test_weights_of_a_child_that_is_never_called_are_streamed() -> None:
+    torch.manual_seed(0)
+    attention = torch.nn.MultiheadAttention(8, 2, batch_first=True).eval().requires_grad_(False)
+    x = torch.randn(2, 5, 8)
+    expected = attention(x, x, x)[0]
+    weights = stream(attention)  # its forward reads out_proj.weight, and never calls out_proj
+    with torch.inference_mode(), weights:
+        streamed = attention(x, x, x)[0]  # not by torch's fused path, so equal but for rounding
+    assert torch.allclose(streamed, expected, atol=1e-6)
+
+
+def test_tied_weights_are_streamed_by_both_their_names() -> None:
+    class Tied(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(6, 4)
+            self.head = torch.nn.Linear(4, 6)
+            self.head.weight = self.embedding.weight
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.head(self.embedding(ids))
+
+    module = Tied().requires_grad_(False)
+    ids = torch.tensor([[1, 5]])
+    expected = module(ids)
+    weights = stream(module)
+    with weights:
+        assert torch.equal(module(ids), expected)
+    assert module.head.weight is module.embedding.weight
+
+
+def test_views_and_lists_of_weights_are_filled() -> None:
+    class Odd(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
+            self.right = torch.nn.Parameter(torch.ones(2, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            both = torch.cat([self.left, self.right], dim=0)
+            return x @ self.left.T.contiguous() + both.sum() + self.left.shape[0]
+
+    module = Odd().requires_grad_(False)
+    x = torch.ones(1, 3)
+    expected = module(x)
+    weights = stream(module)
+    with weights:
+        assert torch.equal(module(x), expected)
+    assert weights.live_bytes == 0
+
+
+def test_a_weight_that_is_not_finite_is_named(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    folder = tmp_path / "unet"
+    folder.mkdir()
+    source = tiny_pipeline("ddpm") / "unet"
+    (folder / "config.json").write_bytes((source / "config.json").read_bytes())
+    name = "diffusion_pytorch_model.safetensors"
+    tensors = load_file(source / name)
+    tensors["conv_in.weight"][0, 0, 0, 0] = torch.inf
+    save_file(tensors, folder / name)
+    from edgegen.reference import pipeline
+
+    weights = StreamedWeights()
+    module = pipeline._load_module(folder, "UNet2DModel", weights)
+    with (
+        torch.inference_mode(),
+        weights,
+        pytest.raises(SourceError, match=r"unet\.conv_in\.weight"),
+    ):
+        module(torch.zeros(1, 3, 8, 8), 1)
+
+
+def test_a_module_is_built_with_real_buffers_and_no_parameters(tiny_pipeline: TinyPipeline) -> None:
+    module = build_module(tiny_pipeline("sd15") / "text_encoder", "CLIPTextModel")
+    assert all(parameter.is_meta for parameter in module.parameters())
+    buffers = dict(module.named_buffers())
+    assert [name.rpartition(".")[2] for name in buffers] == ["position_ids"]
+    assert np.array_equal(next(iter(buffers.values())).numpy(), np.arange(77)[None])
+
+
+def test_modules_outside_the_block_get_real_parameters_again() -> None:
+    with parameters_on_meta():
+        assert torch.nn.Linear(2, 2).weight.is_meta
+    assert not torch.nn.Linear(2, 2).weight.is_meta
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "message"),
+    [
+        ("UNet3DModel", "{}", "no reference for a UNet3DModel"),
+        ("UNet2DModel", '{"down_block_types": ["NoSuchBlock"]}', "makes no UNet2DModel"),
+    ],
+)
+def test_what_cannot_be_built_is_an_error_of_the_source(
+    class_name: str, config: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(SourceError, match=message):
+        build_module(tmp_path, class_name)

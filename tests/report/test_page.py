@@ -1,0 +1,151 @@
+"""The page: self-contained, well-formed, honest, and not to be written by a prompt."""
+
+import base64
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from edgegen.core.codec import decode
+from edgegen.core.measurement import Measurement
+from edgegen.report.details import Picture
+from edgegen.report.html import page
+from edgegen.report.pictures import encode_png
+from tests.bench.samples import disturbed, measurement
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' & \u2028"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Checker(HTMLParser):
+    """Fails on tags that do not close, and collects what a browser would see."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.scripts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+        else:
+            self.text.append(data)
+
+
+def read(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+def raw_of(checker: Checker) -> Measurement:
+    return decode(Measurement, json.loads(checker.scripts[0]), source="page")
+
+
+@pytest.fixture(scope="module")
+def full() -> Checker:
+    png = encode_png(np.zeros((4, 4, 3), np.uint8))
+    return read(page(measurement(), [Picture(png=png, caption="a picture")]))
+
+
+def test_the_page_loads_nothing(full: Checker) -> None:
+    text = page(measurement())
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
+    for _, attributes in full.tags:
+        for name in ("src", "href", "action", "srcset", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("data:image/png;base64,")
+
+
+def test_each_chart_is_well_formed_and_has_a_title() -> None:
+    drawings = re.findall(r"<svg.*?</svg>", page(measurement()), flags=re.DOTALL)
+    assert len(drawings) == 7  # images, steps, starts, parts, memory and two sensors
+    for text in drawings:
+        drawing = ET.fromstring(text)
+        title = drawing.find("title")
+        assert title is not None
+        assert title.text
+
+
+def test_no_coordinate_is_outside_of_its_chart() -> None:
+    for text in re.findall(r"<svg.*?</svg>", page(measurement()), flags=re.DOTALL):
+        drawing = ET.fromstring(text)
+        _, _, width, height = map(float, drawing.attrib["viewBox"].split())
+        for node in drawing.iter():
+            for name, limit in (("cx", width), ("x", width), ("cy", height), ("y", height)):
+                if name in node.attrib:
+                    assert -1 <= float(node.attrib[name]) <= limit + 1
+
+
+def test_each_image_and_each_step_is_drawn(full: Checker) -> None:
+    tips = [str(attributes.get("data-tip")) for _, attributes in full.tags]
+    assert sum(bool(re.match(r"restart \d, image \d", tip)) for tip in tips) == 12
+    assert sum(bool(re.match(r"restart \d, step \d+", tip)) for tip in tips) == 96
+
+
+def test_what_a_prompt_says_stays_text() -> None:
+    value = measurement()
+    hostile = replace(
+        value,
+        workload=replace(value.workload, prompt=HOSTILE, negative_prompt=HOSTILE),
+        package=replace(value.package, model=HOSTILE, profile=HOSTILE),
+        environment=replace(value.environment, processor=HOSTILE, versions={HOSTILE: HOSTILE}),
+        warnings=(HOSTILE,),
+    )
+    checker = read(page(hostile, [Picture(png=b"x", caption=HOSTILE)]))
+    assert len(checker.scripts) == 2
+    assert [tag for tag, _ in checker.tags].count("img") == 1
+    for _, attributes in checker.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+    assert HOSTILE in "".join(checker.text)
+    assert raw_of(checker) == hostile
+
+
+def test_the_raw_samples_are_in_the_page(full: Checker) -> None:
+    assert raw_of(full) == measurement()
+
+
+def test_the_pictures_are_in_the_page_with_the_prompt(full: Checker) -> None:
+    images = [attributes for tag, attributes in full.tags if tag == "img"]
+    source = str(images[0]["src"]).partition("base64,")[2]
+    assert base64.b64decode(source).startswith(b"\x89PNG")
+    assert 'a lighthouse at dawn, <oil> & "canvas"' in "".join(full.text)
+
+
+def test_an_emulated_devices_latencies_are_not_on_the_page() -> None:
+    checker = read(page(disturbed(measurement())))
+    text = "".join(checker.text)
+    assert "Steady images" not in text
+    assert "From start" not in text
+    assert "emulated" in text
+    badges = [str(attributes.get("class")) for _, attributes in checker.tags]
+    assert badges.count("badge warn") == 3  # emulated, virtual machine, quick
+
+
+def test_a_measurement_of_almost_nothing_still_makes_a_page() -> None:
+    value = replace(measurement(restarts=1, images=1), unseen=(), golden=())
+    only_cold = replace(value, runs=value.runs[:1])
+    for each in (value, only_cold, replace(value, runs=())):
+        assert raw_of(read(page(each))) == each

@@ -1,0 +1,85 @@
+"""A measurement as text."""
+
+from edgegen.report.terminal import aligned, golden_line, headline, plot, tables
+from tests.bench.samples import disturbed, measurement
+
+
+def cells(title: str, **options: int) -> dict[str, dict[str, str]]:
+    table = next(each for each in tables(measurement(**options)) if each.title == title)
+    return {row[0]: dict(zip(table.columns[1:], row[1:], strict=True)) for row in table.rows}
+
+
+def test_each_kind_of_latency_has_a_row_of_its_own() -> None:
+    assert list(cells("Latency")) == [
+        "Process start",
+        "Cold load",
+        "Warm load",
+        "First image, cold",
+        "First image",
+        "Steady image",
+        "Step",
+        "Outside runtime",
+    ]
+
+
+def test_a_percentile_that_the_sample_is_too_small_for_is_a_dash() -> None:
+    few = cells("Latency", images=3)
+    assert few["Steady image"]["p90"] == "–"  # 9 images
+    assert few["Step"]["p90"] != "–"  # 72 steps
+    assert "p99" not in few["Step"]
+    assert cells("Latency", images=4)["Steady image"]["p90"] != "–"
+    many = cells("Latency", images=5)
+    assert many["Step"]["p99"] != "–"  # 120 steps
+    assert many["Steady image"]["p99"] == "–"
+
+
+def test_an_interval_that_cannot_be_told_is_a_dash() -> None:
+    assert cells("Latency")["Steady image"]["95 % interval"].endswith(" ms")
+    assert cells("Latency", restarts=2)["Steady image"]["95 % interval"] == "–"
+    assert cells("Latency")["Warm load"]["95 % interval"] == "–"
+
+
+def test_one_value_has_no_spread() -> None:
+    row = cells("Latency")["Cold load"]
+    assert (row["n"], row["min"], row["max"], row["MAD"]) == ("1", "–", "–", "–")
+
+
+def test_memory_is_told_with_its_parts() -> None:
+    rows = cells("Memory")
+    assert rows["Peak memory (PSS, file pages included)"]["size"] == "1.31 GB"
+    assert rows["Peak anonymous memory"]["size"] == "420 MB"
+
+
+def test_the_table_fits_eighty_columns() -> None:
+    table = tables(measurement(images=4))[0]
+    widths = [
+        max(len(row[i]) for row in (table.columns, *aligned(table)))
+        for i in range(len(table.columns))
+    ]
+    assert sum(widths) + 2 * (len(widths) - 1) <= 80
+
+
+def test_figures_line_up_on_the_right() -> None:
+    for table in tables(measurement()):
+        widths = {tuple(len(cell) for cell in row[1:]) for row in aligned(table)}
+        assert len(widths) == 1
+
+
+def test_an_emulated_devices_latencies_are_not_shown() -> None:
+    value = disturbed(measurement())
+    assert [table.title for table in tables(value)] == ["Memory"]
+    assert plot(value) == ""
+    assert "EMULATED" in headline(value)
+
+
+def test_the_plot_says_how_many_values_it_draws() -> None:
+    drawn = plot(measurement())
+    assert drawn.startswith("Step, each of 96")
+    assert max(map(len, drawn.splitlines())) <= 80
+
+
+def test_the_golden_case_is_told_where_there_is_one() -> None:
+    line = golden_line(measurement())
+    assert line is not None
+    assert "2 of 2" in line
+    assert golden_line(disturbed(measurement())) is None

@@ -1,0 +1,346 @@
+"""Builds tiny pipelines with random weights on disk: every family's real classes, in a second.
+
+The weights are scaled so that activations stay near one: outputs are finite and not constant.
+Images are 32×32, latents 16×16; prompts have 77 tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+TIME_EMBEDDING = 8
+PROJECTION = 24
+HIDDEN, HIDDEN_2 = 32, 48
+MERGES = ("c a", "ca t</w>", "d o", "do g</w>", "t h", "th e</w>", "i n", "in g</w>", "a n", "e r")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What `build` writes for one family."""
+
+    pipeline: str
+    unet: Mapping[str, Any]
+    scheduler: tuple[str, Mapping[str, Any]]
+    unet_class: str = "UNet2DConditionModel"
+    vae: str | None = "AutoencoderKL"
+    text_encoder: Mapping[str, Any] | None = field(default_factory=dict)
+    text_encoder_2: Mapping[str, Any] | None = None
+    pad_token: str = "<|endoftext|>"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    old_text_keys: bool = False
+
+
+UNET: Mapping[str, Any] = {
+    "sample_size": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "layers_per_block": 1,
+    "block_out_channels": (32, 64),
+    "norm_num_groups": 8,
+    "cross_attention_dim": HIDDEN,
+    "attention_head_dim": 4,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+}
+SDXL_UNET: Mapping[str, Any] = dict(
+    UNET,
+    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    attention_head_dim=[2, 4],
+    transformer_layers_per_block=[1, 2],
+    use_linear_projection=True,
+    cross_attention_dim=HIDDEN + HIDDEN_2,
+    addition_embed_type="text_time",
+    addition_time_embed_dim=TIME_EMBEDDING,
+    projection_class_embeddings_input_dim=PROJECTION + 6 * TIME_EMBEDDING,
+)
+UNCONDITIONAL_UNET: Mapping[str, Any] = {
+    "sample_size": 16,
+    "in_channels": 3,
+    "out_channels": 3,
+    "layers_per_block": 1,
+    "block_out_channels": (32, 64),
+    "norm_num_groups": 8,
+    "attention_head_dim": 8,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+}
+BETAS: Mapping[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+}
+DDIM = ("DDIMScheduler", dict(BETAS, clip_sample=False, set_alpha_to_one=False))
+PNDM = ("PNDMScheduler", dict(BETAS, skip_prk_steps=True, set_alpha_to_one=False))
+EULER = ("EulerDiscreteScheduler", dict(BETAS, timestep_spacing="leading"))
+
+FAMILIES: Mapping[str, Recipe] = {
+    "sd15": Recipe(
+        pipeline="StableDiffusionPipeline", unet=UNET, scheduler=PNDM, old_text_keys=True
+    ),
+    "sd21": Recipe(
+        pipeline="StableDiffusionPipeline",
+        unet=dict(UNET, use_linear_projection=True, attention_head_dim=[2, 4]),
+        scheduler=("DDIMScheduler", dict(DDIM[1], prediction_type="v_prediction")),
+        text_encoder={"hidden_act": "gelu"},
+        pad_token="!",
+    ),
+    "sdxl": Recipe(
+        pipeline="StableDiffusionXLPipeline",
+        unet=SDXL_UNET,
+        scheduler=EULER,
+        text_encoder_2={"hidden_act": "gelu"},
+        settings={"force_zeros_for_empty_prompt": True},
+    ),
+    "sdxl-refiner": Recipe(
+        pipeline="StableDiffusionXLImg2ImgPipeline",
+        unet=dict(
+            SDXL_UNET,
+            cross_attention_dim=HIDDEN_2,
+            projection_class_embeddings_input_dim=PROJECTION + 5 * TIME_EMBEDDING,
+        ),
+        scheduler=EULER,
+        text_encoder=None,
+        text_encoder_2={"hidden_act": "gelu"},
+        settings={"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False},
+    ),
+    "sdxl-inpaint": Recipe(
+        pipeline="StableDiffusionXLInpaintPipeline",
+        unet=dict(SDXL_UNET, in_channels=9),
+        scheduler=EULER,
+        text_encoder_2={"hidden_act": "gelu"},
+        settings={"requires_aesthetics_score": False, "force_zeros_for_empty_prompt": True},
+    ),
+    "lcm": Recipe(
+        pipeline="LatentConsistencyModelPipeline",
+        unet=dict(UNET, time_cond_proj_dim=16),
+        scheduler=("LCMScheduler", dict(BETAS, steps_offset=0, original_inference_steps=50)),
+    ),
+    "sd-inpaint": Recipe(
+        pipeline="StableDiffusionInpaintPipeline", unet=dict(UNET, in_channels=9), scheduler=PNDM
+    ),
+    "taesd": Recipe(
+        pipeline="StableDiffusionPipeline", unet=UNET, scheduler=DDIM, vae="AutoencoderTiny"
+    ),
+    "ddpm": Recipe(
+        pipeline="DDPMPipeline",
+        unet=UNCONDITIONAL_UNET,
+        unet_class="UNet2DModel",
+        scheduler=("DDPMScheduler", {"beta_schedule": "linear"}),
+        vae=None,
+        text_encoder=None,
+    ),
+    "ddim": Recipe(
+        pipeline="DDIMPipeline",
+        unet=dict(  # as in google/ddpm-cifar10-32
+            UNCONDITIONAL_UNET,
+            attention_head_dim=None,
+            downsample_padding=0,
+            flip_sin_to_cos=False,
+            freq_shift=1,
+            act_fn="silu",
+        ),
+        unet_class="UNet2DModel",
+        scheduler=("DDIMScheduler", {"beta_schedule": "linear"}),
+        vae=None,
+        text_encoder=None,
+    ),
+}
+
+
+def build(family: str, folder: Path, *, dtype: str = "float32", seed: int = 0) -> Path:
+    """Write the pipeline of a family (a key of FAMILIES) into `folder`, and return it."""
+    import diffusers
+
+    recipe = FAMILIES[family]
+    write = _Writer(folder, dtype, seed)
+    index: dict[str, Any] = {"_class_name": recipe.pipeline, "_diffusers_version": "0.35.0"}
+    unet = _on_meta(lambda: getattr(diffusers, recipe.unet_class)(**recipe.unet))
+    write.diffusers_model("unet", unet)
+    index["unet"] = ["diffusers", recipe.unet_class]
+    if recipe.vae is not None:
+        write.diffusers_model("vae", _on_meta(lambda: _vae(str(recipe.vae))))
+        index["vae"] = ["diffusers", recipe.vae]
+    if recipe.vae is not None and "XL" not in recipe.pipeline:
+        index |= {"safety_checker": [None, None], "requires_safety_checker": False}
+    if recipe.vae is not None:
+        index |= {"feature_extractor": [None, None], "image_encoder": [None, None]}
+        index["text_encoder"] = index["tokenizer"] = [None, None]
+    if "Refiner" in recipe.pipeline or "XLI" in recipe.pipeline:
+        del index["image_encoder"], index["feature_extractor"]
+    if recipe.text_encoder is not None:
+        write.text_encoder(
+            "text_encoder",
+            "CLIPTextModel",
+            dict(recipe.text_encoder),
+            old_keys=recipe.old_text_keys,
+        )
+        write_tokenizer(folder / "tokenizer", pad_token=recipe.pad_token)
+        index["text_encoder"] = ["transformers", "CLIPTextModel"]
+        index["tokenizer"] = ["transformers", "CLIPTokenizer"]
+    if recipe.text_encoder_2 is not None:
+        configuration = dict(recipe.text_encoder_2, hidden_size=HIDDEN_2, num_hidden_layers=3)
+        write.text_encoder("text_encoder_2", "CLIPTextModelWithProjection", configuration)
+        write_tokenizer(folder / "tokenizer_2", pad_token="!")
+        index["text_encoder_2"] = ["transformers", "CLIPTextModelWithProjection"]
+        index["tokenizer_2"] = ["transformers", "CLIPTokenizer"]
+    name, settings = recipe.scheduler
+    getattr(diffusers, name)(**settings).save_pretrained(folder / "scheduler")
+    index["scheduler"] = ["diffusers", name]
+    write_json(folder / "model_index.json", index | dict(recipe.settings))
+    return folder
+
+
+def write_tokenizer(
+    folder: Path,
+    *,
+    pad_token: str = "<|endoftext|>",
+    length: int = 77,
+    vocabulary_size: int | None = None,
+) -> None:
+    """Write the four files of a CLIP tokenizer that encodes any text: bytes and a few merges.
+
+    Tokens that no text gives fill the vocabulary up to `vocabulary_size`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = _vocabulary()
+    unused = (vocabulary_size or len(vocabulary)) - len(vocabulary)
+    vocabulary[-2:-2] = [f"<|unused{i}|>" for i in range(unused)]
+    write_json(folder / "vocab.json", {token: i for i, token in enumerate(vocabulary)})
+    lines = ["#version: 0.2", *MERGES]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    special = {
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": pad_token,
+    }
+    write_json(folder / "special_tokens_map.json", special)
+    settings = {
+        "add_prefix_space": False,
+        "do_lower_case": True,
+        "errors": "replace",
+        "model_max_length": length,
+        "tokenizer_class": "CLIPTokenizer",
+    }
+    write_json(folder / "tokenizer_config.json", special | settings)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def random_tensors(model: Any, dtype: str, seed: int) -> dict[str, Any]:
+    """Return random weights for a model that is on the meta device: activations stay near one."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        tensor = torch.randn(parameter.shape, generator=generator)
+        if name.endswith("bias"):
+            tensor *= 0.02
+        elif parameter.ndim == 1:
+            tensor = 1 + 0.05 * tensor
+        elif name.endswith(("token_embedding.weight", "position_embedding.weight")):
+            tensor *= 0.5
+        else:
+            tensor /= parameter[0].numel() ** 0.5
+        tensors[name] = tensor.to(getattr(torch, dtype)).contiguous()
+    return tensors
+
+
+class _Writer:
+    def __init__(self, folder: Path, dtype: str, seed: int) -> None:
+        self.folder, self.dtype = folder, dtype
+        self.seeds = itertools.count(seed * 100)
+
+    def diffusers_model(self, name: str, model: Any) -> None:
+        model.save_config(self.folder / name)
+        tensors = random_tensors(model, self.dtype, next(self.seeds))
+        self._save(self.folder / name / "diffusion_pytorch_model.safetensors", tensors)
+
+    def text_encoder(
+        self, name: str, class_name: str, settings: dict[str, Any], *, old_keys: bool = False
+    ) -> None:
+        import torch
+        import transformers
+
+        hidden = settings.pop("hidden_size", HIDDEN)
+        config = transformers.CLIPTextConfig(
+            **{
+                "hidden_size": hidden,
+                "intermediate_size": 2 * hidden,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "vocab_size": len(_vocabulary()),
+                "projection_dim": PROJECTION,
+                "max_position_embeddings": 77,
+                "bos_token_id": 0,
+                "eos_token_id": 2,  # as in every old file: transformers then takes the highest id
+                "pad_token_id": 1,
+            }
+            | settings
+        )
+        config.architectures = [class_name]
+        model = _on_meta(lambda: getattr(transformers, class_name)(config))
+        config.save_pretrained(self.folder / name)
+        tensors = random_tensors(model, self.dtype, next(self.seeds))
+        tensors = {_with_prefix(key): tensor for key, tensor in tensors.items()}
+        if old_keys:
+            tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+        self._save(self.folder / name / "model.safetensors", tensors)
+
+    def _save(self, path: Path, tensors: dict[str, Any]) -> None:
+        from safetensors.torch import save_file
+
+        save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _with_prefix(key: str) -> str:
+    return key if key.startswith("text_") else f"text_model.{key}"
+
+
+def _on_meta(make: Callable[[], Any]) -> Any:
+    import torch
+
+    with torch.device("meta"):
+        return make()
+
+
+def _vae(class_name: str) -> Any:
+    import diffusers
+
+    if class_name == "AutoencoderTiny":
+        return diffusers.AutoencoderTiny(
+            encoder_block_out_channels=(16, 16),
+            decoder_block_out_channels=(16, 16),
+            num_encoder_blocks=(1, 1),
+            num_decoder_blocks=(1, 1),
+        )
+    return diffusers.AutoencoderKL(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=4,
+        sample_size=32,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
+
+
+def _vocabulary() -> list[str]:
+    """Return CLIP's order: 256 bytes, those again at a word's end, the merges, start and end."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    printable += range(ord("®"), ord("ÿ") + 1)
+    others = (chr(256 + i) for i in range(256 - len(printable)))
+    letters = [*map(chr, printable), *others]
+    merged = [pair.replace(" ", "") for pair in MERGES]
+    return [*letters, *(f"{it}</w>" for it in letters), *merged, "<|startoftext|>", "<|endoftext|>"]
