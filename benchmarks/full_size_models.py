@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,17 +197,18 @@ def split(
     shapes: dict[str, tuple[int, ...]], shard_bytes: int | None
 ) -> Iterator[dict[str, tuple[int, ...]]]:
     shard: dict[str, tuple[int, ...]] = {}
+    filled = 0
     for name, shape in shapes.items():
-        filled = sum(map(size_bytes, shard.values()))
         if shard and shard_bytes is not None and filled + size_bytes(shape) > shard_bytes:
             yield shard
-            shard = {}
+            shard, filled = {}, 0
         shard[name] = shape
+        filled += size_bytes(shape)
     yield shard
 
 
 def size_bytes(shape: tuple[int, ...]) -> int:
-    return 2 * int(np.prod(shape))
+    return 2 * math.prod(shape)
 
 
 def write_safetensors(
@@ -234,14 +236,14 @@ def write_tensor(
     file: BinaryIO, name: str, shape: tuple[int, ...], generator: np.random.Generator
 ) -> None:
     """Draw a tensor like `tests.tiny_models.random_tensors`: activations stay near one."""
-    scale, shift = 1 / float(np.prod(shape[1:])) ** 0.5, 0.0
+    scale, shift = 1 / math.prod(shape[1:]) ** 0.5, 0.0
     if name.endswith("bias"):
         scale = 0.02
     elif len(shape) == 1:
         scale, shift = 0.05, 1.0
     elif name.endswith(("token_embedding.weight", "position_embedding.weight")):
         scale = 0.5
-    elements = int(np.prod(shape))
+    elements = math.prod(shape)
     for start in range(0, elements, PIECE_ELEMENTS):
         piece = generator.standard_normal(min(PIECE_ELEMENTS, elements - start), np.float32)
         piece *= np.float32(scale)

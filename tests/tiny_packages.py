@@ -1,7 +1,8 @@
 """Makes packages of tiny pipelines for the runner, without the exporter.
 
-`torch_package` writes a manifest over a diffusers folder, and `TorchBackend` runs its components with
-the diffusers and transformers modules themselves: what is left to compare is the runner's own work.
+`torch_package` writes a manifest over a diffusers folder, and `TorchBackend` runs its components
+with the diffusers and transformers modules themselves: what is left to compare is the runner's own
+work.
 `onnx_package` writes ONNX files by hand that compute next to nothing, for tests of the runner's
 process.
 """

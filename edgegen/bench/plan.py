@@ -31,12 +31,14 @@ _WARM_READ_BYTES_PER_S = 2e9
 _DENOISER_OPERATIONS = 0.2
 _DECODER_OPERATIONS = 12.0
 _SHARE_OF_MATMUL_SPEED = 0.5
+_SECONDS_A_PARAMETER = 1e-9  # each call reads, and may convert, every weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSettings:
     """What the user asks for; None means the package's own value.
 
+    What is not asked for is as `edgegen run` does it: that is what is to be measured.
     `images` are the steady images of all restarts together. `quick` takes one restart of few
     images and leaves out the memory run.
     """
@@ -54,7 +56,7 @@ class BenchSettings:
     threads: int | None = None
     providers: tuple[str, ...] = ()
     residency: Residency = "all"
-    memory: MemoryMode = "fast"
+    memory: MemoryMode = "lean"
     quick: bool = False
 
 
@@ -202,22 +204,25 @@ def _estimate_s(
     speed = _matmul_operations_per_s() * _SHARE_OF_MATMUL_SPEED
     total_s = 0.0
     for run in runs:
-        total_s += _LAUNCH_S
         if run.kind == "golden" and manifest.golden is not None:
             case = manifest.golden
-            image_s = _operations(manifest, case.width, case.height, case.steps, case.guidance)
+            image_s = _image_s(manifest, speed, case.width, case.height, case.steps, case.guidance)
         else:
-            image_s = _operations(
-                manifest, workload.width, workload.height, workload.steps, workload.guidance
+            image_s = _image_s(
+                manifest,
+                speed,
+                workload.width,
+                workload.height,
+                workload.steps,
+                workload.guidance,
             )
-        total_s += (run.images + run.warmup_images) * image_s / speed
         rate = _COLD_READ_BYTES_PER_S if run.kind == "cold" else _WARM_READ_BYTES_PER_S
-        total_s += package_bytes / rate
+        total_s += _LAUNCH_S + (run.images + run.warmup_images) * image_s + package_bytes / rate
     return total_s
 
 
-def _operations(
-    manifest: PackageManifest, width: int, height: int, steps: int, guidance: float
+def _image_s(
+    manifest: PackageManifest, speed: float, width: int, height: int, steps: int, guidance: float
 ) -> float:
     generation = manifest.generation
     latents = width * height / generation.vae_scale_factor**2
@@ -226,14 +231,16 @@ def _operations(
         and generation.guidance_embedding_dim is None
         and manifest.family != "unconditional"
     )
-    total = 0.0
+    total_s = 0.0
     for component in (packaged.spec for packaged in manifest.components):
+        calls = {"denoiser": steps, "encoder": 0}.get(component.role, 1)
+        operations = 0.0  # a text encoder's do not count beside the denoiser's
         if component.role == "denoiser":
-            calls = steps * (2 if guided else 1)
-            total += calls * _DENOISER_OPERATIONS * component.parameters * latents
+            operations = _DENOISER_OPERATIONS * component.parameters * latents * (1 + guided)
         elif component.role == "decoder":
-            total += _DECODER_OPERATIONS * component.parameters * latents
-    return total
+            operations = _DECODER_OPERATIONS * component.parameters * latents
+        total_s += calls * (operations / speed + component.parameters * _SECONDS_A_PARAMETER)
+    return total_s
 
 
 def _matmul_operations_per_s(size: int = 384, least_s: float = 0.05) -> float:

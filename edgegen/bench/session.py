@@ -31,7 +31,7 @@ from edgegen.core.measurement import (
 )
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors, absolute
-from edgegen.runner.protocol import Check, Event, Hello, Load, Step
+from edgegen.runner.protocol import Check, Event, Hello, ImageStart, Load, Step
 from edgegen.runner.session import RunnerSession
 
 Runner = Callable[[Job], Generator[Event]]
@@ -119,6 +119,8 @@ class _Session:
                     step.advance()
                 elif isinstance(event, Load):
                     step.describe(event.component)
+                elif isinstance(event, ImageStart):
+                    step.describe(f"image {event.index + 1} of {images}" if images > 1 else "")
                 elif isinstance(event, Check):
                     step.describe(f"{event.layer} {event.name}")
         if recorder.hello is None:

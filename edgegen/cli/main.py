@@ -27,6 +27,10 @@ BROKEN_PIPE_EXIT_CODE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
 
+TELEMETRY_SWITCHES = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+"""Set for this process and all that it starts, unless the user has set them."""
+
+
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
     """Where a command lives (`module:name`), and its line in `edgegen --help`."""
@@ -105,6 +109,8 @@ def main() -> NoReturn:
         # A terminal that has no '…' gets a '?', not a traceback.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # TextIOWrapper
+    for name in TELEMETRY_SWITCHES:
+        os.environ.setdefault(name, "1")
     signal.signal(signal.SIGTERM, _terminate)
     if "_EDGEGEN_COMPLETE" in os.environ:
         edgegen.main(prog_name="edgegen")

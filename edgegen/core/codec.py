@@ -7,6 +7,7 @@ at least frozen.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -33,7 +34,7 @@ def load_toml(cls: type[T], path: Path) -> T:
     """
     try:
         data = tomllib.loads(_read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.", hint="Correct the file.") from error
     return decode(cls, data, source=str(path))
 
@@ -128,8 +129,10 @@ def _decode(kind: Any, data: object, source: str, at: str) -> Any:
     if kind is Any:
         return data
     if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
-        if math.isfinite(data):
-            return float(data)
+        # An integer beyond float's range is refused like an infinity.
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(data):
+                return float(data)
     elif kind in (str, int, bool) and type(data) is kind:
         return data
     elif kind is types.NoneType and data is None:

@@ -27,6 +27,16 @@ _LOCK_SUFFIX = ".lock"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _CHUNK_BYTES = 8 << 20
+_UNWRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.EBUSY,  # a folder that is mounted cannot be exchanged
+    errno.EXDEV,
+)
 
 
 def sha256_of(path: Path) -> str:
@@ -65,12 +75,15 @@ def inside(root: Path, relative: str) -> Path:
     return path
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file beside its place, flush it to the disk, and rename it into place."""
+def write_atomic(path: Path, data: bytes | str, *, setting: str = "--output") -> None:
+    """Write a file beside its place, flush it to the disk, and rename it into place.
+
+    Raises ResourceError where it cannot be written; `setting` is what would change the folder.
+    """
     content = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f"{STAGING_PREFIX}{path.name}-{secrets.token_hex(4)}")
     try:
-        with translate_disk_errors(path.parent), temporary.open("wb") as file:
+        with translate_disk_errors(path.parent, setting=setting), temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -81,22 +94,33 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 @contextlib.contextmanager
-def translate_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a ResourceError that names `folder`."""
+def translate_disk_errors(folder: Path, *, setting: str = "--output") -> Iterator[None]:
+    """Turn a full or read-only disk into a ResourceError that names `folder`.
+
+    `setting` is what the user changes to have another folder.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(
                 f"The disk that holds {folder} is full.",
-                hint="Free some space or choose another folder with --output; nothing was left.",
+                hint=f"Free some space or choose another folder with {setting}; nothing was left.",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _UNWRITABLE and _is_about(error, folder):
             raise ResourceError(
                 f"{folder} cannot be written: {error.strerror}.",
-                hint="Choose another folder with --output, or change its permissions.",
+                hint=f"Choose another folder with {setting}, or change its permissions.",
             ) from error
         raise
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    """Say whether an error names `folder`, a place in it or a parent of it, or nothing at all."""
+    if not isinstance(error.filename, str | bytes | os.PathLike):
+        return True
+    place = Path(os.path.abspath(os.fsdecode(error.filename)))
+    return place.is_relative_to(folder) or folder.is_relative_to(place)
 
 
 @contextlib.contextmanager
@@ -111,50 +135,73 @@ def staged_folder(destination: Path, *, replace: bool) -> Iterator[Path]:
     destination = Path(os.path.abspath(destination))
     if not replace and os.path.lexists(destination):
         raise ConfigError(f"{destination} exists.", hint="Choose another folder, or pass --force.")
-    with translate_disk_errors(destination.parent):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(destination)
     token = secrets.token_hex(4)
     staging = destination.parent / f"{STAGING_PREFIX}{destination.name}-{token}"
     lock_path = staging.with_name(staging.name + _LOCK_SUFFIX)
-    with translate_disk_errors(destination.parent), _lock(lock_path):
+    with translate_disk_errors(destination.parent), _parents(destination):
+        remove_stale(destination)
+        with _lock(lock_path):
+            try:
+                staging.mkdir()
+                yield staging
+                _sync_tree(staging)
+                _put(staging, destination, replace=replace)
+                _sync_folder(destination.parent)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+                lock_path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above `path`; those that were made are removed again on an exception."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for parent in missing:
+            with contextlib.suppress(OSError):  # it was not made, or another run builds there
+                parent.rmdir()
+        raise
+
+
+def _put(staging: Path, destination: Path, *, replace: bool) -> None:
+    """Rename a whole folder into its place; what came there meanwhile is exchanged, or kept."""
+    if not os.path.lexists(destination):
         try:
-            staging.mkdir()
-            yield staging
-            _sync_tree(staging)
-            if os.path.lexists(destination):
-                if not replace:
-                    raise ConfigError(
-                        f"{destination} was made by something else meanwhile.",
-                        hint="Choose another folder, or pass --force.",
-                    )
-                _exchange(staging, destination)
-            else:
-                staging.rename(destination)
-            _sync_folder(destination.parent)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-            lock_path.unlink(missing_ok=True)
+            staging.rename(destination)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+        else:
+            return
+    if not replace:
+        raise ConfigError(
+            f"{destination} was made by something else meanwhile.",
+            hint="Choose another folder, or pass --force.",
+        )
+    _exchange(staging, destination)
 
 
 def remove_stale(destination: Path) -> list[Path]:
     """Remove what killed runs left beside `destination`; a living run's folder is kept."""
     removed = []
     pattern = f"{STAGING_PREFIX}{_escape(destination.name)}-*"
-    for left in sorted(destination.parent.glob(pattern)):
-        if left.name.endswith(_LOCK_SUFFIX):
-            staging = left.with_name(left.name.removesuffix(_LOCK_SUFFIX))
-            if staging.exists() or _is_locked(left):
+    found = {
+        path.with_name(path.name.removesuffix(_LOCK_SUFFIX))
+        for path in destination.parent.glob(pattern)
+    }
+    for left in sorted(found):
+        # Held until all is gone, so that a run that has just made this lock file waits for it.
+        with _try_lock(left.with_name(left.name + _LOCK_SUFFIX)) as ours:
+            if not ours:
                 continue
-            left.unlink(missing_ok=True)
-        elif left.is_dir() and not left.is_symlink():
-            lock_path = left.with_name(left.name + _LOCK_SUFFIX)
-            if _is_locked(lock_path):
-                continue
-            shutil.rmtree(left, ignore_errors=True)
-            lock_path.unlink(missing_ok=True)
-        else:
-            left.unlink(missing_ok=True)
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+            left.with_name(left.name + _LOCK_SUFFIX).unlink(missing_ok=True)
         removed.append(left)
     return removed
 
@@ -165,26 +212,41 @@ def _escape(name: str) -> str:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open_locked(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
 
 
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
+def _open_locked(path: Path) -> int:
+    """Create and lock a file that nobody else knows; return its descriptor.
+
+    Another run's `remove_stale` may look at the file before it is locked, and hold it for a moment
+    or remove it: so wait for the lock, and begin again where the file is gone.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _try_lock(path: Path) -> Iterator[bool]:
+    """Lock a file without waiting; yield whether nobody else has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = True
     except BlockingIOError:
-        return True
+        ours = False
+    try:
+        yield ours
     finally:
         os.close(descriptor)
-    return False
 
 
 def _exchange(new: Path, old: Path) -> None:

@@ -47,7 +47,7 @@ class Workload:
     providers: tuple[str, ...]
     threads: int | None = None
     residency: Residency = "all"
-    memory: MemoryMode = "fast"
+    memory: MemoryMode = "lean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

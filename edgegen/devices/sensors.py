@@ -23,6 +23,18 @@ class SensorKind:
     program: str | None = None
 
 
+MEASURES: Mapping[str, frozenset[str]] = {
+    "temperature": frozenset(
+        {"thermal_zone", "hwmon", "vcgencmd", "thermalservice", "powermetrics", "thermal_state"}
+    ),
+    "clock rate": frozenset({"cpufreq", "vcgencmd", "powermetrics"}),
+    "throttling": frozenset(
+        {"throttle_count", "vcgencmd", "soctherm_oc", "thermalservice", "pmset", "thermal_state"}
+    ),
+    "energy": frozenset({"rapl", "ina3221", "pmic", "powermetrics"}),
+}
+"""What a measurement should know, and the kinds of sensors that tell it."""
+
 SENSOR_KINDS: Mapping[str, SensorKind] = {
     "thermal_zone": SensorKind(
         description="temperatures of the kernel's thermal zones",
@@ -33,16 +45,24 @@ SENSOR_KINDS: Mapping[str, SensorKind] = {
         files=("sys/class/hwmon/hwmon*/temp*_input",),
     ),
     "cpufreq": SensorKind(
-        description="clock rates of the processor cores",
-        files=("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq",),
+        description="clock rates of the processor's clusters",
+        files=("sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",),
     ),
     "throttle_count": SensorKind(
         description="how often the processor slowed itself down (x86)",
-        files=("sys/devices/system/cpu/cpu0/thermal_throttle/*_throttle_count",),
+        files=("sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count",),
     ),
     "rapl": SensorKind(
         description="energy counters of the processor package (x86; root alone reads them)",
         files=("sys/class/powercap/intel-rapl:*/energy_uj",),
+    ),
+    "pressure": SensorKind(
+        description="how long work waited for the processor, memory and storage",
+        files=("proc/pressure/*",),
+    ),
+    "cgroup_memory": SensorKind(description="memory of the control group (read by the runner)"),
+    "available_memory": SensorKind(
+        description="memory that the system could still give", files=("proc/meminfo",)
     ),
     "ina3221": SensorKind(
         description="power rails of a Jetson",

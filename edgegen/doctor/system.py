@@ -12,7 +12,7 @@ from pathlib import Path
 from edgegen.core.errors import DeviceError
 from edgegen.core.folders import cache_folder
 from edgegen.devices.host import is_virtual, read_cpu_info, read_memory, usable_cores
-from edgegen.devices.sensors import SENSOR_KINDS, sensors_here
+from edgegen.devices.sensors import MEASURES, SENSOR_KINDS, sensors_here
 from edgegen.doctor.findings import Finding
 
 CPU_FEATURES = (
@@ -114,14 +114,14 @@ def check_hub() -> Iterator[Finding]:
 
 
 def check_telemetry() -> Iterator[Finding]:
-    """Look at the switches of others' telemetry; edgegen has none of its own."""
+    """Look at the switches of others' telemetry; edgegen has none of its own, and sets them."""
     for name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
         is_off = os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
         yield Finding(
             group="telemetry",
             name=name,
             status="ok" if is_off else "note",
-            found="set" if is_off else "not set in this shell; edgegen sets it where it runs",
+            found="set: nothing is sent" if is_off else "not set: the library may send something",
             remedy="" if is_off else f"export {name}=1",
         )
 
@@ -132,10 +132,11 @@ def check_sensors(root: Path = Path("/")) -> Iterator[Finding]:
     for name in here:
         found = SENSOR_KINDS[name].description
         yield Finding(group="sensors", name=name, status="ok", found=found)
-    if not here:
-        found = "none: temperature, clock and energy will be missing from measurements"
-        yield Finding(group="sensors", name="all", status="note", found=found)
-    elif "rapl" not in here and any(root.glob("sys/class/powercap/intel-rapl:*")):
+    for measure, kinds in MEASURES.items():
+        if not kinds & set(here):
+            found = "no sensor: measurements will not tell it"
+            yield Finding(group="sensors", name=measure, status="note", found=found)
+    if "rapl" not in here and any(root.glob("sys/class/powercap/intel-rapl:*")):
         yield Finding(
             group="sensors",
             name="rapl",

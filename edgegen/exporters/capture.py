@@ -2,11 +2,16 @@
 
 The network is built from its config on fake tensors and traced by `torch.export`, which keeps the
 composite operators (`linear`, `group_norm`, `scaled_dot_product_attention`) that targets have too.
+
+Where axes stay open the network is traced at two sizes, and the traces are compared: a number that
+is the same in both is a constant, one that differs is a `Size`. That takes a third of the time of
+one trace with symbolic shapes (docs/decisions/0006-two-traces.md), and is as strict: traces that
+differ in more than numbers are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,84 +25,82 @@ if TYPE_CHECKING:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-TRACED_BATCH = 2
-NETWORK = "network."
+NETWORK = "network"
+
+TRACED_SIZES: Mapping[str, tuple[int, int]] = {
+    "batch": (2, 3),
+    "sequence": (77, 50),
+    "height": (128, 320),
+    "width": (192, 256),
+}
+"""Sizes of the two traces. Each axis has a ratio of its own, and so has each product of axes, so
+that equal pairs of numbers mean equal axes; heights and widths halve six times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A number that depends on the inputs' sizes, as the two traces saw it."""
+
+    first: int
+    second: int
+
+
+Axis = int | Size
+Shape = tuple[Axis, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capture:
     """A traced component.
 
-    `parameters` maps the graph's placeholders to the network's parameter names, `constants` to
-    the values of buffers and lifted tensors.
+    `graph` is the first trace; `shapes` and `arguments` are what both traces say of its nodes: the
+    shapes of a node's results, and its arguments with a `Size` wherever they differ. `parameters`
+    maps placeholders to the network's parameter names (whose shapes are `parameter_shapes`),
+    `constants` to the values of buffers and lifted tensors; `inputs` are the placeholders of the
+    component's inputs, in order.
     """
 
     component: Component
-    program: torch.export.ExportedProgram
+    graph: torch.fx.Graph
+    shapes: Mapping[torch.fx.Node, tuple[Shape, ...]]
+    arguments: Mapping[torch.fx.Node, tuple[tuple[Any, ...], Mapping[str, Any]]]
     inputs: tuple[str, ...]
     parameters: Mapping[str, str]
+    parameter_shapes: Mapping[str, tuple[int, ...]]
     constants: Mapping[str, torch.Tensor]
-    shapes: Mapping[str, tuple[int, ...]]
-    upcast_attention: bool = False
+    upcast_attention: bool
 
 
 def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
     """Trace a component whose config lies in `folder`.
 
-    With dynamic `shapes` the axes that `component.inputs` names are symbolic; otherwise all are
-    the numbers of `component.inputs`. Raises ExportError where torch cannot trace the network.
+    With dynamic `shapes` the axes that `component.inputs` names stay open; otherwise all are the
+    numbers of `component.inputs`. Raises ExportError where torch cannot trace the network, or
+    where what it computes, and not only how much, depends on the sizes.
     """
-    import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.export.graph_signature import InputKind
 
     from edgegen.exporters.wrappers import wrap
     from edgegen.reference.modules import build_module
 
     network = build_module(folder, component.class_name)
-    expected = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    parameter_shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     wrapper = wrap(_with_fake_parameters(network, mode), component)
-    sizes = _axis_sizes(component)
-    with mode:
-        arguments = tuple(
-            torch.zeros(
-                [sizes[axis] if isinstance(axis, str) else axis for axis in tensor.shape],
-                dtype=getattr(torch, tensor.dtype),
-            )
-            for tensor in component.inputs
-        )
-    try:
-        with mode, torch.no_grad():
-            program = torch.export.export(
-                wrapper,
-                arguments,
-                dynamic_shapes=_dynamic_shapes(component) if shapes == "dynamic" else None,
-                strict=False,
-            )
-    except Exception as error:  # torch.export raises whatever the network's own code raises
-        raise ExportError(
-            f"{component.name}: torch could not trace the {component.class_name}: {error}",
-            hint="Please report the model's config: it takes a path that edgegen has not seen.",
-        ) from error
-    parameters: dict[str, str] = {}
-    constants: dict[str, torch.Tensor] = {}
-    inputs: list[str] = []
-    for spec in program.graph_signature.input_specs:
-        name = spec.arg.name
-        if spec.kind is InputKind.PARAMETER:
-            parameters[name] = str(spec.target).removeprefix(NETWORK)
-        elif spec.kind is InputKind.USER_INPUT:
-            inputs.append(name)
-        else:
-            constants[name] = _constant(program, str(spec.target))
+    program = _trace(component, wrapper, mode, trace=0)
+    graph = program.graph
+    other = _trace(component, wrapper, mode, trace=1).graph if shapes == "dynamic" else graph
+    node_shapes, arguments = _compare(component, graph, other)
+    inputs, parameters, constants = _placeholders(program)
     return Capture(
         component=component,
-        program=program,
-        inputs=tuple(inputs),
+        graph=graph,
+        shapes=node_shapes,
+        arguments=arguments,
+        inputs=inputs,
         parameters=parameters,
+        parameter_shapes=parameter_shapes,
         constants=constants,
-        shapes=expected,
         upcast_attention=bool(load_json_object(folder / "config.json").get("upcast_attention")),
     )
 
@@ -106,7 +109,7 @@ def layer_of(node: torch.fx.Node) -> str:
     """Return the module path of a traced node inside its network, `` for the network itself."""
     stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
     path = list(stack.values())[-1][0] if stack else ""
-    return path.removeprefix(NETWORK.rstrip(".")).removeprefix(".")
+    return path.removeprefix(NETWORK).removeprefix(".")
 
 
 def _with_fake_parameters(network: torch.nn.Module, mode: FakeTensorMode) -> torch.nn.Module:
@@ -121,34 +124,118 @@ def _with_fake_parameters(network: torch.nn.Module, mode: FakeTensorMode) -> tor
     return network
 
 
-def _axis_sizes(component: Component) -> dict[str, int]:
-    """Choose a size for each symbolic axis: distinct, so that no two are taken for one."""
-    sizes = {"batch": TRACED_BATCH, "sequence": 77}
-    spatial = iter((64, 96))
-    for tensor in component.inputs:
-        for axis in tensor.shape:
-            if isinstance(axis, str) and axis not in sizes:
-                sizes[axis] = next(spatial)
-    return sizes
-
-
-def _dynamic_shapes(component: Component) -> tuple[Any, ...]:
+def _trace(
+    component: Component, wrapper: torch.nn.Module, mode: FakeTensorMode, *, trace: int
+) -> torch.export.ExportedProgram:
     import torch
 
-    auto = torch.export.Dim.DYNAMIC
-    shapes: list[Any] = [
-        {i: auto for i, axis in enumerate(tensor.shape) if isinstance(axis, str)} or None
-        for tensor in component.inputs
-    ]
-    if len(shapes) > 3:  # the wrapper takes the further conditions as `*conditions`
-        return (*shapes[:3], tuple(shapes[3:]))
-    return tuple(shapes)
+    def size_of(axis: int | str) -> int:
+        if isinstance(axis, int):
+            return axis
+        # latents (`height / 8`) are traced at the same numbers as pictures: they halve as often
+        return TRACED_SIZES[axis.partition(" / ")[0]][trace]
+
+    with mode:
+        arguments = tuple(
+            torch.zeros(
+                [size_of(axis) for axis in tensor.shape], dtype=getattr(torch, tensor.dtype)
+            )
+            for tensor in component.inputs
+        )
+    try:
+        with mode, torch.no_grad():
+            return torch.export.export(wrapper, arguments, strict=False)
+    except Exception as error:  # torch.export raises whatever the network's own code raises
+        raise ExportError(
+            f"{component.name}: torch could not trace the {component.class_name}: {error}",
+            hint="Please report the model's config: it takes a path that edgegen has not seen.",
+        ) from error
 
 
-def _constant(program: torch.export.ExportedProgram, target: str) -> torch.Tensor:
-    held = program.constants.get(target)
-    if held is None:
-        held = program.state_dict.get(target)
-    if held is None:
-        raise ExportError(f"The graph's constant {target} has no value.")
-    return held
+def _placeholders(
+    program: torch.export.ExportedProgram,
+) -> tuple[tuple[str, ...], dict[str, str], dict[str, torch.Tensor]]:
+    from torch.export.graph_signature import InputKind
+
+    inputs: list[str] = []
+    parameters: dict[str, str] = {}
+    constants: dict[str, torch.Tensor] = {}
+    for spec in program.graph_signature.input_specs:
+        name, target = spec.arg.name, str(spec.target)
+        if spec.kind is InputKind.PARAMETER:
+            parameters[name] = target.removeprefix(f"{NETWORK}.")
+        elif spec.kind is InputKind.USER_INPUT:
+            inputs.append(name)
+        else:
+            held = program.constants.get(target)
+            constants[name] = program.state_dict[target] if held is None else held
+    return tuple(inputs), parameters, constants
+
+
+def _compare(
+    component: Component, graph: torch.fx.Graph, other: torch.fx.Graph
+) -> tuple[
+    dict[torch.fx.Node, tuple[Shape, ...]],
+    dict[torch.fx.Node, tuple[tuple[Any, ...], Mapping[str, Any]]],
+]:
+    """Read shapes and arguments off both traces, node by node."""
+    first, second = list(graph.nodes), list(other.nodes)
+    if len(first) != len(second):
+        raise _depends(component, "the number of its operations")
+    pairs = dict(zip(first, second, strict=True))
+    shapes, arguments = {}, {}
+    for node, twin in pairs.items():
+        if node.op != twin.op or node.target != twin.target:
+            raise _depends(component, f"{node.target} in {layer_of(node) or 'the top'}")
+        shapes[node] = tuple(
+            tuple(_merge_size(a, b) for a, b in zip(left, right, strict=True))
+            for left, right in zip(_shapes_of(node), _shapes_of(twin), strict=True)
+        )
+        try:
+            arguments[node] = (
+                _merge(node.args, twin.args, pairs),
+                _merge(dict(node.kwargs), dict(twin.kwargs), pairs),
+            )
+        except ValueError as error:
+            raise _depends(component, f"an argument of {node.target}") from error
+    return shapes, arguments
+
+
+def _depends(component: Component, what: str) -> ExportError:
+    return ExportError(
+        f"{component.name}: {what} depends on the size of the inputs.",
+        hint="Take a profile with fixed shapes for this model, and please report its config.",
+    )
+
+
+def _shapes_of(node: torch.fx.Node) -> Sequence[tuple[int, ...]]:
+    value = node.meta.get("val")
+    values = value if isinstance(value, list | tuple) else [value]
+    return [tuple(item.shape) for item in values if hasattr(item, "shape")]
+
+
+def _merge_size(left: int, right: int) -> Axis:
+    return left if left == right else Size(left, right)
+
+
+def _merge(left: Any, right: Any, pairs: Mapping[torch.fx.Node, torch.fx.Node]) -> Any:
+    """Merge an argument of both traces; raises ValueError where more than a number differs."""
+    from torch.fx import Node
+
+    if type(left) is not type(right):
+        raise ValueError("types differ")
+    if isinstance(left, list | tuple):
+        if len(left) != len(right):
+            raise ValueError("lengths differ")
+        return tuple(_merge(a, b, pairs) for a, b in zip(left, right, strict=True))
+    if isinstance(left, dict):
+        return {key: _merge(value, right[key], pairs) for key, value in left.items()}
+    if type(left) is int:
+        return _merge_size(left, right)
+    if isinstance(left, Node):
+        if pairs[left] is not right:
+            raise ValueError("nodes differ")
+        return left
+    if left != right:
+        raise ValueError("values differ")
+    return left

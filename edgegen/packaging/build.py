@@ -6,14 +6,13 @@ import contextlib
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgegen import __version__
 from edgegen.core.codec import dump_json
-from edgegen.core.errors import ParityError
-from edgegen.core.files import sha256_of, staged_folder
+from edgegen.core.files import sha256_of, staged_folder, translate_disk_errors
 from edgegen.core.folders import state_folder
 from edgegen.core.package import (
     EVIDENCE_NAME,
@@ -33,7 +32,7 @@ from edgegen.exporters.convert import Converted, convert
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.pipelines.licences import licence_files
-from edgegen.quality.parity import check_package
+from edgegen.quality.parity import check_package, require
 from edgegen.reference.run import make_golden
 
 GOLDEN_FOLDER = "golden"
@@ -94,7 +93,7 @@ def build(
             costs.append(run.cost)
             if not run.passed:
                 if not accept_failure:
-                    raise parity_error(checks, plan.recipe.name)
+                    require(run, manifest)
                 manifest = replace(manifest, parity_failed=True)
                 _write(staging / MANIFEST_NAME, dump_json(manifest))
         evidence = Evidence(
@@ -104,22 +103,6 @@ def build(
         )
         _write(staging / EVIDENCE_NAME, dump_json(evidence))
     return Built(path=plan.destination, manifest=manifest, evidence=evidence)
-
-
-def parity_error(checks: Sequence[ParityCheck], recipe: str) -> ParityError:
-    """Return the error that names the checks which failed."""
-    failed = [check for check in checks if not check.passed]
-    named = "; ".join(
-        f"{check.layer} {check.name}: "
-        + (check.why or f"{check.psnr_db:.1f} dB, asked for {check.threshold_db:g}")
-        for check in failed[:3]
-    )
-    return ParityError(
-        f"The package does not compute what its model computes ({len(failed)} of {len(checks)} "
-        f"checks failed). {named}.",
-        hint=f"Try a recipe with more bits than '{recipe}' (fp32), give the layers that fail a "
-        "rule in a recipe of your own, or pass --accept-failed-parity to look at the package.",
-    )
 
 
 def _convert(
@@ -245,6 +228,7 @@ def _write(path: Path, text: str) -> None:
 def _logs() -> Iterator[Path]:
     """Yield a folder for the workers' logs; it is kept where the build fails."""
     folder = state_folder() / "logs" / f"package-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    with translate_disk_errors(folder, setting="EDGEGEN_STATE_DIR"):
+        folder.mkdir(parents=True, exist_ok=True)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,12 +10,12 @@ from pathlib import Path
 
 from edgegen.core.errors import ConfigError, ResourceError, nearest
 from edgegen.core.model import DTYPE_BYTES, Component, PipelineSpec, TensorSpec
-from edgegen.core.package import MANIFEST_NAME
 from edgegen.core.profile import DeviceProfile, OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
+from edgegen.packaging.replace import may_replace
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
 
@@ -100,7 +101,7 @@ def plan(
         shapes=shapes,
         components=components,
         destination=destination,
-        replaces=_may_replace(destination, force=force),
+        replaces=may_replace(destination, force=force),
         storage_bytes=storage,
         warnings=_device_warnings(profile, storage),
     )
@@ -147,29 +148,9 @@ def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
     return sizes[name] // int(divisor or 1)
 
 
-def _may_replace(destination: Path, *, force: bool) -> bool:
-    """Say whether something is replaced; refuse what is not asked for or not ours."""
-    if not destination.exists() and not destination.is_symlink():
-        return False
-    if destination.is_dir() and not destination.is_symlink():
-        if (destination / MANIFEST_NAME).is_file():
-            if force:
-                return True
-            raise ConfigError(
-                f"{destination} holds a package already.",
-                hint="Choose another folder, or pass --force to replace it.",
-            )
-        if not any(destination.iterdir()):
-            return True
-    raise ConfigError(
-        f"{destination} holds something else than a package.",
-        hint="Choose a folder that does not exist; edgegen only replaces packages of its own.",
-    )
-
-
 def _check_disk(plan: BuildPlan) -> None:
     folder = plan.destination.absolute().parent
-    while not folder.exists():
+    while not os.path.exists(folder):  # unlike Path.exists, false for a name that is too long
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     needed = plan.package_bytes + GOLDEN_BYTES

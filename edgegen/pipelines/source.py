@@ -84,7 +84,7 @@ def _local(model: str, revision: str | None) -> ModelFolder | None:
     if model.startswith(BUILTIN_PREFIX):
         return _builtin(model, revision)
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if model and folder.is_dir():
         _refuse_revision(model, revision)
         return ModelFolder(path=folder, source=model)
     if folder.is_file():

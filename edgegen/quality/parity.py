@@ -136,15 +136,17 @@ def require(run: ParityRun, manifest: PackageManifest) -> None:
 
 
 def worst_check(checks: Iterable[ParityCheck]) -> ParityCheck:
-    """Return the check that tells most: the earliest layer, then what could not be measured.
+    """Return the check that tells most: one that failed, of the earliest layer, furthest off.
 
     A component that is wrong makes the trajectory and the image wrong as well.
     """
     order = {"component": 0, "trajectory": 1, "image": 2}
 
-    def rank(check: ParityCheck) -> tuple[int, float]:
-        distance = -np.inf if check.psnr_db is None else check.psnr_db - check.threshold_db
-        return order.get(check.layer, 0), distance
+    def rank(check: ParityCheck) -> tuple[bool, int, float]:
+        margin_db = np.inf if check.passed else -np.inf
+        if check.psnr_db is not None:
+            margin_db = check.psnr_db - check.threshold_db
+        return check.passed, order.get(check.layer, 0), margin_db
 
     return min(checks, key=rank)
 

@@ -20,7 +20,8 @@ from edgegen.core.errors import SourceError
 from edgegen.core.model import Family, PipelineSpec
 from edgegen.pipelines.binding import bind
 from edgegen.pipelines.read import scheduler_class
-from edgegen.pipelines.weights import Weights
+from edgegen.pipelines.safetensors import TensorEntry
+from edgegen.pipelines.weights import Weights, to_numpy
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
 
@@ -98,10 +99,34 @@ def _load_module(folder: Path, class_name: str, streamed: StreamedWeights) -> to
 
     def read(name: str) -> npt.NDArray[Any]:
         tensor = bound[name]
-        return weights.array(tensor.key).reshape(tensor.shape)
+        return to_numpy(tensor.entry, _read(tensor.entry)).reshape(tensor.shape)
 
     streamed.add(module, component=folder.name, names=bound.keys(), read=read)
     return module
+
+
+def _read(entry: TensorEntry) -> bytearray:
+    """Read a tensor's bytes and, unlike an export, leave them in the page cache.
+
+    Every step of a run reads all weights of the denoiser again.
+    """
+    data = bytearray(entry.size_bytes)
+    view = memoryview(data)
+    done = 0
+    try:
+        with entry.file.open("rb", buffering=0) as file:
+            file.seek(entry.offset)
+            while done < len(data) and (got := file.readinto(view[done:])):
+                done += got
+    except OSError as error:
+        raise SourceError(
+            f"{entry.file} cannot be read: {error.strerror}.", hint="Check the file."
+        ) from error
+    if done < len(data):
+        raise SourceError(
+            f"{entry.file} became shorter meanwhile.", hint="Download the file again."
+        )
+    return data
 
 
 def _load_tokenizer(folder: Path) -> Any:

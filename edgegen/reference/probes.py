@@ -10,12 +10,14 @@ Imported in the reference's own process only, and therefore imports torch at the
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec, TensorSpec
+from edgegen.reference.case import PROBE_BATCH
 from edgegen.reference.pipeline import Reference
 
 Tensors = dict[str, torch.Tensor]
@@ -23,21 +25,27 @@ Tensors = dict[str, torch.Tensor]
 PROMPTS = ("A fox in snow", "two cups of coffee on a wooden table, 35mm photo, f/1.8")
 """One that leaves much to padding, and one that a tokenizer of few tokens has to cut off."""
 
-BATCH = 2
 TIMESTEP = 501.0
 GUIDANCE = (7.5, 3.0)
 AESTHETIC_SCORES = (6.0, 2.5)
 _SEED = 7
 
 
-def make_inputs(
-    reference: Reference, spec: PipelineSpec, component: Component, latent_size: tuple[int, int]
-) -> Tensors:
-    """Return a component's inputs, by name; every axis that has a number keeps it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSize:
+    """How large the axes are that have no number; `picture_batch` is the autoencoder's batch."""
 
-    `latent_size` is height and width of the latents.
-    """
-    sizes = _axes(spec, latent_size)
+    latent_height: int
+    latent_width: int
+    picture_batch: int = PROBE_BATCH
+
+
+def make_inputs(
+    reference: Reference, spec: PipelineSpec, component: Component, size: ProbeSize
+) -> Tensors:
+    """Return a component's inputs, by name; every axis that has a number keeps it."""
+    is_picture = component.role in ("encoder", "decoder")
+    sizes = _axes(spec, size, size.picture_batch if is_picture else PROBE_BATCH)
     inputs: Tensors = {}
     conditions: Tensors = {}
     for index, tensor in enumerate(component.inputs):
@@ -53,7 +61,7 @@ def make_inputs(
             conditions = conditions or _text_conditions(reference, _batch(tensor))
             value = conditions[tensor.name]
         elif tensor.name == "time_ids":
-            value = _time_ids(shape, spec, latent_size)
+            value = _time_ids(shape, spec, size)
         elif tensor.name == "timestep_cond":
             value = _guidance_embedding(reference, shape)
         elif component.role == "encoder":
@@ -114,19 +122,19 @@ def _forward(module: Any, component: Component, inputs: Tensors) -> Tensors:
     return {"out_sample": output.sample}
 
 
-def _axes(spec: PipelineSpec, latent_size: tuple[int, int]) -> dict[str, int]:
+def _axes(spec: PipelineSpec, size: ProbeSize, batch: int) -> dict[str, int]:
     scale = spec.generation.vae_scale_factor
-    sizes = {"batch": BATCH}
-    for name, size in zip(("height", "width"), latent_size, strict=True):
-        sizes[name] = size * scale
-        sizes[f"{name} / {scale}"] = size
+    sizes = {"batch": batch}
+    for name, latents in (("height", size.latent_height), ("width", size.latent_width)):
+        sizes[name] = latents * scale
+        sizes[f"{name} / {scale}"] = latents
     if spec.generation.text_length is not None:
         sizes["sequence"] = spec.generation.text_length
     return sizes
 
 
 def _batch(tensor: TensorSpec) -> int:
-    return tensor.shape[0] if isinstance(tensor.shape[0], int) else BATCH
+    return tensor.shape[0] if isinstance(tensor.shape[0], int) else PROBE_BATCH
 
 
 def _prompts(count: int) -> list[str]:
@@ -163,11 +171,10 @@ def _text_conditions(reference: Reference, batch: int) -> Tensors:
     return conditions
 
 
-def _time_ids(
-    shape: tuple[int, ...], spec: PipelineSpec, latent_size: tuple[int, int]
-) -> torch.Tensor:
+def _time_ids(shape: tuple[int, ...], spec: PipelineSpec, size: ProbeSize) -> torch.Tensor:
     """Return sizes and crops as SDXL takes them, another crop and score for each sample."""
-    height, width = (size * spec.generation.vae_scale_factor for size in latent_size)
+    scale = spec.generation.vae_scale_factor
+    height, width = size.latent_height * scale, size.latent_width * scale
     batch, count = shape
     rows = []
     for index in range(batch):

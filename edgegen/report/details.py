@@ -15,6 +15,9 @@ from edgegen.report.figures import MISSING, decibels, seconds, size
 from edgegen.report.svg import Markup, element
 from edgegen.report.terminal import Table
 
+_SMALL_WIDTH = 192
+"""Images narrower than this are shown enlarged, with their pixels as squares."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -66,6 +69,7 @@ def pictures(measurement: Measurement, pictures: Sequence[Picture]) -> Markup:
                 alt=picture.caption,
             ),
             element("figcaption", picture.caption),
+            class_="pixels" if work.width < _SMALL_WIDTH else None,
         )
         for picture in pictures
     ]
@@ -87,7 +91,7 @@ def sensors(measurement: Measurement) -> Markup:
         element(
             "div",
             *(element("div", element("div", name, class_="label"), chart) for name, chart in drawn),
-            class_="pair",
+            class_="sensors",
         ),
     )
 

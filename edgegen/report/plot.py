@@ -66,7 +66,10 @@ def _shares(counts: Sequence[int], columns: int) -> list[int]:
     """Divide the columns among the restarts by their number of values; each gets one at least."""
     total = sum(counts)
     edges = [round(columns * sum(counts[:i]) / total) for i in range(len(counts) + 1)]
-    return [max(1, right - left) for left, right in itertools.pairwise(edges)]
+    widths = [max(1, right - left) for left, right in itertools.pairwise(edges)]
+    while sum(widths) > max(columns, len(widths)):
+        widths[widths.index(max(widths))] -= 1
+    return widths
 
 
 def _draw(

@@ -131,6 +131,25 @@ def _memory(measurement: Measurement) -> Table:
     return Table(title="Memory", columns=("", "size"), rows=tuple(rows))
 
 
+def fitted(table: Table, width: int) -> Table:
+    """Leave out what is least needed until the table fits a terminal of `width` columns.
+
+    Each column takes three more than its text (padding and a rule). The page and the raw samples
+    keep everything.
+    """
+    for name in ("MAD", "min", "p99"):
+        widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+        if sum(widths) + 3 * len(widths) + 1 <= width or name not in table.columns:
+            continue
+        place = table.columns.index(name)
+        table = Table(
+            title=table.title,
+            columns=table.columns[:place] + table.columns[place + 1 :],
+            rows=tuple(row[:place] + row[place + 1 :] for row in table.rows),
+        )
+    return table
+
+
 def aligned(table: Table) -> Sequence[tuple[str, ...]]:
     """Return the rows with their figures padded on the left, so that they line up."""
     widths = [

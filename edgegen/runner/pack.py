@@ -44,9 +44,9 @@ def packed_runner() -> Path:
     folder = cache_folder() / "runner" / hashlib.sha256(data).hexdigest()[:16]
     path = folder / FILE_NAME
     if not path.is_file() or path.read_bytes() != data:
-        with translate_disk_errors(folder):
+        with translate_disk_errors(folder, setting="EDGEGEN_CACHE_DIR"):
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
+            write_atomic(path, data, setting="EDGEGEN_CACHE_DIR")
     return path
 
 

@@ -236,7 +236,7 @@ def test_settings_reach_every_job_of_the_runner(package: Path, hello: Hello) -> 
         guidance=1.5,
         threads=2,
         residency="sequential",
-        memory="lean",
+        memory="fast",
     )
     jobs, runner = played(*[[hello]] * 5)
     measure(plan(package, settings), runner=runner)
@@ -246,10 +246,18 @@ def test_settings_reach_every_job_of_the_runner(package: Path, hello: Hello) -> 
         assert job.request.scheduler == "euler"
         assert (job.request.width, job.request.height) == (64, 64)
         assert (job.request.negative_prompt, job.request.guidance) == ("blurry", 1.5)
-        assert (job.backend.threads, job.backend.memory) == (2, "lean")
+        assert (job.backend.threads, job.backend.memory) == (2, "fast")
         assert job.residency == "sequential"
     assert [job.output for job in generate] == [None] * 5
     assert [job.measure_memory for job in generate] == [False] * 4 + [True]
+
+
+def test_what_is_not_asked_for_is_what_the_runner_does_by_itself() -> None:
+    from edgegen_runner.backends import BackendOptions
+    from edgegen_runner.job import GenerateJob as RunnersJob
+
+    assert BenchSettings().memory == BackendOptions().memory
+    assert BenchSettings().residency == RunnersJob(package=Path()).residency
 
 
 def test_the_runners_own_error_reaches_the_user(package: Path) -> None:

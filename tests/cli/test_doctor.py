@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from importlib import metadata
 from pathlib import Path
 
@@ -175,10 +174,21 @@ def test_features_that_make_networks_fast_are_named(tmp_path: Path) -> None:
     assert found["pressure"] == "the kernel does not tell it"
 
 
-def test_no_sensor_is_a_note_and_no_failure(
+def test_what_no_sensor_tells_is_a_note_and_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    (found,) = check_sensors(tmp_path)
-    assert found.status == "note"
-    assert re.match("none: ", found.found)
+    found = list(check_sensors(tmp_path))
+    assert [each.name for each in found] == ["temperature", "clock rate", "throttling", "energy"]
+    assert {each.status for each in found} == {"note"}
+
+
+def test_a_sensor_tells_what_it_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    zone = tmp_path / "sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "temp").write_text("40000")
+    found = {each.name: each.status for each in check_sensors(tmp_path)}
+    assert found["thermal_zone"] == "ok"
+    assert "temperature" not in found
+    assert found["energy"] == "note"

@@ -215,6 +215,20 @@ def test_a_terminal_without_our_letters_gets_question_marks() -> None:
     assert "4 ? Arm Cortex-A72" in output
 
 
+@pytest.mark.parametrize(("chosen", "shown"), [(None, "ok"), ("0", "note")])
+def test_telemetry_of_others_is_off_unless_the_user_wants_it(
+    chosen: str | None, shown: str
+) -> None:
+    name = "ORT_DISABLE_TELEMETRY"
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    process = edgegen(
+        "doctor", "--json", env=environment if chosen is None else {**environment, name: chosen}
+    )
+    output, _ = process.communicate(timeout=60)
+    (found,) = (each for each in json.loads(output)["findings"] if each["name"] == name)
+    assert found["status"] == shown
+
+
 WAITER = """
 import contextlib, sys, time
 from edgegen.cli import main

@@ -137,6 +137,8 @@ def _calls_of_os(path: object) -> set[str]:
 
 @pytest.mark.parametrize("name", [*HOST_MODULES, *RUNNER_MODULES])
 def test_only_the_console_prints(name: str) -> None:
+    if name == "edgegen_runner.command_line":  # the runner's own console
+        return
     path = {**HOST_MODULES, **RUNNER_MODULES}[name]
     lines = [
         node.lineno

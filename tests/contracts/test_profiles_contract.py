@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from edgegen_runner.sensors import READERS
 
 from edgegen.core.codec import decode, encode
 from edgegen.core.profile import DeviceProfile, Hardware
 from edgegen.devices.profiles import list_profiles
-from edgegen.devices.sensors import SENSOR_KINDS
+from edgegen.devices.sensors import MEASURES, SENSOR_KINDS
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_targets
 
@@ -113,3 +114,11 @@ def test_a_processor_without_16_bit_arithmetic_is_not_given_any(name: str) -> No
 def test_a_profile_survives_being_written_and_read(name: str) -> None:
     profile = PROFILES[name]
     assert decode(DeviceProfile, encode(profile), source=name) == profile
+
+
+def test_what_measures_something_is_a_known_sensor() -> None:
+    assert frozenset().union(*MEASURES.values()) <= SENSOR_KINDS.keys()
+
+
+def test_every_reader_of_the_runner_can_be_named_by_a_profile() -> None:
+    assert READERS.keys() <= SENSOR_KINDS.keys()

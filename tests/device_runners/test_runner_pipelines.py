@@ -6,7 +6,7 @@ What differs is all the runner's: tokens, draws, schedulers, guidance, condition
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,6 @@ class Case:
     arguments: dict[str, Any]
     uses: tuple[str, ...] = ()
     scheduler: tuple[str, dict[str, Any]] | None = None
-    id: str = field(default="")
 
 
 CASES = [

@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face Hub on this machine: the requests that huggingface_hub makes.
 
-Listing, HEAD and GET with ranges, as the Hub answers them; and, when told to, the ways in which it
-fails.
+Listing, HEAD and GET with ranges, as the Hub answers them: large files by a redirect to another
+host, whose checksum and size stand in the redirect. And, when told to, the ways in which it fails.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class HubStandin:
     ignore_ranges: bool = False
     cut_after_bytes: int | None = None  # close the connection of the next large file there
     stall_after_bytes: int | None = None  # send nothing more of a large file from there on
-    hide_commit: bool = False
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    tokens_given_away: list[str] = field(default_factory=list)  # to the host of large files
     endpoint: str = ""
 
     def file(self, name: str) -> bytes | None:
@@ -55,7 +55,12 @@ class HubStandin:
         ]
 
     def ranges(self, name: str) -> list[str | None]:
-        return [span for method, path, span in self.requests if method == "GET" and name in path]
+        """Return the ranges in which a large file was asked of the host that has it."""
+        return [
+            span
+            for method, path, span in self.requests
+            if method == "GET" and path == f"/large/{name}"
+        ]
 
 
 @contextmanager
@@ -96,6 +101,11 @@ def _handler(hub: HubStandin) -> type[BaseHTTPRequestHandler]:
             elif path.startswith(f"/{hub.repository}/resolve/"):
                 revision, _, name = path.removeprefix(f"/{hub.repository}/resolve/").partition("/")
                 self.send_file(revision, name, with_body)
+            elif path.startswith("/large/"):
+                if "Authorization" in self.headers:
+                    hub.tokens_given_away.append(self.headers["Authorization"])
+                name = path.removeprefix("/large/")
+                self.send_content(name, hub.file(name) or b"", with_body)
             else:
                 self.fail(401, "RepoNotFound")  # as the Hub does where nobody is logged in
 
@@ -120,8 +130,21 @@ def _handler(hub: HubStandin) -> type[BaseHTTPRequestHandler]:
                 self.fail(401, "GatedRepo")
             elif content is None:
                 self.fail(404, "EntryNotFound")
+            elif name.endswith(".safetensors"):
+                self.redirect(name, content)
             else:
                 self.send_content(name, content, with_body)
+
+        def redirect(self, name: str, content: bytes) -> None:
+            self.send_response(302)
+            port = hub.endpoint.rpartition(":")[2]
+            self.send_header("Location", f"http://localhost:{port}/large/{name}?signature=1")
+            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Linked-Size", str(len(content)))
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("ETag", '"of the redirect itself"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def send_content(self, name: str, content: bytes, with_body: bool) -> None:
             etag = hashlib.sha256(content).hexdigest()
@@ -135,8 +158,7 @@ def _handler(hub: HubStandin) -> type[BaseHTTPRequestHandler]:
                 end = min(end, int(last) + 1) if last else end
             self.send_response(status)
             self.send_header("ETag", f'"{etag}"')
-            if not hub.hide_commit:
-                self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Length", str(end - begin))
             if status == 206:

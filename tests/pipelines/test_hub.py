@@ -163,7 +163,7 @@ def test_a_connection_that_is_cut_is_taken_up_again_in_the_same_run(hub, resolve
     assert answer["steps"][-1]["done"] == len(content)
 
 
-def test_a_server_without_ranges_sends_the_file_anew(hub, resolve, tmp_path):
+def test_a_server_without_ranges_sends_the_file_anew(hub, resolve):
     content = make_unet_large(hub)
     hub.cut_after_bytes = 15 << 20
     hub.ignore_ranges = True
@@ -174,7 +174,7 @@ def test_a_server_without_ranges_sends_the_file_anew(hub, resolve, tmp_path):
     assert answer["steps"][-1]["done"] == len(content)
 
 
-def test_a_file_that_arrives_damaged_is_an_error_and_is_not_kept(hub, resolve, tmp_path):
+def test_a_file_that_arrives_damaged_is_an_error_and_is_not_kept(hub, resolve):
     hub.corrupt = True
 
     answer = resolve()
@@ -199,10 +199,12 @@ def test_a_gated_model_says_how_to_log_in_and_where_to_accept(hub, resolve):
     assert f"{hub.endpoint}/{REPOSITORY}" in answer["hint"]
 
 
-def test_a_gated_model_is_fetched_with_a_token(hub, resolve):
+def test_a_gated_model_is_fetched_with_a_token_that_only_the_hub_sees(hub, resolve):
     hub.gated = True
 
     assert resolve(env={"HF_TOKEN": "hf_secret"})["revision"] == COMMIT
+    assert hub.ranges(UNET) == [None]
+    assert hub.tokens_given_away == []
 
 
 def test_an_unknown_model_says_that_neither_folder_nor_model_exists_and_how_to_log_in(resolve):
@@ -367,7 +369,7 @@ def test_headers_come_from_the_cache_where_it_is_whole(hub, resolve):
     assert hub.fetched() == []
 
 
-def test_a_full_disk_is_said_before_the_fetch_starts(hub, resolve, monkeypatch, tmp_path):
+def test_a_full_disk_is_said_before_the_fetch_starts(hub, resolve, tmp_path):
     make_unet_large(hub)
     site = tmp_path / "site"
     site.mkdir()

@@ -287,7 +287,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "x.safetensors"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(header=HEADERS, size=st.integers(0, 64))
 def test_no_header_raises_anything_but_a_source_error(header, size, fuzzed):
     text = json.dumps(header).encode()
@@ -295,7 +295,7 @@ def test_no_header_raises_anything_but_a_source_error(header, size, fuzzed):
     opens_or_is_refused(fuzzed, len(text).to_bytes(8, "little") + text + bytes(size))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     edits=st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=4)), min_size=1, max_size=4)
 )

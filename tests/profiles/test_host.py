@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from edgegen_runner.sensors import READERS
 
 from edgegen.core.codec import decode, encode
 from edgegen.core.errors import DeviceError
@@ -44,7 +45,7 @@ def test_a_board_is_recognised_by_its_device_tree(tmp_path: Path) -> None:
             "sys/class/thermal/thermal_zone0/temp": "48312\n",
             "sys/class/thermal/thermal_zone0/trip_point_0_type": "critical\n",
             "sys/class/thermal/thermal_zone0/trip_point_0_temp": "110000\n",
-            "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2400000\n",
+            "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "2400000\n",
         },
     )
     profile = host_profile(root)
@@ -143,6 +144,7 @@ def test_only_sensors_that_can_be_read_are_there(tmp_path: Path) -> None:
     assert not set(sensors_here(tmp_path)) - {
         name for name, kind in SENSOR_KINDS.items() if kind.program
     }
+    assert "rapl" not in sensors_here(tmp_path)
     rapl = write(tmp_path, {"sys/class/powercap/intel-rapl:0/energy_uj": "1"})
     assert "rapl" in sensors_here(rapl)
 
@@ -161,3 +163,26 @@ def test_a_loaded_driver_is_a_gpu(tmp_path: Path) -> None:
     assert not has_nvidia_driver(tmp_path)
     root = write(tmp_path, {"proc/meminfo": MEMINFO, "proc/driver/nvidia/version": "NVRM"})
     assert host_profile(root).hardware.gpu == "NVIDIA"
+
+
+TREE = {
+    "proc/meminfo": MEMINFO,
+    "proc/pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0",
+    "sys/class/thermal/thermal_zone0/type": "x86_pkg_temp",
+    "sys/class/thermal/thermal_zone0/temp": "40000",
+    "sys/class/hwmon/hwmon0/name": "coretemp",
+    "sys/class/hwmon/hwmon0/temp1_input": "40000",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "2400000",
+    "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "0",
+    "sys/class/powercap/intel-rapl:0/energy_uj": "1",
+    "sys/class/powercap/intel-rapl:0/name": "package-0",
+}
+
+
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "cgroup_memory"])
+def test_a_sensor_is_here_exactly_when_the_runner_reads_it(reader: str, tmp_path: Path) -> None:
+    assert reader in SENSOR_KINDS
+    empty, full = tmp_path / "empty", write(tmp_path / "full", TREE)
+    for root in (empty, full):
+        assert (reader in sensors_here(root)) == bool(READERS[reader](root))
+    assert reader in sensors_here(full)

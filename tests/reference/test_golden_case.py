@@ -13,15 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from edgegen.core.errors import EdgegenError, ExportError, ResourceError, SourceError
+from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
-from edgegen.core.process import Child
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import resolve
 from edgegen.reference import golden
-from edgegen.reference import run as reference_run
 from edgegen.reference.case import SEED, plan_case, run_size
-from edgegen.reference.child import error_from
 from edgegen.reference.pipeline import PIPELINES, load_reference
 from edgegen.reference.run import make_golden
 from edgegen.reference.trajectory import _arguments, run_case
@@ -132,51 +129,6 @@ def test_a_model_that_computes_nan_is_refused(tiny_pipeline: TinyPipeline, tmp_p
         SourceError, match=r"unet computes values for .out_sample. that are not finite"
     ):
         make_golden(spec_of(folder), folder, tmp_path / "golden")
-
-
-def test_a_child_that_dies_leaves_the_end_of_its_log(
-    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tiny_pipeline("ddpm")
-    monkeypatch.setattr(reference_run, "_environment", lambda: {"PYTHONPATH": str(tmp_path)})
-    broken = tmp_path / "edgegen" / "reference"
-    broken.mkdir(parents=True)
-    for place in (broken.parent, broken):
-        (place / "__init__.py").touch()
-    (broken / "child.py").write_text("import os\nos.write(2, b'the last words\\n')\nos.abort()\n")
-    with pytest.raises(ExportError, match="SIGABRT") as caught:
-        make_golden(spec_of(folder), folder, tmp_path / "golden")
-    assert "the last words" in caught.value.hint
-    (broken / "child.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    with pytest.raises(ResourceError, match="memory"):
-        make_golden(spec_of(folder), folder, tmp_path / "golden")
-    (broken / "child.py").write_text("print('hello')\n")
-    with pytest.raises(ExportError, match="not its protocol: 'hello'"):
-        make_golden(spec_of(folder), folder, tmp_path / "golden")
-
-
-def test_the_child_ends_when_its_input_does(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
-    folder = tiny_pipeline("ddpm")
-    spec = spec_of(folder)
-    case = plan_case(spec, folder, full=False)
-    job = reference_run.Job(
-        spec=spec,
-        folder=str(folder),
-        destination=str(tmp_path),
-        case=case,
-        latent_height=4,
-        latent_width=8,
-    )
-    with Child(reference_run._arguments(), env=reference_run._environment()) as child:
-        child.send(job.to_line())
-        child.close_input()
-        assert child.wait(timeout_s=60) == 130
-
-
-def test_an_error_keeps_its_class_and_hint_across_the_processes() -> None:
-    error = error_from({"kind": "SourceError", "message": "no", "hint": "do"})
-    assert (type(error), error.message, error.hint) == (SourceError, "no", "do")
-    assert type(error_from({"kind": "annotations", "message": "no"})) is EdgegenError
 
 
 def test_a_large_model_is_run_small_unless_all_of_it_is_asked_for(

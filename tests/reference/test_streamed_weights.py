@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from edgegen.reference.streaming import StreamedWeights
 from tests.conftest import TinyPipeline
 from tests.tiny_models import FAMILIES
 
-LATENT_SIZE = (4, 8)
+SIZE = probes.ProbeSize(latent_height=4, latent_width=8)
 
 
 def read(folder: Path) -> tuple[PipelineSpec, Reference]:
@@ -44,7 +45,7 @@ def test_every_component_computes_what_it_computes_with_loaded_weights(
     spec, reference = read(folder)
     for component in spec.components:
         with torch.inference_mode(), reference.weights:
-            inputs = probes.make_inputs(reference, spec, component, LATENT_SIZE)
+            inputs = probes.make_inputs(reference, spec, component, SIZE)
             streamed = probes.compute(reference, component, inputs)
         loaded = type(reference.modules[component.folder]).from_pretrained(
             folder / component.folder, dtype=torch.float32
@@ -66,7 +67,7 @@ def test_only_one_layer_is_in_memory_at_a_time(tiny_pipeline: TinyPipeline) -> N
     unet = next(component for component in spec.components if component.role == "denoiser")
     module = reference.modules["unet"]
     with torch.inference_mode(), reference.weights:
-        inputs = probes.make_inputs(reference, spec, unet, LATENT_SIZE)
+        inputs = probes.make_inputs(reference, spec, unet, SIZE)
         weights = reference.weights
         weights.peak_bytes, weights.read_bytes = 0, 0
         probes.compute(reference, unet, inputs)
@@ -188,3 +189,19 @@ def test_what_cannot_be_built_is_an_error_of_the_source(
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(SourceError, match=message):
         build_module(tmp_path, class_name)
+
+
+def test_weights_that_are_cut_off_after_their_header_was_read_are_an_error(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_pipeline("ddpm"), folder)
+    _, reference = read(folder)
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with (
+        torch.inference_mode(),
+        reference.weights,
+        pytest.raises(SourceError, match="became shorter"),
+    ):
+        reference.modules["unet"](torch.zeros(1, 3, 8, 8), 1)

@@ -1,6 +1,16 @@
 """A measurement as text."""
 
-from edgegen.report.terminal import aligned, golden_line, headline, plot, tables
+import pytest
+
+from edgegen.report.terminal import (
+    Table,
+    aligned,
+    fitted,
+    golden_line,
+    headline,
+    plot,
+    tables,
+)
 from tests.bench.samples import disturbed, measurement
 
 
@@ -50,13 +60,21 @@ def test_memory_is_told_with_its_parts() -> None:
     assert rows["Peak anonymous memory"]["size"] == "420 MB"
 
 
-def test_the_table_fits_eighty_columns() -> None:
-    table = tables(measurement(images=4))[0]
-    widths = [
-        max(len(row[i]) for row in (table.columns, *aligned(table)))
-        for i in range(len(table.columns))
-    ]
-    assert sum(widths) + 2 * (len(widths) - 1) <= 80
+def width_of(table: Table) -> int:
+    columns = zip(table.columns, *table.rows, strict=True)
+    return sum(max(map(len, column)) + 3 for column in columns) + 1
+
+
+@pytest.mark.parametrize("images", [4, 5, 20])
+def test_the_table_fits_eighty_columns_and_keeps_what_matters(images: int) -> None:
+    table = fitted(tables(measurement(images=images))[0], 80)
+    assert width_of(table) <= 80
+    assert {"n", "median", "95 % interval", "p90", "max"} <= set(table.columns)
+
+
+def test_a_wide_terminal_gets_every_column() -> None:
+    table = tables(measurement(images=5))[0]
+    assert fitted(table, 130) == table
 
 
 def test_figures_line_up_on_the_right() -> None:

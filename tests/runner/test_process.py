@@ -90,11 +90,17 @@ def test_child_and_grandchild_are_gone_after_an_exception_in_the_block() -> None
         "print(p.pid, flush=True)\n"
         "time.sleep(60)"
     )
-    with pytest.raises(KeyboardInterrupt), Child(python(code)) as child:
-        grandchild = int(next(child.lines()))
-        raise KeyboardInterrupt
-    assert wait_until_dead(child.pid)
-    assert wait_until_dead(grandchild)
+    pids: list[int] = []
+
+    def interrupted() -> None:
+        with Child(python(code)) as child:
+            pids.extend((child.pid, int(next(child.lines()))))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(pids) == 2
+    assert all(wait_until_dead(pid) for pid in pids)
 
 
 def test_child_that_ignores_sigterm_is_killed_after_the_grace_time() -> None:

@@ -343,7 +343,7 @@ def test_probe_computes_what_onnxruntime_computes(package: Path, tmp_path: Path)
         package / "vae_decoder" / "model.onnx", providers=["CPUExecutionProvider"]
     )
     (expected,) = session.run(None, {"latent_sample": latents})
-    assert np.array_equal(np.load(tmp_path / "out" / "sample.npy"), expected)
+    assert np.abs(np.load(tmp_path / "out" / "sample.npy") - expected).max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -404,13 +404,13 @@ def test_killed_runner_is_reported_with_where_it_was(package: Path) -> None:
     job = GenerateJob(
         package=str(package), request=Request(prompts=PROMPT, steps=900), duration_s=60
     )
-    pid = 0
+    stream = RunnerSession().events(job)
+    hello = next(stream)
+    assert isinstance(hello, Hello)
+    next(event for event in stream if isinstance(event, Step))
+    os.kill(hello.pid, signal.SIGKILL)
     with pytest.raises(RunnerError, match=r"SIGKILL.*memory.*step \d+ of 900"):
-        for event in RunnerSession().events(job):
-            if isinstance(event, Hello):
-                pid = event.pid
-            if isinstance(event, Step):
-                os.kill(pid, signal.SIGKILL)
+        list(stream)
 
 
 def test_closing_the_events_ends_the_runner(package: Path) -> None:
@@ -423,7 +423,7 @@ def test_closing_the_events_ends_the_runner(package: Path) -> None:
         os.kill(hello.pid, 0)
 
 
-def start(job: Job) -> subprocess.Popen[bytes]:
+def start(job: bytes) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, str(packed_runner())],
         stdin=subprocess.PIPE,
@@ -431,14 +431,14 @@ def start(job: Job) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
     )
     assert process.stdin is not None
-    process.stdin.write(job_line(job).encode() + b"\n")
+    process.stdin.write(job + b"\n")
     process.stdin.flush()
     return process
 
 
 def test_watchdog_ends_the_runner_when_its_standard_input_closes(package: Path) -> None:
     job = GenerateJob(package=str(package), request=Request(prompts=PROMPT), duration_s=60)
-    with start(job) as process:
+    with start(job_line(job).encode()) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         while b'"step"' not in process.stdout.readline():
@@ -478,15 +478,10 @@ def test_what_native_code_prints_cannot_break_the_protocol(package: Path, tmp_pa
 
 
 def test_rubbish_job_is_refused_with_the_nearest_key(schema: Any) -> None:
-    done = subprocess.run(
-        [sys.executable, str(packed_runner())],
-        input=b'{"command": "generate", "package": "x", "reqest": {}}\n',
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 1
-    (line,) = done.stdout.splitlines()
+    with start(b'{"command": "generate", "package": "x", "reqest": {}}') as process:
+        assert process.stdout is not None
+        (line,) = process.stdout.readlines()
+        assert process.wait(10) == 1
     error = json.loads(line)
     schema.validate(error)
     assert error["kind"] == "bad-request"

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         if failure.hint:
             print(f"hint: {failure.hint}", file=sys.stderr)  # noqa: T201 - as above
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -1,7 +1,9 @@
 """The pictures that image-to-image and inpainting start from, as diffusers prepares them.
 
 Sources: diffusers/image_processor.py (``VaeImageProcessor.preprocess``); for the resizing, Pillow's
-src/libImaging/Resample.c (``ImagingResample`` of 8-bit pictures, Lanczos filter), bit for bit.
+src/libImaging/Resample.c (``ImagingResample`` of 8-bit pictures, Lanczos filter), bit for bit, in
+the order of Pillow up to 12: across, then down. Pillow 13 sometimes goes down first, and rounds a
+few levels otherwise.
 """
 
 from __future__ import annotations

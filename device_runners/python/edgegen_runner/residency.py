@@ -81,10 +81,10 @@ class Components:
         started = time.perf_counter()
         values = session.run(feeds, outputs)
         self.runtime_s += time.perf_counter() - started
-        return {
-            key: value.astype(np.float32) if value.dtype == np.float16 else value
-            for key, value in values.items()
-        }
+        for key, value in values.items():
+            if value.dtype == np.float16:
+                values[key] = value.astype(np.float32)
+        return values
 
     def close(self) -> None:
         """Free every component."""
@@ -118,7 +118,9 @@ def _cast(value: Array, tensor: Tensor) -> Array:
     dtype = _DTYPES.get(tensor.dtype)
     if dtype is None:
         raise RunnerFailure("bad-package", f"{tensor.name} has the type {tensor.dtype!r}.")
-    return np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
+    if value.dtype == dtype and value.flags.c_contiguous:
+        return value
+    return np.ascontiguousarray(value, dtype=dtype).reshape(value.shape)
 
 
 def _trim() -> None:

@@ -30,7 +30,7 @@ class OnnxExporter:
         weights = Weights.open(source)
         progress.step("graph")
         captured = capture(job.component, source, shapes=job.shapes)
-        bound = bind(weights, captured.shapes)
+        bound = bind(weights, captured.parameter_shapes)
         model, uses = lower(captured, job.recipe, job.operators)
         total = sum(use.dtype.itemsize * _count(use.shape) for use in uses)
         progress.step("weights", int(total))

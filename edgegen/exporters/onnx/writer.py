@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
 from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import Recipe
+from edgegen.exporters.capture import Axis, Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +82,8 @@ class GraphWriter:
         self.upcast_attention = upcast_attention
         self.packed: set[int] = set()
         """Values whose traced counterpart has its heads split off, but which have not."""
+        self.sizes: dict[Size, tuple[ir.Value, int]] = {}
+        """Where the size of an open axis can be read: a value and one of its axes."""
         self.compute = ir.DataType.FLOAT
         self.layer = ""
         self.nodes: list[ir.Node] = []
@@ -88,6 +92,7 @@ class GraphWriter:
         self._casts: dict[tuple[int, ir.DataType], ir.Value] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._shapes: dict[int, ir.Value] = {}
+        self._axis_sizes: dict[tuple[int, int], ir.Value] = {}
 
     def enter(self, layer: str) -> None:
         """Say which layer the next nodes belong to."""
@@ -171,12 +176,10 @@ class GraphWriter:
         return self.constant(np.asarray(argument).astype(dtype.numpy()))
 
     def value(self, argument: Any) -> ir.Value:
-        """Return an argument as it is; floating-point numbers come in the compute type."""
+        """Return an argument in the type that it has; what only moves numbers keeps it."""
         if isinstance(argument, Parameter):
             return self.floating(argument)
         if isinstance(argument, ir.Value):
-            if argument.dtype in FLOATS:
-                return self.cast(argument, self.compute)
             return argument
         array = np.asarray(argument)
         return self.floating(array) if array.dtype.kind == "f" else self.constant(array)
@@ -220,15 +223,31 @@ class GraphWriter:
             self._shapes[id(value)] = self.op("Shape", value, dtype=ir.DataType.INT64)
         return self._shapes[id(value)]
 
-    def axis_size(self, value: ir.Value, axis: int) -> ir.Value:
-        """Return the size of one axis as a vector of one int64."""
-        return self.op(
-            "Slice",
-            self.shape(value),
-            self.integers(axis),
-            self.integers(axis + 1),
-            self.integers(0),
-        )
+    def size(self, size: Axis) -> ir.Value:
+        """Return the size of an axis as a vector of one int64.
+
+        Raises ExportError for an open axis that no tensor so far has.
+        """
+        if isinstance(size, int):
+            return self.integers(size)
+        if size not in self.sizes:
+            raise ExportError(
+                f"{self.component}: {self.layer or 'the top'} needs a size that no tensor has.",
+                hint="Please report the model's config.",
+            )
+        value, axis = self.sizes[size]
+        key = (id(value), axis)
+        if key not in self._axis_sizes:
+            first, behind = self.integers(axis), self.integers(axis + 1)
+            shape = self.shape(value)
+            self._axis_sizes[key] = self.op("Slice", shape, first, behind, self.integers(0))
+        return self._axis_sizes[key]
+
+    def shape_from(self, sizes: Sequence[Axis]) -> ir.Value:
+        """Return a shape as a vector of int64: constant, or put together when the graph runs."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.integers(*(int(size) for size in sizes if isinstance(size, int)))
+        return self.op("Concat", *(self.size(size) for size in sizes), axis=0)
 
     def input(self, tensor: TensorSpec) -> ir.Value:
         """Return a graph input."""

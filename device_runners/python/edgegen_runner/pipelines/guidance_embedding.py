@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ def guidance_embedding(scale: float, dimension: int) -> npt.NDArray[Any]:
     """
     w = np.float32(scale - 1) * np.float32(1000.0)
     half = dimension // 2
-    rate = np.log(np.float32(10000.0)) / np.float32(half - 1)
-    angles = w * np.exp(np.arange(half, dtype=np.float32) * -rate)
-    padding = np.zeros(dimension % 2, dtype=np.float32)
+    rate = np.float32(math.log(10000.0)) / np.float32(half - 1)
+    # Angles go up to thousands, so that a last bit of the exponential shows: round it correctly.
+    exponents = (np.arange(half, dtype=np.float32) * -rate).astype(np.float64)
+    angles = (w * np.exp(exponents).astype(np.float32)).astype(np.float64)
+    padding = np.zeros(dimension % 2)
     return np.concatenate([np.sin(angles), np.cos(angles), padding])[None].astype(np.float32)

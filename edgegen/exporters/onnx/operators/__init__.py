@@ -10,26 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgegen.exporters.onnx.operators import arithmetic, attention, layers, layout, shapes
+from edgegen.exporters.onnx.operators import arithmetic, attention, layers, layout
 
 OPERATORS: Mapping[str, Callable[..., Any]] = {
-    # shapes of the inputs, where they are dynamic
-    "aten.sym_size.int": shapes.sym_size,
-    "operator.add": shapes.add,
-    "operator.sub": shapes.sub,
-    "operator.mul": shapes.mul,
-    "operator.floordiv": shapes.floordiv,
-    "operator.getitem": shapes.getitem,
-    # conditions that the capture has settled
-    "aten._assert_tensor_metadata.default": shapes.nothing,
-    "aten._assert_scalar.default": shapes.nothing,
-    "aten.sym_constrain_range_for_size.default": shapes.nothing,
-    "operator.ge": shapes.nothing,
-    "operator.le": shapes.nothing,
-    "operator.eq": shapes.nothing,
-    "operator.ne": shapes.nothing,
-    "operator.gt": shapes.nothing,
-    "operator.lt": shapes.nothing,
+    # one of several results, and conditions that the capture has settled
+    "operator.getitem": layout.getitem,
+    "aten._assert_tensor_metadata.default": layout.nothing,
+    "aten._assert_scalar.default": layout.nothing,
     # no arithmetic at all
     "aten.alias.default": layout.same,
     "aten.clone.default": layout.same,
@@ -47,8 +34,8 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "aten.view.default": layout.reshape,
     "aten.reshape.default": layout.reshape,
     "aten._unsafe_view.default": layout.reshape,
-    "aten.flatten.using_ints": layout.flatten,
-    "aten.unflatten.int": layout.reshape_to_result,
+    "aten.flatten.using_ints": layout.reshape,
+    "aten.unflatten.int": layout.reshape,
     "aten.permute.default": layout.permute,
     "aten.transpose.int": layout.transpose,
     "aten.t.default": layout.t,

@@ -23,7 +23,7 @@ def _is(value: Any, number: float) -> bool:
 
 def _binary(op_type: str, context: Context, left: Any, right: Any) -> ir.Value:
     writer = context.writer
-    if context.node.meta["val"].is_floating_point():
+    if context.is_floating:
         return writer.op(op_type, writer.floating(left), writer.floating(right))
     first, second = (
         value if isinstance(value, ir.Value) else writer.constant(np.asarray(value, dtype=np.int64))

@@ -40,7 +40,7 @@ def scaled_dot_product_attention(
     if dropout or enable_gqa:
         raise context.refuse("dropout or grouped queries")
     writer = context.writer
-    width = int(context.shape_of(0)[-1])
+    heads, width = _heads(context)
     factor = 1.0 / math.sqrt(width) if scale is None else float(scale)
     dtype = ir.DataType.FLOAT if writer.upcast_attention else writer.compute
     packed = _packed_arguments(context) if mask is None and not is_causal else None
@@ -49,7 +49,7 @@ def scaled_dot_product_attention(
             "MultiHeadAttention",
             *(writer.floating(argument, dtype) for argument in packed),
             domain=CONTRIB_DOMAIN,
-            num_heads=int(context.shape_of(0)[1]),
+            num_heads=heads,
             scale=factor,
         )
         result = writer.cast(result, writer.compute)
@@ -75,14 +75,14 @@ def _packed_arguments(context: Context) -> tuple[ir.Value, ...] | None:
     The trace reads `transpose(view(x, (batch, −1, heads, width)), 1, 2)` for each of them, and
     `reshape(transpose(attention, 1, 2), (batch, −1, heads × width))` behind.
     """
-    heads, width = (int(context.shape_of(0)[axis]) for axis in (1, 3))
+    heads, width = _heads(context)
     arguments = []
     for node in context.node.args[:3]:
         view = _exchanged(node)
         if view is None or view.target not in _RESHAPES:
             return None
         source = view.args[0]
-        shape = source.meta["val"].shape
+        shape = context.capture.shapes[source][0]
         if len(shape) != 3 or shape[-1] != heads * width:
             return None
         arguments.append(context.values[source])
@@ -90,10 +90,19 @@ def _packed_arguments(context: Context) -> tuple[ir.Value, ...] | None:
     if len(users) != 1 or _exchanged(users[0]) is not context.node:
         return None
     for reader in users[0].users:
-        joined = reader.meta["val"].shape
+        joined = context.capture.shapes[reader][0]
         if reader.target not in _RESHAPES or len(joined) != 3 or joined[-1] != heads * width:
             return None
     return tuple(arguments)
+
+
+def _heads(context: Context) -> tuple[int, int]:
+    """Return the number of heads and the width of one."""
+    shape = context.shape_of(0)
+    heads, width = shape[1], shape[3]
+    if not (len(shape) == 4 and isinstance(heads, int) and isinstance(width, int)):
+        raise context.refuse("queries that are not (batch, heads, sequence, width)")
+    return heads, width
 
 
 _RESHAPES = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from edgegen.core.errors import ExportError
+from edgegen.exporters.capture import Capture, Shape
 from edgegen.exporters.onnx.writer import GraphWriter
 
 
@@ -17,20 +18,26 @@ class Context:
     """The writer, the traced node, and the values of the nodes before it."""
 
     writer: GraphWriter
+    capture: Capture
     node: torch.fx.Node
     values: Mapping[torch.fx.Node, Any]
 
     @property
-    def result_shape(self) -> tuple[int | torch.SymInt, ...]:
-        """The traced shape of the node's result, symbolic where an input is."""
-        return tuple(self.node.meta["val"].shape)
+    def result_shape(self) -> Shape:
+        """The traced shape of the node's result, with a `Size` where an axis is open."""
+        return self.capture.shapes[self.node][0]
 
-    def shape_of(self, position: int) -> tuple[int | torch.SymInt, ...]:
+    @property
+    def is_floating(self) -> bool:
+        """Whether the node's result is a floating-point tensor."""
+        return bool(self.node.meta["val"].is_floating_point())
+
+    def shape_of(self, position: int) -> Shape:
         """Return the traced shape of an argument."""
         argument = self.node.args[position]
         if not isinstance(argument, torch.fx.Node):
             raise self.refuse("an argument that is not a tensor")
-        return tuple(argument.meta["val"].shape)
+        return self.capture.shapes[argument][0]
 
     def refuse(self, what: str) -> ExportError:
         """Return the error that says that this use of the operator is not known."""
@@ -39,10 +46,3 @@ class Context:
             f"has {what}, which the ONNX exporter does not write.",
             hint="Please report the model's config.",
         )
-
-
-def same_size(left: int | torch.SymInt, right: int | torch.SymInt) -> bool:
-    """Tell whether two traced sizes are the same number or the same expression."""
-    if isinstance(left, int) or isinstance(right, int):
-        return isinstance(left, int) and isinstance(right, int) and left == right
-    return bool(left.node.expr == right.node.expr)

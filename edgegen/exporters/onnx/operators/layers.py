@@ -81,16 +81,17 @@ def group_norm(
     argument = writer.floating(value)
     shape = context.shape_of(0)
     channels = shape[1]
+    if not isinstance(channels, int):
+        raise context.refuse("an unknown number of channels")
     grouped = writer.op("Reshape", argument, writer.integers(0, groups, -1))
     ones = writer.floating(np.ones(groups))
     zeros = writer.floating(np.zeros(groups))
     normal = writer.op("InstanceNormalization", grouped, ones, zeros, epsilon=float(eps))
-    fixed = all(isinstance(size, int) for size in shape[2:])
-    target = (
-        writer.integers(0, *(int(size) for size in shape[1:])) if fixed else writer.shape(argument)
-    )
+    fixed = [size for size in shape[2:] if isinstance(size, int)]
+    whole = len(fixed) == len(shape) - 2
+    target = writer.integers(0, channels, *fixed) if whole else writer.shape(argument)
     result = writer.op("Reshape", normal, target)
-    column = (int(channels), *[1] * (len(shape) - 2))
+    column = (channels, *[1] * (len(shape) - 2))
     for op_type, affine in (("Mul", weight), ("Add", bias)):
         if isinstance(affine, Parameter):
             stored = writer.cast(writer.weight(affine, shape=column), writer.compute)
@@ -140,14 +141,7 @@ def upsample_nearest(
     if scale_factors is not None:
         scales = writer.constant(np.array([1.0, 1.0, *scale_factors], dtype=np.float32))
         return writer.op("Resize", argument, None, scales, **settings)
-    assert output_size is not None
-    spatial = [
-        size if isinstance(size, ir.Value) else writer.integers(int(size)) for size in output_size
-    ]
-    leading = writer.op(
-        "Slice", writer.shape(argument), writer.integers(0), writer.integers(2), writer.integers(0)
-    )
-    size = writer.op("Concat", leading, *spatial, axis=0)
+    size = writer.shape_from(context.result_shape)
     return writer.op("Resize", argument, None, None, size, **settings)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgegen.exporters.onnx.operators.context import Context, same_size
+from edgegen.exporters.capture import Axis, Size
+from edgegen.exporters.onnx.operators.context import Context
 from edgegen.exporters.onnx.writer import DTYPES, FLOATS
 
 
@@ -41,52 +42,42 @@ def to_device(
     return to_dtype(context, value, dtype)
 
 
-def reshape(context: Context, value: Any, shape: Sequence[Any]) -> ir.Value:
-    """Lower a reshape: axes that stay are copied (0), one is inferred (−1), others computed."""
+def getitem(context: Context, values: Any, position: int) -> Any:
+    """Take one of several results."""
+    return values[position]
+
+
+def nothing(context: Context, *_: Any, **__: Any) -> None:
+    """Drop a condition that the capture has settled."""
+
+
+def reshape(context: Context, value: Any, *_: Any) -> ir.Value:
+    """Lower a reshape to the traced shape: open axes that stay are copied, one is inferred."""
     writer = context.writer
     argument = writer.value(value)
     if id(argument) in writer.packed:
         return argument
     old, new = context.shape_of(0), context.result_shape
-    if len(old) == len(new) and all(map(same_size, old, new)):
+    if old == new:
         return argument
-    target: list[int | None] = []
-    for index, size in enumerate(new):
-        if isinstance(size, int):
-            target.append(size)
-        elif index < len(old) and same_size(size, old[index]):
-            target.append(0)
-        else:
-            target.append(None)
-    unknown = [index for index, size in enumerate(target) if size is None]
-    if unknown:
-        asked = [index for index in unknown if _is_inferred(shape, index)]
-        target[asked[0] if asked else unknown[-1]] = -1
-    if None not in target:
-        return writer.op("Reshape", argument, writer.integers(*(size or 0 for size in target)))
-    parts = []
-    for index, size in enumerate(target):
-        if size is not None:
-            parts.append(writer.integers(size))
-        elif index < len(shape) and isinstance(shape[index], ir.Value):
-            parts.append(shape[index])
-        else:
-            raise context.refuse("a shape with two unknown axes")
-    return writer.op("Reshape", argument, writer.op("Concat", *parts, axis=0))
+    copied = [
+        isinstance(size, Size) and index < len(old) and size == old[index]
+        for index, size in enumerate(new)
+    ]
+    open_axes = [
+        index for index, size in enumerate(new) if isinstance(size, Size) and not copied[index]
+    ]
+    inferred = _inferred(context, open_axes)
+    target = [
+        0 if copied[index] else -1 if index == inferred else size for index, size in enumerate(new)
+    ]
+    return writer.op("Reshape", argument, writer.shape_from(target))
 
 
-def _is_inferred(shape: Sequence[Any], index: int) -> bool:
-    return index < len(shape) and isinstance(shape[index], int) and shape[index] == -1
-
-
-def reshape_to_result(context: Context, value: Any, *_: Any) -> ir.Value:
-    """Lower a reshape whose target is known from the trace alone."""
-    return reshape(context, value, ())
-
-
-def flatten(context: Context, value: Any, start: int = 0, end: int = -1) -> ir.Value:
-    """Lower the joining of neighbouring axes."""
-    return reshape(context, value, ())
+def _inferred(context: Context, open_axes: Sequence[int]) -> int | None:
+    """Choose the axis that ONNX infers: one that no tensor has, else the last."""
+    unseen = [axis for axis in open_axes if context.result_shape[axis] not in context.writer.sizes]
+    return (unseen or open_axes)[-1] if open_axes else None
 
 
 def permute(context: Context, value: Any, axes: Sequence[int]) -> ir.Value:
@@ -126,40 +117,31 @@ def squeeze(context: Context, value: Any, axis: int) -> ir.Value:
     return writer.op("Squeeze", writer.value(value), writer.integers(axis))
 
 
-def expand(context: Context, value: Any, shape: Sequence[Any], **_: Any) -> ir.Value:
-    """Lower a broadcast to a shape; −1 keeps an axis."""
+def expand(context: Context, value: Any, *_: Any, **__: Any) -> ir.Value:
+    """Lower a broadcast to the traced shape."""
     writer = context.writer
     argument = writer.value(value)
-    old, new = context.shape_of(0), context.result_shape
-    if len(old) == len(new) and all(map(same_size, old, new)):
+    if context.shape_of(0) == context.result_shape:
         return argument
-    parts = []
-    for size in shape:
-        if isinstance(size, ir.Value):
-            parts.append(size)
-        else:
-            parts.append(writer.integers(1 if size == -1 else int(size)))
-    return writer.op("Expand", argument, writer.op("Concat", *parts, axis=0))
+    return writer.op("Expand", argument, writer.shape_from(context.result_shape))
 
 
 def slice_(
     context: Context,
     value: Any,
     axis: int = 0,
-    start: Any = None,
-    end: Any = None,
+    start: Axis | None = None,
+    end: Axis | None = None,
     step: int = 1,
 ) -> ir.Value:
     """Lower a slice along one axis; one that takes everything is dropped."""
     writer = context.writer
     argument = writer.value(value)
-    if step == 1 and all(map(same_size, context.shape_of(0), context.result_shape)):
+    if step == 1 and context.shape_of(0) == context.result_shape:
         return argument
-    limits = []
-    for limit, default in ((start, 0), (end, np.iinfo(np.int64).max)):
-        number = default if limit is None else limit
-        limits.append(number if isinstance(number, ir.Value) else writer.integers(int(number)))
-    return writer.op("Slice", argument, *limits, writer.integers(axis), writer.integers(step))
+    first = writer.size(0 if start is None else start)
+    behind = writer.size(np.iinfo(np.int64).max if end is None else end)
+    return writer.op("Slice", argument, first, behind, writer.integers(axis), writer.integers(step))
 
 
 def select(context: Context, value: Any, axis: int, index: int) -> ir.Value:
@@ -172,17 +154,15 @@ def select(context: Context, value: Any, axis: int, index: int) -> ir.Value:
 def cat(context: Context, values: Sequence[Any], axis: int = 0) -> ir.Value:
     """Lower the joining of tensors along an axis."""
     writer = context.writer
-    return writer.op("Concat", *(writer.value(value) for value in values), axis=axis)
+    convert = writer.floating if context.is_floating else writer.value
+    return writer.op("Concat", *(convert(value) for value in values), axis=axis)
 
 
 def _split(context: Context, value: Any, axis: int) -> Sequence[ir.Value]:
     writer = context.writer
-    sizes = [part.shape[axis] for part in context.node.meta["val"]]
-    if not all(isinstance(size, int) for size in sizes):
-        raise context.refuse("parts of unknown size")
-    return writer.op_many(
-        "Split", writer.value(value), writer.integers(*sizes), count=len(sizes), axis=axis
-    )
+    sizes = [shape[axis] for shape in context.capture.shapes[context.node]]
+    parts = writer.shape_from(sizes)
+    return writer.op_many("Split", writer.value(value), parts, count=len(sizes), axis=axis)
 
 
 def chunk(context: Context, value: Any, count: int, axis: int = 0) -> Sequence[ir.Value]:
@@ -230,34 +210,31 @@ def constant_pad(
     )
 
 
-def arange(context: Context, end: ir.Value, **_: Any) -> ir.Value:
+def arange(context: Context, end: Axis, **_: Any) -> ir.Value:
     """Lower the numbers from 0 to below a size."""
     writer = context.writer
     first = writer.constant(np.asarray(0, dtype=np.int64))
     step = writer.constant(np.asarray(1, dtype=np.int64))
-    return writer.op("Range", first, writer.op("Squeeze", end), step)
+    return writer.op("Range", first, writer.op("Squeeze", writer.size(end)), step)
 
 
-def arange_start(context: Context, start: Any, end: ir.Value, **kwargs: Any) -> ir.Value:
+def arange_start(context: Context, start: Axis, end: Axis, **kwargs: Any) -> ir.Value:
     """Lower the numbers from `start`, which has to be 0, to below a size."""
-    if isinstance(start, ir.Value) or start != 0:
+    if start != 0:
         raise context.refuse("a first number other than 0")
     return arange(context, end, **kwargs)
 
 
-def ones(
-    context: Context, shape: Sequence[Any], *, dtype: torch.dtype = torch.float32, **_: Any
-) -> ir.Value:
+def ones(context: Context, shape: Any, *, dtype: torch.dtype = torch.float32, **_: Any) -> ir.Value:
     """Lower a tensor of ones whose shape the inputs decide."""
     writer = context.writer
-    parts = [size if isinstance(size, ir.Value) else writer.integers(int(size)) for size in shape]
     name = str(dtype).removeprefix("torch.")
     one = (
         writer.floating(1.0)
         if dtype.is_floating_point
         else writer.constant(np.asarray(1, dtype=name))
     )
-    return writer.op("Expand", one, writer.op("Concat", *parts, axis=0))
+    return writer.op("Expand", one, writer.shape_from(context.result_shape))
 
 
 def index(context: Context, value: Any, indices: Sequence[Any]) -> ir.Value:

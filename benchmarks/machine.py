@@ -1,0 +1,45 @@
+"""What a benchmark's result says of the machine, and of the state that it was in."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from edgegen.bench.environment import read_system_state
+from edgegen.devices.host import read_cpu_info, read_memory, usable_cores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine that a benchmark ran on; `load_average` is that of the minute before it."""
+
+    processor: str
+    cores: int
+    memory_bytes: int
+    operating_system: str
+    python: str
+    virtual_machine: bool | None
+    load_average: float | None
+
+    def describe(self) -> str:
+        """Return it as one line."""
+        load = "unknown" if self.load_average is None else f"{self.load_average:.1f}"
+        return (
+            f"{self.cores} × {self.processor}{', virtual' if self.virtual_machine else ''}, "
+            f"{self.memory_bytes / 1e9:.0f} GB, {self.operating_system}, Python {self.python}, "
+            f"load average {load} before it began"
+        )
+
+
+def read_machine() -> Machine:
+    """Return what this machine is, now."""
+    state = read_system_state()
+    return Machine(
+        processor=read_cpu_info().get("model name") or platform.machine(),
+        cores=usable_cores(),
+        memory_bytes=read_memory().total_bytes,
+        operating_system=state.operating_system,
+        python=platform.python_version(),
+        virtual_machine=state.virtual_machine,
+        load_average=None if state.load_average is None else state.load_average[0],
+    )

@@ -1,0 +1,96 @@
+"""`edgegen verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegen.cli.console import Cell, Console
+
+if TYPE_CHECKING:
+    from edgegen.core.package import ParityCheck
+    from edgegen.packaging.verify import Verification
+
+
+@click.command()
+@click.argument("package", type=click.Path(path_type=Path))
+@click.option(
+    "--full", is_flag=True, help="Compare with torch at the model's own size; needs the model."
+)
+@click.option("--model", help="Where the model is, if not where the manifest says; with --full.")
+@click.option("--verbose", "-v", is_flag=True, help="Show every check, not each component's worst.")
+@click.option("--json", "as_json", is_flag=True, help="Write the manifest's hash and all checks.")
+@click.pass_obj
+def verify(
+    console: Console, package: Path, full: bool, model: str | None, verbose: bool, as_json: bool
+) -> int:
+    """Check PACKAGE: every byte, the manifest, then that it computes what its model computes.
+
+    Without --full it is compared with the golden case that it carries, which needs no torch. What
+    is measured goes to evidence.json in the package.
+    """
+    from edgegen.core.errors import ParityError
+    from edgegen.packaging.verify import verify_package
+    from edgegen.quality.parity import require
+
+    verification = verify_package(package, full=full, model=model, progress=console.progress)
+    if as_json:
+        console.json(verification.evidence)
+    else:
+        _show(console, package, verification, verbose=verbose)
+    try:
+        require(verification.run, verification.manifest)
+    except ParityError as error:
+        if not as_json:
+            raise
+        console.error(error.message, error.hint)  # the checks are the one JSON document
+        return error.exit_code
+    return 0
+
+
+def _show(console: Console, package: Path, verification: Verification, *, verbose: bool) -> None:
+    from edgegen.cli.formats import format_bytes, format_seconds
+
+    run, case, files = verification.run, verification.case, verification.manifest.files
+    checks = run.checks if verbose else _worst_of_each(run.checks)
+    rows = [_row(check) for check in checks]
+    cost = run.cost
+    memory = ""
+    if cost.peak_memory_bytes is not None:
+        memory = f", {format_bytes(cost.peak_memory_bytes)} at most"
+    passed = sum(check.passed for check in run.checks)
+    size = format_bytes(sum(file.size_bytes for file in files))
+    notes = (
+        f"{len(files)} files, {size}: every byte is as it was built.",
+        f"{passed} of {len(run.checks)} checks passed, in {format_seconds(cost.wall_s)}{memory}.",
+        f"The run: {case.width} × {case.height} pixels, {case.steps} steps, {case.scheduler}.",
+    )
+    columns = ("layer", "output", "PSNR (dB)", "at least", "largest error", "verdict")
+    console.table(f"Parity of {package}", columns, rows, notes)
+
+
+def _row(check: ParityCheck) -> tuple[Cell, ...]:
+    psnr = None if check.psnr_db is None else round(check.psnr_db, 1)
+    verdict = "passed" if check.passed else f"FAILED: {check.why}"
+    if check.passed and check.psnr_db is None:
+        verdict = "passed: equal"
+    error = None if check.max_abs_error is None else float(f"{check.max_abs_error:.2g}")
+    return check.layer, check.name, psnr, check.threshold_db, error, verdict
+
+
+def _worst_of_each(checks: tuple[ParityCheck, ...]) -> list[ParityCheck]:
+    """Return the worst check of each component and of each other layer, and every failed one."""
+    from edgegen.quality.parity import worst_check
+
+    groups: dict[str, list[ParityCheck]] = {}
+    for check in checks:
+        is_component = check.layer == "component"
+        name = check.name.partition(".")[0] if is_component else check.layer
+        groups.setdefault(name, []).append(check)
+    shown = []
+    for group in groups.values():
+        failures = [check for check in group if not check.passed]
+        shown += failures or [worst_check(group)]
+    return shown

@@ -1,0 +1,146 @@
+"""Verifies a package: every byte, the manifest, then parity with torch."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgegen.core.codec import load_json
+from edgegen.core.errors import ConfigError, SourceError
+from edgegen.core.model import PipelineSpec
+from edgegen.core.package import (
+    EVIDENCE_NAME,
+    Evidence,
+    GoldenCase,
+    ModelSource,
+    PackageManifest,
+    StageCost,
+)
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.packaging.integrity import (
+    load_manifest,
+    manifest_sha256,
+    verify_files,
+    write_evidence,
+)
+from edgegen.packaging.source_hash import weights_sha256
+from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.source import ModelFolder, resolve
+from edgegen.quality.parity import ArtifactSide, ParityRun, check_package
+from edgegen.reference.case import FOLDER_NAME
+from edgegen.reference.run import GoldenRun, make_golden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """A package whose bytes are those of its manifest, and how it compares with torch in `case`."""
+
+    manifest: PackageManifest
+    case: GoldenCase
+    run: ParityRun
+    evidence: Evidence
+
+
+def verify_package(
+    package: Path,
+    *,
+    full: bool = False,
+    model: str | None = None,
+    progress: Progress | None = None,
+    artifact: ArtifactSide | None = None,
+) -> Verification:
+    """Verify a package, and write what was measured to its `evidence.json`.
+
+    It is compared with the golden case that it carries; with `full`, with torch at the model's
+    native size, the model being `model` or the one that the manifest names. A comparison that
+    failed is part of the result: `edgegen.quality.parity.require` makes an error of it.
+
+    Raises ConfigError for what is no package, IntegrityError where its bytes are others, and
+    SourceError where the model cannot be read or is another one.
+    """
+    shown = progress or SilentProgress()
+    manifest = load_manifest(package)
+    if model is not None and not full:
+        raise ConfigError(
+            "--model is for --full: without it, the package's own golden case is used.",
+            hint=f"Run: edgegen verify {package} --full --model {model}.",
+        )
+    verify_files(package, manifest, progress=shown)
+    case = manifest.golden
+    costs: tuple[StageCost, ...] = ()
+    if full:
+        made, run = _compare_with_model(package, manifest, model, shown, artifact)
+        case, costs = made.case, (made.cost,)
+    else:
+        run = check_package(package, manifest, artifact=artifact, progress=shown)
+    assert case is not None  # check_package refuses a package without one
+    evidence = Evidence(
+        manifest_sha256=manifest_sha256(package),
+        parity=run.checks,
+        costs=_merge_costs(package, (*costs, run.cost)),
+    )
+    write_evidence(package, evidence)
+    return Verification(manifest=manifest, case=case, run=run, evidence=evidence)
+
+
+def _compare_with_model(
+    package: Path,
+    manifest: PackageManifest,
+    model: str | None,
+    progress: Progress,
+    artifact: ArtifactSide | None,
+) -> tuple[GoldenRun, ParityRun]:
+    folder = _resolve_source(manifest.source, model)
+    spec = _packaged_spec(read_pipeline(folder), manifest)
+    found = weights_sha256(folder.path, spec.components, progress)
+    if found != manifest.source.weights_sha256:
+        raise SourceError(
+            f"{folder.path} does not hold the weights that {package} was built from "
+            f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
+            hint="Give the same model in the same revision with --model.",
+        )
+    with tempfile.TemporaryDirectory(prefix="edgegen-reference-") as scratch:
+        place = Path(scratch, FOLDER_NAME)
+        made = make_golden(spec, folder.path, place, full=True, progress=progress)
+        run = check_package(
+            package, manifest, case=made.case, folder=place, artifact=artifact, progress=progress
+        )
+    return made, run
+
+
+def _resolve_source(source: ModelSource, model: str | None) -> ModelFolder:
+    if model is not None:
+        return resolve(model)
+    try:
+        return resolve(source.model, revision=source.revision)
+    except SourceError as error:
+        raise SourceError(
+            f"The model that the package was built from, {source.model}, cannot be read: "
+            f"{error.message}",
+            hint="Give its folder with --model. " + error.hint,
+        ) from error
+
+
+def _packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpec:
+    """Return the model's spec with the components as they were packaged, fixed axes and all."""
+    packaged = tuple(component.spec for component in manifest.components)
+    known = {component.name for component in spec.components}
+    if spec.family != manifest.family or not {it.name for it in packaged} <= known:
+        raise SourceError(
+            f"{spec.source} is another model: its family is {spec.family}.",
+            hint=f"Give the {manifest.family} model that the package was built from.",
+        )
+    return replace(spec, components=packaged)
+
+
+def _merge_costs(package: Path, measured: tuple[StageCost, ...]) -> tuple[StageCost, ...]:
+    """Return the costs of the build that were known, those of the stages that ran now replaced."""
+    try:
+        known = load_json(Evidence, package / EVIDENCE_NAME)
+    except ConfigError:  # there is none, or it cannot be read: what is measured now is known
+        return measured
+    if known.manifest_sha256 != manifest_sha256(package):
+        return measured
+    stages = {cost.stage for cost in measured}
+    return (*(cost for cost in known.costs if cost.stage not in stages), *measured)

@@ -1,0 +1,388 @@
+"""Holds the ONNX exporter against torch: every family, every form of the graph."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from edgegen.core.errors import ExportError, SourceError
+from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.profile import OperatorSet, Shapes
+from edgegen.core.recipe import Recipe, Rule, Tolerance
+from edgegen.exporters.base import ExportJob
+from edgegen.exporters.onnx.exporter import OnnxExporter
+from edgegen.exporters.recipes import load_recipe
+from edgegen.exporters.targets import load_target
+from edgegen.exporters.wrappers import wrap
+from edgegen.packaging.plan import fix_axes
+from edgegen.pipelines.binding import bind
+from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.source import resolve
+from edgegen.pipelines.weights import Weights
+from edgegen.reference.modules import build_module
+
+TinyPipeline = Callable[..., Path]
+LARGE_WEIGHT = "mid_block.resnets.0.conv1.weight"
+TOLERANCE = Tolerance(component_psnr_db=0, trajectory_psnr_db=0, image_psnr_db=0)
+
+
+class Heard:
+    """Export progress that is kept."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.total_bytes = 0
+        self.done_bytes = 0
+
+    def step(self, name: str, total_bytes: int | None = None) -> None:
+        self.steps.append(name)
+        self.total_bytes += total_bytes or 0
+
+    def advance(self, size_bytes: int) -> None:
+        self.done_bytes += size_bytes
+
+
+def export(
+    folder: Path,
+    name: str,
+    destination: Path,
+    recipe: Recipe | str = "fp32",
+    *,
+    operators: OperatorSet = "contrib",
+    shapes: Shapes = "dynamic",
+) -> tuple[PipelineSpec, Component, Heard]:
+    spec = read_pipeline(resolve(str(folder)))
+    found = next(component for component in spec.components if component.name == name)
+    component = fix_axes(found, spec, shapes)
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe, load_target("onnx"))
+    destination.mkdir(parents=True, exist_ok=True)
+    heard = Heard()
+    job = ExportJob(
+        target="onnx",
+        component=component,
+        source=str(folder / component.folder),
+        destination=str(destination),
+        recipe=recipe,
+        operators=operators,
+        shapes=shapes,
+    )
+    OnnxExporter().export(job, heard)
+    return spec, component, heard
+
+
+def torch_module(folder: Path, component: Component) -> torch.nn.Module:
+    network = build_module(folder / component.folder, component.class_name)
+    weights = Weights.open(folder / component.folder)
+    shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    state = {
+        name: torch.from_numpy(weights.array(tensor.key, np.float32).reshape(tensor.shape).copy())
+        for name, tensor in bind(weights, shapes).items()
+    }
+    network.load_state_dict(state, strict=False, assign=True)
+    return wrap(network, component)
+
+
+def inputs_of(component: Component, sizes: dict[str, int], seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+    values = {}
+    for tensor in component.inputs:
+        shape = [axis if isinstance(axis, int) else _size(axis, sizes) for axis in tensor.shape]
+        if tensor.dtype == "int64":
+            values[tensor.name] = torch.randint(0, 400, shape, generator=generator)
+        elif tensor.name == "timestep":
+            values[tensor.name] = torch.tensor(873.4)
+        else:
+            values[tensor.name] = torch.randn(shape, generator=generator)
+    return values
+
+
+def _size(axis: str, sizes: dict[str, int]) -> int:
+    name, _, divisor = axis.partition(" / ")
+    return sizes[name] // int(divisor or 1)
+
+
+def psnr_db(reference: np.ndarray, value: np.ndarray) -> float:
+    error = float(np.mean((reference.astype(np.float64) - value) ** 2))
+    return 10 * np.log10((float(np.ptp(reference)) ** 2) / max(error, 1e-30))
+
+
+def compare(folder: Path, component: Component, exported: Path, sizes: dict[str, int]) -> float:
+    """Return the lowest PSNR of any output, after checking names and shapes."""
+    values = inputs_of(component, sizes)
+    with torch.no_grad():
+        expected = torch_module(folder, component)(*values.values())
+    session = onnxruntime.InferenceSession(
+        exported / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    assert names == [output.name for output in component.outputs]
+    results = session.run(None, {name: value.numpy() for name, value in values.items()})
+    for reference, result in zip(expected, results, strict=True):
+        assert result.dtype == np.float32
+        assert result.shape == tuple(reference.shape)
+        assert np.isfinite(result).all()
+    return min(
+        psnr_db(reference.numpy(), result)
+        for reference, result in zip(expected, results, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["sd15", "sd21", "sdxl", "sdxl-refiner", "sdxl-inpaint", "lcm", "sd-inpaint", "ddpm", "ddim"],
+)
+def test_every_familys_denoiser_computes_what_torch_computes_at_any_size(
+    family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline(family)
+    _, unet, heard = export(folder, "unet", tmp_path)
+    for sizes in (
+        {"batch": 2, "sequence": 77, "height": 64, "width": 96},
+        {"batch": 1, "sequence": 20, "height": 32, "width": 32},
+    ):
+        assert compare(folder, unet, tmp_path, sizes) > 110
+    assert heard.steps == ["toolkits", "graph", "weights", "save"]
+    assert heard.done_bytes == heard.total_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("sd15", "text_encoder"),
+        ("sd21", "text_encoder"),
+        ("sdxl", "text_encoder_2"),
+        ("sd15", "vae_decoder"),
+        ("sd15", "vae_encoder"),
+        ("taesd", "vae_decoder"),
+        ("taesd", "vae_encoder"),
+    ],
+)
+def test_every_other_component_computes_what_torch_computes(
+    family: str, name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline(family)
+    _, component, _ = export(folder, name, tmp_path)
+    sizes = {"batch": 3, "height": 32, "width": 48}
+    assert compare(folder, component, tmp_path, sizes) > 110
+
+
+@pytest.mark.parametrize("name", ["unet", "vae_decoder", "text_encoder"])
+def test_plain_operators_leave_no_contributed_ones(
+    name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sd15")
+    _, component, _ = export(folder, name, tmp_path, operators="plain")
+    sizes = {"batch": 2, "sequence": 77, "height": 64, "width": 96}
+    assert compare(folder, component, tmp_path, sizes) > 110
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    assert {entry.domain for entry in model.opset_import} == {""}
+    onnx.checker.check_model(str(tmp_path / "model.onnx"))
+
+
+def test_fixed_shapes_are_in_the_graph(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    folder = tiny_pipeline("sd15")
+    spec, unet, _ = export(folder, "unet", tmp_path, shapes="fixed")
+    assert all(isinstance(axis, int) for tensor in unet.inputs for axis in tensor.shape)
+    assert unet.inputs[0].shape[0] == 2
+    assert compare(folder, unet, tmp_path, {}) > 110
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    assert not any(node.op_type == "Shape" for node in model.graph.node)
+    assert spec.generation.width // spec.generation.vae_scale_factor == unet.inputs[0].shape[3]
+
+
+@pytest.mark.parametrize("operators", ["contrib", "plain"])
+def test_fp16_computes_in_16_bits_but_for_the_embedding_of_the_timestep(
+    operators: OperatorSet, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sd15")
+    _, unet, _ = export(folder, "unet", tmp_path, "fp16", operators=operators)
+    sizes = {"batch": 2, "sequence": 77, "height": 64, "width": 96}
+    assert compare(folder, unet, tmp_path, sizes) > 55
+    types = node_types(tmp_path)
+    assert types["Conv"] == {onnx.TensorProto.FLOAT16}
+    assert types["Sin"] == types["Cos"] == {onnx.TensorProto.FLOAT}
+
+
+def test_fp16_keeps_the_autoencoders_arithmetic_in_32_bits(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sdxl")
+    _, decoder, _ = export(folder, "vae_decoder", tmp_path, "fp16")
+    assert node_types(tmp_path)["Conv"] == {onnx.TensorProto.FLOAT}
+    assert compare(folder, decoder, tmp_path, {"batch": 1, "height": 32, "width": 32}) > 60
+
+
+def node_types(folder: Path) -> dict[str, set[int]]:
+    """Return the types of the first inputs of each kind of node."""
+    model = onnx.shape_inference.infer_shapes(
+        onnx.load(folder / "model.onnx", load_external_data=False)
+    )
+    known = {
+        info.name: info.type.tensor_type.elem_type
+        for info in (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    }
+    found: dict[str, set[int]] = {}
+    for node in model.graph.node:
+        if node.input and node.input[0] in known:
+            found.setdefault(node.op_type, set()).add(known[node.input[0]])
+    return found
+
+
+def test_fp16_storage_halves_the_weights_and_changes_nothing_where_they_were_fp16(
+    tmp_path: Path,
+) -> None:
+    folder = resolve("builtin:emoji").path
+    export(folder, "unet", tmp_path / "fp32")
+    _, unet, _ = export(folder, "unet", tmp_path / "fp16", "fp16-storage")
+    large = (tmp_path / "fp32/model.onnx_data").stat().st_size
+    small = (tmp_path / "fp16/model.onnx_data").stat().st_size
+    assert 0.5 <= small / large < 0.51
+    sizes = {"batch": 2, "sequence": 24, "height": 64, "width": 64}
+    assert compare(folder, unet, tmp_path / "fp16", sizes) > 110
+
+
+def test_a_rule_of_a_recipe_decides_the_types_of_the_layers_that_it_names(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    recipe = Recipe(
+        name="mixed",
+        description="",
+        storage="float16",
+        compute="float16",
+        tolerance=TOLERANCE,
+        rules=(Rule(component="unet", layers="mid_block.*", storage="float32", compute="float32"),),
+    )
+    folder = tiny_pipeline("sd15")
+    _, unet, _ = export(folder, "unet", tmp_path, recipe)
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    types = {weight.name: weight.data_type for weight in model.graph.initializer}
+    middle = [name for name in types if name.startswith("mid_block.resnets.0.conv1.weight")]
+    outside = [name for name in types if name.startswith("down_blocks.0.resnets.0.conv1.weight")]
+    assert {types[name] for name in middle} == {onnx.TensorProto.FLOAT}
+    assert {types[name] for name in outside} == {onnx.TensorProto.FLOAT16}
+    sizes = {"batch": 2, "sequence": 77, "height": 64, "width": 96}
+    assert compare(folder, unet, tmp_path, sizes) > 55
+
+
+def test_large_weights_begin_at_a_page_and_lie_one_behind_the_other(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    export(resolve("builtin:emoji").path, "unet", tmp_path, "fp16-storage")
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    places = []
+    for weight in model.graph.initializer:
+        entries = {entry.key: entry.value for entry in weight.external_data}
+        if entries:
+            assert entries["location"] == "model.onnx_data"
+            places.append((int(entries["offset"]), int(entries["length"])))
+    places.sort()
+    for (start, size), (next_start, _) in itertools.pairwise(places):
+        assert start + size <= next_start
+    large = [start for start, size in places if size >= 1 << 20]
+    assert large
+    assert all(start % 4096 == 0 for start in large)
+    end = max(start + size for start, size in places)
+    assert (tmp_path / "model.onnx_data").stat().st_size == end
+
+
+def test_the_same_model_gives_the_same_bytes(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    folder = tiny_pipeline("sdxl")
+    for place in ("one", "another"):
+        export(folder, "unet", tmp_path / place, "fp16")
+    for name in ("model.onnx", "model.onnx_data"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "another" / name).read_bytes()
+    graph = (tmp_path / "one/model.onnx").read_bytes()
+    assert str(tmp_path).encode() not in graph
+    assert str(folder).encode() not in graph
+
+
+def test_a_weight_that_float16_cannot_hold_is_an_error_that_names_it(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = _with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", 1e6)
+    with pytest.raises(ExportError, match=r"mid_block.*1e\+06") as caught:
+        export(folder, "unet", tmp_path / "out", "fp16-storage")
+    assert "float32" in caught.value.hint
+    export(folder, "unet", tmp_path / "out32", "fp32")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_an_error_that_names_it(
+    value: float, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = _with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", value)
+    with pytest.raises(SourceError, match=r"mid_block.*weight"):
+        export(folder, "unet", tmp_path / "out")
+
+
+def _with_changed_weight(source: Path, folder: Path, value: float) -> Path:
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(source, folder)
+    path = folder / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors[LARGE_WEIGHT] = tensors[LARGE_WEIGHT].copy()
+    tensors[LARGE_WEIGHT].flat[5] = value
+    save_file(tensors, path)
+    return folder
+
+
+def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
+    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegen.exporters.onnx import lowering
+
+    fewer = {
+        name: lower for name, lower in lowering.OPERATORS.items() if name != "aten.conv2d.default"
+    }
+    monkeypatch.setattr(lowering, "OPERATORS", fewer)
+    with pytest.raises(ExportError, match=r"aten\.conv2d\.default \(in conv_in\)"):
+        export(tiny_pipeline("ddim"), "unet", tmp_path)
+
+
+def test_attention_that_would_overflow_in_16_bits_is_computed_in_32_where_the_config_says_so(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_pipeline("sd21"), folder)
+    path = folder / "unet/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "upcast_attention": True}))
+    export(folder, "unet", tmp_path / "out", "fp16", operators="plain")
+    types = node_types(tmp_path / "out")
+    assert types["Softmax"] == {onnx.TensorProto.FLOAT}
+    assert types["Conv"] == {onnx.TensorProto.FLOAT16}
+
+
+def test_axes_that_stay_open_keep_their_names(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    _, unet, _ = export(tiny_pipeline("sd15"), "unet", tmp_path)
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    names = [
+        axis.dim_param or axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim
+    ]
+    assert names == list(unet.inputs[0].shape)
+    assert "batch" in names
+
+
+def test_fix_axes_leaves_a_text_encoder_its_batch(tiny_pipeline: TinyPipeline) -> None:
+    spec = read_pipeline(resolve(str(tiny_pipeline("sd15"))))
+    text = fix_axes(spec.components[0], spec, "dynamic")
+    assert text.inputs[0].shape == ("batch", 77)
+    assert replace(text, inputs=(), outputs=()) == replace(
+        spec.components[0], inputs=(), outputs=()
+    )

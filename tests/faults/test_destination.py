@@ -1,0 +1,209 @@
+"""Places where no package may or can be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TinyPipeline
+from tests.faults.command import Command, contents, staging_of
+from tests.faults.conftest import Edgegen, Mount
+from tests.tiny_packages import onnx_package
+
+
+def something_else(out: Path) -> None:
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+
+
+def a_file(out: Path) -> None:
+    out.write_text("years of work")
+
+
+def link_to_a_package(out: Path) -> None:
+    out.symlink_to(onnx_package(out.parent / "package"), target_is_directory=True)
+
+
+def link_to_nothing(out: Path) -> None:
+    out.symlink_to("gone")
+
+
+def link_to_itself(out: Path) -> None:
+    out.symlink_to(out.name)
+
+
+def other_manifest(out: Path) -> None:
+    something_else(out)
+    (out / "edgegen.json").write_text('{"mine": 1}')
+
+
+def package_with_own_files(out: Path) -> None:
+    onnx_package(out)
+    (out / "thesis.txt").write_text("years of work")
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(
+    "fill",
+    [
+        something_else,
+        a_file,
+        link_to_a_package,
+        link_to_nothing,
+        link_to_itself,
+        other_manifest,
+        package_with_own_files,
+    ],
+)
+def test_place_that_holds_something_else_is_never_replaced(
+    fill: Callable[[Path], None],
+    force: bool,
+    tiny_pipeline: TinyPipeline,
+    place: Path,
+    edgegen: Edgegen,
+) -> None:
+    fill(place / "out")
+    before = contents(place)
+    arguments = ["package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", place / "out"]
+    outcome = edgegen(*arguments, *(["--force"] if force else []))
+    outcome.assert_failed(2, str(place / "out"))
+    assert contents(place) == before
+
+
+def test_package_is_replaced_only_when_asked(
+    tiny_pipeline: TinyPipeline, place: Path, edgegen: Edgegen
+) -> None:
+    out = onnx_package(place / "out")
+    before = contents(place)
+    arguments = ["package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", out]
+    edgegen(*arguments).assert_failed(2, "--force")
+    assert edgegen(*arguments, "--force", "--dry-run").code == 0
+    assert contents(place) == before
+
+
+def test_model_is_never_replaced_by_its_package(
+    copy_of: Callable[[str], Path], place: Path, edgegen: Edgegen
+) -> None:
+    model = copy_of("ddpm")
+    before = contents(model)
+    for out in (model, model / "unet"):
+        outcome = edgegen("package", model, "-t", "onnx", "-o", out, "--force")
+        outcome.assert_failed(2, "holds something else")
+    assert contents(model) == before
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 250])
+def test_name_that_no_disk_takes_is_refused(
+    name: str, tiny_pipeline: TinyPipeline, place: Path, edgegen: Edgegen
+) -> None:
+    outcome = edgegen("package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", place / name)
+    outcome.assert_failed(10, "File name too long")
+    assert contents(place) == {}
+
+
+def test_place_below_a_file_is_refused(
+    tiny_pipeline: TinyPipeline, place: Path, edgegen: Edgegen
+) -> None:
+    (place / "file").write_text("years of work")
+    arguments = ["package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", place / "file/deep/out"]
+    edgegen(*arguments).assert_failed(10, "Not a directory", "--output")
+    assert (place / "file").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["EDGEGEN_STATE_DIR", "EDGEGEN_CACHE_DIR"])
+def test_folder_of_logs_that_cannot_be_written_is_named(
+    name: str,
+    tiny_pipeline: TinyPipeline,
+    place: Path,
+    edgegen: Edgegen,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (place / "file").touch()
+    monkeypatch.setenv(name, str(place / "file"))
+    if name == "EDGEGEN_STATE_DIR":
+        arguments = ["package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", place / "out"]
+    else:
+        package = onnx_package(place.parent / "package")
+        arguments = ["run", package, "--prompt", "x", "-o", place / "image.png"]
+    edgegen(*arguments).assert_failed(10, str(place / "file"), name)
+    assert contents(place).keys() == {"file"}
+
+
+def test_read_only_folder_is_refused_before_any_work(
+    mount: Mount, tiny_pipeline: TinyPipeline, edgegen: Edgegen
+) -> None:
+    disk = mount("ro,size=100m")
+    for out in ("out", "new/out"):
+        outcome = edgegen("package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", disk / out)
+        outcome.assert_failed(10, "Read-only file system", "--output")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_folder_of_another_user_is_refused_before_any_work(
+    tiny_pipeline: TinyPipeline, place: Path, edgegen: Edgegen
+) -> None:
+    place.chmod(0o555)
+    outcome = edgegen("package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", place / "out")
+    outcome.assert_failed(10, "Permission denied", "--output")
+
+
+def test_small_disk_is_refused_before_any_work(
+    mount: Mount, tiny_pipeline: TinyPipeline, edgegen: Edgegen
+) -> None:
+    disk = mount("size=1m")
+    outcome = edgegen("package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", disk / "out")
+    outcome.assert_failed(10, "GB free", "--output")
+    assert contents(disk) == {}
+
+
+def test_folder_that_is_a_disk_is_refused_before_any_work(
+    mount: Mount, tiny_pipeline: TinyPipeline, edgegen: Edgegen
+) -> None:
+    """It cannot be renamed over: only a folder in it can."""
+    disk = mount("size=200m")
+    outcome = edgegen("package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", disk)
+    outcome.assert_failed(2, str(disk))
+    assert contents(disk) == {}
+
+
+def fill_up(disk: Path, *, leave_bytes: int) -> None:
+    """Write a file that takes all but `leave_bytes` of a disk."""
+    stat = os.statvfs(disk)
+    with (disk / "filler").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, stat.f_bavail * stat.f_frsize - leave_bytes)
+
+
+def test_disk_that_becomes_full_leaves_what_was_there(
+    mount: Mount, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    disk = mount("size=100m")
+    out = onnx_package(disk / "out")
+    before = contents(disk)
+    arguments = ["package", tiny_pipeline("sd15"), "-t", "onnx", "-o", out, "--force"]
+    with Command(arguments=arguments, folder=tmp_path) as command:
+        assert command.wait_until(lambda: staging_of(out) is not None)
+        fill_up(disk, leave_bytes=16 << 10)
+        command.wait().assert_failed(10, "is full", "--output")
+        command.assert_all_gone(within_s=0)
+        assert list(command.scratch.iterdir()) == []
+    (disk / "filler").unlink()
+    assert contents(disk) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit_bytes", [4 << 10, 24 << 10, 60 << 10, 150 << 10])
+def test_limit_on_the_size_of_files_leaves_nothing(
+    limit_bytes: int, tiny_pipeline: TinyPipeline, place: Path
+) -> None:
+    """The limits stop, in turn, the weights, the graph, and what follows."""
+    arguments = ["package", tiny_pipeline("sd15"), "-t", "onnx", "-o", place / "out"]
+    with Command(
+        arguments=arguments, folder=place.parent, limit_file_bytes=limit_bytes
+    ) as command:
+        command.wait().assert_failed(10, "--output")
+        command.assert_all_gone(within_s=0)
+        assert list(command.scratch.iterdir()) == []
+    assert contents(place) == {}

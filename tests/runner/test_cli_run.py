@@ -1,0 +1,129 @@
+"""`edgegen run`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgegen.cli.main import run as edgegen
+from tests.tiny_packages import change_manifest, onnx_package
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_package(tmp_path_factory.mktemp("tiny") / "package")
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_image_is_named_by_prompt_and_seed_and_never_overwrites_another(
+    package: Path, work_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(package), "--prompt", "A Cat, on (the) roof!", "--seed", "7"]
+    assert edgegen(arguments) == 0
+    assert edgegen(arguments) == 0
+    names = sorted(path.name for path in work_folder.glob("*.png"))
+    assert names == ["a-cat-on-the-roof-7-2.png", "a-cat-on-the-roof-7.png"]
+    output = capsys.readouterr()
+    assert "a-cat-on-the-roof-7.png" in output.out
+    assert "image 1" in output.err
+
+
+def test_named_file_and_count_give_one_file_a_seed(package: Path, work_folder: Path) -> None:
+    assert edgegen(["run", str(package), "--prompt", "x", "-o", "out/cat.png"]) == 0
+    assert edgegen(["run", str(package), "--prompt", "x", "-o", "out/cat.png", "--count", "2"]) == 0
+    names = sorted(path.name for path in (work_folder / "out").iterdir())
+    assert names == ["cat-0.png", "cat-1.png", "cat.png"]
+    assert (work_folder / "out/cat.png").read_bytes() == (
+        work_folder / "out/cat-0.png"
+    ).read_bytes()
+
+
+def test_png_says_how_it_was_made(package: Path, work_folder: Path) -> None:
+    from PIL import Image
+
+    arguments = ["run", str(package), "--prompt", "größe 🐱", "--steps", "2", "-o", "cat.png"]
+    assert edgegen([*arguments, "--scheduler", "euler", "--guidance", "2"]) == 0
+    picture = Image.open(work_folder / "cat.png")
+    picture.load()
+    assert picture.info["prompt"] == "größe 🐱"
+    assert picture.info["seed"] == "0"
+    assert picture.info["steps"] == "2"
+    assert picture.info["scheduler"] == "euler"
+    assert picture.info["guidance"] == "2"
+
+
+def test_json_lists_the_images(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edgegen(["run", str(package), "--prompt", "x", "--count", "2", "--json"]) == 0
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert [image["seed"] for image in images] == [0, 1]
+    assert all(Path(image["path"]).is_file() for image in images)
+    assert all(image["latency_s"] > 0 for image in images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, "--prompt"),
+        (["--prompt", "x", "--scheduler", "dpmsolver"], 2, "Did you mean 'dpmsolver++'"),
+        (["--prompt", "x", "--width", "31"], 2, "multiple of 2"),
+        (["--prompt", "x", "--image", "none.png"], 2, "none.png"),
+        (["--prompt", "x", "--provider", "CUDAExecutionProvider"], 6, "CUDAExecutionProvider"),
+        (["--prompt", "x", "--steps", "0"], 2, "steps"),
+    ],
+)
+def test_impossible_wishes_end_with_a_hint_and_leave_nothing(
+    package: Path,
+    work_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    says: str,
+) -> None:
+    assert edgegen(["run", str(package), *arguments]) == code
+    assert says in capsys.readouterr().err
+    assert list(work_folder.iterdir()) == []
+
+
+def test_model_without_text_refuses_a_prompt(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    folder = tmp_path / "unconditional"
+    shutil.copytree(package, folder)
+    change_manifest(folder, family="unconditional")
+    assert edgegen(["run", str(folder), "--prompt", "x"]) == 2
+    assert "Leave --prompt out" in capsys.readouterr().err
+
+
+def test_folder_that_is_no_package_and_manifest_with_an_unknown_key(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    assert edgegen(["run", str(tmp_path), "--prompt", "x"]) == 2
+    assert "edgegen.json does not exist" in capsys.readouterr().err
+    folder = tmp_path / "changed"
+    shutil.copytree(package, folder)
+    change_manifest(folder, famly="x")
+    assert edgegen(["run", str(folder), "--prompt", "x"]) == 2
+    assert "Did you mean 'family'" in capsys.readouterr().err
+
+
+def test_prompt_that_is_cut_is_shown(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edgegen(["run", str(package), "--prompt", "the " * 80 + "singing"]) == 0
+    assert "singing" in capsys.readouterr().err
