@@ -29,12 +29,13 @@ from edgegen.core.codec import dump_json, load_json
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import EVIDENCE_NAME, Evidence, StageCost
 from edgegen.core.process import Child, run
+from edgegen.exporters.recipes import load_recipe
+from edgegen.exporters.targets import load_target
 from edgegen.pipelines.source import resolve
 from tests.peers.environment import peers_python
 
 MODELS = Path(__file__).resolve().parents[1] / "out" / "models"
 WRITERS = {"sd15": sd15_full, "sdxl": sdxl_full}
-RECIPE = "fp16-storage"
 GB = 10**9
 GOALS: Mapping[str, Goals] = {
     "sd15": Goals(cpu_share=1 / 3, peak_bytes=3 * GB // 2, parity_peak_bytes=3 * GB),
@@ -60,16 +61,19 @@ def main(arguments: Sequence[str]) -> int:
     parity: tuple[StageCost, ...] = ()
     with tempfile.TemporaryDirectory(prefix="convert-", dir=options.work) as work:
         folder = Path(work)
+        _say(f"Converting {model.name}; each tool is silent until it is done.")
         _read_through(model)
         if options.only in (None, "ours"):
-            conversions.append(convert_with_edgegen(model, folder / "ours"))
+            conversions.append(convert_with_edgegen(model, folder / "ours", options.recipe))
+            _say(conversions[-1])
             shutil.rmtree(folder / "ours")
         if options.only in (None, "peer"):
             python = options.peer_python or peers_python()
             conversions.append(convert_with_optimum(python, model, folder / "peer"))
+            _say(conversions[-1])
             shutil.rmtree(folder / "peer")
         if options.parity:
-            parity = check_with_edgegen(model, folder / "checked")
+            parity = check_with_edgegen(model, folder / "checked", options.recipe)
     report = Report(
         model=options.model if options.model in GOALS else model.name,
         machine=machine,
@@ -86,14 +90,14 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if missed(report) else 0
 
 
-def convert_with_edgegen(model: Path, output: Path) -> Conversion:
+def convert_with_edgegen(model: Path, output: Path, recipe: str) -> Conversion:
     """Package a model without parity, and measure it."""
-    spent = spend(_edgegen(model, output, "--skip-parity"))
+    spent = spend(_edgegen(model, output, recipe, "--skip-parity"))
     return Conversion(
         tool="edgegen",
-        command=f"edgegen package MODEL -t onnx -r {RECIPE} --skip-parity",
+        command=f"edgegen package MODEL -t onnx -r {recipe} --skip-parity",
         versions={"edgegen": __version__, **_versions(sys.executable, PEER_TOOLKITS[1:])},
-        weights="float16",
+        weights=load_recipe(recipe, load_target("onnx")).storage,
         size_bytes=_size_bytes(output),
         wall_s=spent.wall_s,
         cpu_s=spent.cpu_s,
@@ -118,10 +122,10 @@ def convert_with_optimum(python: Path, model: Path, output: Path) -> Conversion:
     )
 
 
-def check_with_edgegen(model: Path, output: Path) -> tuple[StageCost, ...]:
+def check_with_edgegen(model: Path, output: Path, recipe: str) -> tuple[StageCost, ...]:
     """Package a model with parity; return what each stage cost, as the package's evidence says."""
     # Random weights may miss a threshold that trained ones keep: what counts here is the cost.
-    spend(_edgegen(model, output, "--accept-failed-parity"))
+    spend(_edgegen(model, output, recipe, "--accept-failed-parity"))
     return load_json(Evidence, output / EVIDENCE_NAME).costs
 
 
@@ -141,9 +145,9 @@ def spend(command: Sequence[str]) -> Spent:
     return Spent(time.monotonic() - started, child.cpu_s or 0.0, sampler.peak_pss_bytes)
 
 
-def _edgegen(model: Path, output: Path, *options: str) -> list[str]:
+def _edgegen(model: Path, output: Path, recipe: str, *options: str) -> list[str]:
     command = [sys.executable, "-m", "edgegen", "--quiet", "package", str(model)]
-    return [*command, "--target", "onnx", "--recipe", RECIPE, "--output", str(output), *options]
+    return [*command, "--target", "onnx", "--recipe", recipe, "--output", str(output), *options]
 
 
 def model_folder(name: str) -> Path:
@@ -169,6 +173,10 @@ def _read_through(folder: Path) -> None:
                     pass
 
 
+def _say(what: object) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
 def _size_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -182,6 +190,7 @@ def _versions(python: str, packages: Sequence[str]) -> dict[str, str]:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="sd15", help="sd15, sdxl, emoji, or a folder")
+    parser.add_argument("--recipe", default="fp16-storage", help="of edgegen's side")
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has optimum-onnx")
     parser.add_argument("--only", choices=("ours", "peer"))
     parser.add_argument("--parity", action="store_true", help="measure parity's cost too")

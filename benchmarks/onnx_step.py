@@ -149,7 +149,7 @@ def work(job: Mapping[str, Any]) -> int:
     _say(load_s=time.perf_counter() - began, load_cpu_s=time.process_time() - cpu_began)
     generator = np.random.default_rng(0)
     feeds = {
-        name: np.asarray(generator.standard_normal(shape), dtype=dtype) + (name == "timestep") * 500
+        name: np.asarray(500 if name == "timestep" else generator.standard_normal(shape), dtype)
         for name, (dtype, shape) in job["inputs"].items()
     }
     for _ in sys.stdin:
@@ -168,9 +168,10 @@ def work(job: Mapping[str, Any]) -> int:
 
 def print_table(variants: Sequence[Variant]) -> None:
     first = variants[0]
-    print(
-        f"{'':<20}{'load':>9}{'step':>11}{'CPU':>11}{'ratio':>9}{'of CPU':>9}{'peak':>11}{'anon':>11}"
-    )
+    names = ("load", "step", "CPU", "ratio", "of CPU", "peak", "anon")
+    widths = (9, 11, 11, 9, 9, 11, 11)
+    heads = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
+    print(f"{'':<20}{heads}")
     for variant in variants:
         ratios = [
             statistics.median(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.codec import load_json, load_json_object
-from edgegen.core.errors import ConfigError
+from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.files import inside, sha256_of
 from edgegen.core.measurement import (
     MemoryMode,
@@ -95,7 +95,8 @@ class BenchPlan:
 def plan(package: Path, settings: BenchSettings) -> BenchPlan:
     """Plan the benchmark of a package; nothing is started, nothing is written.
 
-    Raises ConfigError for settings that make no sense and for a folder that is no package.
+    Raises ConfigError for settings that make no sense and for a folder that is no package, and
+    IntegrityError for a package that lacks a file.
     """
     _check(settings)
     manifest_path = package / MANIFEST_NAME
@@ -106,6 +107,9 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         )
     manifest = load_json(PackageManifest, manifest_path)
     files = tuple(inside(package, artifact.path) for artifact in manifest.files)
+    for file in files:
+        if not file.is_file():
+            raise IntegrityError(f"{file} is missing.", hint="Copy or build the package again.")
     package_bytes = sum(artifact.size_bytes for artifact in manifest.files)
     identity = PackageIdentity(
         manifest_sha256=sha256_of(manifest_path),

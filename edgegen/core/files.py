@@ -2,8 +2,10 @@
 
 A folder is built beside its place, under a name that starts with `.edgegen-`, and renamed into it.
 Replacing a folder is one exchange (`renameat2` with RENAME_EXCHANGE where the kernel has it), so a
-kill at any moment leaves either the old folder or the new one. What a killed run leaves behind is
-recognised by its name and its lock, and removed by the next run that builds there.
+kill at any moment leaves either the old folder or the new one; where the file system cannot, two
+renames, and a kill between them leaves the old folder aside, from where the next run takes it back.
+What else a killed run leaves is recognised by its name and its lock, and removed by the next run
+that builds there.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from edgegen.core.errors import ConfigError, IntegrityError, ResourceError
 
 STAGING_PREFIX = ".edgegen-"
 _LOCK_SUFFIX = ".lock"
+_ASIDE_SUFFIX = "-old"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _CHUNK_BYTES = 8 << 20
@@ -133,6 +136,8 @@ def staged_folder(destination: Path, *, replace: bool) -> Iterator[Path]:
     false, and ResourceError where the disk cannot hold it.
     """
     destination = Path(os.path.abspath(destination))
+    with translate_disk_errors(destination.parent):
+        _take_back(destination)
     if not replace and os.path.lexists(destination):
         raise ConfigError(f"{destination} exists.", hint="Choose another folder, or pass --force.")
     token = secrets.token_hex(4)
@@ -194,16 +199,30 @@ def remove_stale(destination: Path) -> list[Path]:
     }
     for left in sorted(found):
         # Held until all is gone, so that a run that has just made this lock file waits for it.
-        with _try_lock(left.with_name(left.name + _LOCK_SUFFIX)) as ours:
+        with _try_lock(_lock_of(left)) as ours:
             if not ours:
                 continue
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-            left.with_name(left.name + _LOCK_SUFFIX).unlink(missing_ok=True)
+            _lock_of(left).unlink(missing_ok=True)
         removed.append(left)
     return removed
+
+
+def _take_back(destination: Path) -> None:
+    """Put back the folder that a run had put aside when it was killed between two renames."""
+    pattern = f"{STAGING_PREFIX}{_escape(destination.name)}-*{_ASIDE_SUFFIX}"
+    for aside in sorted(destination.parent.glob(pattern)):
+        with _try_lock(_lock_of(aside)) as ours:
+            if ours and not os.path.lexists(destination):
+                aside.rename(destination)
+
+
+def _lock_of(staging: Path) -> Path:
+    """Return the lock of a staging folder, or of what was put aside for it."""
+    return staging.with_name(staging.name.removesuffix(_ASIDE_SUFFIX) + _LOCK_SUFFIX)
 
 
 def _escape(name: str) -> str:
@@ -261,7 +280,7 @@ def _exchange(new: Path, old: Path) -> None:
                 return
             if ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(old))
-    aside = new.with_name(f"{new.name}-old")
+    aside = new.with_name(new.name + _ASIDE_SUFFIX)
     old.rename(aside)
     new.rename(old)
     aside.rename(new)

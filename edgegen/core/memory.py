@@ -4,7 +4,7 @@ The figure is the sum of PSS (proportional set size): file pages count, and what
 counts once. Reading it makes the kernel walk the page tables, which for a map of gigabytes takes
 milliseconds. So the resident size, which costs next to nothing and is never smaller, is read all
 the time, and PSS where the resident size is higher than at the last PSS reading, and now and then
-besides; never for more than three percent of the time.
+besides; never for more than about three percent of the time.
 """
 
 from __future__ import annotations

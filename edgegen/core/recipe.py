@@ -14,7 +14,8 @@ ComputeType = Literal["float32", "float16"]
 class Rule:
     """An exception for the layers that match both patterns (shell-style, `down_blocks.*`).
 
-    A layer is named by its module path inside the component (`mid_block.attentions.0.norm`).
+    A layer is named by its module path inside the component (`mid_block.attentions.0.norm`). A rule
+    that matches nothing is no error: one recipe serves models with and without an autoencoder.
     """
 
     component: str = "*"

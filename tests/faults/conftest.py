@@ -59,9 +59,7 @@ def copy_of(tmp_path: Path, tiny_pipeline: TinyPipeline) -> Callable[[str], Path
 
 
 @pytest.fixture(scope="session")
-def guarded_package(
-    tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: TinyPipeline
-) -> Iterator[Path]:
+def guarded_package(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: TinyPipeline) -> Path:
     """Build a package with a golden case, with parity, where no process may open a socket.
 
     The model's folder also holds pickles that would leave a mark if they were ever loaded.
@@ -85,7 +83,7 @@ def guarded_package(
         assert outcome.code == 0, outcome.errors
         assert list(command.scratch.iterdir()) == []
     assert run_marks(root) == []
-    yield root / "package"
+    return root / "package"
 
 
 @pytest.fixture

@@ -184,9 +184,9 @@ def test_pickled_weights_are_refused_and_never_loaded(
 def test_pickle_in_a_golden_case_is_refused_and_never_loaded(
     package: Path, edgegen: Edgegen, tmp_path: Path
 ) -> None:
+    from edgegen.core.errors import IntegrityError
     from edgegen.packaging.integrity import load_manifest
     from edgegen.quality.parity import check_package
-    from edgegen.core.errors import IntegrityError
 
     path = next((package / "golden").glob("*.npy"))
     array = np.array([0], dtype=object)

@@ -193,16 +193,33 @@ def test_disk_that_becomes_full_leaves_what_was_there(
     assert contents(disk) == before
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("limit_bytes", [4 << 10, 24 << 10, 60 << 10, 150 << 10])
-def test_limit_on_the_size_of_files_leaves_nothing(
-    limit_bytes: int, tiny_pipeline: TinyPipeline, place: Path
+def test_image_that_does_not_fit_on_the_disk_is_not_left_in_part(
+    mount: Mount, place: Path, edgegen: Edgegen
 ) -> None:
-    """The limits stop, in turn, the weights, the graph, and what follows."""
-    arguments = ["package", tiny_pipeline("sd15"), "-t", "onnx", "-o", place / "out"]
-    with Command(
-        arguments=arguments, folder=place.parent, limit_file_bytes=limit_bytes
-    ) as command:
+    package = onnx_package(place / "package")
+    disk = mount("size=1m")
+    fill_up(disk, leave_bytes=0)
+    (disk / "image.png").write_bytes(b"")
+    before = contents(disk)
+    outcome = edgegen("run", package, "--prompt", "x", "-o", disk / "image.png")
+    outcome.assert_failed(10, str(disk))
+    assert contents(disk) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["weights", "graph"])
+def test_limit_on_the_size_of_files_leaves_nothing(
+    what: str, copy_of: Callable[[str], Path], place: Path
+) -> None:
+    import diffusers
+
+    model = copy_of("ddpm")
+    unet = diffusers.UNet2DModel.from_pretrained(model / "unet")
+    if what == "graph":  # make it the largest file
+        unet = diffusers.UNet2DModel.from_config({**unet.config, "block_out_channels": (8, 8)})
+        unet.save_pretrained(model / "unet")
+    arguments = ["package", model, "-t", "onnx", "-o", place / "out"]
+    with Command(arguments=arguments, folder=place.parent, limit_file_bytes=100_000) as command:
         command.wait().assert_failed(10, "--output")
         command.assert_all_gone(within_s=0)
         assert list(command.scratch.iterdir()) == []

@@ -23,7 +23,7 @@ BENCH = ["--quick", "--steps", "2", "--json", "result.json", "--html", "result.h
     "program",
     [
         CONNECT,
-        "import socket; socket.getaddrinfo('localhost', 80)",
+        "import socket; socket.getaddrinfo('hub.invalid', 443)",
         f"import subprocess, sys; s = subprocess.run([sys.executable, '-c', {CONNECT!r}]); "
         "sys.exit(0 if s.returncode >= 0 else 'killed')",
     ],
@@ -35,9 +35,7 @@ def test_guard_kills_whatever_opens_a_socket(program: str) -> None:
 
 
 @guarded
-def test_package_verify_run_and_bench_open_no_socket(
-    guarded_package: Path, tmp_path: Path
-) -> None:
+def test_package_verify_run_and_bench_open_no_socket(guarded_package: Path, tmp_path: Path) -> None:
     """Packaging itself, with parity, was guarded as well."""
     for arguments in (
         ["verify", guarded_package],

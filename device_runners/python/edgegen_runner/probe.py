@@ -37,7 +37,9 @@ def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
             np.save(path, value, allow_pickle=False)
             emit("probe", component=job.component, output=name, path=str(path))
     except OSError as error:
-        raise RunnerFailure("disk", f"{job.outputs} cannot be written: {error}.") from error
+        raise RunnerFailure(
+            "disk", f"{job.outputs} cannot be written: {error}.", "Free some space there."
+        ) from error
 
 
 def load_array(path: Path, kind: str = "bad-request") -> Array:

@@ -28,6 +28,8 @@ from .sensors import SensorThread
 
 Pixels = npt.NDArray[np.uint8]
 
+_DISK_HINT = "Free some space there, or choose another folder that can be written."
+
 
 @dataclass(frozen=True)
 class Image:
@@ -234,7 +236,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunnerFailure("disk", f"{folder} cannot be made: {error}.") from error
+        raise RunnerFailure("disk", f"{folder} cannot be made: {error}.", _DISK_HINT) from error
 
 
 def _write(
@@ -248,7 +250,7 @@ def _write(
     try:
         write_png(path, pixels, _metadata(job.request, image, pipeline))
     except OSError as error:
-        raise RunnerFailure("disk", f"{path} cannot be written: {error}.") from error
+        raise RunnerFailure("disk", f"{path} cannot be written: {error}.", _DISK_HINT) from error
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
+from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
 
 GRAPH_NAME = "model.onnx"
@@ -39,7 +40,8 @@ class OnnxExporter:
         graph_path = destination / GRAPH_NAME
         if not written:
             (destination / WEIGHTS_NAME).unlink()
-        ir.save(model, graph_path)
+        with translate_disk_errors(destination):
+            ir.save(model, graph_path)
         return ExportResult(
             path=GRAPH_NAME,
             storage_bytes=written + graph_path.stat().st_size,

@@ -269,7 +269,7 @@ class GraphWriter:
             result.name = tensor.name
             result.shape = ir.Shape(tensor.shape)
             results.append(result)
-        nodes = _reachable(self.nodes, results)
+        nodes = _weight_casts_first(_reachable(self.nodes, results))
         domains = {node.domain for node in nodes}
         opsets = {"": OPSET, **({CONTRIB_DOMAIN: 1} if CONTRIB_DOMAIN in domains else {})}
         used = {id(value) for node in nodes for value in node.inputs if value is not None}
@@ -293,3 +293,19 @@ def _reachable(nodes: Sequence[ir.Node], results: Sequence[ir.Value]) -> list[ir
             kept.append(node)
             wanted.update(id(value) for value in node.inputs if value is not None)
     return kept[::-1]
+
+
+def _weight_casts_first(nodes: Sequence[ir.Node]) -> list[ir.Node]:
+    """Return the nodes with those in front that cast a weight.
+
+    onnxruntime visits a node's latest input first, and so runs a cast that stands right before its
+    convolution ahead of all that the convolution's data depends on: at 16 × 32 latents the SD 1.5
+    UNet then held 1.1 GB of cast weights. With the casts in front each runs just before its use.
+    """
+    front = [node for node in nodes if node.op_type == "Cast" and _is_weight(node.inputs[0])]
+    chosen = set(map(id, front))
+    return [*front, *(node for node in nodes if id(node) not in chosen)]
+
+
+def _is_weight(value: ir.Value | None) -> bool:
+    return value is not None and value.producer() is None and not value.is_graph_input()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol
 
@@ -89,9 +89,30 @@ class Plan:
         return len(self.scheduler.timesteps)
 
 
+CORRECTIONS: Mapping[str, Mapping[str, Any]] = {
+    "stable-diffusion": {"steps_offset": 1, "clip_sample": False},
+    "stable-diffusion-inpaint": {"steps_offset": 1, "skip_prk_steps": True},
+}
+
+
 def generator(seed: int) -> Noise:
     """Return the draws of one image: torch's CPU generator."""
     return TorchGenerator(seed).randn
+
+
+def scheduler_config(package: Package, *, other: bool = False) -> Mapping[str, Any]:
+    """Return the scheduler's configuration as diffusers' pipeline of the family reads it.
+
+    The Stable Diffusion pipelines correct configurations of before 2022's end: timesteps begin at
+    1, samples are not clipped, and PNDM leaves its Runge-Kutta steps out where it paints anew. An
+    ``other`` scheduler, made from this configuration, only inherits what it says itself.
+    """
+    config = package.scheduler_config()
+    corrections = CORRECTIONS.get(package.family, {})
+    return {
+        **config,
+        **{key: value for key, value in corrections.items() if key in config or not other},
+    }
 
 
 def open_scheduler(package: Package, request: Request, name: Optional[str] = None) -> Scheduler:
@@ -100,7 +121,8 @@ def open_scheduler(package: Package, request: Request, name: Optional[str] = Non
     Raises RunnerFailure (unsupported-scheduler), naming what is supported.
     """
     try:
-        scheduler = load_scheduler(package.scheduler_config(), request.scheduler or name)
+        chosen = request.scheduler or name
+        scheduler = load_scheduler(scheduler_config(package, other=chosen is not None), chosen)
     except UnsupportedScheduler as error:
         raise RunnerFailure(
             "unsupported-scheduler", str(error), "Choose another with --scheduler."
