@@ -47,7 +47,7 @@ test-peers: $(STAMP)
 	$(BIN)/python -m pytest -q -m peers
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/convert_sd15.py
+	$(BIN)/python benchmarks/convert_onnx.py
 
 clean:
 	rm -rf $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -92,7 +92,8 @@ def write_atomic(path: Path, data: bytes | str, *, setting: str = "--output") ->
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk refuses that, too
+            temporary.unlink(missing_ok=True)
         raise
 
 

@@ -41,6 +41,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "ORT_DISABLE_TELEMETRY": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning take the processor from others
     "PYTHONUNBUFFERED": "1",
     "PYTHONHASHSEED": "0",
 }
@@ -116,7 +117,7 @@ def call(
             if event["event"] == "done":
                 done = event
             elif event["event"] == "error":
-                raise _error_from(event)
+                raise error_from(event)
             else:
                 on_event(event)
         code = child.wait(timeout_s=60)
@@ -146,7 +147,8 @@ def _parse(line: str, stage: str) -> dict[str, Any]:
     )
 
 
-def _error_from(event: Event) -> EdgegenError:
+def error_from(event: Event) -> EdgegenError:
+    """Return the error that an `error` event stands for; one of an unknown kind is the base."""
     kind = getattr(errors, str(event.get("kind")), EdgegenError)
     if not (isinstance(kind, type) and issubclass(kind, EdgegenError)):
         kind = EdgegenError

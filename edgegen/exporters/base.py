@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, cast
 
 from edgegen.core.errors import ConfigError, nearest
@@ -51,8 +50,18 @@ class ExportProgress(Protocol):
         """Say that so many bytes more are done."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJobs:
+    """The components of one package. They have one target."""
+
+    jobs: tuple[ExportJob, ...]
+
+
 class Exporter(Protocol):
     """Converts one component into one artifact."""
+
+    def prepare(self) -> None:
+        """Import the toolkits, once for all components. Raises ImportError where one is missing."""
 
     def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
         """Write the artifact into `job.destination`, an empty folder.
@@ -69,8 +78,3 @@ def load_exporter(target: str) -> Exporter:
     module_name, _, class_name = EXPORTERS[target].partition(":")
     make = cast("Callable[[], Exporter]", getattr(importlib.import_module(module_name), class_name))
     return make()
-
-
-def destination_of(job: ExportJob) -> Path:
-    """Return the folder that a job writes into."""
-    return Path(job.destination)

@@ -1,14 +1,29 @@
-"""The exporter's own process: converts one component, then gives its memory back."""
+"""The exporter's own process: imports the toolkits once, and forks for each component.
+
+A component's memory is given back with its process, and its crash ends nothing else. Importing
+torch and diffusers takes as long as tracing a small network, so it is done once, before the forks;
+no thread of a toolkit runs yet. Its events are `component` (`name`), `step` (`name`,
+`total_bytes`), `bytes` (`done`), and `converted` (`name`, `cpu_s`, `result`).
+"""
 
 from __future__ import annotations
 
+import ctypes
+import json
+import os
+import signal
 import sys
+import traceback
+from typing import Any
 
 from edgegen.core.codec import encode
-from edgegen.core.worker import Emit, Event, serve
-from edgegen.exporters.base import ExportJob, load_exporter
+from edgegen.core.errors import EdgegenError, ExportError, ResourceError
+from edgegen.core.process import describe_exit
+from edgegen.core.worker import Emit, Event, error_from, serve
+from edgegen.exporters.base import Exporter, ExportJob, ExportJobs, load_exporter
 
 _REPORTED_BYTES = 4 << 20
+_PR_SET_PDEATHSIG = 1
 
 
 class EventProgress:
@@ -35,10 +50,71 @@ class EventProgress:
             self._pending_bytes = 0
 
 
-def _work(job: ExportJob, emit: Emit) -> Event:
-    result = load_exporter(job.target).export(job, EventProgress(emit))
-    return {"result": encode(result)}
+def _work(batch: ExportJobs, emit: Emit) -> Event:
+    exporter = load_exporter(batch.jobs[0].target)
+    exporter.prepare()
+    for job in batch.jobs:
+        name = job.component.name
+        emit("component", name=name)
+        outcome, cpu_s = _in_fork(exporter, job, emit)
+        emit("converted", name=name, cpu_s=cpu_s, result=outcome)
+    return {}
+
+
+def _in_fork(exporter: Exporter, job: ExportJob, emit: Emit) -> tuple[Any, float]:
+    """Convert a component in a process of its own; return its result and processor seconds.
+
+    Raises what the exporter raised, ResourceError where the system killed the process, and
+    ExportError where it died otherwise.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _end_with_parent()
+        _convert_and_exit(exporter, job, emit, writer)
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as pipe:
+        text = pipe.read()
+    _, status, usage = os.wait4(pid, 0)
+    if text:
+        outcome = json.loads(text)
+        if "error" in outcome:
+            raise error_from(outcome["error"])
+        return outcome["result"], usage.ru_utime + usage.ru_stime
+    code = os.waitstatus_to_exitcode(status)
+    message = f"{job.component.name}: the exporter's process {describe_exit(code)}."
+    if code == -signal.SIGKILL:
+        raise ResourceError(message, hint="Close other programs, or take a larger machine.")
+    raise ExportError(message, hint="Its log says more; please report it.")
+
+
+def _convert_and_exit(exporter: Exporter, job: ExportJob, emit: Emit, writer: int) -> None:
+    """Convert, write the outcome, and leave without the interpreter's own ending."""
+    try:
+        outcome = {"result": encode(exporter.export(job, EventProgress(emit)))}
+    except EdgegenError as error:
+        fields = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        outcome = {"error": fields}
+    except MemoryError as error:
+        fields = {"kind": ResourceError.__name__, "message": f"Memory ran out: {error}."}
+        outcome = {"error": fields}
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    with os.fdopen(writer, "w", encoding="utf-8") as pipe:
+        json.dump(outcome, pipe)
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when its parent ends, which watches its own input."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(serve(ExportJob, _work, extra="onnx"))
+    sys.exit(serve(ExportJobs, _work, extra="onnx"))

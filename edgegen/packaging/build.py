@@ -27,8 +27,8 @@ from edgegen.core.package import (
     ParityCheck,
 )
 from edgegen.core.progress import Progress, SilentProgress
-from edgegen.exporters.base import ExportJob
-from edgegen.exporters.convert import Converted, convert
+from edgegen.exporters.base import ExportJob, ExportResult
+from edgegen.exporters.convert import Conversion, convert
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.pipelines.licences import licence_files
@@ -70,8 +70,8 @@ def build(
         _logs() as logs,
         staged_folder(plan.destination, replace=plan.replaces) as staging,
     ):
-        converted = _convert(plan, staging, logs, shown)
-        costs = [item.cost for item in converted.values()]
+        conversion = _convert(plan, staging, logs, shown)
+        costs = list(conversion.costs)
         _copy_companions(plan, staging)
         golden: GoldenCase | None = None
         if parity:
@@ -84,7 +84,7 @@ def build(
             )
             golden = made.case
             costs.append(made.cost)
-        manifest = _manifest(plan, staging, converted, golden, shown)
+        manifest = _manifest(plan, staging, conversion.results, golden, shown)
         _write(staging / MANIFEST_NAME, dump_json(manifest))
         checks: tuple[ParityCheck, ...] = ()
         if parity:
@@ -105,31 +105,27 @@ def build(
     return Built(path=plan.destination, manifest=manifest, evidence=evidence)
 
 
-def _convert(
-    plan: BuildPlan, staging: Path, logs: Path, progress: Progress
-) -> Mapping[str, Converted]:
-    converted = {}
+def _convert(plan: BuildPlan, staging: Path, logs: Path, progress: Progress) -> Conversion:
+    jobs = []
     for component in plan.components:
         folder = staging / component.name
         folder.mkdir()
-        job = ExportJob(
-            target=plan.target.name,
-            component=component,
-            source=str((plan.model / component.folder).resolve()),
-            destination=str(folder.resolve()),
-            recipe=plan.recipe,
-            operators=plan.operators,
-            shapes=plan.shapes,
+        source = plan.model / component.folder
+        shutil.copyfile(source / CONFIG_NAME, folder / CONFIG_NAME)
+        jobs.append(
+            ExportJob(
+                target=plan.target.name,
+                component=component,
+                source=str(source.resolve()),
+                destination=str(folder.resolve()),
+                recipe=plan.recipe,
+                operators=plan.operators,
+                shapes=plan.shapes,
+            )
         )
-        converted[component.name] = convert(
-            job,
-            progress=progress,
-            total_bytes=plan.storage_bytes[component.name],
-            log=logs / f"{component.name}.log",
-        )
-        source = plan.model / component.folder / CONFIG_NAME
-        shutil.copyfile(source, folder / CONFIG_NAME)
-    return converted
+    return convert(
+        jobs, progress=progress, expected_bytes=plan.storage_bytes, log=logs / "convert.log"
+    )
 
 
 def _copy_companions(plan: BuildPlan, staging: Path) -> None:
@@ -153,15 +149,15 @@ def _copy_companions(plan: BuildPlan, staging: Path) -> None:
 def _manifest(
     plan: BuildPlan,
     staging: Path,
-    converted: Mapping[str, Converted],
+    converted: Mapping[str, ExportResult],
     golden: GoldenCase | None,
     progress: Progress,
 ) -> PackageManifest:
     operator_sets: dict[str, int] = {}
     toolkits: dict[str, str] = {"edgegen": __version__, "python": platform.python_version()}
     for item in converted.values():
-        operator_sets.update(item.result.operator_sets)
-        toolkits.update(item.result.toolkits)
+        operator_sets.update(item.operator_sets)
+        toolkits.update(item.toolkits)
     return PackageManifest(
         schema_version=SCHEMA_VERSION,
         source=ModelSource(
@@ -176,8 +172,8 @@ def _manifest(
         components=tuple(
             PackagedComponent(
                 spec=component,
-                path=f"{component.name}/{converted[component.name].result.path}",
-                storage_bytes=converted[component.name].result.storage_bytes,
+                path=f"{component.name}/{converted[component.name].path}",
+                storage_bytes=converted[component.name].storage_bytes,
             )
             for component in plan.components
         ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +141,19 @@ def test_read_only_folder_is_refused_before_any_work(
     for out in ("out", "new/out"):
         outcome = edgegen("package", tiny_pipeline("ddpm"), "-t", "onnx", "-o", disk / out)
         outcome.assert_failed(10, "Read-only file system", "--output")
+
+
+def test_package_on_a_read_only_disk_runs_and_says_that_evidence_cannot_be_written(
+    mount: Mount, guarded_package: Path, place: Path, edgegen: Edgegen
+) -> None:
+    disk = mount("size=50m")
+    shutil.copytree(guarded_package, disk / "package")
+    remounted = subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=False)
+    assert remounted.returncode == 0
+    image = place / "image.png"
+    assert edgegen("run", disk / "package", "--steps", "2", "-o", image).code == 0
+    edgegen("verify", disk / "package").assert_failed(10, "Read-only file system")
+    assert image.is_file()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")

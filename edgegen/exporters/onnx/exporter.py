@@ -16,6 +16,17 @@ TOOLKITS = ("torch", "diffusers", "transformers", "onnx", "onnx-ir")
 class OnnxExporter:
     """Writes `model.onnx`, and its weights in `model.onnx_data` beside it."""
 
+    def prepare(self) -> None:
+        """Import torch, diffusers, transformers and onnx-ir."""
+        import diffusers.models
+        import transformers  # noqa: F401 - imported for the processes that are forked from this one
+
+        from edgegen.exporters import capture, wrappers  # noqa: F401 - as above
+        from edgegen.exporters.onnx import lowering  # noqa: F401 - as above
+
+        for name in ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel"):
+            getattr(diffusers.models, name)
+
     def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
         """Write a component's graph and weights into `job.destination`."""
         progress.step("toolkits")
