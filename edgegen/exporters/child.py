@@ -8,22 +8,19 @@ no thread of a toolkit runs yet. Its events are `component` (`name`), `step` (`n
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import signal
 import sys
-import traceback
 from typing import Any
 
 from edgegen.core.codec import encode
 from edgegen.core.errors import EdgegenError, ExportError, ResourceError
+from edgegen.core.fork import run_forked
 from edgegen.core.process import describe_exit
 from edgegen.core.worker import Emit, Event, error_from, serve
 from edgegen.exporters.base import Exporter, ExportJob, ExportJobs, load_exporter
 
 _REPORTED_BYTES = 4 << 20
-_PR_SET_PDEATHSIG = 1
 
 
 class EventProgress:
@@ -67,53 +64,26 @@ def _in_fork(exporter: Exporter, job: ExportJob, emit: Emit) -> tuple[Any, float
     Raises what the exporter raised, ResourceError where the system killed the process, and
     ExportError where it died otherwise.
     """
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        _end_with_parent()
-        _convert_and_exit(exporter, job, emit, writer)
-    os.close(writer)
-    with os.fdopen(reader, encoding="utf-8") as pipe:
-        text = pipe.read()
-    _, status, usage = os.wait4(pid, 0)
-    if text:
-        outcome = json.loads(text)
+    forked = run_forked(lambda: _outcome(exporter, job, emit))
+    if forked.text:
+        outcome = json.loads(forked.text)
         if "error" in outcome:
             raise error_from(outcome["error"])
-        return outcome["result"], usage.ru_utime + usage.ru_stime
-    code = os.waitstatus_to_exitcode(status)
-    message = f"{job.component.name}: the exporter's process {describe_exit(code)}."
-    if code == -signal.SIGKILL:
+        return outcome["result"], forked.cpu_s
+    message = f"{job.component.name}: the exporter's process {describe_exit(forked.returncode)}."
+    if forked.returncode == -signal.SIGKILL:
         raise ResourceError(message, hint="Close other programs, or take a larger machine.")
-    raise ExportError(message, hint="Its log says more; please report it.")
+    raise ExportError(message, hint="The worker's log says more; please report it.")
 
 
-def _convert_and_exit(exporter: Exporter, job: ExportJob, emit: Emit, writer: int) -> None:
-    """Convert, write the outcome, and leave without the interpreter's own ending."""
+def _outcome(exporter: Exporter, job: ExportJob, emit: Emit) -> str:
     try:
-        outcome = {"result": encode(exporter.export(job, EventProgress(emit)))}
+        return json.dumps({"result": encode(exporter.export(job, EventProgress(emit)))})
     except EdgegenError as error:
         fields = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-        outcome = {"error": fields}
     except MemoryError as error:
         fields = {"kind": ResourceError.__name__, "message": f"Memory ran out: {error}."}
-        outcome = {"error": fields}
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    with os.fdopen(writer, "w", encoding="utf-8") as pipe:
-        json.dump(outcome, pipe)
-    os._exit(0)
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to end this process when its parent ends, which watches its own input."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    return json.dumps({"error": fields})
 
 
 if __name__ == "__main__":

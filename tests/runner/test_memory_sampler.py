@@ -11,6 +11,7 @@ import pytest
 
 from edgegen.core import memory
 from edgegen.core.memory import PeakSampler, read_tree, tree
+from edgegen.core.process import Child
 
 MIB = 1 << 20
 
@@ -37,15 +38,21 @@ def test_peak_holds_memory_that_was_freed_before_the_end() -> None:
 
 
 def test_short_peak_between_two_slow_readings_is_found_by_its_resident_size() -> None:
-    before = read_tree(os.getpid())
-    assert before is not None
-    with PeakSampler() as sampler:
-        time.sleep(0.5)
-        block = bytearray(48 * MIB)
-        block[::4096] = b"x" * len(block[::4096])
-        time.sleep(0.06)
-        del block
-        time.sleep(0.05)
+    # in a process of its own: reading the PSS of a large one takes longer than the peak
+    code = (
+        "import sys, time; print('ready', flush=True); sys.stdin.readline(); time.sleep(0.5)\n"
+        f"block = bytearray({48 * MIB}); block[::4096] = b'x' * len(block[::4096])\n"
+        "time.sleep(0.1); del block; print('freed', flush=True); sys.stdin.readline()"
+    )
+    with Child([sys.executable, "-c", code]) as child:
+        lines = child.lines()
+        assert next(lines) == "ready"
+        before = read_tree(child.pid)
+        assert before is not None
+        with PeakSampler(child.pid) as sampler:
+            child.send("go")
+            assert next(lines) == "freed"
+        child.send("end")
     assert sampler.peak_pss_bytes is not None
     assert sampler.peak_pss_bytes - before.pss_bytes > 40 * MIB
 
