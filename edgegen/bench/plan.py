@@ -56,7 +56,7 @@ class BenchSettings:
     threads: int | None = None
     providers: tuple[str, ...] = ()
     residency: Residency = "all"
-    memory: MemoryMode = "lean"
+    memory: MemoryMode = "auto"
     quick: bool = False
 
 

@@ -62,10 +62,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--memory",
-    type=click.Choice(["lean", "fast"]),
-    default="lean",
+    type=click.Choice(["auto", "lean", "fast"]),
+    default="auto",
     show_default=True,
-    help="Leave weights in the mapped files, or let the runtime copy and repack them.",
+    help="Leave weights in the mapped files, or let the runtime copy and repack them; "
+    "auto: small components only.",
 )
 @click.option("--quick", is_flag=True, help="One restart, three images: a look, no measurement.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would run, and how long.")

@@ -40,8 +40,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--provider", multiple=True, help="Execution provider; may be given again.")
 @click.option(
     "--memory",
-    type=click.Choice(["lean", "fast"]),
-    help="Leave weights in the file's mapped pages, or let the runtime copy and repack them.",
+    type=click.Choice(["auto", "lean", "fast"]),
+    help="Leave weights in the file's mapped pages, or let the runtime copy and repack them; "
+    "auto, the default: small components only.",
 )
 @click.option(
     "--residency",

@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 RunKind = Literal["golden", "cold", "steady", "memory"]
 Residency = Literal["all", "sequential"]
-MemoryMode = Literal["fast", "lean"]
+MemoryMode = Literal["auto", "fast", "lean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Workload:
     providers: tuple[str, ...]
     threads: int | None = None
     residency: Residency = "all"
-    memory: MemoryMode = "lean"
+    memory: MemoryMode = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from edgegen.core.codec import encode
 
 Residency = Literal["all", "sequential"]
-MemoryMode = Literal["lean", "fast"]
+MemoryMode = Literal["auto", "lean", "fast"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strength", type=float)
     parser.add_argument("--threads", type=_positive)
     parser.add_argument("--provider", action="append", default=[], help="may be given again")
-    parser.add_argument("--memory", choices=("lean", "fast"), default="lean")
+    parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")
     parser.add_argument("--residency", choices=RESIDENCIES, default="all")
     parser.add_argument("-o", "--output", default=".", help="FILE.png or a folder")
     return parser

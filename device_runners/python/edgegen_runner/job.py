@@ -163,7 +163,7 @@ def _read_backend(job: _Table) -> BackendOptions:
         name=table.text("name", "onnxruntime"),
         providers=table.texts("providers") or (),
         threads=table.whole("threads", least=1),
-        memory=table.choice("memory", ("lean", "fast"), "lean"),
+        memory=table.choice("memory", ("auto", "lean", "fast"), "auto"),
     )
     table.done()
     return options

@@ -26,14 +26,14 @@ class BackendOptions:
     """How a runtime is to be used.
 
     ``providers`` are tried in order; None means the processor alone. ``memory`` is ``lean``
-    (weights stay in the file's mapped pages, which the system can take back) or ``fast`` (the
-    runtime may copy and repack them).
+    (weights stay in the file's mapped pages, which the system can take back), ``fast`` (the
+    runtime may copy and repack them) or ``auto`` (fast for small components, lean for others).
     """
 
     name: str = "onnxruntime"
     providers: tuple[str, ...] = ()
     threads: Optional[int] = None
-    memory: str = "lean"
+    memory: str = "auto"
 
 
 class Session(Protocol):
