@@ -10,6 +10,7 @@ import click
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
+    from edgegen.core.package import ParityCheck
     from edgegen.packaging.build import Built
     from edgegen.packaging.plan import BuildPlan
 
@@ -169,13 +170,19 @@ def _show(console: Console, built: Built) -> None:
             [
                 check.layer,
                 check.name,
-                "equal" if check.psnr_db is None and check.passed else check.psnr_db,
+                _decibels(check),
                 check.threshold_db,
                 "yes" if check.passed else f"NO {check.why}",
             ]
             for check in built.evidence.parity
         ],
     )
+
+
+def _decibels(check: ParityCheck) -> str | float | None:
+    if check.psnr_db is None:
+        return "equal" if check.passed else None
+    return round(check.psnr_db, 1)
 
 
 def _size_bytes(built: Built) -> int:
