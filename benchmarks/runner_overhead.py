@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("package", type=Path, nargs="?")
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--memory", choices=("lean", "fast"), default="lean")
+    parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(shipped("device_runners") / "python"))
     with tempfile.TemporaryDirectory() as scratch:

@@ -10,7 +10,6 @@ import click
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
-    from edgegen.core.package import ParityCheck
     from edgegen.packaging.build import Built
     from edgegen.packaging.plan import BuildPlan
 
@@ -139,6 +138,8 @@ def _row(built: Built) -> dict[str, object]:
 
 
 def _show(console: Console, built: Built) -> None:
+    from edgegen.cli.parity_table import show_parity
+
     manifest = built.manifest
     console.table(
         f"{manifest.source.model} → {built.path}",
@@ -163,26 +164,10 @@ def _show(console: Console, built: Built) -> None:
             "Nothing was compared with torch (--skip-parity); run 'edgegen verify --full'."
         )
         return
-    console.table(
-        "The same as torch?",
-        ["layer", "what", "PSNR, dB", "asked for", "passed"],
-        [
-            [
-                check.layer,
-                check.name,
-                _decibels(check),
-                check.threshold_db,
-                "yes" if check.passed else f"NO {check.why}",
-            ]
-            for check in built.evidence.parity
-        ],
-    )
-
-
-def _decibels(check: ParityCheck) -> str | float | None:
-    if check.psnr_db is None:
-        return "equal" if check.passed else None
-    return round(check.psnr_db, 1)
+    checks = built.evidence.parity
+    passed = sum(check.passed for check in checks)
+    notes = [f"{passed} of {len(checks)} checks passed; `edgegen verify --verbose` shows all."]
+    show_parity(console, "The same as torch?", checks, notes=notes)
 
 
 def _size_bytes(built: Built) -> int:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgegen.cli.console import Cell, Console
+from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
-    from edgegen.core.package import ParityCheck
     from edgegen.packaging.verify import Verification
 
 
@@ -52,10 +51,9 @@ def verify(
 
 def _show(console: Console, package: Path, verification: Verification, *, verbose: bool) -> None:
     from edgegen.cli.formats import format_bytes, format_seconds
+    from edgegen.cli.parity_table import show_parity
 
     run, case, files = verification.run, verification.case, verification.manifest.files
-    checks = run.checks if verbose else _worst_of_each(run.checks)
-    rows = [_row(check) for check in checks]
     cost = run.cost
     memory = ""
     if cost.peak_memory_bytes is not None:
@@ -67,30 +65,4 @@ def _show(console: Console, package: Path, verification: Verification, *, verbos
         f"{passed} of {len(run.checks)} checks passed, in {format_seconds(cost.wall_s)}{memory}.",
         f"The run: {case.width} × {case.height} pixels, {case.steps} steps, {case.scheduler}.",
     )
-    columns = ("layer", "output", "PSNR (dB)", "at least", "largest error", "verdict")
-    console.table(f"Parity of {package}", columns, rows, notes)
-
-
-def _row(check: ParityCheck) -> tuple[Cell, ...]:
-    psnr = None if check.psnr_db is None else round(check.psnr_db, 1)
-    verdict = "passed" if check.passed else f"FAILED: {check.why}"
-    if check.passed and check.psnr_db is None:
-        verdict = "passed: equal"
-    error = None if check.max_abs_error is None else float(f"{check.max_abs_error:.2g}")
-    return check.layer, check.name, psnr, check.threshold_db, error, verdict
-
-
-def _worst_of_each(checks: tuple[ParityCheck, ...]) -> list[ParityCheck]:
-    """Return the worst check of each component and of each other layer, and every failed one."""
-    from edgegen.quality.parity import worst_check
-
-    groups: dict[str, list[ParityCheck]] = {}
-    for check in checks:
-        is_component = check.layer == "component"
-        name = check.name.partition(".")[0] if is_component else check.layer
-        groups.setdefault(name, []).append(check)
-    shown = []
-    for group in groups.values():
-        failures = [check for check in group if not check.passed]
-        shown += failures or [worst_check(group)]
-    return shown
+    show_parity(console, f"Parity of {package}", run.checks, verbose=verbose, notes=notes)
