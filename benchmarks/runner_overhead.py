@@ -1,6 +1,6 @@
 """How much of an image's time the runner spends outside of the runtime's own calls.
 
-    python benchmarks/runner_overhead.py [PACKAGE] [--images N] [--memory lean|fast]
+    python benchmarks/runner_overhead.py [PACKAGE] [--images N] [--size PX] [--memory lean|fast]
 
 Without PACKAGE, `builtin:emoji` is packaged for ONNX first. An image is text, all steps and
 decode, with all events written as the protocol wants; the writing of the PNG file is no part of it.
@@ -77,12 +77,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("package", type=Path, nargs="?")
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--size", type=int, help="width and height in pixels")
+    parser.add_argument("--warmups", type=int, default=2)
     parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(shipped("device_runners") / "python"))
     with tempfile.TemporaryDirectory() as scratch:
         package = options.package or _package_emoji(Path(scratch, "emoji"))
-        samples = _measure(package, options.images, options.steps, options.memory)
+        samples = _measure(package, options)
     rows = {
         "processor": [(s.cpu_s, s.cpu_inside_s) for s in samples],
         "wall clock": [(s.wall_s, s.wall_inside_s) for s in samples],
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if share <= GOAL else 1
 
 
-def _measure(package: Path, images: int, steps: int | None, memory: str) -> list[Sample]:
+def _measure(package: Path, options: argparse.Namespace) -> list[Sample]:
     from edgegen_runner.backends import BackendOptions, open_backend
     from edgegen_runner.package import load_package
     from edgegen_runner.protocol import EventWriter
@@ -112,22 +114,24 @@ def _measure(package: Path, images: int, steps: int | None, memory: str) -> list
     from edgegen_runner.session import Image, Session
 
     sink = os.open(os.devnull, os.O_WRONLY)
-    backend = TimedBackend(open_backend(BackendOptions(threads=1, memory=memory)))
-    request = Request(prompts=(PROMPT,), steps=steps)
+    backend = TimedBackend(open_backend(BackendOptions(threads=1, memory=options.memory)))
+    request = Request(
+        prompts=(PROMPT,), steps=options.steps, width=options.size, height=options.size
+    )
     session = Session(load_package(package), backend, request, "all", EventWriter(sink))
     session.load()
     samples = []
-    for index in range(images + 2):
+    for index in range(options.images + options.warmups):
         clock = Clock(backend.clock.wall_s, backend.clock.cpu_s)
         wall_s, cpu_s = time.perf_counter(), time.thread_time()
-        session.draw(Image(index, index, PROMPT, warmup=index < 2))
+        session.draw(Image(index, index, PROMPT, warmup=index < options.warmups))
         sample = Sample(
             wall_s=time.perf_counter() - wall_s,
             wall_inside_s=backend.clock.wall_s - clock.wall_s,
             cpu_s=time.thread_time() - cpu_s,
             cpu_inside_s=backend.clock.cpu_s - clock.cpu_s,
         )
-        if index >= 2:  # warm-ups
+        if index >= options.warmups:
             samples.append(sample)
     os.close(sink)
     return samples
