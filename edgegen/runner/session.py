@@ -47,6 +47,7 @@ _ERRORS: dict[str, type[EdgegenError]] = {
 
 _ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
 _END_S = 30.0
+_DEATH_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,12 @@ class RunnerSession:
             done = False
             try:
                 for answer in child.lines():
-                    data, event = parse_line(answer)
+                    try:
+                        data, event = parse_line(answer)
+                    except RunnerError as error:
+                        if _was_killed(child):  # in the middle of this line
+                            raise self._death(child) from error
+                        raise
                     self._doing = _doing(event) or self._doing
                     if isinstance(event, Error):
                         raise error_from(event)
@@ -120,6 +126,13 @@ class RunnerSession:
         if child.returncode == -9:
             hint = "Use --residency sequential, --memory lean or a smaller image. " + hint
         return RunnerError(f"The runner {child.describe_exit()} {self._doing}.", hint=hint)
+
+
+def _was_killed(child: Child) -> bool:
+    try:
+        return child.wait(_DEATH_S) < 0
+    except ProcessError:
+        return False
 
 
 def generate(
