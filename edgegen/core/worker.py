@@ -69,9 +69,9 @@ def serve(job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str) -
         protocol.write(json.dumps({"event": event, **fields}) + "\n")
         protocol.flush()
 
-    def fail(kind: type[EdgegenError], message: str, hint: str) -> int:
-        emit("error", kind=kind.__name__, message=message, hint=hint)
-        return kind.exit_code
+    def fail(error: EdgegenError) -> int:
+        emit("error", **error_fields(error))
+        return error.exit_code
 
     try:
         line = sys.stdin.readline()
@@ -79,12 +79,13 @@ def serve(job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str) -
         threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
         emit("done", **work(job, emit))
     except EdgegenError as error:
-        return fail(type(error), error.message, error.hint)
+        return fail(error)
     except ImportError as error:
         message = f"A toolkit is missing: {error}."
-        return fail(MissingDependencyError, message, f"Run: pip install 'edgegen[{extra}]'")
+        hint = f"Run: pip install 'edgegen[{extra}]'"
+        return fail(MissingDependencyError(message, hint=hint))
     except MemoryError as error:
-        return fail(ResourceError, f"Memory ran out: {error}.", _MEMORY_HINT)
+        return fail(out_of_memory(error))
     return 0
 
 
@@ -145,6 +146,16 @@ def _parse(line: str, stage: str) -> dict[str, Any]:
         f"{stage}: the worker wrote what is not its protocol: {line[:80]!r}.",
         hint="Please report it: something prints where only edgegen may.",
     )
+
+
+def error_fields(error: EdgegenError) -> dict[str, str]:
+    """Return the fields of the `error` event that stands for an error."""
+    return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def out_of_memory(error: MemoryError) -> ResourceError:
+    """Return what a toolkit's MemoryError is to the user."""
+    return ResourceError(f"Memory ran out: {error}.", hint=_MEMORY_HINT)
 
 
 def error_from(event: Event) -> EdgegenError:

@@ -4,9 +4,9 @@ The network is built from its config on fake tensors and traced by `torch.export
 composite operators (`linear`, `group_norm`, `scaled_dot_product_attention`) that targets have too.
 
 Where axes stay open the network is traced at two sizes, and the traces are compared: a number that
-is the same in both is a constant, one that differs is a `Size`. That takes a third of the time of
-one trace with symbolic shapes (docs/decisions/0006-two-traces.md), and is as strict: traces that
-differ in more than numbers are refused.
+is the same in both is a constant, one that differs is a `Size`. That takes less than half of the
+time of one trace with symbolic shapes (docs/decisions/0006-two-traces.md), and is as strict: traces
+that differ in more than numbers are refused.
 """
 
 from __future__ import annotations

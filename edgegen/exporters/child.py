@@ -17,7 +17,7 @@ from edgegen.core.codec import encode
 from edgegen.core.errors import EdgegenError, ExportError, ResourceError
 from edgegen.core.fork import run_forked
 from edgegen.core.process import describe_exit
-from edgegen.core.worker import Emit, Event, error_from, serve
+from edgegen.core.worker import Emit, Event, error_fields, error_from, out_of_memory, serve
 from edgegen.exporters.base import Exporter, ExportJob, ExportJobs, load_exporter
 
 _REPORTED_BYTES = 4 << 20
@@ -80,9 +80,9 @@ def _outcome(exporter: Exporter, job: ExportJob, emit: Emit) -> str:
     try:
         return json.dumps({"result": encode(exporter.export(job, EventProgress(emit)))})
     except EdgegenError as error:
-        fields = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        fields = error_fields(error)
     except MemoryError as error:
-        fields = {"kind": ResourceError.__name__, "message": f"Memory ran out: {error}."}
+        fields = error_fields(out_of_memory(error))
     return json.dumps({"error": fields})
 
 

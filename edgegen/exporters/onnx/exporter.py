@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class OnnxExporter:
         captured = capture(job.component, source, shapes=job.shapes)
         bound = bind(weights, captured.parameter_shapes)
         model, uses = lower(captured, job.recipe, job.operators)
-        total = sum(use.dtype.itemsize * _count(use.shape) for use in uses)
+        total = sum(use.dtype.itemsize * math.prod(use.shape) for use in uses)
         progress.step("weights", int(total))
         written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
         progress.step("save")
@@ -59,10 +60,3 @@ class OnnxExporter:
             operator_sets=dict(model.opset_imports),
             toolkits={name: version(name) for name in TOOLKITS},
         )
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
