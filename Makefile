@@ -8,7 +8,7 @@ OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check bench test-slow test-scale test-peers clean help
+.PHONY: demo test check bench test-slow test-scale test-peers test-emulated clean help
 
 help:
 	@echo "make demo        package the built-in model, make images without torch, measure this machine"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
 	@echo "make test-peers  our packages in the peers' own runtimes"
+	@echo "make test-emulated  a Raspberry Pi and an Android device, played by qemu (root; Debian)"
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +46,9 @@ test-scale: $(STAMP)
 
 test-peers: $(STAMP)
 	$(BIN)/python -m pytest -q -m peers
+
+test-emulated: $(STAMP)
+	$(BIN)/python -m pytest -q -m emulated
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/convert_onnx.py

@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from edgegen.bench.environment import read_system_state
 from edgegen.devices.host import read_cpu_info, read_memory, usable_cores
+from edgegen.runner.attach import attach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class Machine:
 
 def read_machine() -> Machine:
     """Return what this machine is, now."""
-    state = read_system_state()
+    with attach("local") as device:
+        state = device.state()
     return Machine(
         processor=read_cpu_info().get("model name") or platform.machine(),
         cores=usable_cores(),

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(shipped("device_runners") / "python"))
     with tempfile.TemporaryDirectory() as scratch:
-        package = options.package or _package_emoji(Path(scratch, "emoji"))
+        package = options.package or package_emoji(Path(scratch, "emoji"))
         samples = _measure(package, options)
     rows = {
         "processor": [(s.cpu_s, s.cpu_inside_s) for s in samples],
@@ -137,7 +137,7 @@ def _measure(package: Path, options: argparse.Namespace) -> list[Sample]:
     return samples
 
 
-def _package_emoji(folder: Path) -> Path:
+def package_emoji(folder: Path) -> Path:
     command = [sys.executable, "-m", "edgegen", "package", "builtin:emoji", "--target", "onnx"]
     run([*command, "--skip-parity", "-o", str(folder)], timeout_s=600)
     return folder

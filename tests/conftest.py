@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,14 @@ import pytest
 from tests.tiny_models import build
 
 TinyPipeline = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep logs, and the lock of this machine as a device, apart from the user's and each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEGEN_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgegen.bench.series import SeriesName, all_series, outside_share, steady_images
+from edgegen.bench.changepoints import MINIMUM_STEPS
+from edgegen.bench.series import (
+    SeriesName,
+    all_series,
+    latencies_mean_something,
+    outside_share,
+    steady_images,
+    timed_images,
+)
 from edgegen.bench.statistics import INTERVAL_RESTARTS, NOISY_SPREAD, P90_COUNT
+from edgegen.bench.sustained import Sustained, sampling_cost, sustained_runs
+from edgegen.bench.throttling import MINIMUM_S
 from edgegen.core.measurement import Environment, Measurement
 
 Weight = Literal["note", "warning"]
@@ -15,6 +26,8 @@ BUSY_LOAD_A_CORE = 0.25
 """A load average above this, for each core, says that something else wanted the processor."""
 LEAST_BUSY_LOAD = 0.5
 OUTSIDE_RUNTIME_SHARE = 0.01
+SAMPLING_SHARE = 0.01
+"""Sensors whose reading takes more of a core than this are told: they slow what is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,24 +38,28 @@ class Finding:
     text: str
 
 
-def findings(measurement: Measurement) -> tuple[Finding, ...]:
-    """Return what must be said with the figures, the gravest first."""
+def findings(
+    measurement: Measurement, sustained: Sequence[Sustained] | None = None
+) -> tuple[Finding, ...]:
+    """Return what must be said with the figures, the gravest first.
+
+    `sustained` are the sustained runs where they have been judged already.
+    """
     found = [
         *_about_the_device(measurement.environment),
+        *_about_the_start(measurement),
         *_about_the_images(measurement),
-        *_about_the_noise(measurement),
         *_about_what_is_missing(measurement),
         *(Finding(weight="warning", text=text) for text in measurement.warnings),
         *_about_the_unseen(measurement),
     ]
+    if latencies_mean_something(measurement):
+        judged = sustained_runs(measurement) if sustained is None else sustained
+        found += [finding for each in judged for finding in _about_a_sustained_run(each)]
+        found += [*_about_the_noise(measurement), *_about_the_timing(measurement)]
     said = {text for run in measurement.runs for text in run.warnings}
     found += [Finding(weight="warning", text=f"The runner says: {text}") for text in sorted(said)]
     return tuple(sorted(found, key=lambda finding: finding.weight != "warning"))
-
-
-def latencies_mean_something(measurement: Measurement) -> bool:
-    """Return whether latencies may be reported at all: those of an emulated processor may not."""
-    return not measurement.environment.emulated
 
 
 def busy_threshold(cores: int | None) -> float:
@@ -54,7 +71,10 @@ def _about_the_device(environment: Environment) -> list[Finding]:
     found = []
     if environment.emulated:
         found.append(
-            _warning("The processor is emulated: its latencies mean nothing and are not shown.")
+            _warning(
+                "The processor is emulated: its times mean nothing. No latency, rate or energy is "
+                "shown; the raw samples are kept, to see what it did and never how fast."
+            )
         )
     if environment.virtual_machine:
         name = f" ({environment.hypervisor})" if environment.hypervisor else ""
@@ -72,6 +92,27 @@ def _about_the_device(environment: Environment) -> list[Finding]:
             _note(f"The frequency governor is '{environment.governor}', not 'performance'.")
         )
     return found
+
+
+def _about_the_start(measurement: Measurement) -> list[Finding]:
+    start = measurement.start_temperature
+    if start is None:
+        if not measurement.of_kind("sustained"):
+            return []
+        return [_note("No temperature was awaited before the start: no sensor told one.")]
+    if start.reached:
+        return []
+    wanted = (
+        "it was still falling"
+        if start.wanted_c is None
+        else f"{start.wanted_c:.1f} °C was asked for"
+    )
+    return [
+        _warning(
+            f"Not cooled down at the start: {start.last_c:.1f} °C after {start.waited_s:.0f} s of "
+            f"waiting, and {wanted}. A warm device throttles sooner."
+        )
+    ]
 
 
 def _about_the_images(measurement: Measurement) -> list[Finding]:
@@ -106,10 +147,62 @@ def _about_the_noise(measurement: Measurement) -> list[Finding]:
                     f"{100 * NOISY_SPREAD:.0f} %. Measure again on a quiet machine."
                 )
             )
+    return found
+
+
+def _about_the_timing(measurement: Measurement) -> list[Finding]:
+    found = []
+    cost = sampling_cost(measurement)
+    if cost is not None and cost.core_share > SAMPLING_SHARE:
+        found.append(
+            _note(
+                f"Reading the sensors took {100 * cost.core_share:.1f} % of a core, which the "
+                "runtime could have used."
+            )
+        )
     share = outside_share(measurement)
     if share is not None and share > OUTSIDE_RUNTIME_SHARE:
         found.append(
             _note(f"{100 * share:.1f} % of an image's time was spent outside the runtime's calls.")
+        )
+    return found
+
+
+def _about_a_sustained_run(sustained: Sustained) -> list[Finding]:
+    judgement, found = sustained.judgement, []
+    if judgement.verdict == "throttled":
+        found.append(
+            _warning("The device throttled: count on the rate at the end, not on the first images.")
+        )
+    elif judgement.verdict == "slowed":
+        found.append(
+            _warning(
+                "Steps became slower and no sensor says why: it can be heat or another program. "
+                "Measure again on a quiet, cool device."
+            )
+        )
+    elif judgement.verdict == "flagged":
+        found.append(_note("A sensor said that the device held back, though steps took no longer."))
+    elif judgement.verdict == "unknown":
+        found.append(
+            _warning(
+                f"Whether it throttles cannot be said: {judgement.steps} steps, and "
+                f"{MINIMUM_STEPS} over {MINIMUM_S:.0f} s are the least. Measure for longer."
+            )
+        )
+    if judgement.start_images_per_minute is None:
+        found.append(
+            _note(
+                "Too few images for a rate of the start and one of the end: each takes three "
+                "images and a minute."
+            )
+        )
+    if judgement.ignored_steps:
+        found.append(
+            _warning(
+                f"{judgement.ignored_steps} steps have times that no clock gives, and were left "
+                "out."
+            )
         )
     return found
 
@@ -120,11 +213,14 @@ def _about_what_is_missing(measurement: Measurement) -> list[Finding]:
     count = sum(len(steady_images(run)) for run in steady)
     if measurement.quick:
         found.append(_warning("Measured with --quick: too few images and restarts to compare."))
-    elif len(steady) < INTERVAL_RESTARTS:
+    is_timed = latencies_mean_something(measurement)
+    is_sustained = not steady and bool(measurement.of_kind("sustained"))
+    counts_matter = is_timed and not is_sustained  # a sustained run has no median of images
+    if counts_matter and not measurement.quick and len(steady) < INTERVAL_RESTARTS:
         found.append(
             _warning(f"{len(steady)} restarts: an interval needs {INTERVAL_RESTARTS} or more.")
         )
-    if count < P90_COUNT:
+    if counts_matter and count < P90_COUNT:
         found.append(_note(f"{count} steady images: p90 is told from {P90_COUNT} on."))
     found += [
         _note(f"No cold load: the files were still in memory ({run.page_cache.how}).")
@@ -140,11 +236,11 @@ def _about_the_unseen(measurement: Measurement) -> list[Finding]:
     found = []
     if measurement.unseen:
         found.append(_note(f"Not seen on this device: {', '.join(measurement.unseen)}."))
-    steady = [image for run in measurement.of_kind("steady") for image in steady_images(run)]
-    phases = {phase.name for image in steady for phase in image.phases}
-    if measurement.workload.prompt is not None and steady and "text_encoder" not in phases:
+    images = timed_images(measurement)
+    phases = {phase.name for image in images for phase in image.phases}
+    if measurement.workload.prompt is not None and images and "text_encoder" not in phases:
         found.append(
-            _note("The steady images use the text of the first one again: it is not in their time.")
+            _note("The timed images use the text of the first one again: it is not in their time.")
         )
     return found
 

@@ -40,7 +40,8 @@ class BenchSettings:
 
     What is not asked for is as `edgegen run` does it: that is what is to be measured.
     `images` are the steady images of all restarts together. `quick` takes one restart of few
-    images and leaves out the memory run.
+    images and leaves out the memory run. With `sustained_s` one process makes images for that long
+    instead.
     """
 
     images: int = 12
@@ -58,6 +59,7 @@ class BenchSettings:
     residency: Residency = "all"
     memory: MemoryMode = "auto"
     quick: bool = False
+    sustained_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +70,30 @@ class PlannedRun:
     title: str
     images: int
     warmup_images: int = 0
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlan:
     """What a benchmark will do. `estimated_s` is rough: right within a factor of three or so.
 
-    `scheduler` is the one that was asked for, None where the package's own is used.
+    `scheduler` is the one that was asked for, None where the package's own is used. `files` are
+    the package's, relative to it. `estimated_s` is for this machine.
     """
 
     package: Path
     identity: PackageIdentity
     workload: Workload
     runs: tuple[PlannedRun, ...]
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     scheduler: str | None = None
     estimated_s: float
     quick: bool = False
+
+    @property
+    def is_sustained(self) -> bool:
+        """Return whether images are made for a time, not counted."""
+        return any(run.duration_s is not None for run in self.runs)
 
     @property
     def images(self) -> int:
@@ -129,7 +138,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         identity=identity,
         workload=workload,
         runs=runs,
-        files=files,
+        files=tuple(artifact.path for artifact in manifest.files),
         scheduler=settings.scheduler,
         estimated_s=_estimate_s(manifest, workload, runs, package_bytes),
         quick=settings.quick,
@@ -184,6 +193,15 @@ def _runs(manifest: PackageManifest, settings: BenchSettings) -> tuple[PlannedRu
     if manifest.golden is not None:
         runs.append(PlannedRun(kind="golden", title="golden case", images=1))
     runs.append(PlannedRun(kind="cold", title="cold load and first image", images=1))
+    if settings.sustained_s is not None:
+        sustained = PlannedRun(
+            kind="sustained",
+            title="sustained images",
+            images=1,
+            warmup_images=1,
+            duration_s=settings.sustained_s,
+        )
+        return (*runs, sustained)
     runs += [
         PlannedRun(
             kind="steady",
@@ -221,7 +239,10 @@ def _estimate_s(
                 workload.guidance,
             )
         rate = _COLD_READ_BYTES_PER_S if run.kind == "cold" else _WARM_READ_BYTES_PER_S
-        total_s += _LAUNCH_S + (run.images + run.warmup_images) * image_s + package_bytes / rate
+        images_s = (run.images + run.warmup_images) * image_s
+        if run.duration_s is not None:
+            images_s = run.warmup_images * image_s + max(run.duration_s, image_s)
+        total_s += _LAUNCH_S + images_s + package_bytes / rate
     return total_s
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
+
 from edgegen.core import measurement
 from edgegen.core.errors import RunnerError
 from edgegen.core.measurement import (
@@ -27,15 +31,28 @@ from edgegen.runner.protocol import (
     Warn,
 )
 
+_SPANS = (Load, Phase, Step, ImageEnd)
+
+CLOCK_SLACK_S = 0.25
+"""How far back an event's time may lie: threads take the time before they wait for their turn."""
+CLOCK_GAP_S = 5.0
+"""A difference between the device's clock and the host's that is told; less may be the network."""
+
 
 class Recorder:
     """Takes the events of one process of the runner, in order.
 
-    `hello` is the first event, once it was taken: times are counted from it.
+    `hello` is the first event, once it was taken: times are counted from it. The device's clock is
+    held against this machine's: one that goes back ends the measurement, and one that stands still
+    or leaps (a device that slept) is told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.hello: Hello | None = None
+        self._clock = clock
+        self._first_here_s = 0.0
+        self._last_t = -math.inf
+        self._gap_s = 0.0
         self.checks: list[GoldenCheck] = []
         self.loads: list[measurement.Load] = []
         self._images: list[ImageSample] = []
@@ -49,8 +66,10 @@ class Recorder:
     def take(self, event: Event) -> None:
         """Take one event; those that measure nothing (`free`, `done`) leave no trace.
 
-        Raises RunnerError for an image that ends without having begun.
+        Raises RunnerError for an image that ends without having begun, and for a clock that went
+        back.
         """
+        self._check_clock(event)
         match event:
             case Hello():
                 self.hello = event
@@ -88,7 +107,9 @@ class Recorder:
                 self._images.append(self._image(event))
             case Sample():
                 self._sensors.append(
-                    SensorSample(time_s=self._at(event.t), values=dict(event.values))
+                    SensorSample(
+                        time_s=self._at(event.t), values=dict(event.values), cost_s=event.cost_s
+                    )
                 )
             case Memory():
                 self._memory = MemoryPeak(
@@ -97,6 +118,8 @@ class Recorder:
                     peak_file_bytes=event.peak_file_bytes,
                     peak_resident_bytes=event.peak_resident_bytes,
                     read_bytes=event.read_bytes,
+                    peak_gpu_bytes=event.peak_gpu_bytes,
+                    processes=event.processes,
                 )
             case Check():
                 self.checks.append(
@@ -122,6 +145,13 @@ class Recorder:
         page_cache: PageCache | None = None,
     ) -> Run:
         """Return what was taken as one run."""
+        warnings = list(self._warnings)
+        if abs(self._gap_s) >= CLOCK_GAP_S:
+            how = "stood still" if self._gap_s > 0 else "leapt"
+            warnings.append(
+                f"The device's clock {how} for {abs(self._gap_s):.0f} s against this machine's: "
+                "it slept, or was stopped. Its latencies are not to be trusted."
+            )
         return Run(
             kind=kind,
             started_s=started_s,
@@ -131,8 +161,23 @@ class Recorder:
             sensors=tuple(self._sensors),
             memory=self._memory,
             page_cache=page_cache,
-            warnings=tuple(self._warnings),
+            warnings=tuple(warnings),
         )
+
+    def _check_clock(self, event: Event) -> None:
+        here_s = self._clock()
+        if self.hello is None:
+            self._first_here_s, self._last_t = here_s, event.t
+            return
+        spans = [(event.start, event.end)] if isinstance(event, _SPANS) else []
+        if event.t < self._last_t - CLOCK_SLACK_S or any(end < start for start, end in spans):
+            raise RunnerError(
+                f"The device's clock went back: {event.t:.3f} s after {self._last_t:.3f} s.",
+                hint="Its monotonic clock does not work. Nothing of this run can be used.",
+            )
+        self._last_t = max(self._last_t, event.t)
+        # Lines may come late, all at once, and never early: only a gap that stays is one.
+        self._gap_s = (here_s - self._first_here_s) - (event.t - self.hello.t)
 
     def _image(self, end: ImageEnd) -> ImageSample:
         start = self._starts.get(end.image)

@@ -69,14 +69,19 @@ _PHASE_TITLES = {
 
 
 def all_series(measurement: Measurement) -> dict[SeriesName, Series]:
-    """Return the series that a measurement holds, in the order in which they are told."""
+    """Return the series that a measurement holds, in the order in which they are told.
+
+    A sustained run adds its start, load and first image. Its other images and its steps are no
+    series: a median over a run that may throttle would mislead (`edgegen/bench/throttling.py`).
+    """
     cold, steady = measurement.of_kind("cold"), measurement.of_kind("steady")
+    warm = steady + measurement.of_kind("sustained")
     restarts: dict[SeriesName, Restarts] = {
-        "launch": _single(cold + steady, lambda run: run.launch_s),
+        "launch": _single(cold + warm, lambda run: run.launch_s),
         "cold_load": _single(tuple(filter(_was_cold, cold)), load_s),
-        "warm_load": _single(steady, load_s),
+        "warm_load": _single(warm, load_s),
         "cold_first_image": [first_images(run) for run in cold if _was_cold(run)],
-        "first_image": [first_images(run) for run in steady],
+        "first_image": [first_images(run) for run in warm],
         "steady_image": [[image.latency_s for image in steady_images(run)] for run in steady],
         "step": [
             [step.end_s - step.start_s for image in steady_images(run) for step in image.steps]
@@ -126,6 +131,17 @@ def steady_images(run: Run) -> tuple[ImageSample, ...]:
     return tuple(image for image in run.images if not image.warmup)
 
 
+def timed_images(measurement: Measurement) -> list[ImageSample]:
+    """Return the images of the steady and sustained runs that are not warm-ups."""
+    runs = measurement.of_kind("steady") + measurement.of_kind("sustained")
+    return [image for run in runs for image in steady_images(run)]
+
+
+def latencies_mean_something(measurement: Measurement) -> bool:
+    """Return whether times, rates and energies may be shown: an emulated processor's may not."""
+    return not measurement.environment.emulated
+
+
 def first_images(run: Run) -> list[float]:
     """Return the latency of the first image of a process, in a list of one or none."""
     return [run.images[0].latency_s] if run.images else []
@@ -140,8 +156,11 @@ def load_s(run: Run) -> float | None:
 
 
 def outside_share(measurement: Measurement) -> float | None:
-    """Return the share of the steady images' time that was spent outside the runtime's calls."""
-    images = [image for run in measurement.of_kind("steady") for image in steady_images(run)]
+    """Return the share of an image's time that was spent outside the runtime's calls.
+
+    Steady and sustained images count, warm-ups do not.
+    """
+    images = timed_images(measurement)
     outside = [_outside_s(image) for image in images]
     total = sum(image.latency_s - image.load_s for image in images)
     if not images or total <= 0 or any(value is None for value in outside):

@@ -1,37 +1,44 @@
-"""Runs a planned benchmark and keeps what the runner says, raw.
+"""Runs a planned benchmark on a device and keeps what the runner says, raw.
 
 Each run is a process of its own: the golden case first (a device that makes another image is
 reported, not timed), then the cold load, the steady images in several processes, and memory, whose
-sampling would disturb the clock, last.
+sampling would disturb the clock, last. A sustained measurement makes images in one process instead.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import posixpath
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
-from edgegen import __version__
-from edgegen.bench.environment import SystemState, read_system_state
-from edgegen.bench.page_cache import evict, look
+from edgegen.bench.cooling import wait_until_cool
+from edgegen.bench.environment import environment_of, launch_there_s
 from edgegen.bench.plan import BenchPlan, PlannedRun
 from edgegen.bench.recording import Recorder
 from edgegen.bench.sensors import unseen_sensors
-from edgegen.core.errors import ParityError, RunnerError
+from edgegen.core.codec import decode
+from edgegen.core.errors import RunnerError
 from edgegen.core.measurement import (
     SCHEMA_VERSION,
-    Environment,
     GoldenCheck,
     Measurement,
     PageCache,
     Run,
+    StartTemperature,
 )
-from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.progress import Progress, SilentProgress, Step
+from edgegen.devices.device import Device
+from edgegen.devices.match import matching_profile
+from edgegen.devices.store import new_run_name, push, shipment
+from edgegen.runner.attach import attach
+from edgegen.runner.deployment import require_passed
 from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors, absolute
-from edgegen.runner.protocol import Check, Event, Hello, ImageStart, Load, Step
+from edgegen.runner.protocol import Check, Event, Hello, ImageStart, Load
+from edgegen.runner.protocol import Step as StepDone
 from edgegen.runner.session import RunnerSession
 
 Runner = Callable[[Job], Generator[Event]]
@@ -41,50 +48,96 @@ It raises RunnerError where the runner fails, and ends the process when it is cl
 """
 
 _SENSOR_INTERVAL_S = 1.0
+_LONGEST_COOLING_S = 300.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How a measurement is made, beside its workload.
+
+    `cool_first` waits until the device's temperature no longer falls, or is at `start_c`, for five
+    minutes at most. After `patience_s` without progress a runner is taken for hung.
+    """
+
+    cool_first: bool = False
+    start_c: float | None = None
+    patience_s: float | None = None
 
 
 def measure(
     plan: BenchPlan,
     progress: Progress | None = None,
     *,
+    device: Device | None = None,
+    conditions: Conditions | None = None,
     runner: Runner | None = None,
     pictures: Path | None = None,
 ) -> Measurement:
-    """Measure a package on this machine.
+    """Measure a package on a device that is connected, or on this machine.
 
     `pictures` is a folder for the image of the cold run, a PNG file that is written after the
-    image's time has ended. Raises ParityError where the golden case fails, and RunnerError where
-    the runner fails or a component fell back to another provider than asked for.
+    image's time has ended. `runner` stands in for the runner's process. Raises ParityError where
+    the golden case fails, RunnerError where the runner fails or a component fell back to another
+    provider than asked for, and DeviceError where the device cannot be used.
     """
-    session = _Session(plan, progress or SilentProgress(), runner or run_here, pictures)
-    return session.measure()
-
-
-def run_here(job: Job) -> Generator[Event]:
-    """Run one job in a process of the runner on this machine."""
-    return RunnerSession().events(job)
+    if device is None:
+        with attach("local") as here:
+            return measure(
+                plan,
+                progress,
+                device=here,
+                conditions=conditions,
+                runner=runner,
+                pictures=pictures,
+            )
+    return _Session(
+        plan,
+        device,
+        progress or SilentProgress(),
+        conditions or Conditions(),
+        runner,
+        pictures,
+    ).measure()
 
 
 class _Session:
     """What one measurement collects on its way."""
 
     def __init__(
-        self, plan: BenchPlan, progress: Progress, runner: Runner, pictures: Path | None
+        self,
+        plan: BenchPlan,
+        device: Device,
+        progress: Progress,
+        conditions: Conditions,
+        runner: Runner | None,
+        pictures: Path | None,
     ) -> None:
         self._plan = plan
+        self._device = device
         self._progress = progress
-        self._runner = runner
+        self._conditions = conditions
+        self._runner = runner or self._run_there
         self._pictures = pictures
-        self._state = read_system_state()
-        self._started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._zero_s = time.perf_counter()
         self._hello: Hello | None = None
         self._golden: tuple[GoldenCheck, ...] = ()
+        self._cooled: StartTemperature | None = None
+        self._run_name = new_run_name()
+        self._package = ""
+        self._zero_s = 0.0
 
     def measure(self) -> Measurement:
         """Run every planned run, in order."""
-        runs = tuple(self._run(planned) for planned in self._plan.runs)
+        self._device.agent.lock(f"bench {self._plan.identity.model}")
+        self._package = self._place()
+        facts = self._device.look_again()
+        started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._zero_s = time.perf_counter()
+        try:
+            runs = tuple(self._run(planned) for planned in self._plan.runs)
+        finally:
+            self._leave_nothing()
         assert self._hello is not None
+        profile = None if self._device.is_local else matching_profile(facts)
         used = {provider for run in runs for load in run.loads for provider in load.providers}
         return Measurement(
             schema_version=SCHEMA_VERSION,
@@ -93,43 +146,55 @@ class _Session:
                 self._plan.workload,
                 providers=self._plan.workload.providers or tuple(sorted(used)),
             ),
-            environment=_environment(self._hello, self._state, self._started_at),
+            environment=environment_of(
+                self._hello, facts, self._device.address, profile, started_at
+            ),
             runs=runs,
             golden=self._golden,
-            unseen=unseen_sensors(runs),
+            unseen=unseen_sensors(runs, () if profile is None else profile.sensors),
             quick=self._plan.quick,
+            start_temperature=self._cooled,
         )
 
+    def _place(self) -> str:
+        """Return the package's folder on the device; what it lacks is pushed."""
+        if self._device.is_local:
+            return str(self._plan.package.resolve())
+        self._device.require_runtime()
+        return push(self._device, shipment(self._plan.package), self._progress).path
+
+    def _run_there(self, job: Job) -> Generator[Event]:
+        session = RunnerSession(device=self._device, patience_s=self._conditions.patience_s)
+        return session.events(job)
+
     def _run(self, planned: PlannedRun) -> Run:
+        if planned.kind != "golden":
+            self._cool()
         cache = self._prepare_files(planned)
+        job = self._job(planned)
         recorder = Recorder()
-        images = planned.images + planned.warmup_images
         started = time.perf_counter()
         launch_s = 0.0
         with (
             self._progress.step(planned.title, unit="steps") as step,
-            closing(self._runner(self._job(planned))) as events,
+            closing(self._runner(job)) as events,
         ):
             for event in events:
                 if recorder.hello is None:
                     launch_s = time.perf_counter() - started
                 recorder.take(event)
-                if isinstance(event, Step):
-                    step.total = images * event.of
-                    step.advance()
-                elif isinstance(event, Load):
-                    step.describe(event.component)
-                elif isinstance(event, ImageStart):
-                    step.describe(f"image {event.index + 1} of {images}" if images > 1 else "")
-                elif isinstance(event, Check):
-                    step.describe(f"{event.layer} {event.name}")
+                _show(step, planned, event)
         if recorder.hello is None:
             raise RunnerError("The runner ended without a word.", hint="Try: edgegen doctor")
         self._hello = self._hello or recorder.hello
         if planned.kind == "golden":
             self._golden = tuple(recorder.checks)
-            _check_golden(self._golden)
+            require_passed(self._golden, self._name(), "Nothing was timed.")
         self._check_providers(recorder)
+        if planned.kind == "cold":
+            self._fetch_pictures()
+        if not self._device.is_local:
+            launch_s = launch_there_s(recorder.hello)
         return recorder.run(
             planned.kind,
             started_s=started - self._zero_s,
@@ -137,19 +202,40 @@ class _Session:
             page_cache=cache,
         )
 
+    def _name(self) -> str:
+        return "This device" if self._device.is_local else self._device.address
+
+    def _cool(self) -> None:
+        """Wait for the start temperature before the first run that is timed."""
+        wanted = self._conditions
+        if self._cooled is None and (wanted.cool_first or wanted.start_c is not None):
+            self._cooled = wait_until_cool(
+                self._device,
+                self._progress,
+                wanted_c=wanted.start_c,
+                longest_s=_LONGEST_COOLING_S,
+            )
+
     def _prepare_files(self, planned: PlannedRun) -> PageCache | None:
-        if planned.kind in ("cold", "memory"):  # from cold on, what is read is really read
-            return evict(self._plan.files)
-        return look(self._plan.files) if planned.kind == "steady" else None
+        evict = planned.kind in ("cold", "memory")  # from cold on, what is read is really read
+        if not evict and planned.kind not in ("steady", "sustained"):
+            return None
+        files = [posixpath.join(self._package, path) for path in self._plan.files]
+        answer = self._device.agent.request("page_cache", files=files, evict=evict)
+        return decode(PageCache, answer, source=f"the answer of {self._device.address}")
 
     def _job(self, planned: PlannedRun) -> Job:
         work = self._plan.workload
-        package = str(self._plan.package.resolve())
         backend = Backend(
             providers=work.providers or None, threads=work.threads, memory=work.memory
         )
         if planned.kind == "golden":
-            return GoldenJob(package=package, residency=work.residency, backend=backend)
+            return GoldenJob(
+                package=self._package,
+                residency=work.residency,
+                backend=backend,
+                verify=not self._device.is_local,
+            )
         request = Request(
             prompts=None if work.prompt is None else (work.prompt,),
             negative_prompt=work.negative_prompt,
@@ -160,17 +246,39 @@ class _Session:
             width=work.width,
             height=work.height,
         )
+        timed = planned.kind in ("steady", "sustained")
         return GenerateJob(
-            package=package,
+            package=self._package,
             request=request,
-            output=absolute(self._pictures) if planned.kind == "cold" else None,
+            output=self._output() if planned.kind == "cold" else None,
             residency=work.residency,
             warmup_images=planned.warmup_images,
             repeat=planned.images,
+            duration_s=planned.duration_s,
             backend=backend,
-            sensors=Sensors(interval_s=_SENSOR_INTERVAL_S) if planned.kind == "steady" else None,
+            sensors=Sensors(interval_s=_SENSOR_INTERVAL_S) if timed else None,
             measure_memory=planned.kind == "memory",
         )
+
+    def _output(self) -> str | None:
+        """Return the folder, on the device, for the picture of the cold run."""
+        if self._pictures is None or self._device.is_local:
+            return absolute(self._pictures)
+        return str(self._device.agent.request("make_run", name=self._run_name)["path"])
+
+    def _fetch_pictures(self) -> None:
+        if self._pictures is None or self._device.is_local:
+            return
+        agent = self._device.agent
+        folder = str(agent.request("make_run", name=self._run_name)["path"])
+        # The names are the device's: they are only ever used there.
+        for index, name in enumerate(agent.request("list_run", name=self._run_name)["files"]):
+            agent.get(posixpath.join(folder, str(name)), self._pictures / f"{index}.png")
+
+    def _leave_nothing(self) -> None:
+        """Remove this run's files from the device, as far as it can still be reached."""
+        if self._device.agent.connected and not self._device.is_local:
+            self._device.agent.request("remove_run", name=self._run_name)
 
     def _check_providers(self, recorder: Recorder) -> None:
         wanted = self._plan.workload.providers[:1]
@@ -183,41 +291,20 @@ class _Session:
                 )
 
 
-def _check_golden(checks: tuple[GoldenCheck, ...]) -> None:
-    failed = [check for check in checks if not check.passed]
-    if not failed:
-        return
-    worst = failed[-1]
-    reached = "is not finite" if worst.psnr_db is None else f"reaches {worst.psnr_db:.1f} dB"
-    raise ParityError(
-        f"This device does not compute what the package promises: {worst.layer} {worst.name} "
-        f"{reached}, not {worst.threshold_db:g} dB. Nothing was timed.",
-        hint="Check the package with `edgegen verify`; if it passes elsewhere, try another "
-        "--provider, or report the runtime's version.",
-    )
+def run_here(job: Job) -> Generator[Event]:
+    """Run one job in a process of the runner on this machine."""
+    return RunnerSession().events(job)
 
 
-def _environment(hello: Hello, state: SystemState, started_at: str) -> Environment:
-    """Join what the runner says of the machine and what the host sees of its state."""
-    platform, runtime = hello.platform, hello.runtime
-    return Environment(
-        device="local",
-        machine=platform.machine,
-        operating_system=state.operating_system,
-        processor=platform.cpu,
-        cores=platform.cores,
-        memory_bytes=platform.memory_bytes,
-        governor=state.governor,
-        virtual_machine=state.virtual_machine,
-        hypervisor=state.hypervisor,
-        emulated=state.emulated,
-        load_average=state.load_average,
-        versions={
-            "edgegen": __version__,
-            "runner": hello.runner_version,
-            "python": hello.python,
-            "numpy": hello.numpy,
-            runtime.name: runtime.version,
-        },
-        started_at=started_at,
-    )
+def _show(step: Step, planned: PlannedRun, event: Event) -> None:
+    images = planned.images + planned.warmup_images
+    if isinstance(event, StepDone):
+        step.total = None if planned.duration_s is not None else images * event.of
+        step.advance()
+    elif isinstance(event, Load):
+        step.describe(event.component)
+    elif isinstance(event, ImageStart):
+        of = "" if planned.duration_s is not None else f" of {images}"
+        step.describe(f"image {event.index + 1}{of}" if images > 1 else "")
+    elif isinstance(event, Check):
+        step.describe(f"{event.layer} {event.name}")

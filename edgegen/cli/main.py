@@ -47,6 +47,16 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "run": LazyCommand("edgegen.cli.run:run", "Make images with a package, without torch."),
     "bench": LazyCommand("edgegen.cli.bench:bench", "Measure a package on a device."),
+    "devices": LazyCommand(
+        "edgegen.cli.devices:devices", "List what is attached, and set devices up."
+    ),
+    "deploy": LazyCommand("edgegen.cli.deploy:deploy", "Put a package on a device."),
+    "rollback": LazyCommand(
+        "edgegen.cli.deploy:rollback", "Go back to the version before, on a device."
+    ),
+    "status": LazyCommand("edgegen.cli.deploy:status", "List the packages on a device."),
+    "prune": LazyCommand("edgegen.cli.deploy:prune", "Remove old versions from a device."),
+    "runner": LazyCommand("edgegen.cli.runner:runner", "Build what devices run packages with."),
     "doctor": LazyCommand(
         "edgegen.cli.doctor:doctor", "Say what is missing here, and how to get it."
     ),

@@ -10,6 +10,7 @@ import click
 
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_seconds
+from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
 
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
@@ -22,6 +23,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 @click.command()
 @click.argument("package", type=click.Path(path_type=Path))
+@device_option(LOCAL)
 @click.option("--prompt", help="What to draw. Needed, unless the model takes no text.")
 @click.option("--negative-prompt", help="What not to draw.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of the scheduler.")
@@ -52,22 +54,26 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Keep all components in memory, or one at a time.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="FILE.png or a folder.")
+@patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was made as JSON.")
 @click.pass_obj
 def run(
     console: Console,
     /,
     package: Path,
+    device: str,
     prompt: str | None,
     seed: int,
     count: int,
     output: Path | None,
+    patience_s: float,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Make images with PACKAGE, without torch.
+    """Make images with PACKAGE, without torch, here or on a device.
 
-    The same seed gives the image that diffusers gives.
+    The same seed gives the image that diffusers gives. A device gets what it lacks of the package,
+    and the images come back.
     """
     from edgegen.core.codec import load_json
     from edgegen.core.package import MANIFEST_NAME, PackageManifest
@@ -77,8 +83,18 @@ def run(
     _check_prompt(manifest, prompt)
     folder, names = _places(output, prompt, seed, count)
     job = _job(package, folder, names, prompt=prompt, seed=seed, count=count, options=options)
-    with _Watcher(console, console.progress, count) as watcher:
-        images = generate(job, watcher.see)
+    if device == LOCAL:
+        with _Watcher(console, console.progress, count) as watcher:
+            images = generate(job, watcher.see)
+    else:
+        from edgegen.runner.remote import generate_there, push_package
+
+        with attached(device, console.progress) as there:
+            stored = push_package(there, package, console.progress)
+            with _Watcher(console, console.progress, count) as watcher:
+                images = generate_there(
+                    there, stored, job, folder, names, watcher.see, patience_s=patience_s
+                )
     if as_json:
         console.json({"images": images})
         return

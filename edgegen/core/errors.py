@@ -51,6 +51,26 @@ class DeviceError(EdgegenError):
     exit_code = 5
 
 
+class DeviceUnreachableError(DeviceError):
+    """A device that does not answer, or is not known."""
+
+
+class ConnectionLostError(DeviceUnreachableError):
+    """A device that answered, and then no longer did."""
+
+
+class DeviceUnauthorizedError(DeviceError):
+    """A device that does not let us in, or that is not the one that it was (its host key)."""
+
+
+class DeviceBusyError(DeviceError):
+    """A device that somebody else is using."""
+
+
+class DeviceFullError(DeviceError):
+    """A device without room for what is to be put there."""
+
+
 class RunnerError(EdgegenError):
     """The runner failed, or spoke something that is not its protocol."""
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 SCHEMA_VERSION = 1
 
-RunKind = Literal["golden", "cold", "steady", "memory"]
+RunKind = Literal["golden", "cold", "steady", "sustained", "memory"]
 Residency = Literal["all", "sequential"]
 MemoryMode = Literal["auto", "fast", "lean"]
 
@@ -57,11 +57,14 @@ class Environment:
     `hypervisor` names the virtual machine's host where there is one; `virtual_machine` is None
     where the device could not say. `emulated` is another processor played in software: its
     latencies mean nothing. `load_average` is the mean number of runnable processes over 1, 5 and
-    15 minutes before the start. `started_at` is UTC, ISO 8601.
+    15 minutes before the start. `started_at` is UTC, ISO 8601. `device` is the address, `model`
+    what the device calls itself, `profile` the device profile that matches it.
     """
 
     device: str
     machine: str
+    model: str | None = None
+    profile: str | None = None
     operating_system: str
     processor: str | None = None
     cores: int | None = None
@@ -133,10 +136,14 @@ class ImageSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorSample:
-    """What the sensors said at one moment; None where one gave no answer then."""
+    """What the sensors said at one moment; None where one gave no answer then.
+
+    `cost_s` is the time that reading them took.
+    """
 
     time_s: float
     values: Mapping[str, float | None]
+    cost_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +152,9 @@ class MemoryPeak:
 
     `peak_pss_bytes` is the highest sum of PSS over the process tree, file pages included;
     `peak_anonymous_bytes` the part that no file backs; `peak_resident_bytes` the process's own
-    resident set; `read_bytes` what was read from storage.
+    resident set; `read_bytes` what was read from storage. `peak_gpu_bytes` is memory that a driver
+    shared with the GPU gave this process, where the driver tells (a Jetson's nvmap): it is in no
+    PSS. `processes` is the most processes that the tree had.
     """
 
     peak_pss_bytes: int | None = None
@@ -153,6 +162,8 @@ class MemoryPeak:
     peak_file_bytes: int | None = None
     peak_resident_bytes: int | None = None
     read_bytes: int | None = None
+    peak_gpu_bytes: int | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +188,7 @@ class Run:
     """One process of the runner, from its start to its end.
 
     `started_s` counts from the start of the measurement; `launch_s` is the time from starting
-    the process to its first event (interpreter and imports).
+    the process to its first event (interpreter and imports), the connection to a device left out.
     """
 
     kind: RunKind
@@ -207,6 +218,23 @@ class GoldenCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartTemperature:
+    """The wait for a start temperature, in degrees Celsius, on the sensor `sensor`.
+
+    `first_c` is what the device had at first, `last_c` what it had when the measurement began.
+    `wanted_c` is what was asked for; None is: until it no longer falls. `reached` says whether
+    that came before the longest wait was over.
+    """
+
+    sensor: str
+    first_c: float
+    last_c: float
+    wanted_c: float | None = None
+    waited_s: float
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """Everything that one session measured, raw.
 
@@ -223,6 +251,7 @@ class Measurement:
     unseen: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     quick: bool = False
+    start_temperature: StartTemperature | None = None
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:

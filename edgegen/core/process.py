@@ -150,7 +150,8 @@ class Child:
 
     A context manager that never leaves the child, or anything that it started in its group, behind.
     `log` is created anew; without one, the standard error goes to a file without a name, of which
-    `log_tail` still shows the end.
+    `log_tail` still shows the end. `returncodes` translates exit codes, for a program whose own
+    word for them is another.
 
     Raises MissingDependencyError where the program is not there.
     """
@@ -162,8 +163,10 @@ class Child:
         log: Path | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        returncodes: Mapping[int, int] | None = None,
     ) -> None:
         self.arguments = tuple(arguments)
+        self._returncodes = returncodes or {}
         self.log = log
         self.returncode: int | None = None
         self.cpu_s: float | None = None
@@ -202,9 +205,53 @@ class Child:
 
         A child that has already ended is not an error here: `lines` and `wait` tell it.
         """
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ValueError):  # ended, or closed by `close_input`
             self._stdin.write(line.encode() + b"\n")
             self._stdin.flush()
+
+    def write(self, data: bytes, *, stall_s: float) -> None:
+        """Write raw bytes to the child's standard input.
+
+        Raises ProcessError where the child has closed it, or takes nothing for `stall_s`.
+        """
+        descriptor = self._stdin.fileno()
+        view = memoryview(data)
+        os.set_blocking(descriptor, False)  # a pipe takes what it has room for, and no more
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(descriptor, selectors.EVENT_WRITE)
+                while view:
+                    if not selector.select(stall_s):
+                        raise ProcessError(
+                            f"{self.arguments[0]} has taken nothing for {stall_s:g} s.",
+                            tail=self.log_tail(),
+                            timed_out=True,
+                        )
+                    with contextlib.suppress(BlockingIOError):
+                        view = view[os.write(descriptor, view) :]
+        except BrokenPipeError as error:
+            raise ProcessError(
+                f"{self.arguments[0]} has closed its input.", tail=self.log_tail()
+            ) from error
+        finally:
+            os.set_blocking(descriptor, True)
+
+    def read(self, most: int, *, silence_s: float) -> bytes:
+        """Read raw bytes of the child's standard output, at least one; none at its end.
+
+        Not to be mixed with `lines`, which may hold bytes back. Raises ProcessError where the
+        child says nothing for `silence_s`.
+        """
+        descriptor = self._stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            if not selector.select(silence_s):
+                raise ProcessError(
+                    f"{self.arguments[0]} has said nothing for {silence_s:g} s.",
+                    tail=self.log_tail(),
+                    timed_out=True,
+                )
+            return os.read(descriptor, most)
 
     def close_input(self) -> None:
         """Close the child's standard input; a child that watches it ends."""
@@ -325,8 +372,9 @@ class Child:
             if pid == 0:
                 return None
             self.cpu_s = usage.ru_utime + usage.ru_stime
-            self.returncode = os.waitstatus_to_exitcode(status)
-            self._process.returncode = self.returncode
+            code = os.waitstatus_to_exitcode(status)
+            self._process.returncode = code
+            self.returncode = self._returncodes.get(code, code)
         return self.returncode
 
     def _signal_group(self, number: int) -> None:

@@ -72,6 +72,8 @@ class Source:
 class DeviceProfile:
     """One device.
 
+    `models` are shell-style patterns of what the device calls itself (the device tree's model,
+    Android's ro.product.model, macOS's hw.model): by them an attached device finds its profile.
     `application_memory_bytes` is what one application may take before the system ends it;
     `sensors` names the readers of the runner that work there.
     """
@@ -84,6 +86,7 @@ class DeviceProfile:
     hardware: Hardware
     application_memory_bytes: int
     runtimes: tuple[RuntimeOptions, ...]
+    models: tuple[str, ...] = ()
     sensors: tuple[str, ...] = ()
     thermal: Thermal = field(default_factory=Thermal)
     budget: Budget = field(default_factory=Budget)

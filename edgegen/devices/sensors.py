@@ -14,13 +14,15 @@ class SensorKind:
     """Where a sensor's readings come from.
 
     `files` are patterns below the root of the file system: the sensor is there where one of them
-    is a readable file. `program` is looked for on PATH. A kind with neither is read on the device
-    by other means (an app, a debugging bridge).
+    is a readable file. `program` is looked for on PATH. A kind with neither is found on the device
+    alone (a service, a tool that has to be asked, an app). `silence` says why a device that has
+    the sensor may not tell it.
     """
 
     description: str
     files: tuple[str, ...] = ()
     program: str | None = None
+    silence: str = ""
 
 
 MEASURES: Mapping[str, frozenset[str]] = {
@@ -29,9 +31,17 @@ MEASURES: Mapping[str, frozenset[str]] = {
     ),
     "clock rate": frozenset({"cpufreq", "vcgencmd", "powermetrics"}),
     "throttling": frozenset(
-        {"throttle_count", "vcgencmd", "soctherm_oc", "thermalservice", "pmset", "thermal_state"}
+        {
+            *("throttle_count", "cooling", "vcgencmd", "rpi_volt", "soctherm_oc"),
+            *("thermalservice", "pmset", "powermetrics", "thermal_state"),
+        }
     ),
-    "energy": frozenset({"rapl", "ina3221", "pmic", "powermetrics"}),
+    "energy": frozenset(
+        {
+            *("rapl", "hwmon_power", "ina3221", "pmic", "powermetrics"),
+            *("battery", "android_battery"),
+        }
+    ),
 }
 """What a measurement should know, and the kinds of sensors that tell it."""
 
@@ -44,17 +54,43 @@ SENSOR_KINDS: Mapping[str, SensorKind] = {
         description="temperatures of the kernel's hardware monitors",
         files=("sys/class/hwmon/hwmon*/temp*_input",),
     ),
+    "hwmon_power": SensorKind(
+        description="power and energy of the kernel's hardware monitors",
+        files=(
+            "sys/class/hwmon/hwmon*/power*_average",
+            "sys/class/hwmon/hwmon*/power*_input",
+            "sys/class/hwmon/hwmon*/energy*_input",
+        ),
+    ),
     "cpufreq": SensorKind(
         description="clock rates of the processor's clusters",
         files=("sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",),
+    ),
+    "devfreq": SensorKind(
+        description="clock rate of a GPU in the chip",
+        files=tuple(
+            f"sys/class/devfreq/{name}/cur_freq"
+            for name in ("*gpu*", "*ga10b*", "*gv11b*", "*gp10b*", "*mali*", "*kgsl*", "*v3d*")
+        ),
     ),
     "throttle_count": SensorKind(
         description="how often the processor slowed itself down (x86)",
         files=("sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count",),
     ),
+    "cooling": SensorKind(
+        description="states of the kernel's cooling devices",
+        files=("sys/class/thermal/cooling_device*/cur_state",),
+    ),
     "rapl": SensorKind(
         description="energy counters of the processor package (x86; root alone reads them)",
         files=("sys/class/powercap/intel-rapl:*/energy_uj",),
+        silence="root alone reads the energy counters: "
+        "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj",
+    ),
+    "battery": SensorKind(
+        description="charge, voltage and power of the battery",
+        files=("sys/class/power_supply/*/capacity",),
+        silence="a battery tells the device's power while nothing charges it",
     ),
     "pressure": SensorKind(
         description="how long work waited for the processor, memory and storage",
@@ -66,24 +102,76 @@ SENSOR_KINDS: Mapping[str, SensorKind] = {
     ),
     "ina3221": SensorKind(
         description="power rails of a Jetson",
-        files=("sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in1_input",),
+        files=(
+            "sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in1_input",
+            "sys/bus/i2c/drivers/ina3221x/*/iio:device*/in_power0_input",
+        ),
     ),
     "soctherm_oc": SensorKind(
         description="over-current events of a Jetson",
         files=("sys/class/hwmon/hwmon*/oc*_event_cnt",),
     ),
-    "vcgencmd": SensorKind(
-        description="temperature, clock and throttling flags of a Raspberry Pi", program="vcgencmd"
+    "nvpmodel": SensorKind(
+        description="power mode of a Jetson", files=("var/lib/nvpmodel/status",)
     ),
-    "pmic": SensorKind(description="power rails of a Raspberry Pi 5 (vcgencmd pmic_read_adc)"),
-    "thermalservice": SensorKind(description="Android's temperatures and throttling status"),
+    "nvmap": SensorKind(
+        description="a process's memory for the GPU of a Jetson (root)",
+        files=("sys/kernel/debug/nvmap/iovmm/clients",),
+        silence="root alone reads nvmap's table",
+    ),
+    "vcgencmd": SensorKind(
+        description="temperature, clock and throttling flags of a Raspberry Pi",
+        program="vcgencmd",
+        silence="vcgencmd needs the group video: sudo usermod -aG video $USER, then log in again",
+    ),
+    "pmic": SensorKind(
+        description="power rails of a Raspberry Pi 5 (vcgencmd pmic_read_adc)",
+        silence="vcgencmd needs the group video, and a Raspberry Pi 5",
+    ),
+    "rpi_volt": SensorKind(
+        description="under-voltage of a Raspberry Pi, as its kernel sees it",
+        files=("sys/class/hwmon/hwmon*/in0_lcrit_alarm",),
+    ),
+    "thermalservice": SensorKind(
+        description="Android's temperatures and throttling status",
+        silence="the device's thermal service has no driver, or this user may not ask it",
+    ),
+    "android_battery": SensorKind(
+        description="charge, temperature and power of Android's battery",
+        silence="the battery tells the device's power while nothing charges it, USB included, "
+        "and where the adb shell may read its current",
+    ),
     "thermal_state": SensorKind(description="iOS's thermal state, read in an app"),
     "phys_footprint": SensorKind(description="an app's memory on iOS, read in the app"),
     "powermetrics": SensorKind(
-        description="power and temperatures on macOS (root)", program="powermetrics"
+        description="power and clock rates on macOS (root)",
+        program="powermetrics",
+        silence="root alone may start powermetrics",
     ),
-    "pmset": SensorKind(description="speed limits on macOS", program="pmset"),
+    "pmset": SensorKind(
+        description="speed limits on macOS",
+        program="pmset",
+        silence="newer Macs do not tell a speed limit",
+    ),
+    "memory_level": SensorKind(description="share of memory that macOS could still give"),
 }
+
+_CAPPED_PARTS = (
+    *("cpu", "processor", "powerclamp", "devfreq", "gpu", "npu", "tpu", "ga10b", "gv11b"),
+    *("mali", "kgsl", "cdsp"),
+)
+
+
+def shows_throttling(name: str) -> bool:
+    """Say whether a value above 0 of a sensor means that the processor or GPU is held back.
+
+    A counter means it where it rises, and a cooling device only where it caps a processor: a fan
+    that runs, a dimmed display or a slower charger hold nothing back.
+    """
+    quantity, _, sensor = name.partition(".")
+    if quantity == "cooling_state":
+        return any(part in sensor.lower() for part in _CAPPED_PARTS)
+    return quantity in ("throttle_flag", "throttle_count", "thermal_status")
 
 
 def sensors_here(root: Path = Path("/")) -> tuple[str, ...]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgegen.report.svg import Markup, element, join
-from edgegen.report.terminal import Table
+from edgegen.report.table import Table
 
 
 def table_markup(table: Table) -> Markup:
     """Return a table of figures, that scrolls where it is too wide."""
-    head = element("tr", *(element("th", name) for name in table.columns))
-    rows = [element("tr", *(element("td", cell) for cell in row)) for row in table.rows]
+    kinds = ["words" if i and not table.is_figure(i) else None for i in range(len(table.columns))]
+    head = element(
+        "tr",
+        *(
+            element("th", name, class_=kind)
+            for name, kind in zip(table.columns, kinds, strict=True)
+        ),
+    )
+    rows = [
+        element(
+            "tr",
+            *(element("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True)),
+        )
+        for row in table.rows
+    ]
     return element(
         "div",
         element("table", element("thead", head), element("tbody", *rows), class_="figures"),
@@ -37,3 +52,21 @@ def explain(text: str) -> Markup:
 def wide(chart: Markup) -> Markup:
     """Return a chart that scrolls on a narrow screen."""
     return element("div", chart, class_="scroll wide")
+
+
+def cards(rows: Sequence[tuple[str, str, str]]) -> Markup:
+    """Return figures as cards: what it is, the figure, and what belongs to it."""
+    return element(
+        "div",
+        *(
+            element(
+                "div",
+                element("div", label, class_="label"),
+                element("div", value, class_="value"),
+                element("div", detail, class_="detail"),
+                class_="card",
+            )
+            for label, value, detail in rows
+        ),
+        class_="cards",
+    )

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen.bench.series import load_s
+from edgegen.bench.series import latencies_mean_something, load_s
+from edgegen.bench.sustained import sampling_cost
 from edgegen.core.measurement import Measurement, Run
 from edgegen.report import charts
 from edgegen.report.blocks import explain, section, table_markup
-from edgegen.report.figures import MISSING, decibels, seconds, size
+from edgegen.report.figures import MISSING, decibels, moment, seconds, size, three_digits
 from edgegen.report.svg import Markup, element
-from edgegen.report.terminal import Table
+from edgegen.report.table import Table
+from edgegen.report.terminal import device_name
 
 _SMALL_WIDTH = 192
 """Images narrower than this are shown enlarged, with their pixels as squares."""
@@ -39,19 +41,26 @@ def pictures_in(folder: Path, measurement: Measurement) -> tuple[Picture, ...]:
 def memory(measurement: Measurement) -> Markup:
     """Return the sizes on disk and in memory."""
     rows: list[tuple[str, int]] = [("Package on disk", measurement.package.package_bytes)]
-    for run in measurement.of_kind("memory"):
-        if run.memory is not None:
-            wanted = (
-                ("Peak memory (PSS, file pages included)", run.memory.peak_pss_bytes),
-                ("Peak anonymous memory", run.memory.peak_anonymous_bytes),
-                ("Peak file pages", run.memory.peak_file_bytes),
-                ("Read from storage", run.memory.read_bytes),
-            )
-            rows += [(name, value) for name, value in wanted if value is not None]
+    peaks = [run.memory for run in measurement.of_kind("memory") if run.memory is not None]
+    trees = [peak.processes for peak in peaks if peak.processes is not None]
+    for peak in peaks:
+        wanted = (
+            ("Peak memory (PSS, file pages included)", peak.peak_pss_bytes),
+            ("Peak GPU memory (in no PSS)", peak.peak_gpu_bytes),
+            ("Peak anonymous memory", peak.peak_anonymous_bytes),
+            ("Peak file pages", peak.peak_file_bytes),
+            ("Read from storage", peak.read_bytes),
+        )
+        rows += [(name, value) for name, value in wanted if value is not None]
+    how = "Measured in a run of its own; each figure is its own highest."
+    if len(rows) == 1:
+        how = "What it takes in memory was not measured."
+    elif trees:
+        how += f" The runner had {max(trees)} {'process' if max(trees) == 1 else 'processes'}."
     return section(
         "Memory",
-        explain("Measured in a run of its own; each figure is its own highest."),
-        charts.size_bars(rows, label="Sizes in bytes"),
+        explain(how),
+        element("div", charts.size_bars(rows, label="Sizes in bytes"), class_="narrow"),
     )
 
 
@@ -82,12 +91,29 @@ def pictures(measurement: Measurement, pictures: Sequence[Picture]) -> Markup:
 
 
 def sensors(measurement: Measurement) -> Markup:
-    """Return a chart for each sensor that answered."""
-    drawn = charts.sensor_charts(measurement.runs)
-    if not drawn:
+    """Return a chart for each sensor that changed, what reading them took, and what was unseen.
+
+    An emulated processor's power and energy are left out.
+    """
+    drawn = [
+        (name, chart)
+        for name, chart in charts.sensor_charts(measurement.runs)
+        if latencies_mean_something(measurement) or not name.startswith(("power_w", "energy_j"))
+    ]
+    said = []
+    cost = sampling_cost(measurement)
+    if cost is not None and latencies_mean_something(measurement):
+        said.append(
+            f"Reading the sensors took {seconds(cost.reading_s)} each time, together "
+            f"{three_digits(100 * cost.core_share)} % of one core at most."
+        )
+    if drawn and measurement.unseen:
+        said.append(f"Not seen on this device: {', '.join(measurement.unseen)}.")
+    if not drawn and not said:
         return Markup("")
     return section(
         "Sensors",
+        *([explain(" ".join(said))] if said else []),
         element(
             "div",
             *(element("div", element("div", name, class_="label"), chart) for name, chart in drawn),
@@ -97,7 +123,8 @@ def sensors(measurement: Measurement) -> Markup:
 
 
 def processes(measurement: Measurement) -> Markup:
-    """Return a table of the processes that were started."""
+    """Return a table of the processes that were started; without times where these mean nothing."""
+    is_timed = latencies_mean_something(measurement)
     rows = []
     for name, run in named_runs(measurement):
         providers = sorted({provider for load in run.loads for provider in load.providers})
@@ -107,12 +134,11 @@ def processes(measurement: Measurement) -> Markup:
             if cache is None or cache.resident_bytes is None
             else f"{100 * cache.resident_bytes / max(1, cache.file_bytes):.0f} %"
         )
+        times = (run.started_s, run.launch_s, load_s(run))
         rows.append(
             (
                 name,
-                seconds(run.started_s),
-                seconds(run.launch_s),
-                seconds(load_s(run)),
+                *(seconds(value if is_timed else None) for value in times),
                 str(len(run.images)),
                 cached,
                 ", ".join(provider.removesuffix("ExecutionProvider") for provider in providers)
@@ -141,13 +167,15 @@ def facts(measurement: Measurement) -> Markup:
         ("Providers", ", ".join(work.providers) or MISSING),
         ("Threads", str(work.threads) if work.threads else "the runtime's own choice"),
         ("Residency, memory", f"{work.residency}, {work.memory}"),
-        ("Device", f"{device.device}, {device.machine}"),
+        ("Device", f"{device_name(device)}; {device.machine}"),
+        ("Profile", device.profile or MISSING),
         ("Operating system", device.operating_system),
         ("Processor", f"{device.processor or MISSING}, {device.cores or MISSING} cores"),
         ("Memory", size(device.memory_bytes)),
         ("Frequency governor", device.governor or MISSING),
         ("Virtual machine", device.hypervisor or unknown[device.virtual_machine]),
         ("Emulated", unknown[device.emulated]),
+        ("Start temperature", _start_temperature(measurement)),
         ("Load average at start", " ".join(f"{value:.2f}" for value in load) if load else MISSING),
         ("Versions", ", ".join(f"{name} {value}" for name, value in device.versions.items())),
         *(
@@ -160,6 +188,14 @@ def facts(measurement: Measurement) -> Markup:
     ]
     rows = [element("tr", element("th", name), element("td", value)) for name, value in facts]
     return section("Environment", element("table", element("tbody", *rows), class_="facts"))
+
+
+def _start_temperature(measurement: Measurement) -> str:
+    start = measurement.start_temperature
+    if start is None:
+        return "not awaited"
+    waited = f"{start.sensor}: {start.first_c:.1f} °C, {start.last_c:.1f} °C after a wait of"
+    return f"{waited} {moment(start.waited_s)}{'' if start.reached else ', not reached'}"
 
 
 def named_runs(measurement: Measurement) -> list[tuple[str, Run]]:

@@ -6,6 +6,11 @@ import math
 
 MISSING = "–"
 
+_TIME_STEPS_S = (
+    *(5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
+    *(3600, 7200, 10800, 21600, 43200, 86400),
+)
+
 
 def seconds(value_s: float | None) -> str:
     """Write a time: `812 µs`, `8.12 ms`, `4.23 s`, `12 min 05 s`; a dash for None."""
@@ -24,6 +29,37 @@ def seconds(value_s: float | None) -> str:
         if magnitude * factor >= 0.9995:
             return f"{three_digits(value_s * factor)} {unit}"
     return f"{three_digits(value_s * 1e6)} µs"
+
+
+def moment(value_s: float | None) -> str:
+    """Write a moment or a long time: `8.2 s`, `45 s`, `3 min 02 s`, `1 h 20 min`, or a dash."""
+    if value_s is None:
+        return MISSING
+    if abs(value_s) < 9.95:
+        return f"{value_s:.1f} s".replace("-0.0", "0.0").replace(".0 s", " s")
+    hours, rest_s = divmod(round(abs(value_s)), 3600)
+    minutes, rest_s = divmod(rest_s, 60)
+    sign = "-" if value_s < 0 else ""
+    if hours:
+        return f"{sign}{hours} h {minutes:02d} min"
+    return f"{sign}{minutes} min {rest_s:02d} s" if minutes else f"{sign}{rest_s} s"
+
+
+def tick_moment(value_s: float) -> str:
+    """Write a round moment on an axis: `0`, `45 s`, `3 min`."""
+    return moment(value_s).removesuffix(" 00 s").removesuffix(" 00 min") if value_s else "0"
+
+
+def joules(value_j: float | None) -> str:
+    """Write an energy: `412 mJ`, `41.2 J`, `1.25 kJ`; a dash for None."""
+    if value_j is None:
+        return MISSING
+    if value_j == 0:
+        return "0 J"
+    for factor, unit in ((1e-3, "kJ"), (1.0, "J")):
+        if abs(value_j) * factor >= 0.9995:
+            return f"{three_digits(value_j * factor)} {unit}"
+    return f"{three_digits(value_j * 1e3)} mJ"
 
 
 def size(value_bytes: float | None) -> str:
@@ -58,6 +94,19 @@ def three_digits(value: float) -> str:
     rounded = float(f"{value:.2e}") if abs(value) < 1000 else value
     decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
     return f"{rounded:.{decimals}f}"
+
+
+def time_ticks(length_s: float, count: int = 6) -> list[float]:
+    """Return at most `count` + 1 round times from 0 to `length_s`, in seconds.
+
+    Raises ValueError where the length is not above 0.
+    """
+    if length_s < 20:
+        return nice_ticks(0.0, length_s, count)
+    for step_s in _TIME_STEPS_S:
+        if length_s / step_s <= count:
+            return [float(step_s * index) for index in range(int(length_s // step_s) + 1)]
+    return [86400.0 * value for value in nice_ticks(0.0, length_s / 86400, count)]
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:

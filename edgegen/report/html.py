@@ -9,39 +9,60 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgegen.bench.findings import findings, latencies_mean_something
+from edgegen.bench.energy import ImageEnergy
+from edgegen.bench.findings import findings
 from edgegen.bench.series import (
     Series,
     SeriesName,
     all_series,
     first_images,
+    latencies_mean_something,
     load_s,
     phase_shares,
     steady_images,
 )
+from edgegen.bench.sustained import Sustained, shown_energies, sustained_runs
 from edgegen.core.codec import encode
 from edgegen.core.measurement import Measurement
 from edgegen.report import charts, details
-from edgegen.report.blocks import explain, pair, section, table_markup, wide
+from edgegen.report.blocks import cards, explain, pair, section, table_markup, wide
 from edgegen.report.details import Picture
 from edgegen.report.figures import seconds, size
+from edgegen.report.sustained import VERDICTS
+from edgegen.report.sustained_page import (
+    emulated_section,
+    energy_cards,
+    energy_section,
+    sustained_section,
+)
 from edgegen.report.svg import Markup, element
-from edgegen.report.terminal import golden_line, interval_text, tables
+from edgegen.report.terminal import device_name, golden_line, interval_text, tables, verdicts
 
 
-def page(measurement: Measurement, pictures: Sequence[Picture] = ()) -> str:
-    """Return the whole page as HTML."""
+def page(
+    measurement: Measurement,
+    pictures: Sequence[Picture] = (),
+    sustained: Sequence[Sustained] | None = None,
+) -> str:
+    """Return the whole page as HTML.
+
+    `sustained` are the sustained runs where they have been judged already.
+    """
     series = all_series(measurement) if latencies_mean_something(measurement) else {}
+    judged = sustained_runs(measurement) if sustained is None else sustained
+    energies = shown_energies(measurement)
     package = measurement.package
     title = f"{package.model} · {package.target}-{package.recipe}"
     body = [
-        _header(measurement, title),
-        _cards(measurement, series),
-        _notes(measurement),
+        _header(measurement, title, judged),
+        *_sustained(measurement, judged, energies),
+        _cards(measurement, series, () if judged else energies),
+        _notes(measurement, judged),
         *_latency_charts(measurement, series),
+        energy_section(energies),
         pair(details.memory(measurement), details.pictures(measurement, pictures)),
         details.sensors(measurement),
-        *_tables(measurement),
+        *_tables(measurement, judged),
         details.processes(measurement),
         details.facts(measurement),
         _raw_data(),
@@ -72,7 +93,7 @@ def page(measurement: Measurement, pictures: Sequence[Picture] = ()) -> str:
     )
 
 
-def _header(measurement: Measurement, title: str) -> Markup:
+def _header(measurement: Measurement, title: str, sustained: Sequence[Sustained]) -> Markup:
     work, device = measurement.workload, measurement.environment
     badges = [
         ("", f"{work.width} × {work.height}"),
@@ -82,12 +103,15 @@ def _header(measurement: Measurement, title: str) -> Markup:
     if measurement.golden:
         badges.append(("good", "same image as the reference"))
     if device.emulated:
-        badges.append(("warn", "emulated"))
+        badges.append(("warn", "EMULATED"))
     if device.virtual_machine:
         badges.append(("warn", "virtual machine"))
     if measurement.quick:
         badges.append(("warn", "quick: not for comparison"))
-    where = f"{device.processor or device.machine} · {device.operating_system}"
+    for each in sustained:
+        verdict = each.judgement.verdict
+        badges.append(("good" if verdict == "steady" else "warn", VERDICTS[verdict].lower()))
+    where = f"{device_name(device)} · {device.operating_system}"
     return element(
         "header",
         element("h1", title),
@@ -100,8 +124,21 @@ def _header(measurement: Measurement, title: str) -> Markup:
     )
 
 
-def _cards(measurement: Measurement, series: dict[SeriesName, Series]) -> Markup:
-    cards: list[tuple[str, str, str]] = []
+def _sustained(
+    measurement: Measurement, sustained: Sequence[Sustained], energies: Sequence[ImageEnergy]
+) -> list[Markup]:
+    if latencies_mean_something(measurement):
+        return [sustained_section(measurement, each, energies) for each in sustained]
+    told = verdicts(measurement)
+    return [emulated_section(told)] if told else []
+
+
+def _cards(
+    measurement: Measurement,
+    series: dict[SeriesName, Series],
+    energies: Sequence[ImageEnergy],
+) -> Markup:
+    shown: list[tuple[str, str, str]] = []
     chosen: tuple[SeriesName, ...] = (
         "steady_image",
         "step",
@@ -119,30 +156,20 @@ def _cards(measurement: Measurement, series: dict[SeriesName, Series]) -> Markup
             detail = "measured once"
         else:
             detail = f"median of {one.summary.count}"
-        cards.append((one.title, seconds(one.summary.median), detail))
+        shown.append((one.title, seconds(one.summary.median), detail))
+    shown += energy_cards(energies)
     for run in measurement.of_kind("memory"):
         if run.memory is not None and run.memory.peak_pss_bytes is not None:
             detail = f"PSS, file pages included; anonymous {size(run.memory.peak_anonymous_bytes)}"
-            cards.append(("Peak memory", size(run.memory.peak_pss_bytes), detail))
-    cards.append(("Package", size(measurement.package.package_bytes), "on disk"))
-    return element(
-        "section",
-        *(
-            element(
-                "div",
-                element("div", label, class_="label"),
-                element("div", value, class_="value"),
-                element("div", detail, class_="detail"),
-                class_="card",
-            )
-            for label, value, detail in cards
-        ),
-        class_="cards",
-    )
+            shown.append(("Peak memory", size(run.memory.peak_pss_bytes), detail))
+        if run.memory is not None and run.memory.peak_gpu_bytes is not None:
+            shown.append(("Peak GPU memory", size(run.memory.peak_gpu_bytes), "in no PSS"))
+    shown.append(("Package", size(measurement.package.package_bytes), "on disk"))
+    return element("section", cards(shown))
 
 
-def _notes(measurement: Measurement) -> Markup:
-    lines = [(finding.weight, finding.text) for finding in findings(measurement)]
+def _notes(measurement: Measurement, sustained: Sequence[Sustained]) -> Markup:
+    lines = [(finding.weight, finding.text) for finding in findings(measurement, sustained)]
     golden = golden_line(measurement)
     if golden is not None:
         lines.append(("note", golden))
@@ -206,17 +233,17 @@ def _starts(measurement: Measurement) -> list[tuple[str, list[tuple[str, float]]
     rows = []
     for name, run in details.named_runs(measurement):
         load, first = load_s(run), first_images(run)
-        if run.kind in ("cold", "steady") and load is not None and first:
+        if run.kind in ("cold", "steady", "sustained") and load is not None and first:
             parts = [("Process start", run.launch_s), ("Load", load), ("First image", first[0])]
             rows.append((name, parts))
     return rows
 
 
-def _tables(measurement: Measurement) -> list[Markup]:
+def _tables(measurement: Measurement, sustained: Sequence[Sustained]) -> list[Markup]:
     """Return the latencies' table; the page draws what the others say."""
     return [
         section(table.title, table_markup(table))
-        for table in tables(measurement)
+        for table in tables(measurement, sustained)
         if table.title == "Latency"
     ]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-_BRAILLE = 0x2800
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+from edgegen.report.canvas import Canvas
+
 _LEAST_RANGE = 0.04
 """The axis spans at least this share of the values, so that a quiet series does not look wild."""
 
@@ -27,21 +27,21 @@ def plot_series(
     series = [list(values) for values in restarts if len(values)]
     if not series:
         return []
-    low, high = _range([value for values in series for value in values])
+    low, high = shown_range([value for values in series for value in values])
     rows = [high - (high - low) * row / (height - 1) for row in range(height)]
     labels = {row: label(rows[row]) for row in {0, (height - 1) // 2, height - 1}}
     margin = max(map(len, labels.values()))
     columns = max(8, width - margin - 2)
     widths = _shares([len(values) for values in series], columns - (len(series) - 1))
-    across, down = (2, 4) if unicode else (1, 1)
-    cells: list[list[list[int]]] = []
-    for values, part in zip(series, widths, strict=True):
-        cells.append(_draw(values, part, height, low, high, across=across, down=down))
+    drawings = [
+        _draw(values, part, height, low, high, unicode=unicode)
+        for values, part in zip(series, widths, strict=True)
+    ]
     lines = []
     for row in range(height):
         axis = ("┤" if row in labels else "│") if unicode else ("+" if row in labels else "|")
         gap = "┊" if unicode else ":"
-        drawn = gap.join("".join(_glyph(bits, unicode) for bits in part[row]) for part in cells)
+        drawn = gap.join(drawing.row(row) for drawing in drawings)
         lines.append(f"{labels.get(row, ''):>{margin}} {axis}{drawn}".rstrip())
     rule = "─" if unicode else "-"
     joint = "┴" if unicode else "+"
@@ -53,12 +53,13 @@ def plot_series(
     return lines
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def shown_range(values: Sequence[float], least: float = _LEAST_RANGE) -> tuple[float, float]:
+    """Return the lowest and the highest value of an axis, which spans `least` of them or more."""
     low, high = min(values), max(values)
-    least = _LEAST_RANGE * max(abs(low), abs(high)) or 1.0
-    if high - low < least:
+    width = least * max(abs(low), abs(high)) or 1.0
+    if high - low < width:
         middle = (low + high) / 2
-        low, high = middle - least / 2, middle + least / 2
+        low, high = middle - width / 2, middle + width / 2
     return low, high
 
 
@@ -73,39 +74,22 @@ def _shares(counts: Sequence[int], columns: int) -> list[int]:
 
 
 def _draw(
-    values: Sequence[float],
-    columns: int,
-    rows: int,
-    low: float,
-    high: float,
-    *,
-    across: int,
-    down: int,
-) -> list[list[int]]:
-    """Return a bit mask for each cell, [row][column]; neighbours are joined by a line."""
-    wide, tall = columns * across, rows * down
-    cells = [[0] * columns for _ in range(rows)]
-    points = [
-        (
-            round((wide - 1) * i / (len(values) - 1)) if len(values) > 1 else wide // 2,
-            round((tall - 1) * (high - value) / (high - low)),
-        )
-        for i, value in enumerate(values)
-    ]
-    for (x0, y0), (x1, y1) in zip(points, points[1:] or points, strict=False):
-        length = max(abs(x1 - x0), abs(y1 - y0), 1)
-        for part in range(length + 1):
-            x = round(x0 + (x1 - x0) * part / length)
-            y = round(y0 + (y1 - y0) * part / length)
-            bit = _DOTS[y % 4][x % 2] if across == 2 else 1
-            cells[y // down][x // across] |= bit
-    return cells
-
-
-def _glyph(bits: int, unicode: bool) -> str:
-    if not bits:
-        return " "
-    return chr(_BRAILLE + bits) if unicode else "*"
+    values: Sequence[float], columns: int, rows: int, low: float, high: float, *, unicode: bool
+) -> Canvas:
+    """Return the values as a line from the left to the right."""
+    canvas = Canvas(columns, rows, unicode=unicode)
+    canvas.draw(
+        [
+            (
+                round((canvas.wide - 1) * i / (len(values) - 1))
+                if len(values) > 1
+                else canvas.wide // 2,
+                round((canvas.tall - 1) * (high - value) / (high - low)),
+            )
+            for i, value in enumerate(values)
+        ]
+    )
+    return canvas
 
 
 def _name(index: int, columns: int) -> str:

@@ -11,7 +11,12 @@ from html import escape
 
 from edgegen.report.figures import nice_ticks
 
-_VOID = frozenset({"br", "hr", "img", "meta", "link", "rect", "line", "circle", "path", "polyline"})
+_VOID = frozenset(
+    {
+        *("br", "hr", "img", "meta", "link"),
+        *("rect", "line", "circle", "path", "polyline", "polygon"),
+    }
+)
 
 Attribute = str | int | float | None
 

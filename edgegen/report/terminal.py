@@ -3,60 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from edgegen.bench.findings import Finding, findings, latencies_mean_something
-from edgegen.bench.series import Series, all_series, phase_shares
-from edgegen.core.measurement import Measurement
+from edgegen.bench.findings import Finding, findings
+from edgegen.bench.series import Series, all_series, latencies_mean_something, phase_shares
+from edgegen.bench.sustained import Sustained, outermost, shown_energies, sustained_runs
+from edgegen.core.measurement import Environment, Measurement, MemoryPeak
 from edgegen.report.figures import MISSING, decibels, seconds, size
 from edgegen.report.plot import plot_series
+from edgegen.report.sustained import energy_table, sustained_table, verdict_sentence
+from edgegen.report.table import Table
+from edgegen.report.time_plot import draw_timeline
+from edgegen.report.timeline import timeline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table of texts; all columns but the first are figures, aligned on the right."""
+def tables(
+    measurement: Measurement, sustained: Sequence[Sustained] | None = None
+) -> tuple[Table, ...]:
+    """Return the tables of a measurement: sustained runs, latencies, phases, energy and memory.
 
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def tables(measurement: Measurement) -> tuple[Table, ...]:
-    """Return the tables of a measurement: the latencies, the phases and the memory.
-
-    An emulated processor's latencies are left out.
+    An emulated processor's times, rates and energy are left out. `sustained` are the sustained
+    runs where they have been judged already.
     """
     found = [_memory(measurement)]
     if latencies_mean_something(measurement):
-        found = [_latencies(measurement), _phases(measurement), *found]
+        judged = sustained_runs(measurement) if sustained is None else sustained
+        energies = shown_energies(measurement)
+        start = measurement.start_temperature
+        found = [
+            *(sustained_table(each, start, energies) for each in judged),
+            _latencies(measurement),
+            _phases(measurement),
+            *([] if judged else [energy_table(outermost(energies))]),
+            *found,
+        ]
     return tuple(table for table in found if table.rows)
 
 
 def headline(measurement: Measurement) -> str:
     """Return one line that says what was measured, and on what."""
-    package, work, device = measurement.package, measurement.workload, measurement.environment
+    package, work = measurement.package, measurement.workload
     what = f"{package.model} · {package.target}-{package.recipe} · {work.width}×{work.height}"
-    return (
-        f"{what}, {work.steps} steps, {work.scheduler} on {device.processor or device.machine}"
-        f"{' (virtual machine)' if device.virtual_machine else ''}"
-        f"{' (EMULATED)' if device.emulated else ''}"
-    )
+    return f"{what}, {work.steps} steps, {work.scheduler} on {device_name(measurement.environment)}"
 
 
-def plot(measurement: Measurement, *, width: int = 80, unicode: bool = True) -> str:
-    """Return the plot of the steps' latencies, or of the images' where there are no steps."""
+def device_name(device: Environment) -> str:
+    """Name a device: model, processor, address unless it is local, and what it is not."""
+    names = [name for name in (device.model, device.processor) if name]
+    text = ", ".join(dict.fromkeys(names)) or device.machine
+    if device.device != "local":
+        text += f" at {device.device}"
+    if device.virtual_machine:
+        text += " (virtual machine)"
+    return text + (" (EMULATED)" if device.emulated else "")
+
+
+def verdicts(
+    measurement: Measurement, sustained: Sequence[Sustained] | None = None
+) -> tuple[str, ...]:
+    """Return what each sustained run shows, in plain sentences.
+
+    Of an emulated processor it is only told that images were made.
+    """
+    if not latencies_mean_something(measurement):
+        return tuple(
+            f"EMULATED: {len(run.images)} images were made in one process. Nothing was timed."
+            for run in measurement.of_kind("sustained")
+        )
+    judged = sustained_runs(measurement) if sustained is None else sustained
+    return tuple(verdict_sentence(each) for each in judged)
+
+
+def plot(
+    measurement: Measurement,
+    sustained: Sequence[Sustained] | None = None,
+    *,
+    width: int = 80,
+    unicode: bool = True,
+) -> str:
+    """Return the plots: sustained runs over time, and the steps or images of the restarts."""
+    if not latencies_mean_something(measurement):
+        return ""
+    judged = sustained_runs(measurement) if sustained is None else sustained
+    blocks = [_sustained_plot(measurement, each, width, unicode) for each in judged]
     series = all_series(measurement)
     chosen = series.get("step") or series.get("steady_image")
-    if chosen is None or not latencies_mean_something(measurement):
-        return ""
-    lines = plot_series(chosen.restarts, label=seconds, width=width, unicode=unicode)
-    count = len(chosen.values)
-    return "\n".join([f"{chosen.title}, each of {count} in the order measured", "", *lines])
+    if chosen is not None:
+        lines = plot_series(chosen.restarts, label=seconds, width=width, unicode=unicode)
+        caption = f"{chosen.title}, each of {len(chosen.values)} in the order measured"
+        blocks.append("\n".join([caption, "", *lines]))
+    return "\n\n".join(block for block in blocks if block)
 
 
-def notes(measurement: Measurement) -> tuple[Finding, ...]:
+def notes(
+    measurement: Measurement, sustained: Sequence[Sustained] | None = None
+) -> tuple[Finding, ...]:
     """Return the sentences that belong to the figures."""
-    return findings(measurement)
+    return findings(measurement, sustained)
 
 
 def golden_line(measurement: Measurement) -> str | None:
@@ -79,6 +121,17 @@ def interval_text(series: Series) -> str:
     low, high = seconds(interval.low), seconds(interval.high)
     number, _, unit = low.rpartition(" ")
     return f"{number} … {high}" if high.endswith(f" {unit}") else f"{low} … {high}"
+
+
+def _sustained_plot(
+    measurement: Measurement, sustained: Sustained, width: int, unicode: bool
+) -> str:
+    drawn = timeline(sustained, shown_energies(measurement))
+    if drawn is None:
+        return ""
+    names = ["step latency", *(panel.title for panel in drawn.sensors)]
+    lines = draw_timeline(drawn, width=width, unicode=unicode)
+    return "\n".join([f"Sustained: {', '.join(names)}; time 0 is the first image", "", *lines])
 
 
 def _latencies(measurement: Measurement) -> Table:
@@ -122,6 +175,7 @@ def _memory(measurement: Measurement) -> Table:
             if run.memory is not None
             for row in (
                 ("Peak memory (PSS, file pages included)", size(run.memory.peak_pss_bytes)),
+                *_gpu_row(run.memory),
                 ("Peak anonymous memory", size(run.memory.peak_anonymous_bytes)),
                 ("Peak file pages", size(run.memory.peak_file_bytes)),
                 ("Read from storage", size(run.memory.read_bytes)),
@@ -131,31 +185,8 @@ def _memory(measurement: Measurement) -> Table:
     return Table(title="Memory", columns=("", "size"), rows=tuple(rows))
 
 
-def fitted(table: Table, width: int) -> Table:
-    """Leave out what is least needed until the table fits a terminal of `width` columns.
-
-    Each column takes three more than its text (padding and a rule). The page and the raw samples
-    keep everything.
-    """
-    for name in ("MAD", "min", "p99"):
-        widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-        if sum(widths) + 3 * len(widths) + 1 <= width or name not in table.columns:
-            continue
-        place = table.columns.index(name)
-        table = Table(
-            title=table.title,
-            columns=table.columns[:place] + table.columns[place + 1 :],
-            rows=tuple(row[:place] + row[place + 1 :] for row in table.rows),
-        )
-    return table
-
-
-def aligned(table: Table) -> Sequence[tuple[str, ...]]:
-    """Return the rows with their figures padded on the left, so that they line up."""
-    widths = [
-        max(len(row[i]) for row in (table.columns, *table.rows)) for i in range(len(table.columns))
-    ]
-    return [
-        (row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)))
-        for row in table.rows
-    ]
+def _gpu_row(memory: MemoryPeak) -> list[tuple[str, str]]:
+    """Return the memory that a driver gave for the GPU; most devices cannot tell it."""
+    if memory.peak_gpu_bytes is None:
+        return []
+    return [("Peak GPU memory (in no PSS)", size(memory.peak_gpu_bytes))]

@@ -40,7 +40,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """The runner is up; its own code began at `started`."""
+    """The runner is up; its own code began at `started`, its process at `process`, if known."""
 
     t: float
     schema: int
@@ -51,6 +51,7 @@ class Hello:
     platform: Platform
     pid: int
     started: float
+    process: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +128,16 @@ class ImageEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What the sensors said; None where one did not answer."""
+    """What the sensors said; None where one did not answer. Reading them took `cost_s`."""
 
     t: float
     values: Mapping[str, float | None]
+    cost_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The runner's memory at its highest; each figure by itself."""
+    """The memory of the runner and its children at its highest; each figure by itself."""
 
     t: float
     peak_pss_bytes: int | None
@@ -143,6 +145,8 @@ class Memory:
     peak_file_bytes: int | None
     peak_resident_bytes: int | None
     read_bytes: int | None
+    peak_gpu_bytes: int | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

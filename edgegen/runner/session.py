@@ -1,9 +1,11 @@
-"""Runs one job in a process of the runner on this machine."""
+"""Runs one job in a process of the runner, on this machine or on a device."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,9 @@ from edgegen.core.errors import (
     ResourceError,
     RunnerError,
 )
-from edgegen.core.process import Child, ProcessError
+from edgegen.core.process import Child, ProcessError, describe_exit
+from edgegen.devices.device import RUNNER_ENVIRONMENT, Device
+from edgegen.devices.facts import SystemState
 from edgegen.runner.job import Job, job_line
 from edgegen.runner.pack import packed_runner
 from edgegen.runner.protocol import (
@@ -30,6 +34,7 @@ from edgegen.runner.protocol import (
     ImageStart,
     Load,
     Phase,
+    Sample,
     Step,
     parse_line,
 )
@@ -45,9 +50,9 @@ _ERRORS: dict[str, type[EdgegenError]] = {
 }
 """What the runner's kinds of errors are here; the others are RunnerErrors."""
 
-_ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
 _END_S = 30.0
 _DEATH_S = 0.5
+_SSH_LOST = 255  # what ssh and adb end with where the connection breaks in the middle of a line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,23 +70,35 @@ class ImageResult:
 
 
 class RunnerSession:
-    """One process of the runner for one job.
+    """One process of the runner for one job, on this machine or on a device that is connected.
 
-    `cpu_s` is the processor time that it took, once it has ended. `log` receives what the runner
-    and its runtime write to standard error.
+    `cpu_s` is the processor time that it took here, once it has ended. `log` receives what the
+    runner and its runtime write to standard error. After `patience_s` without any progress (a
+    load, a step, a phase) the runner is taken for hung.
     """
 
-    def __init__(self, *, log: Path | None = None, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        *,
+        log: Path | None = None,
+        python: str = sys.executable,
+        device: Device | None = None,
+        patience_s: float | None = None,
+    ) -> None:
         self.cpu_s: float | None = None
         self._log = log
         self._python = python
+        self._device = device
+        self._patience_s = patience_s
+        self._before: SystemState | None = None
         self._doing = "before it said anything"
 
     def events(self, job: Job) -> Generator[Event]:
         """Yield the events of a job as they come; closing the generator ends the process.
 
-        Raises the error that the runner tells, as the class that it is here, and RunnerError
-        where the runner dies or does not keep to its protocol.
+        Raises the error that the runner tells, as the class that it is here, RunnerError where
+        the runner dies, hangs or does not keep to its protocol, and DeviceError where the
+        connection to its device breaks.
         """
         for _, event in self._follow(job_line(job)):
             yield event
@@ -91,19 +108,20 @@ class RunnerSession:
         for data, _ in self._follow(job_line(job)):
             yield data
 
+    def _start(self) -> Child:
+        if self._device is None:
+            arguments = [self._python, str(packed_runner())]
+            return Child(arguments, log=self._log, env=RUNNER_ENVIRONMENT)
+        if not self._device.is_local:
+            self._before = self._device.state()
+        return self._device.start_runner(log=self._log)
+
     def _follow(self, line: str) -> Generator[tuple[dict[str, Any], Event]]:
-        arguments = [self._python, str(packed_runner())]
-        with Child(arguments, log=self._log, env=_ENVIRONMENT) as child:
+        with self._start() as child:
             child.send(line)
             done = False
             try:
-                for answer in child.lines():
-                    try:
-                        data, event = parse_line(answer)
-                    except RunnerError as error:
-                        if _was_killed(child):  # in the middle of this line
-                            raise self._death(child) from error
-                        raise
+                for data, event in self._parse(child):
                     self._doing = _doing(event) or self._doing
                     if isinstance(event, Error):
                         raise error_from(event)
@@ -111,8 +129,9 @@ class RunnerSession:
                     yield data, event
                 child.wait(_END_S)
             except ProcessError as error:
-                raise RunnerError(
-                    f"The runner failed {self._doing}: {error.message}", hint=error.hint
+                raise self._connection_fault(child) or RunnerError(
+                    f"The runner failed {self._doing}: {error.message}",
+                    hint=error.hint or "Its process was ended; nothing of it is left.",
                 ) from error
             finally:
                 child.terminate()
@@ -120,23 +139,73 @@ class RunnerSession:
             if not done or child.returncode != 0:
                 raise self._death(child)
 
-    def _death(self, child: Child) -> RunnerError:
+    def _parse(self, child: Child) -> Iterator[tuple[dict[str, Any], Event]]:
+        progress_s = time.monotonic()
+        for answer in child.lines(silence_s=self._patience_s):
+            try:
+                data, event = parse_line(answer)
+            except RunnerError as error:
+                if _was_killed(child):  # in the middle of this line
+                    raise self._death(child) from error
+                raise
+            if not isinstance(event, Sample):
+                progress_s = time.monotonic()
+            elif self._patience_s is not None and time.monotonic() - progress_s > self._patience_s:
+                raise ProcessError(f"It has come no further for {self._patience_s:g} s.")
+            yield data, event
+
+    def _connection_fault(self, child: Child) -> EdgegenError | None:
+        if self._device is None:
+            return None
+        return self._device.explain_end(child, self._before)
+
+    def _death(self, child: Child) -> EdgegenError:
+        fault = self._connection_fault(child)
+        if fault is not None:
+            return type(fault)(
+                f"{fault.message} The runner was lost {self._doing}.", hint=fault.hint
+            )
         tail = child.log_tail()
         hint = f"The end of its log:\n{tail}" if tail else "It left no log."
-        if child.returncode == -9:
+        how = child.describe_exit()
+        if _exit_signal(child) == signal.SIGKILL:
             hint = "Use --residency sequential, --memory lean or a smaller image. " + hint
-        return RunnerError(f"The runner {child.describe_exit()} {self._doing}.", hint=hint)
+            how = self._how_killed()
+        return RunnerError(f"The runner {how} {self._doing}.", hint=hint)
+
+    def _how_killed(self) -> str:
+        """Return how SIGKILL came, as far as the device's kernel tells."""
+        kills = None if self._device is None else self._device.kills_for_memory(self._before)
+        if kills is None:
+            return describe_exit(-signal.SIGKILL)
+        if kills:
+            return "was ended by the kernel because memory ran out"
+        return "was ended by SIGKILL (not by the kernel for want of memory: its count did not rise)"
+
+
+def _exit_signal(child: Child) -> int | None:
+    """Return the signal that ended a child: its own, or as a remote shell tells it (128 + n)."""
+    code = child.returncode
+    if code is None or 0 <= code <= 128 or code > 192:
+        return None
+    return -code if code < 0 else code - 128
 
 
 def _was_killed(child: Child) -> bool:
     try:
-        return child.wait(_DEATH_S) < 0
+        child.wait(_DEATH_S)
     except ProcessError:
         return False
+    return child.returncode == _SSH_LOST or _exit_signal(child) is not None
 
 
 def generate(
-    job: Job, on_event: Callable[[Event], None] | None = None, *, log: Path | None = None
+    job: Job,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    log: Path | None = None,
+    device: Device | None = None,
+    patience_s: float | None = None,
 ) -> list[ImageResult]:
     """Run a job to its end and return its images, warm-ups left out.
 
@@ -144,7 +213,8 @@ def generate(
     """
     starts: dict[int, ImageStart] = {}
     results = []
-    with closing(RunnerSession(log=log).events(job)) as events:
+    session = RunnerSession(log=log, device=device, patience_s=patience_s)
+    with closing(session.events(job)) as events:
         for event in events:
             if on_event is not None:
                 on_event(event)

@@ -1,9 +1,11 @@
 """A measurement made up of known numbers, for tests of what reads measurements."""
 
+import functools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgegen.bench.sustained import Sustained, sustained_runs
 from edgegen.core.measurement import (
     SCHEMA_VERSION,
     Environment,
@@ -18,6 +20,7 @@ from edgegen.core.measurement import (
     Run,
     RunKind,
     SensorSample,
+    StartTemperature,
     Step,
     Workload,
 )
@@ -197,3 +200,88 @@ def disturbed(original: Measurement) -> Measurement:
         governor="powersave",
     )
     return replace(original, environment=environment, quick=True, golden=())
+
+
+SLOWDOWN_S = 75.0
+SLOWDOWN_RATIO = 1.3
+
+
+def sustained_run(
+    *,
+    duration_s: float = 150.0,
+    step_s: float = 0.5,
+    ratio: float = SLOWDOWN_RATIO,
+    slower_from_s: float = SLOWDOWN_S,
+    throttles: bool = True,
+) -> Run:
+    """A process that makes images of 8 steps; steps take `ratio` times as long from a moment on.
+
+    Load and first image begin at 1 s. Where it `throttles`, the clock falls from 2400 to 1800 MHz
+    and a flag is set at that moment. It heats from 48 °C up; the rails draw 6 W, 4.5 W afterwards.
+    """
+    generator = random.Random(5)
+    made: list[ImageSample] = []
+    now = 1.0
+    while now < 1.0 + duration_s:
+        steps, at = [], now + 0.02
+        for _ in range(8):
+            slow = ratio if at >= slower_from_s else 1.0
+            steps.append(step_s * slow * (1 + generator.gauss(0, 0.01)))
+            at += steps[-1]
+        made.append(image(len(made), now, steps, warmup=not made))
+        now = made[-1].end_s + 0.004
+    samples = []
+    for second in range(int(now) + 2):
+        slow = throttles and second >= slower_from_s
+        samples.append(
+            SensorSample(
+                time_s=float(second),
+                cost_s=0.003,
+                values={
+                    "frequency_mhz.arm": 1800.0 if slow else 2400.0,
+                    "temperature_c.soc": round(48 + 36 * (1 - 0.985**second), 1),
+                    "throttle_flag.throttled": float(slow),
+                    "power_w.pmic_rails": 4.5 if slow else 6.0,
+                    "power_w.pmic.VDD_CORE": 3.0 if slow else 4.5,
+                },
+            )
+        )
+    load = Load(component="unet", start_s=0.4, end_s=0.9, providers=("CPUExecutionProvider",))
+    return Run(
+        kind="sustained",
+        started_s=8.0,
+        launch_s=0.35,
+        loads=(load,),
+        images=tuple(made),
+        sensors=tuple(samples),
+        page_cache=PageCache(
+            file_bytes=900_000_000, resident_bytes=900_000_000, how="files as they lay"
+        ),
+    )
+
+
+def sustained(run_: Run | None = None) -> Measurement:
+    """A sustained measurement on a board that was reached over the network, and throttled."""
+    usual = measurement(restarts=1)
+    return replace(
+        usual,
+        environment=replace(
+            usual.environment,
+            device="ssh://pi@board",
+            model="Raspberry Pi 5 Model B Rev 1.0",
+            processor="Cortex-A76",
+            machine="aarch64",
+        ),
+        runs=(usual.runs[0], run_ or sustained_run()),
+        unseen=(),
+        start_temperature=StartTemperature(
+            sensor="temperature_c.soc", first_c=55.0, last_c=48.0, waited_s=62.0, reached=True
+        ),
+    )
+
+
+@functools.cache
+def judged() -> tuple[Measurement, tuple[Sustained, ...]]:
+    """The throttled measurement with its judgement, which takes seconds to find."""
+    value = sustained()
+    return value, sustained_runs(value)

@@ -6,8 +6,10 @@ import pytest
 
 from edgegen.bench.findings import Finding, findings
 from edgegen.bench.series import all_series, load_s, outside_share, phase_shares
-from edgegen.core.measurement import ImageSample, Measurement, PageCache, Run
-from tests.bench.samples import disturbed, measurement
+from edgegen.bench.sustained import Sustained, sampling_cost, sustained_runs
+from edgegen.bench.throttling import Judgement
+from edgegen.core.measurement import ImageSample, Measurement, PageCache, Run, StartTemperature
+from tests.bench.samples import disturbed, judged, measurement, sustained, sustained_run
 
 
 def texts(value: Measurement, weight: str | None = None) -> str:
@@ -30,9 +32,15 @@ def test_an_emulated_busy_quick_measurement_says_all_of_it_and_warnings_come_fir
     for word in ("emulated", "load average 3.70 on 4 cores", "--quick"):
         assert word in warnings
     notes = texts(disturbed(measurement(restarts=1, images=2)), "note")
-    for word in ("virtual machine (QEMU)", "powersave", "no golden case", "p90"):
+    for word in ("virtual machine (QEMU)", "powersave", "no golden case"):
         assert word in notes
+    assert "p90" not in notes  # of latencies that are not shown
     assert found == tuple(sorted(found, key=lambda each: each.weight != "warning"))
+
+
+def test_too_few_images_for_a_percentile_are_told() -> None:
+    assert "8 steady images: p90" in texts(measurement(restarts=2), "note")
+    assert "p90" not in texts(measurement())
 
 
 @pytest.mark.parametrize(
@@ -164,3 +172,94 @@ def test_the_share_outside_the_runtime_leaves_loading_out() -> None:
         for run in value.runs
     ]
     assert "10.0 % of an image's time was spent outside" in texts(with_runs(value, *runs))
+
+
+def said(value: Measurement, judgement: Judgement) -> dict[str, str]:
+    """What is said of a sustained run with this judgement: text -> weight."""
+    run = value.of_kind("sustained")[0]
+    judged_run = Sustained(run=run, judgement=judgement, zero_s=run.images[0].start_s)
+    return {finding.text: finding.weight for finding in findings(value, [judged_run])}
+
+
+@pytest.mark.parametrize(
+    ("judgement", "weight", "words"),
+    [
+        (Judgement(verdict="throttled", steps=99), "warning", "count on the rate at the end"),
+        (Judgement(verdict="slowed", steps=99), "warning", "no sensor says why"),
+        (Judgement(verdict="flagged", steps=99), "note", "held back, though steps took no longer"),
+        (Judgement(verdict="unknown", steps=7), "warning", "7 steps, and 24 over 60 s"),
+        (Judgement(verdict="steady", steps=99), "note", "Too few images for a rate"),
+        (Judgement(verdict="steady", steps=9, ignored_steps=2), "warning", "2 steps have times"),
+    ],
+)
+def test_a_sustained_runs_verdict_is_a_finding_of_its_weight(
+    judgement: Judgement, weight: str, words: str
+) -> None:
+    found = said(sustained(sustained_run(duration_s=10)), judgement)
+    assert [found[text] for text in found if words in text] == [weight]
+
+
+def test_a_steady_verdict_with_rates_needs_no_word() -> None:
+    steady = Judgement(
+        verdict="steady", steps=99, start_images_per_minute=9.0, end_images_per_minute=9.0
+    )
+    found = said(sustained(sustained_run(duration_s=10)), steady)
+    assert list(found) == ["Memory was not measured."]
+
+
+def test_a_sustained_measurement_misses_no_restarts_and_no_percentile() -> None:
+    value, runs = judged()
+    text = "\n".join(finding.text for finding in findings(value, runs))
+    assert "throttled" in text
+    assert "restarts" not in text
+    assert "p90" not in text
+
+
+def test_a_start_temperature_that_did_not_come_is_a_warning() -> None:
+    warm = StartTemperature(
+        sensor="temperature_c.soc", first_c=71.0, last_c=61.2, waited_s=300.0, reached=False
+    )
+    falling = replace(sustained(sustained_run(duration_s=10)), start_temperature=warm)
+    assert "61.2 °C after 300 s of waiting, and it was still falling" in texts(falling, "warning")
+    wanted = replace(falling, start_temperature=replace(warm, wanted_c=45.0))
+    assert "and 45.0 °C was asked for" in texts(wanted, "warning")
+    reached = replace(falling, start_temperature=replace(warm, reached=True))
+    assert "Not cooled down" not in texts(reached)
+
+
+def test_a_sustained_run_that_awaited_no_temperature_says_so() -> None:
+    value = replace(sustained(sustained_run(duration_s=10)), start_temperature=None)
+    assert "No temperature was awaited" in texts(value, "note")
+    assert "No temperature was awaited" not in texts(measurement())
+
+
+def test_an_emulated_sustained_run_is_not_judged() -> None:
+    value = judged()[0]
+    emulated = replace(value, environment=replace(value.environment, emulated=True))
+    assert sustained_runs(emulated) == ()
+    text = texts(emulated)
+    assert "No latency, rate or energy is shown; the raw samples are kept" in text
+    for word in ("throttled", "Noisy", "outside the runtime", "core"):
+        assert word not in text
+
+
+def test_a_sustained_runs_start_counts_and_its_images_are_no_series() -> None:
+    series = all_series(judged()[0])
+    assert list(series) == ["launch", "cold_load", "warm_load", "cold_first_image", "first_image"]
+    assert series["launch"].summary.count == 2
+    assert series["warm_load"].summary.median == pytest.approx(0.5)
+
+
+def test_what_reading_the_sensors_takes_is_told_where_it_is_much() -> None:
+    value, runs = judged()
+    cost = sampling_cost(value)
+    assert cost is not None
+    assert cost.reading_s == pytest.approx(0.003)
+    assert cost.core_share == pytest.approx(0.003)  # one reading a second
+    assert "Reading the sensors" not in "".join(f.text for f in findings(value, runs))
+    run = value.of_kind("sustained")[0]
+    slow = replace(run, sensors=tuple(replace(each, cost_s=0.08) for each in run.sensors))
+    dear = with_runs(value, slow)
+    text = "".join(f.text for f in findings(dear, [replace(runs[0], run=slow)]))
+    assert "Reading the sensors took 8.0 % of a core" in text
+    assert sampling_cost(measurement()) is None

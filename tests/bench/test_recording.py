@@ -1,6 +1,7 @@
 """What the runner says, kept as it was said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from edgegen.bench.recording import Recorder
 from edgegen.core.errors import RunnerError
 from edgegen.core.shipped import shipped
-from edgegen.runner.protocol import Event, ImageEnd, Sample, parse_line
+from edgegen.runner.protocol import Event, ImageEnd, Memory, Sample, parse_line
 
 RECORDED = Path(__file__).parent / "data" / "generate.jsonl"
 
@@ -66,10 +67,23 @@ def test_times_are_counted_from_the_hello_event() -> None:
 
 def test_a_sensor_that_did_not_answer_is_none_not_zero() -> None:
     recorder = Recorder()
-    recorder.take(events()[0])
-    recorder.take(Sample(t=1.0, values={"temperature_c.cpu": None}))
+    hello = events()[0]
+    recorder.take(hello)
+    recorder.take(Sample(t=hello.t + 1, values={"temperature_c.cpu": None}, cost_s=0.002))
     run = recorder.run("steady", started_s=0.0, launch_s=0.0)
     assert run.sensors[0].values == {"temperature_c.cpu": None}
+    assert run.sensors[0].cost_s == 0.002
+
+
+def test_memory_for_the_gpu_and_the_number_of_processes_are_kept() -> None:
+    recorder = Recorder()
+    hello = events()[0]
+    recorder.take(hello)
+    memory = next(event for event in events() if isinstance(event, Memory))
+    recorder.take(replace(memory, t=hello.t + 1, peak_gpu_bytes=5, processes=3))
+    run = recorder.run("memory", started_s=0.0, launch_s=0.0)
+    assert run.memory is not None
+    assert (run.memory.peak_gpu_bytes, run.memory.processes) == (5, 3)
 
 
 def test_an_image_that_ends_without_having_begun_is_an_error() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def hello(package: Path) -> Hello:
 
     first = next(iter(run_here(DescribeJob())))
     assert isinstance(first, Hello)
-    return first
+    return replace(first, t=0.0)
 
 
 def check(layer: Any, *, passed: bool, psnr_db: float | None) -> Check:

@@ -4,15 +4,19 @@ from edgegen.core import errors
 from edgegen.core.errors import INTERRUPTED_EXIT_CODE, EdgegenError, ParityError, nearest
 
 
-def test_each_kind_of_error_has_an_exit_code_of_its_own() -> None:
-    kinds = [
+def test_each_class_of_error_has_an_exit_code_of_its_own_and_its_kinds_share_it() -> None:
+    every = [
         kind
         for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, EdgegenError) and kind is not ParityError
+        if isinstance(kind, type) and issubclass(kind, EdgegenError)
     ]
-    codes = [kind.exit_code for kind in kinds]
+    classes = [kind for kind in every if EdgegenError in (kind, *kind.__bases__)]
+    codes = [kind.exit_code for kind in classes]
     assert sorted(codes) == list(range(1, 12))
     assert INTERRUPTED_EXIT_CODE not in codes
+    for kind in set(every) - set(classes):
+        assert "exit_code" not in vars(kind)
+    assert ParityError.exit_code == errors.ExportError.exit_code
 
 
 def test_the_nearest_word_comes_first_and_all_follow() -> None:

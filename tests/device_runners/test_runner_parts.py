@@ -1,4 +1,4 @@
-"""The runner's smaller parts: pictures, jobs, packages, sensors, guidance."""
+"""The runner's smaller parts: pictures, jobs, packages, guidance."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgegen_runner import images, sensors
+from edgegen_runner import images
 from edgegen_runner.errors import RunnerFailure
 from edgegen_runner.golden import compare
 from edgegen_runner.job import GenerateJob, parse_job
@@ -171,51 +171,6 @@ def test_folder_without_manifest_or_with_a_missing_file_is_refused(
     (folder / "unet" / "model.onnx").unlink()
     with pytest.raises(RunnerFailure, match=r"model.onnx is missing"):
         load_package(folder)
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def test_sensors_are_found_by_their_files_and_named_with_units(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    zones = tmp_path / "sys/class/thermal"
-    for number, kind in enumerate(["cpu-thermal", "gpu-thermal", "cpu-thermal"]):
-        write(zones / f"thermal_zone{number}/type", kind + "\n")
-        write(zones / f"thermal_zone{number}/temp", f"{40 + number}500\n")
-    cpus = tmp_path / "sys/devices/system/cpu"
-    write(cpus / "cpufreq/policy0/scaling_cur_freq", "1800000\n")
-    for core in range(2):
-        write(cpus / f"cpu{core}/thermal_throttle/core_throttle_count", f"{core + 1}\n")
-    rapl = tmp_path / "sys/class/powercap/intel-rapl:0"
-    write(rapl / "name", "package-0\n")
-    write(rapl / "max_energy_range_uj", "1000000\n")
-    write(rapl / "energy_uj", "900000\n")
-    write(tmp_path / "proc/pressure/cpu", "some avg10=1.25 avg60=0.1 avg300=0 total=5\n")
-    write(tmp_path / "sys/class/hwmon/hwmon0/name", "k10temp\n")
-    write(tmp_path / "sys/class/hwmon/hwmon0/temp1_input", "51000\n")
-    write(tmp_path / "sys/class/hwmon/hwmon0/temp1_label", "Tctl\n")
-    found = sensors.find_sensors(tmp_path)
-    assert sensors.read_all(found) == {
-        "temperature_c.cpu-thermal": pytest.approx(40.5),
-        "temperature_c.gpu-thermal": pytest.approx(41.5),
-        "temperature_c.cpu-thermal.2": pytest.approx(42.5),
-        "temperature_c.k10temp.Tctl": 51.0,
-        "frequency_mhz.policy0": 1800.0,
-        "throttle_count.core": 3.0,
-        "energy_j.package-0": 0.0,
-        "pressure_percent.cpu": 1.25,
-    }
-    write(rapl / "energy_uj", "100000\n")  # wrapped around at 1 J
-    assert found["energy_j.package-0"]() == pytest.approx(0.2)
-    (zones / "thermal_zone1/temp").unlink()
-    assert found["temperature_c.gpu-thermal"]() is None
-
-
-def test_machine_without_sensors_has_none(tmp_path: Path) -> None:
-    assert sensors.find_sensors(tmp_path) == {}
 
 
 class CountingComponents:

@@ -165,24 +165,48 @@ def test_a_loaded_driver_is_a_gpu(tmp_path: Path) -> None:
     assert host_profile(root).hardware.gpu == "NVIDIA"
 
 
+MONITOR = "sys/class/hwmon/hwmon"
+RAILS = "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
 TREE = {
     "proc/meminfo": MEMINFO,
     "proc/pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0",
     "sys/class/thermal/thermal_zone0/type": "x86_pkg_temp",
     "sys/class/thermal/thermal_zone0/temp": "40000",
-    "sys/class/hwmon/hwmon0/name": "coretemp",
-    "sys/class/hwmon/hwmon0/temp1_input": "40000",
+    "sys/class/thermal/cooling_device0/type": "Processor",
+    "sys/class/thermal/cooling_device0/cur_state": "0",
+    f"{MONITOR}0/name": "coretemp",
+    f"{MONITOR}0/temp1_input": "40000",
+    f"{MONITOR}1/name": "rpi_volt",
+    f"{MONITOR}1/in0_lcrit_alarm": "0",
+    f"{MONITOR}2/name": "soctherm_oc",
+    f"{MONITOR}2/oc1_event_cnt": "0",
+    f"{MONITOR}4/name": "amdgpu",
+    f"{MONITOR}4/power1_average": "1000000",
+    f"{RAILS}/in1_label": "VDD_IN",
+    f"{RAILS}/in1_input": "5000",
+    f"{RAILS}/curr1_input": "1000",
     "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "2400000",
     "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "0",
+    "sys/class/devfreq/17000000.gpu/cur_freq": "600000000",
     "sys/class/powercap/intel-rapl:0/energy_uj": "1",
     "sys/class/powercap/intel-rapl:0/name": "package-0",
+    "sys/class/power_supply/BAT0/type": "Battery",
+    "sys/class/power_supply/BAT0/capacity": "50",
+    "sys/kernel/debug/nvmap/iovmm/clients": "CLIENT PROCESS PID SIZE",
+    "var/lib/nvpmodel/status": "pmode:0000",
 }
 
 
-@pytest.mark.parametrize("reader", [name for name in READERS if name != "cgroup_memory"])
+@pytest.mark.parametrize("reader", [name for name in READERS if SENSOR_KINDS[name].files])
 def test_a_sensor_is_here_exactly_when_the_runner_reads_it(reader: str, tmp_path: Path) -> None:
-    assert reader in SENSOR_KINDS
     empty, full = tmp_path / "empty", write(tmp_path / "full", TREE)
+    empty.mkdir()
     for root in (empty, full):
-        assert (reader in sensors_here(root)) == bool(READERS[reader](root))
+        assert (reader in sensors_here(root)) == (READERS[reader](root) is not None)
     assert reader in sensors_here(full)
+
+
+def test_every_reader_of_the_runner_is_a_kind_of_sensor() -> None:
+    assert READERS.keys() <= SENSOR_KINDS.keys()
+    app_only = {"thermal_state", "phys_footprint"}
+    assert SENSOR_KINDS.keys() - READERS.keys() == app_only

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegen.report.figures import decibels, nice_ticks, seconds, size, three_digits
+from edgegen.report.figures import (
+    decibels,
+    joules,
+    moment,
+    nice_ticks,
+    seconds,
+    size,
+    three_digits,
+    tick_moment,
+    time_ticks,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +74,45 @@ def test_ticks_are_few_ordered_and_inside(low: float, span: float) -> None:
 def test_ticks_need_a_range() -> None:
     with pytest.raises(ValueError, match="no range"):
         nice_ticks(1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("value_s", "text"),
+    [
+        (None, "–"),
+        (0.0, "0 s"),
+        (8.24, "8.2 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (192.0, "3 min 12 s"),
+        (4800.0, "1 h 20 min"),
+        (-75.0, "-1 min 15 s"),
+    ],
+)
+def test_moments_are_whole_seconds_from_ten_on(value_s: float | None, text: str) -> None:
+    assert moment(value_s) == text
+
+
+def test_round_moments_on_an_axis_are_short() -> None:
+    shown = [tick_moment(value) for value in (0.0, 45.0, 90.0, 180.0, 7200.0)]
+    assert shown == ["0", "45 s", "1 min 30 s", "3 min", "2 h"]
+
+
+@pytest.mark.parametrize(
+    ("value_j", "text"), [(None, "–"), (0.4119, "412 mJ"), (41.23, "41.2 J"), (1250.0, "1.25 kJ")]
+)
+def test_energies_have_three_digits(value_j: float | None, text: str) -> None:
+    assert joules(value_j) == text
+
+
+@given(st.floats(0.01, 1e7), st.integers(1, 12))
+def test_the_ticks_of_a_time_axis_begin_at_0_and_fit(length_s: float, count: int) -> None:
+    ticks = time_ticks(length_s, count)
+    assert ticks[0] == 0.0
+    assert len(ticks) <= count + 2
+    assert all(0 <= tick <= length_s * (1 + 1e-6) for tick in ticks)
+
+
+def test_the_ticks_of_a_time_axis_are_minutes_and_hours() -> None:
+    assert time_ticks(600, 6) == [0, 120, 240, 360, 480, 600]
+    assert time_ticks(70, 6) == [0, 15, 30, 45, 60]

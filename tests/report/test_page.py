@@ -15,7 +15,7 @@ from edgegen.core.measurement import Measurement
 from edgegen.report.details import Picture
 from edgegen.report.html import page
 from edgegen.report.pictures import encode_png
-from tests.bench.samples import disturbed, measurement
+from tests.bench.samples import disturbed, judged, measurement
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' & \u2028"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -121,6 +121,40 @@ def test_what_a_prompt_says_stays_text() -> None:
         assert not [name for name in attributes if name.startswith("on")]
     assert HOSTILE in "".join(checker.text)
     assert raw_of(checker) == hostile
+
+
+def test_what_a_sensor_is_called_stays_text() -> None:
+    value, (run,) = judged()
+    samples = tuple(
+        replace(each, values={f"{name}{HOSTILE}": v for name, v in each.values.items()})
+        for each in run.run.sensors
+    )
+    evil = replace(run.run, sensors=samples)
+    evidence = tuple(
+        replace(event, sensor=f"{event.sensor}{HOSTILE}") for event in run.judgement.evidence
+    )
+    hostile = replace(value, runs=(value.runs[0], evil), unseen=(HOSTILE,))
+    told = replace(run, run=evil, judgement=replace(run.judgement, evidence=evidence))
+    checker = read(page(hostile, (), [told]))
+    assert len(checker.scripts) == 2
+    assert "img" not in [tag for tag, _ in checker.tags]
+    for _, attributes in checker.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+    assert f"flag 'throttled{HOSTILE}'" in "".join(checker.text)
+
+
+def test_the_charts_of_a_sustained_page_are_well_formed_and_inside() -> None:
+    value, runs = judged()
+    drawings = re.findall(r"<svg.*?</svg>", page(value, (), runs), flags=re.DOTALL)
+    assert len(drawings) == 8  # over time, starts, memory, and five sensors
+    for text in drawings:
+        drawing = ET.fromstring(text)
+        assert drawing.findtext("title")
+        _, _, width, height = map(float, drawing.attrib["viewBox"].split())
+        for node in drawing.iter():
+            for name, limit in (("cx", width), ("x", width), ("cy", height), ("y", height)):
+                if name in node.attrib:
+                    assert -1 <= float(node.attrib[name]) <= limit + 1
 
 
 def test_the_raw_samples_are_in_the_page(full: Checker) -> None:

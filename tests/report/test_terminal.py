@@ -1,11 +1,12 @@
 """A measurement as text."""
 
+from dataclasses import replace
+
 import pytest
 
+from edgegen.report.table import Table, aligned, fitted
 from edgegen.report.terminal import (
-    Table,
-    aligned,
-    fitted,
+    device_name,
     golden_line,
     headline,
     plot,
@@ -81,6 +82,33 @@ def test_figures_line_up_on_the_right() -> None:
     for table in tables(measurement()):
         widths = {tuple(len(cell) for cell in row[1:]) for row in aligned(table)}
         assert len(widths) == 1
+
+
+def test_a_column_of_words_is_aligned_on_the_left() -> None:
+    table = Table(
+        title="",
+        columns=("", "figure", "of"),
+        rows=(("a", "1", "x"), ("b", "10", "yy")),
+        words=("of",),
+    )
+    assert aligned(table) == [("a", "     1", "x"), ("b", "    10", "yy")]
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ({}, "Example Processor 9000"),
+        ({"model": "Board 5"}, "Board 5, Example Processor 9000"),
+        ({"device": "adb://X1", "processor": None}, "x86_64 at adb://X1"),
+        ({"virtual_machine": True}, "Example Processor 9000 (virtual machine)"),
+        ({"emulated": True}, "Example Processor 9000 (EMULATED)"),
+    ],
+)
+def test_a_device_is_named_by_model_processor_and_address(
+    device: dict[str, str | bool | None], name: str
+) -> None:
+    environment = replace(measurement().environment, **device)  # type: ignore[arg-type]  # mixed
+    assert device_name(environment) == name
 
 
 def test_an_emulated_devices_latencies_are_not_shown() -> None:

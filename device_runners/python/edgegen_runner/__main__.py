@@ -76,9 +76,9 @@ def _run(line: bytes, emit: object) -> None:
 
         check(job, backend, emit)
     elif isinstance(job, DescribeJob):
-        from .sensors import find_sensors, read_all
+        from .sensors import find_sensors, take_sample
 
-        emit("sample", values=read_all(find_sensors()))
+        emit("sample", **take_sample(find_sensors()))
     else:
         from .probe import probe
 

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from .backends import Backend
 from .errors import RunnerFailure
+from .events import Emit
 from .job import GoldenJob
 from .package import Golden, Package, load_package
 from .pipelines import open_pipeline
 from .probe import load_array
 from .request import Request
-from .residency import Components, Emit
+from .residency import Components
 
 Array = npt.NDArray[Any]
 

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from .backends import Backend
 from .errors import RunnerFailure
+from .events import Emit
 from .job import ProbeJob
 from .package import load_package
-from .residency import Components, Emit
+from .residency import Components
 
 Array = npt.NDArray[Any]
 

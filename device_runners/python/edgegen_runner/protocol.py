@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import select
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ SCHEMA = 1
 LONGEST_JOB_BYTES = 16 << 20
 
 HOST_GONE_EXIT_CODE = 4
+HOST_SILENCE = "EDGEGEN_HOST_SILENCE_S"
 
 _STEPS_EVERY_S = 0.1
 
@@ -83,12 +85,18 @@ def read_job_line() -> bytes:
 def watch_host(is_done: Callable[[], bool]) -> threading.Thread:
     """Start a thread that ends this process when its standard input closes.
 
-    So nothing keeps running on a device whose host has gone, however it went.
+    So nothing keeps running on a device whose host has gone, however it went. Where the host
+    promises a sign of life (EDGEGEN_HOST_SILENCE_S, seconds), its silence ends the process, too:
+    a network that just stops delivers no end of input.
     """
+    silence_s = _silence_s()
 
     def watch() -> None:
-        while os.read(0, 1 << 12):
-            pass
+        while True:
+            if silence_s is not None and not select.select([0], [], [], silence_s)[0]:
+                break
+            if not os.read(0, 1 << 12):
+                break
         if not is_done():
             os.write(2, b"The host has gone: the runner ends.\n")
             os._exit(HOST_GONE_EXIT_CODE)
@@ -96,6 +104,13 @@ def watch_host(is_done: Callable[[], bool]) -> threading.Thread:
     thread = threading.Thread(target=watch, name="host", daemon=True)
     thread.start()
     return thread
+
+
+def _silence_s() -> Optional[float]:
+    try:
+        return float(os.environ[HOST_SILENCE])
+    except (KeyError, ValueError):
+        return None
 
 
 def _finite(value: Any) -> Any:

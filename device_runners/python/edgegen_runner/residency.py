@@ -11,18 +11,17 @@ import ctypes
 import gc
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from .backends import Backend, Session
 from .errors import RunnerFailure
+from .events import Emit
 from .package import Package, Tensor
 
 Array = npt.NDArray[Any]
-Emit = Callable[..., None]
-"""Takes an event's name and its fields."""
 
 RESIDENCIES = ("all", "sequential")
 

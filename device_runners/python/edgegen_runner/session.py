@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import __version__
 from .backends import Backend
 from .errors import RunnerFailure
+from .events import Emit
 from .job import GenerateJob
 from .memory import MemorySampler
 from .package import Package, load_package
@@ -23,7 +24,7 @@ from .pipelines.base import Pipeline
 from .pipelines.denoiser import Conditioning
 from .png import to_uint8, write_png
 from .request import HIGHEST_SEED, Request
-from .residency import Components, Emit
+from .residency import Components
 from .sensors import SensorThread
 
 Pixels = npt.NDArray[np.uint8]

@@ -5,11 +5,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from edgegen_runner.agent import page_cache
+from edgegen_runner.agent.page_cache import EVICTED
 
-from edgegen.bench.page_cache import EVICTED, evict, look
 from edgegen.core.measurement import PageCache
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="mincore is read on Linux only")
+
+
+def evict(files: list[Path]) -> PageCache:
+    return PageCache(**page_cache.evict(files))
+
+
+def look(files: list[Path]) -> PageCache:
+    return PageCache(**page_cache.look(files))
 
 
 def backed_by_a_disk(folder: Path) -> bool:

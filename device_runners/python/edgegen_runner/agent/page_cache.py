@@ -1,8 +1,9 @@
 """Evicts files from the page cache, and says how much of them is in memory.
 
 A cold load reads its files from storage. Without root, the system still drops one file's clean
-pages when asked (`posix_fadvise`, POSIX_FADV_DONTNEED); whether it did is asked, not believed
-(`mincore`). Pages that another process has mapped stay, and so do the storage device's own caches.
+pages when asked (``posix_fadvise``, POSIX_FADV_DONTNEED); whether it did is asked, not believed
+(``mincore``). Pages that another process has mapped stay, and so do the storage device's own
+caches.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from edgegen.core.measurement import PageCache
+from typing import Any, Optional
 
 EVICTED = "files evicted from the page cache"
 _UNTOUCHED = "files as they lay"
@@ -23,7 +23,7 @@ _PROT_READ = 1
 _MAP_SHARED = 1
 
 
-def evict(files: Sequence[Path]) -> PageCache:
+def evict(files: Sequence[Path]) -> dict[str, Any]:
     """Drop the files' pages from memory, as far as the system does, and look what is left.
 
     Raises OSError where a file cannot be read.
@@ -42,19 +42,19 @@ def evict(files: Sequence[Path]) -> PageCache:
     return look(files, how=EVICTED)
 
 
-def look(files: Sequence[Path], *, how: str = _UNTOUCHED) -> PageCache:
+def look(files: Sequence[Path], *, how: str = _UNTOUCHED) -> dict[str, Any]:
     """Say how many of the files' bytes are in the page cache; None where that cannot be seen."""
     sizes = {path: path.stat().st_size for path in files}
     resident = [_resident_bytes(path, size) for path, size in sizes.items()]
     known = [value for value in resident if value is not None]
-    return PageCache(
-        file_bytes=sum(sizes.values()),
-        resident_bytes=sum(known) if len(known) == len(resident) else None,
-        how=how,
-    )
+    return {
+        "file_bytes": sum(sizes.values()),
+        "resident_bytes": sum(known) if len(known) == len(resident) else None,
+        "how": how,
+    }
 
 
-def _resident_bytes(path: Path, size_bytes: int) -> int | None:
+def _resident_bytes(path: Path, size_bytes: int) -> Optional[int]:
     """Return how much of a file is in memory; the mapping that asks touches no page of it."""
     if size_bytes == 0:
         return 0

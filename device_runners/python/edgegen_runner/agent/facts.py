@@ -1,0 +1,151 @@
+"""What the device is: model, processor, memory, storage, runtimes, temperature."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+from ..sensors import find_sensors, read_all
+from .paths import Folders
+from .runtimes import runtime_here
+from .system_state import read_system_state, read_text
+
+_ROOT = Path("/")
+_PROGRAMS = ("vcgencmd", "nvpmodel", "tegrastats", "dumpsys", "powermetrics")
+_CPU_WORDS = ("cpu", "soc", "tj", "package", "tctl", "x86_pkg_temp", "vcgencmd")
+
+
+def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
+    """Return the facts that the host shows and needs; None is what the device does not say."""
+    memory = _memory(root)
+    disk = _disk(folders.root)
+    sensors = find_sensors()
+    values = read_all(sensors)
+    return {
+        **read_system_state(root),
+        "model": _model(root),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(root),
+        "cores": _cores(),
+        "memory_bytes": memory.get("MemTotal"),
+        "available_memory_bytes": memory.get("MemAvailable"),
+        "storage_bytes": disk[0],
+        "free_bytes": disk[1],
+        "root": str(folders.root),
+        "host_name": platform.node(),
+        "python": platform.python_version(),
+        "glibc": _glibc(),
+        "temperature_c": processor_temperature_c(values)[1],
+        "sensors": sorted(values),
+        "programs": [name for name in _PROGRAMS if shutil.which(name)],
+        "runtime": runtime_here(folders),
+    }
+
+
+def processor_temperature_c(
+    values: dict[str, Optional[float]],
+) -> tuple[Optional[str], Optional[float]]:
+    """Return the sensor that tells the processor's temperature, and its value.
+
+    The hottest of those that name the processor; else the hottest of all.
+    """
+    known = {
+        name: value
+        for name, value in values.items()
+        if name.startswith("temperature_c.") and value is not None and value > 0
+    }
+    processor = {
+        name: value
+        for name, value in known.items()
+        if any(word in name.lower() for word in _CPU_WORDS)
+    }
+    chosen = processor or known
+    if not chosen:
+        return None, None
+    name = max(chosen, key=lambda each: chosen[each])
+    return name, chosen[name]
+
+
+def _model(root: Path) -> Optional[str]:
+    board = (
+        read_text(root / "proc/device-tree/model")
+        or read_text(root / "sys/firmware/devicetree/base/model")  # where the former leads
+        or _mac_model()
+        or _android_model(root)
+    )
+    if board:
+        return board
+    vendor = read_text(root / "sys/class/dmi/id/sys_vendor")
+    product = read_text(root / "sys/class/dmi/id/product_name")
+    if product:
+        return f"{vendor} {product}" if vendor and vendor not in product else product
+    return None
+
+
+def _mac_model() -> Optional[str]:
+    return _said(["/usr/sbin/sysctl", "-n", "hw.model"]) if sys.platform == "darwin" else None
+
+
+def _android_model(root: Path) -> Optional[str]:
+    getprop = root / "system/bin/getprop"
+    return _said([str(getprop), "ro.product.model"]) if getprop.exists() else None
+
+
+def _said(command: list[str]) -> Optional[str]:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip() or None
+
+
+def _processor(root: Path) -> Optional[str]:
+    for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Hardware") and value.strip():
+            return value.strip()
+    return platform.processor() or None
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory(root: Path) -> dict[str, int]:
+    found = {}
+    for line in (read_text(root / "proc/meminfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        words = value.split()
+        if name in ("MemTotal", "MemAvailable") and words and words[0].isdigit():
+            found[name] = int(words[0]) << 10
+    if "MemTotal" not in found and sys.platform == "darwin":
+        found["MemTotal"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return found
+
+
+def _disk(folder: Path) -> tuple[Optional[int], Optional[int]]:
+    """Return the size of the file system that holds a folder, and what this user may write."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        told = os.statvfs(place)
+    except OSError:
+        return None, None
+    return told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize
+
+
+def _glibc() -> Optional[list[int]]:
+    try:
+        words = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+        return [int(part) for part in words[1].split(".")[:2]]
+    except (AttributeError, ValueError, OSError, IndexError):
+        return None

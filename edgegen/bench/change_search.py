@@ -1,0 +1,193 @@
+"""Searches for the changes of a level, as many as the series has evidence for.
+
+Changes are added one by one, or two by two (a device that throttles and recovers is often worth
+nothing as one change), each time at the best place, then moved, and dropped where they are worth
+it no more. The evidence for a change is summed over noise models and over every place and length
+that it could have had, so it pays for these by itself.
+
+The posterior of a change's place (Smith 1975, "A Bayesian approach to inference about a
+change-point in a sequence of random variables", Biometrika 62) gives the intervals: over places,
+lengths and noise models, the other changes held where they are, their heights free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.bench.level_model import Indices, LevelModel, Place, all_places, log_sum
+from edgegen.bench.noise_models import Floats
+
+MAXIMUM_CHANGES = 8
+HEIGHT_RANGE = 1.4
+"""Heights are expected between -0.7 and 0.7 (halved and doubled, in logarithms), evenly."""
+LOG_PRIOR_ODDS = -0.5
+"""What a change must overcome beside its own places: rather one too few. Tuned on simulations."""
+
+_LOG_CHANGE = LOG_PRIOR_ODDS - math.log(HEIGHT_RANGE)
+_LONGEST_STEP = 2  # a step within a value of blocks looks like a ramp over two
+_DRAWS = 4000
+_SEED = 20240229
+_PAIR_PLACES = 60
+_PASSES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """What is known of one change: draws of its place, length and height, alike in number."""
+
+    place: Place
+    starts: Indices
+    lengths: Indices
+    heights: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelFit:
+    """The changes that were found, in order; `levels` (count,) is the fitted level."""
+
+    changes: tuple[Posterior, ...]
+    levels: Floats
+
+
+def fit_levels(values: Floats, *, least_spacing: int = 1, guess: Sequence[Place] = ()) -> LevelFit:
+    """Fit a level and its changes to `values` (count,), which are logarithms of latencies.
+
+    Changes are at least `least_spacing` values apart, and steps as far from both ends. A `guess`
+    of the changes saves time.
+    """
+    if np.ptp(values) == 0.0 or values.size < 2 * least_spacing + 2:
+        return LevelFit(changes=(), levels=np.full(values.size, values.mean()))
+    search = _Search(values, least_spacing)
+    places = search.run(list(guess))
+    return LevelFit(
+        changes=tuple(search.posterior(place, places) for place in places),
+        levels=search.model.levels(places),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A model with new changes, and the evidence for it, summed over the new ones' places."""
+
+    places: list[Place]
+    log_evidence: float = -math.inf
+
+
+class _Search:
+    def __init__(self, values: Floats, least_spacing: int) -> None:
+        self.model = LevelModel(values)
+        self._count, self._spacing = values.size, least_spacing
+        self._all = all_places(values.size)
+        is_step = self._all.lengths <= _LONGEST_STEP
+        self._ramps = max(np.unique(self._all.lengths).size - _LONGEST_STEP, 1)
+        of_length = np.where(is_step, _LONGEST_STEP, self._ramps)
+        self._log_prior = -np.log(2 * of_length * self._count)  # half for steps, half for ramps
+
+    def run(self, guess: list[Place]) -> list[Place]:
+        """Add changes to a guess while they are worth it; return them in order."""
+        places = self._settle(guess)
+        while len(places) < MAXIMUM_CHANGES:
+            candidates = (self._with_one(places), self._with_two(places))
+            best = max(candidates, key=lambda candidate: candidate.log_evidence)
+            if best.log_evidence <= self._log_evidence(places):
+                break
+            settled = self._settle(best.places)
+            if len(settled) <= len(places):
+                break
+            places = settled
+        return places
+
+    def posterior(self, place: Place, places: list[Place]) -> Posterior:
+        """Draw from the posterior of one of the places, the others held."""
+        others = [other for other in places if other != place]
+        model = self.model.fit(others)
+        extension = self.model.extend(model, self._all)
+        log_weight = np.where(
+            self._is_free(self._all.starts, self._all.lengths, others),
+            extension.log_evidence + self._log_prior,
+            -np.inf,
+        )
+        weight = np.exp(log_weight - log_weight.max()).ravel()
+        generator = np.random.default_rng(_SEED)
+        chosen = generator.choice(weight.size, size=_DRAWS, p=weight / weight.sum())
+        noise, at = np.unravel_index(chosen, log_weight.shape)
+        curvature, slope = extension.curvature[noise, at], extension.slope[noise, at]
+        freedom = self._count - len(others) - 2
+        rest = np.maximum(model.rest[noise] - slope**2 / curvature, self.model.floor)
+        scale = np.sqrt(rest / (freedom * curvature))
+        return Posterior(
+            place=place,
+            starts=self._all.starts[at],
+            lengths=self._all.lengths[at],
+            heights=slope / curvature + scale * generator.standard_t(freedom, _DRAWS),
+        )
+
+    def _with_one(self, others: list[Place]) -> _Candidate:
+        """Return the model with one more change at its best place."""
+        free = self._is_free(self._all.starts, self._all.lengths, others)
+        if not free.any():
+            return _Candidate(places=others)
+        places = self._all.where(free)
+        extension = self.model.extend(self.model.fit(others), places)
+        total = log_sum(extension.log_evidence) + self._log_prior[free]
+        best = int(np.argmax(total))
+        place = Place(int(places.starts[best]), int(places.lengths[best]))
+        return _Candidate(
+            places=sorted([*others, place]),
+            log_evidence=float(log_sum(total)) + _LOG_CHANGE + self._prior(others),
+        )
+
+    def _with_two(self, others: list[Place]) -> _Candidate:
+        """Return the model with two more steps, their places on a coarse grid."""
+        stride = -(-self._count // _PAIR_PLACES)
+        starts = np.arange(self._spacing, self._count - self._spacing + 1, stride)
+        total = log_sum(self.model.extend_by_pairs(self.model.fit(others), starts))
+        free = self._is_free(starts, np.ones_like(starts), others)
+        apart = starts[None, :] - starts[:, None] >= self._spacing
+        total = np.where(apart & free[:, None] & free[None, :], total, -np.inf)
+        if not np.isfinite(total).any():
+            return _Candidate(places=others)
+        first, second = np.unravel_index(int(np.argmax(total)), total.shape)
+        # Each pair stands for all those around it.
+        prior = 2 * (math.log(stride / (2 * _LONGEST_STEP * self._count)) + _LOG_CHANGE)
+        return _Candidate(
+            places=sorted([*others, Place(int(starts[first])), Place(int(starts[second]))]),
+            log_evidence=float(log_sum(total.ravel())) + prior + self._prior(others),
+        )
+
+    def _settle(self, places: list[Place]) -> list[Place]:
+        """Move each change to its best place, the others held, until none moves; drop the vain."""
+        for _ in range(_PASSES):
+            before = places
+            for place in before:
+                others = [other for other in places if other != place]
+                found = self._with_one(others)
+                if found.log_evidence <= self._log_evidence(others):
+                    return self._settle(others)
+                places = found.places
+            if places == before:
+                break
+        return places
+
+    def _log_evidence(self, places: list[Place]) -> float:
+        return float(log_sum(self.model.fit(places).log_evidence)) + self._prior(places)
+
+    def _prior(self, places: list[Place]) -> float:
+        alike = (_LONGEST_STEP if it.length <= _LONGEST_STEP else self._ramps for it in places)
+        return sum(_LOG_CHANGE - math.log(2 * lengths * self._count) for lengths in alike)
+
+    def _is_free(
+        self, starts: Indices, lengths: Indices, others: Sequence[Place]
+    ) -> NDArray[np.bool_]:
+        """Say which places are far enough from the other changes and, if steps, from both ends."""
+        last = starts + lengths - 1
+        free = (starts >= self._spacing) & (starts + self._spacing <= self._count)
+        free |= (lengths > _LONGEST_STEP) & (lengths >= self._spacing)
+        for other in others:
+            free &= (last + self._spacing <= other.start) | (starts - self._spacing >= other.last)
+        return free

@@ -1,0 +1,176 @@
+"""`edgegen deploy`, and what manages the store that it fills: `rollback`, `status`, `prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegen.cli.console import Console
+from edgegen.cli.formats import format_bytes
+from edgegen.cli.on_device import attached, device_option, patience_option
+
+if TYPE_CHECKING:
+    from edgegen.devices.store import StoredPackage
+    from edgegen.runner.deployment import Deployment
+
+
+@click.command()
+@click.argument("package", type=click.Path(path_type=Path))
+@device_option()
+@click.option("--name", help="The package's name there; model, target and recipe unless told.")
+@click.option(
+    "--residency",
+    type=click.Choice(["all", "sequential"]),
+    default="all",
+    show_default=True,
+    help="For the golden case: keep all components in memory, or one at a time.",
+)
+@patience_option
+@click.option("--json", "as_json", is_flag=True, help="Write what was deployed as JSON.")
+@click.pass_obj
+def deploy(
+    console: Console,
+    package: Path,
+    device: str,
+    name: str | None,
+    residency: str,
+    patience_s: float,
+    as_json: bool,
+) -> None:
+    """Push PACKAGE to a device, run its golden case there, and only then switch to it.
+
+    Only what the device lacks travels, by content; an interrupted push goes on where it was. What
+    was current stays current until every byte is verified and the device has made the right image.
+    """
+    from edgegen.runner.deployment import deploy as put
+
+    with attached(device, console.progress) as connected:
+        done = put(
+            connected,
+            package,
+            name=name,
+            residency=residency,  # type: ignore[arg-type]  # click checked
+            progress=console.progress,
+            patience_s=patience_s,
+        )
+    if as_json:
+        console.json(done)
+    else:
+        _show(console, done)
+
+
+def _show(console: Console, done: Deployment) -> None:
+    stored = done.stored
+    sent = format_bytes(stored.sent_bytes)
+    console.print(
+        f"{stored.name} {stored.version} is current on {done.device}: "
+        f"{format_bytes(stored.size_bytes)}, of which {sent} travelled."
+    )
+    if done.checks:
+        console.print(f"Golden case there: {len(done.checks)} of {len(done.checks)} checks passed.")
+    else:
+        console.warn("The package has no golden case: its images were not checked there.")
+    if done.emulated:
+        console.print("The device is emulated.")
+    if done.before is not None and done.before != stored.version:
+        console.print(
+            f"Before: {done.before}. Back: edgegen rollback {stored.name} -d {done.device}"
+        )
+
+
+@click.command()
+@click.argument("name")
+@device_option()
+@click.option("--json", "as_json", is_flag=True, help="Write the two versions as JSON.")
+@click.pass_obj
+def rollback(console: Console, name: str, device: str, as_json: bool) -> None:
+    """Make the version of package NAME current that was so before, on a device.
+
+    NAME is as `edgegen status` lists it.
+    """
+    from edgegen.devices.store import checked_name
+    from edgegen.devices.store import rollback as go_back
+
+    checked_name(name)
+    with attached(device, console.progress) as connected:
+        connected.agent.lock(f"rollback {name}")
+        before, now = go_back(connected, name)
+    if as_json:
+        console.json({"name": name, "before": before, "current": now})
+    else:
+        console.print(f"{name} on {device}: {now} is current, {before} was.")
+
+
+@click.command()
+@device_option()
+@click.option("--json", "as_json", is_flag=True, help="Write the store as JSON.")
+@click.pass_obj
+def status(console: Console, device: str, as_json: bool) -> None:
+    """List the packages on a device, their versions, and which one is current."""
+    from edgegen.devices.store import status as look
+
+    with attached(device, console.progress) as connected:
+        packages, facts = look(connected), connected.facts
+    if as_json:
+        console.json({"device": device, "free_bytes": facts.free_bytes, "packages": packages})
+        return
+    free = "unknown" if facts.free_bytes is None else format_bytes(facts.free_bytes)
+    if not packages:
+        console.print(f"Nothing is deployed on {device}; {free} free in {facts.root}.")
+        return
+    notes = [f"{each.name}: {each.path}" for each in packages if each.current is not None]
+    console.table(
+        f"Packages on {device}",
+        ("name", "version", "", "size", "deployed at (UTC)", "by"),
+        [row for package in packages for row in _rows(package)],
+        [*notes, f"{free} free in {facts.root}."],
+    )
+
+
+def _rows(package: StoredPackage) -> list[tuple[str | None, ...]]:
+    return [
+        (
+            package.name,
+            each.version,
+            "current" if each.version == package.current else "",
+            format_bytes(each.size_bytes),
+            each.at,
+            each.by,
+        )
+        for each in package.versions
+    ]
+
+
+@click.command()
+@device_option()
+@click.option("--name", help="Only this package's versions.")
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Versions to keep beside the current one, the latest first.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write what was removed as JSON.")
+@click.pass_obj
+def prune(console: Console, device: str, name: str | None, keep: int, as_json: bool) -> None:
+    """Remove old versions from a device, and what nothing there uses any more.
+
+    What is current is never removed. Versions that were pushed and never became current go, too.
+    """
+    from edgegen.devices.store import checked_name
+    from edgegen.devices.store import prune as remove
+
+    if name is not None:
+        checked_name(name)
+    with attached(device, console.progress) as connected:
+        connected.agent.lock("prune")
+        done = remove(connected, keep=keep, name=name)
+    if as_json:
+        console.json(done)
+        return
+    for package, version in done.versions:
+        console.print(f"Removed: {package} {version}")
+    console.print(f"{format_bytes(done.freed_bytes)} are free again ({done.blobs} files).")

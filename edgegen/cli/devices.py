@@ -1,0 +1,196 @@
+"""`edgegen devices`: lists what is attached, shows one, sets one up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegen.cli.console import Console
+from edgegen.cli.formats import format_bytes
+
+if TYPE_CHECKING:
+    from edgegen.devices.discovery import Listing
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
+@click.pass_context
+def devices(context: click.Context, as_json: bool) -> None:
+    """List this machine, what adb sees, and the ssh devices that were used before.
+
+    For each: what it is, its memory and storage, the runtimes that are there, its temperature, the
+    profile that fits, and what it lacks. A new ssh device is shown by: edgegen devices show
+    ssh://[user@]host
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from edgegen.devices.discovery import attached, survey
+    from edgegen.runner.pack import pack_runner
+
+    console = context.find_object(Console) or Console()
+    found = attached()
+    asked = [listing.address for listing in found if not listing.problem]
+    with console.progress.step("ask the devices", total=len(asked), unit="items"):
+        answers = {listing.address: listing for listing in survey(asked, pack_runner())}
+    listings = [answers.get(listing.address, listing) for listing in found]
+    if as_json:
+        console.json({"devices": listings})
+        return
+    _show_all(console, listings)
+
+
+@devices.command()
+@click.argument("addresses", metavar="DEVICE...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
+@click.pass_obj
+def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
+    """Say what a DEVICE is, has and lacks."""
+    from edgegen.core.errors import DeviceError
+    from edgegen.devices.discovery import survey
+    from edgegen.devices.known import remember
+    from edgegen.devices.transports import LOCAL, open_transport
+    from edgegen.runner.pack import pack_runner
+
+    for address in addresses:
+        open_transport(address)  # an address of no known form is refused before any is asked
+    with console.progress.step("ask the devices", total=len(addresses), unit="items"):
+        listings = survey(addresses, pack_runner())
+    for listing in listings:
+        if listing.address != LOCAL and not listing.problem:
+            remember(listing.address)
+    if as_json:
+        console.json({"devices": listings})
+    else:
+        for listing in listings:
+            if len(listings) > 1 or not listing.problem:  # else the error says it all
+                _show_one(console, listing)
+    failed = [listing for listing in listings if listing.problem]
+    if failed and len(failed) == len(listings):
+        raise DeviceError(failed[0].problem, hint=failed[0].hint)
+
+
+@devices.command()
+@click.argument("device", metavar="DEVICE")
+@click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Install the wheels of this folder; nothing is downloaded.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Push this bundle of `edgegen runner build`, with its own Python; needs no Python there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write what is there now as JSON.")
+@click.pass_obj
+def setup(
+    console: Console, device: str, wheels: Path | None, bundle: Path | None, as_json: bool
+) -> None:
+    """Give a DEVICE what the runner needs, in a folder of edgegen's own; nothing else is touched.
+
+    A board gets a virtual environment with numpy and a runtime from pinned wheels, which are
+    fetched here: the device needs neither pip nor a network. Android, and a board without a Python
+    that is new enough, gets a bundle.
+    """
+    from edgegen.core.errors import ConfigError
+    from edgegen.runner.provision import set_up
+
+    if wheels is not None and bundle is not None:
+        raise ConfigError("--wheels and --bundle exclude each other.", hint="Give one of them.")
+    done = set_up(device, wheels=wheels, bundle=bundle, progress=console.progress)
+    if as_json:
+        console.json(done)
+        return
+    packages = ", ".join(f"{name} {version}" for name, version in done.packages.items())
+    console.print(f"{device} is ready: Python {done.python}, {packages}, in {done.place}.")
+
+
+@devices.command()
+@click.argument("device", metavar="DEVICE")
+@click.pass_obj
+def forget(console: Console, device: str) -> None:
+    """Take a DEVICE off the list of those that were used from here; nothing on it changes."""
+    from edgegen.core.errors import ConfigError
+    from edgegen.devices.known import forget as remove
+    from edgegen.devices.known import known
+
+    if not remove(device):
+        raise ConfigError(
+            f"{device} is not on the list.", hint=f"On it: {', '.join(known()) or 'none'}."
+        )
+    console.print(f"{device} is no longer listed.")
+
+
+def _show_all(console: Console, listings: list[Listing]) -> None:
+    rows = [
+        (
+            listing.address,
+            _state(listing),
+            listing.model or listing.processor,
+            _size(listing.available_memory_bytes, listing.memory_bytes),
+            None if listing.free_bytes is None else format_bytes(listing.free_bytes),
+            _runtimes(listing),
+            None if listing.temperature_c is None else f"{listing.temperature_c:.0f} °C",
+            listing.profile,
+        )
+        for listing in listings
+    ]
+    columns = ("device", "", "model", "memory free", "storage free", "runtimes", "at", "profile")
+    console.table("Devices", columns, rows, [note for each in listings for note in _notes(each)])
+
+
+def _show_one(console: Console, listing: Listing) -> None:
+    cores = "" if listing.cores is None else f"{listing.cores} × "
+    rows = [
+        ("state", _state(listing)),
+        ("model", listing.model),
+        ("system", listing.system),
+        ("processor", None if listing.processor is None else f"{cores}{listing.processor}"),
+        ("memory free", _size(listing.available_memory_bytes, listing.memory_bytes)),
+        ("storage free", None if listing.free_bytes is None else format_bytes(listing.free_bytes)),
+        ("Python", listing.python),
+        ("runtimes", _runtimes(listing)),
+        (
+            "temperature",
+            None if listing.temperature_c is None else f"{listing.temperature_c:.1f} °C",
+        ),
+        ("sensors", ", ".join(listing.sensors) or None),
+        ("profile", listing.profile),
+    ]
+    known = [row for row in rows if row[1] is not None]
+    console.table(listing.address, ("", ""), known, _notes(listing))
+
+
+def _state(listing: Listing) -> str:
+    if listing.problem:
+        return "not usable"
+    return ("ready" if listing.is_ready else "not set up") + (
+        " (emulated)" if listing.emulated else ""
+    )
+
+
+def _notes(listing: Listing) -> list[str]:
+    notes = []
+    if listing.problem:
+        hint = f" {listing.hint}" if listing.hint else ""
+        notes.append(f"{listing.address}: {listing.problem}{hint}")
+    notes += [f"{listing.address} lacks {lack.what}: {lack.command}" for lack in listing.lacks]
+    return notes
+
+
+def _runtimes(listing: Listing) -> str | None:
+    if not listing.packages:
+        return None
+    return ", ".join(
+        f"{name} {version}" for name, version in listing.packages.items() if name != "numpy"
+    )
+
+
+def _size(free: int | None, total: int | None) -> str | None:
+    if total is None:
+        return None
+    return format_bytes(total) if free is None else f"{format_bytes(free)} of {format_bytes(total)}"

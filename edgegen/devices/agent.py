@@ -1,0 +1,397 @@
+"""The host's end of the agent: starts it on a device, sends requests, moves bytes.
+
+The agent is part of the packed runner. A few lines of Python, given on the command line, look
+whether that file is in the device's folder already, and take it from the connection where not.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgegen.core.errors import (
+    DeviceBusyError,
+    DeviceError,
+    DeviceFullError,
+    EdgegenError,
+    IntegrityError,
+    MissingDependencyError,
+)
+from edgegen.core.process import Child, ProcessError
+from edgegen.devices.transports import Transport
+
+RUNNER_FILE = "edgegen-runner.pyz"
+
+HEARTBEAT_S = 5.0
+"""How often the host says that it is alive; the device gives up after `DEVICE_SILENCE_S`."""
+DEVICE_SILENCE_S = 60.0
+ANSWER_S = 60.0
+"""How long an answer may take where nothing else is said."""
+_STALL_S = 60.0
+_PIECE_BYTES = 1 << 20
+_LONGEST_ANSWER_BYTES = 8 << 20
+_SCHEMA = 1
+_NOT_FOUND = 127
+
+_BOOTSTRAP = """\
+import hashlib, os, sys
+root, sha, size, silence = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+def say(word):
+    os.write(1, (word + "\\n").encode())
+if sys.version_info < (3, 9):
+    say("old " + sys.version.split()[0])
+    sys.exit(3)
+folder = os.path.join(os.path.expanduser(root), "runner", sha)
+path = os.path.join(folder, "edgegen-runner.pyz")
+def whole(path):
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest() == sha
+    except OSError:
+        return False
+if not whole(path):
+    say("need")
+    data = b""
+    while len(data) < size:
+        piece = os.read(0, size - len(data))
+        if not piece:
+            sys.exit(4)
+        data += piece
+    if hashlib.sha256(data).hexdigest() != sha:
+        say("damaged")
+        sys.exit(4)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        own = path + "." + str(os.getpid())
+        with open(own, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(own, path)
+    except OSError as error:
+        say("disk " + str(error))
+        sys.exit(4)
+say("have " + path)
+sys.path.insert(0, path)
+from edgegen_runner.agent.main import main
+sys.exit(main(root, silence_s=silence))
+"""
+
+
+class NoPythonError(MissingDependencyError):
+    """A device without a Python that is new enough."""
+
+
+class Agent:
+    """One connection to the agent of a device; a context manager that leaves nothing running.
+
+    `root` is the device's folder, and `runner` the packed runner in it, as paths there.
+    """
+
+    def __init__(self, transport: Transport, runner: bytes) -> None:
+        self.transport = transport
+        self.root = ""
+        self.runner = ""
+        self._runner_bytes = runner
+        self._lock = threading.Lock()
+        self._rest = bytearray()
+        self._child: Child | None = None
+        self._heartbeat = Heartbeat()
+
+    def __enter__(self) -> Self:
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection: the agent ends with it, and lets go of its lock."""
+        self._heartbeat.stop()
+        if self._child is not None:
+            child, self._child = self._child, None
+            child.close_input()
+            try:
+                child.wait(2.0)  # the end of its input ends the agent; the connection follows
+            except ProcessError:
+                pass
+            finally:
+                child.close()
+
+    @property
+    def connected(self) -> bool:
+        """Return whether the connection stands, as far as is known here."""
+        return self._child is not None and self._child.returncode is None
+
+    def request(
+        self, request: str, /, *, answer_s: float = ANSWER_S, **fields: Any
+    ) -> dict[str, Any]:
+        """Send a request and return the fields of its answer.
+
+        Raises DeviceError, or the class that the agent's word stands for (`busy`, `full`, …).
+        """
+        self._send({"request": request, **fields})
+        return self._expect("done", answer_s=answer_s)
+
+    def lock(self, purpose: str) -> None:
+        """Take the device for this process, until the connection ends.
+
+        Raises DeviceBusyError, with the owner, where somebody else has it.
+        """
+        owner = {
+            "user": _user(),
+            "host": platform.node(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "for": purpose,
+        }
+        self.request("lock", owner=owner)
+
+    def put(
+        self,
+        source: Path,
+        sha256: str,
+        size_bytes: int,
+        *,
+        offset: int = 0,
+        advance: Callable[[float], None] = lambda amount: None,
+    ) -> None:
+        """Send a file's bytes from `offset` on; `advance` is told how many went.
+
+        Raises IntegrityError where the file is not what `sha256` says, and DeviceError.
+        """
+        self._send({"request": "put", "sha256": sha256, "size": size_bytes, "offset": offset})
+        self._expect("ready", answer_s=ANSWER_S + size_bytes / 10e6)
+        try:
+            with source.open("rb", buffering=0) as file:
+                file.seek(offset)
+                left = size_bytes - offset
+                while left:
+                    piece = file.read(min(left, _PIECE_BYTES))
+                    if not piece:
+                        raise IntegrityError(
+                            f"{source} is shorter than its manifest says.",
+                            hint="Build or copy the package again.",
+                        )
+                    self._write(piece)
+                    left -= len(piece)
+                    advance(len(piece))
+        except EdgegenError:
+            self.close()  # the agent waits for bytes that will not come
+            raise
+        self._expect("done", answer_s=ANSWER_S + size_bytes / 10e6)
+
+    def get(self, path: str, destination: Path) -> None:
+        """Copy a file of the device's folder to a place that this machine chose."""
+        self._send({"request": "get", "path": path})
+        left = int(self._expect("bytes")["size"])
+        with destination.open("wb") as file:
+            while left:
+                piece = self._read(left)
+                file.write(piece)
+                left -= len(piece)
+        self._expect("done")
+
+    def beat(self, child: Child) -> None:
+        """Tell another child of this connection, too, that the host is alive."""
+        self._heartbeat.add(child)
+
+    def _connect(self) -> None:
+        sha256 = hashlib.sha256(self._runner_bytes).hexdigest()
+        arguments = [
+            *self.transport.interpreter(),
+            *("-c", _BOOTSTRAP, self.transport.home, sha256, str(len(self._runner_bytes))),
+            str(DEVICE_SILENCE_S),
+        ]
+        self._child = self.transport.start(arguments, env={"PYTHONUTF8": "1"})
+        word, _, rest = self._read_line(ANSWER_S).decode("utf-8", "replace").partition(" ")
+        if word == "need":
+            self._write(self._runner_bytes)
+            word, _, rest = self._read_line(ANSWER_S).decode("utf-8", "replace").partition(" ")
+        if word == "old":
+            raise NoPythonError(
+                f"{self.transport.address} has Python {rest}; the runner needs 3.9 or newer.",
+                hint=f"edgegen devices setup {self.transport.address} brings one (64-bit Arm); "
+                "or install a newer one there.",
+            )
+        if word == "disk":
+            raise _error_of(self.transport.address, "full" if "space" in rest else "disk", rest)
+        if word != "have":
+            raise DeviceError(
+                f"{self.transport.address} answered {word[:40]!r} instead of starting the agent.",
+                hint="Something else prints when a shell starts there: look at ~/.bashrc, and "
+                "let it print for terminals only.",
+            )
+        self.runner = rest
+        hello = self._expect("hello")
+        if hello.get("schema") != _SCHEMA:
+            raise DeviceError(f"The agent of {self.transport.address} is of another version.")
+        self.root = str(hello.get("root"))
+        self._heartbeat.add(self._child, self._lock)
+        self._heartbeat.start()
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        line = json.dumps(request, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
+        self._write(line)
+
+    def _write(self, data: bytes) -> None:
+        child = self._living()
+        try:
+            with self._lock:
+                child.write(data, stall_s=_STALL_S)
+        except ProcessError as error:
+            raise self._lost(error) from error
+
+    def _expect(self, event: str, *, answer_s: float = ANSWER_S) -> dict[str, Any]:
+        line = self._read_line(answer_s)
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise self._nonsense(line) from error
+        if not isinstance(answer, dict):
+            raise self._nonsense(line)
+        if answer.get("event") == "error":
+            kind, message = str(answer.get("kind")), str(answer.get("message"))
+            raise _error_of(self.transport.address, kind, message)
+        if answer.pop("event", None) != event:
+            raise self._nonsense(line)
+        return answer
+
+    def _nonsense(self, line: bytes) -> DeviceError:
+        return DeviceError(
+            f"{self.transport.address} sent something that is no answer: {line[:80]!r}.",
+            hint="Something else writes into the connection; see ~/.bashrc on the device.",
+        )
+
+    def _read_line(self, answer_s: float) -> bytes:
+        until = time.monotonic() + answer_s
+        while True:
+            end = self._rest.find(b"\n")
+            if end >= 0:
+                line = bytes(self._rest[:end])
+                del self._rest[: end + 1]
+                return line
+            if len(self._rest) > _LONGEST_ANSWER_BYTES:
+                raise self._nonsense(bytes(self._rest[:80]))
+            self._rest += self._receive(1 << 16, max(until - time.monotonic(), 0.0))
+
+    def _read(self, most: int) -> bytes:
+        if self._rest:
+            piece = bytes(self._rest[:most])
+            del self._rest[: len(piece)]
+            return piece
+        return self._receive(min(most, _PIECE_BYTES), ANSWER_S)
+
+    def _receive(self, most: int, silence_s: float) -> bytes:
+        child = self._living()
+        try:
+            data = child.read(most, silence_s=silence_s)
+        except ProcessError as error:
+            raise self._lost(error) from error
+        if not data:
+            raise self._lost(None)
+        return data
+
+    def _living(self) -> Child:
+        if self._child is None:
+            raise DeviceError(f"The connection to {self.transport.address} is closed.")
+        return self._child
+
+    def _lost(self, error: ProcessError | None) -> EdgegenError:
+        """Return what to raise when the connection ended where an answer was due."""
+        child = self._living()
+        if error is not None and error.timed_out:
+            told = child.log_tail()
+            return self.transport.fault(255, told) or DeviceError(
+                f"{self.transport.address} does not answer any more.",
+                hint="Look whether it is up; it may be short of memory. Then retry.",
+            )
+        try:
+            returncode = child.wait(5.0)
+        except ProcessError:
+            returncode = 0
+        told = child.log_tail()
+        fault = self.transport.fault(returncode, told)
+        if fault is not None:
+            return fault
+        if returncode == _NOT_FOUND:
+            return NoPythonError(
+                f"{self.transport.address} has no Python.",
+                hint=f"edgegen devices setup {self.transport.address} brings one (64-bit Arm); "
+                "or install it there: sudo apt install python3",
+            )
+        last = told.strip().splitlines()[-1] if told.strip() else f"exit code {returncode}"
+        return DeviceError(f"The agent on {self.transport.address} ended: {last}.", hint="Retry.")
+
+
+class Heartbeat:
+    """Writes an empty line to children now and then, in a thread, so that devices know of us."""
+
+    def __init__(self) -> None:
+        self._children: list[tuple[Child, threading.Lock]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def add(self, child: Child, lock: threading.Lock | None = None) -> None:
+        """Tell one more child; `lock` is held while bytes go to it."""
+        self._children.append((child, lock or threading.Lock()))
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            for child, lock in list(self._children):
+                if child.returncode is not None:
+                    self._children.remove((child, lock))
+                    continue
+                if lock.acquire(blocking=False):  # while bytes go, nobody doubts that we live
+                    try:
+                        child.send("")
+                    finally:
+                        lock.release()
+
+
+_KINDS: Mapping[str, tuple[type[EdgegenError], str]] = {
+    "busy": (DeviceBusyError, "Wait for its end, or ask its owner."),
+    "full": (DeviceFullError, "Free some space there: edgegen prune --device {address}"),
+    "mismatch": (IntegrityError, "The file changed here or on its way: retry."),
+}
+
+
+def _error_of(address: str, kind: str, message: str) -> EdgegenError:
+    known, hint = _KINDS.get(kind, (DeviceError, "Look at the device, and retry."))
+    what = {"busy": "is in use by", "full": "is full:"}.get(kind, "says:")
+    text = f"{address} {what} {message}"
+    return known(text if text.endswith(".") else f"{text}.", hint=hint.format(address=address))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name
+        return "someone"

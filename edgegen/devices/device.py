@@ -1,0 +1,140 @@
+"""A device that is connected: its facts, its lock, the programs that are started on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edgegen.core.errors import ConnectionLostError, DeviceError, MissingDependencyError
+from edgegen.core.process import Child
+from edgegen.devices.agent import DEVICE_SILENCE_S, Agent
+from edgegen.devices.facts import DeviceFacts, SystemState, read_facts, read_state
+from edgegen.devices.transports import LOCAL, Transport
+
+RUNNER_ENVIRONMENT: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
+HOST_SILENCE = "EDGEGEN_HOST_SILENCE_S"
+"""Seconds after which a runner takes a silent host for gone; the heartbeat is more frequent."""
+
+
+class Device:
+    """A device behind a transport; a context manager that leaves no process there.
+
+    `runner` is the packed runner, which the agent is part of.
+    """
+
+    def __init__(self, transport: Transport, runner: bytes) -> None:
+        self.transport = transport
+        self.agent = Agent(transport, runner)
+        self._runner_bytes = runner
+        self._facts: DeviceFacts | None = None
+
+    @property
+    def address(self) -> str:
+        """Return the address by which the user named the device."""
+        return self.transport.address
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether this is the machine that edgegen runs on."""
+        return self.address == LOCAL
+
+    def __enter__(self) -> Self:
+        try:
+            self.agent.__enter__()
+        except BaseException:
+            self.transport.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.agent.close()
+        self.transport.close()
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """Return what the device was when it was asked first."""
+        if self._facts is None:
+            self._facts = read_facts(self.address, self.agent.request("describe"))
+        return self._facts
+
+    def look_again(self) -> DeviceFacts:
+        """Ask the device anew what it is and has."""
+        self._facts = None
+        return self.facts
+
+    def state(self) -> SystemState:
+        """Return the state of the device's system now."""
+        return read_state(self.address, self.agent.request("state"))
+
+    def require_runtime(self) -> Sequence[str]:
+        """Return the command that starts a Python with numpy and a runtime there.
+
+        Raises MissingDependencyError where the device has none, with what makes one.
+        """
+        runtime = self.facts.runtime
+        if runtime is None:
+            raise MissingDependencyError(
+                f"{self.address} has no Python with numpy and a runtime.",
+                hint=f"edgegen devices setup {self.address}",
+            )
+        return runtime.command
+
+    def start_runner(self, *, log: Path | None = None) -> Child:
+        """Start the runner on the device: a job on its standard input, events on its output."""
+        arguments = [*self.require_runtime(), self.agent.runner]
+        if self.is_local:
+            return self.transport.start(arguments, log=log, env=RUNNER_ENVIRONMENT)
+        silence = {HOST_SILENCE: str(DEVICE_SILENCE_S)}
+        child = self.transport.start(arguments, log=log, env={**RUNNER_ENVIRONMENT, **silence})
+        self.agent.beat(child)
+        return child
+
+    def explain_end(self, child: Child, before: SystemState | None) -> DeviceError | None:
+        """Say what broke the connection that a child ran through; None where the child ended.
+
+        Where the device can be reached again, its boot id says whether it was restarted.
+        """
+        if child.returncode is None:
+            return None
+        fault = self.transport.fault(child.returncode, child.log_tail())
+        if fault is None or not isinstance(fault, ConnectionLostError) or before is None:
+            return fault
+        now = self._state_of_another_connection()
+        if now is not None and None not in (now.boot_id, before.boot_id):
+            if now.boot_id != before.boot_id:
+                return ConnectionLostError(
+                    f"{self.address} was restarted in the middle: its boot id changed.",
+                    hint="A power supply that is too weak does that, and so does a watchdog. "
+                    "Nothing is lost: repeat the command.",
+                )
+            return ConnectionLostError(
+                f"{fault.message} It is up, and was not restarted.",
+                hint="The network or the cable broke. Nothing is lost: repeat the command.",
+            )
+        return fault
+
+    def kills_for_memory(self, before: SystemState | None) -> int | None:
+        """Return how many processes the device's kernel has ended for memory since `before`."""
+        try:
+            now = self.state()
+        except DeviceError:
+            return None
+        if before is None or before.oom_kills is None or now.oom_kills is None:
+            return None
+        return now.oom_kills - before.oom_kills
+
+    def _state_of_another_connection(self) -> SystemState | None:
+        self.agent.close()
+        self.transport.close()
+        try:
+            with Agent(self.transport, self._runner_bytes) as agent:
+                return read_state(self.address, agent.request("state"))
+        except (DeviceError, MissingDependencyError):
+            return None

@@ -1,0 +1,176 @@
+"""Finds what is attached, and says of each device what it is, has and lacks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from edgegen.core.errors import EdgegenError
+from edgegen.core.process import ProcessError, run
+from edgegen.devices.adb import AdbTransport
+from edgegen.devices.adb_output import explain_state, parse_devices
+from edgegen.devices.agent import NoPythonError
+from edgegen.devices.device import Device
+from edgegen.devices.facts import DeviceFacts
+from edgegen.devices.known import known
+from edgegen.devices.match import match
+from edgegen.devices.transports import LOCAL, open_transport
+
+_ADB_S = 30.0
+_AT_ONCE = 8
+_LEAST_FREE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """Something that a device lacks, and the command that brings it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What is known of a device; None where it does not say, or could not be asked.
+
+    `problem` says why it could not be asked, and `lacks` what is missing there.
+    """
+
+    address: str
+    model: str | None = None
+    system: str | None = None
+    processor: str | None = None
+    cores: int | None = None
+    memory_bytes: int | None = None
+    available_memory_bytes: int | None = None
+    free_bytes: int | None = None
+    temperature_c: float | None = None
+    python: str | None = None
+    packages: Mapping[str, str] | None = None
+    sensors: tuple[str, ...] = ()
+    profile: str | None = None
+    emulated: bool = False
+    lacks: tuple[Lack, ...] = ()
+    problem: str = ""
+    hint: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether the runner can run there now."""
+        return not self.problem and bool(self.packages)
+
+
+def survey(addresses: Sequence[str], runner: bytes) -> tuple[Listing, ...]:
+    """Ask devices, several at a time, and return what each says, in the order given.
+
+    `runner` is the packed runner. A device that cannot be asked is listed with the reason.
+    """
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return tuple(pool.map(lambda address: look_at(address, runner), addresses))
+
+
+def attached() -> tuple[Listing, ...]:
+    """Return this machine, what adb sees, and the devices that were used from here before.
+
+    Only their addresses are filled in, and the problem of those that adb cannot use.
+    """
+    found = [Listing(address=LOCAL)]
+    if shutil.which("adb"):
+        try:
+            told = run(["adb", "devices", "-l"], timeout_s=_ADB_S, check=False).text
+        except ProcessError:
+            told = ""
+        for device in parse_devices(told):
+            error = explain_state(device)
+            listing = Listing(address=f"adb://{device.serial}", model=device.model)
+            if error is not None:
+                listing = replace(listing, problem=error.message, hint=error.hint)
+            found.append(listing)
+    here = {listing.address for listing in found}
+    found += [Listing(address=address) for address in known() if address not in here]
+    return tuple(found)
+
+
+def look_at(address: str, runner: bytes) -> Listing:
+    """Ask one device what it is; see `survey`."""
+    try:
+        transport = open_transport(address)
+        try:
+            with Device(transport, runner) as device:
+                return _listing(address, device.facts)
+        except NoPythonError as error:
+            if address.startswith("adb://"):
+                return _android_listing(address)
+            lack = Lack(what="Python 3.9 or newer", command=_set_up(address))
+            return Listing(address=address, lacks=(lack,), problem=error.message, hint=error.hint)
+    except EdgegenError as error:
+        return Listing(address=address, problem=error.message, hint=error.hint)
+
+
+def _listing(address: str, facts: DeviceFacts) -> Listing:
+    profile = match(facts.model, facts.memory_bytes)
+    runtime = facts.runtime
+    return Listing(
+        address=address,
+        model=facts.model,
+        system=facts.operating_system,
+        processor=facts.processor,
+        cores=facts.cores,
+        memory_bytes=facts.memory_bytes,
+        available_memory_bytes=facts.available_memory_bytes,
+        free_bytes=facts.free_bytes,
+        temperature_c=facts.temperature_c,
+        python=facts.python if runtime is None else runtime.python,
+        packages=None if runtime is None else runtime.packages,
+        sensors=facts.sensors,
+        profile=None if profile is None else profile.name,
+        emulated=facts.emulated,
+        lacks=tuple(_lacks(address, facts)),
+    )
+
+
+def _lacks(address: str, facts: DeviceFacts) -> list[Lack]:
+    lacks = []
+    if facts.runtime is None:
+        lacks.append(Lack(what="numpy and a runtime", command=_set_up(address)))
+    model = facts.model or ""
+    if model.startswith("Raspberry Pi") and "vcgencmd" not in facts.programs:
+        lacks.append(
+            Lack(
+                what="vcgencmd (throttling, clock, power)",
+                command="sudo apt install raspi-utils, there",
+            )
+        )
+    if facts.free_bytes is not None and facts.free_bytes < _LEAST_FREE_BYTES:
+        lacks.append(
+            Lack(
+                what=f"room: {facts.free_bytes / 1e6:.0f} MB are free",
+                command=f"edgegen prune --device {address}",
+            )
+        )
+    return lacks
+
+
+def _android_listing(address: str) -> Listing:
+    """Ask an Android device that has no Python of ours yet, by its shell alone."""
+    facts = AdbTransport(address).facts()
+    profile = match(facts.model, facts.memory_bytes)
+    return Listing(
+        address=address,
+        model=facts.model,
+        system=None if facts.android is None else f"Android {facts.android} (SDK {facts.sdk})",
+        processor=facts.soc,
+        memory_bytes=facts.memory_bytes,
+        available_memory_bytes=facts.available_memory_bytes,
+        free_bytes=facts.free_bytes,
+        temperature_c=facts.battery_temperature_c,
+        emulated=facts.emulator,
+        profile=None if profile is None else profile.name,
+        lacks=(Lack(what="Python, numpy and a runtime", command=_set_up(address)),),
+    )
+
+
+def _set_up(address: str) -> str:
+    return f"edgegen devices setup {address}"

@@ -1,0 +1,120 @@
+"""Puts a package on a device: pushes it, runs its golden case there, and only then switches."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegen.core.errors import ParityError
+from edgegen.core.measurement import GoldenCheck
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.devices.device import Device
+from edgegen.devices.store import Stored, push, shipment, switch
+from edgegen.runner.job import DescribeJob, GoldenJob, Residency
+from edgegen.runner.protocol import Check, Load
+from edgegen.runner.session import RunnerSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What was deployed. `before` is the version that was current; None where none was.
+
+    `checks` is empty where the package has no golden case: then only its bytes were compared.
+    """
+
+    device: str
+    stored: Stored
+    before: str | None
+    checks: tuple[Check, ...]
+    emulated: bool
+
+
+def deploy(
+    device: Device,
+    package: Path,
+    *,
+    name: str | None = None,
+    residency: Residency = "all",
+    progress: Progress | None = None,
+    patience_s: float | None = None,
+) -> Deployment:
+    """Deploy a package to a connected device.
+
+    `current` moves only after the device has verified every byte and the golden case has passed
+    there; where anything fails, what was current stays. Raises ParityError for a device that
+    computes something else, and what `push` and the runner raise.
+    """
+    progress = progress or SilentProgress()
+    device.require_runtime()
+    cargo = shipment(package, name)
+    device.agent.lock(f"deploy {cargo.name}")
+    stored = push(device, cargo, progress)
+    checks: tuple[Check, ...] = ()
+    if cargo.manifest.golden is not None:
+        checks = _check(device, stored, residency, progress, patience_s)
+    else:
+        _start_once(device, patience_s)
+    before = switch(device, stored, f"{getpass.getuser()}@{platform.node()}")
+    return Deployment(
+        device=device.address,
+        stored=stored,
+        before=before,
+        checks=checks,
+        emulated=device.facts.emulated,
+    )
+
+
+def _check(
+    device: Device,
+    stored: Stored,
+    residency: Residency,
+    progress: Progress,
+    patience_s: float | None,
+) -> tuple[Check, ...]:
+    job = GoldenJob(package=stored.path, residency=residency, verify=True)
+    session = RunnerSession(device=device, patience_s=patience_s)
+    checks = []
+    with (
+        progress.step("golden case", unit="items") as step,
+        closing(session.events(job)) as events,
+    ):
+        for event in events:
+            if isinstance(event, Load):
+                step.describe(event.component)
+            elif isinstance(event, Check):
+                checks.append(event)
+                step.advance()
+    require_passed(checks, device.address, "Nothing was switched.")
+    return tuple(checks)
+
+
+def require_passed(checks: Sequence[Check | GoldenCheck], device: str, consequence: str) -> None:
+    """Raise ParityError for the last check that failed; a list without any check has failed."""
+    failed = [check for check in checks if not check.passed]
+    if checks and not failed:
+        return
+    if not failed:
+        raise ParityError(
+            f"The golden case made no comparison on {device}.", hint="Build the package again."
+        )
+    worst = failed[-1]
+    reached = "is not finite" if worst.psnr_db is None else f"reaches {worst.psnr_db:.1f} dB"
+    raise ParityError(
+        f"{device} does not compute what the package promises: {worst.layer} {worst.name} "
+        f"{reached}, not {worst.threshold_db:g} dB. {consequence}",
+        hint="Check the package with `edgegen verify`; if it passes elsewhere, look at the "
+        "runtime's version there: edgegen devices",
+    )
+
+
+def _start_once(device: Device, patience_s: float | None) -> None:
+    """Start the runner, so that a device that cannot run it is known before anything switches."""
+    with closing(
+        RunnerSession(device=device, patience_s=patience_s).events(DescribeJob())
+    ) as events:
+        for _ in events:
+            pass

@@ -1,0 +1,83 @@
+"""Makes images on a device, and brings them here."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgegen.core.errors import RunnerError
+from edgegen.core.files import sha256_of, translate_disk_errors
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.devices.device import Device
+from edgegen.devices.store import File, Stored, new_run_name, push, send_blobs, shipment
+from edgegen.runner.job import GenerateJob
+from edgegen.runner.protocol import Event
+from edgegen.runner.session import ImageResult, generate
+
+
+def push_package(device: Device, package: Path, progress: Progress) -> Stored:
+    """Take the device, and push what it lacks of a package; what is current there stays."""
+    device.require_runtime()
+    cargo = shipment(package)
+    device.agent.lock(f"run {cargo.name}")
+    return push(device, cargo, progress)
+
+
+def generate_there(
+    device: Device,
+    stored: Stored,
+    job: GenerateJob,
+    folder: Path,
+    names: Sequence[str],
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    patience_s: float | None = None,
+) -> list[ImageResult]:
+    """Run a job on a device with a package that is there; images come to `folder` by `names`.
+
+    Files that the job starts from are pushed, too. Raises what the runner and the connection raise.
+    """
+    request = dataclasses.replace(
+        job.request,
+        image=_send(device, job.request.image),
+        mask=_send(device, job.request.mask),
+        latents=_send(device, job.request.latents),
+    )
+    run = new_run_name()
+    there = str(device.agent.request("make_run", name=run)["path"])
+    try:
+        sent = dataclasses.replace(
+            job,
+            package=stored.path,
+            request=request,
+            output=there,
+            file_names=tuple(f"{index}.png" for index in range(len(names))),
+            verify=True,
+        )
+        made = generate(sent, on_event, device=device, patience_s=patience_s)
+        if len(made) != len(names):
+            raise RunnerError(f"{device.address} made {len(made)} images, not {len(names)}.")
+        with translate_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for index, name in enumerate(names):
+                device.agent.get(posixpath.join(there, f"{index}.png"), folder / name)
+    finally:
+        if device.agent.connected:
+            device.agent.request("remove_run", name=run)
+    return [
+        dataclasses.replace(image, path=str(folder / name))
+        for image, name in zip(made, names, strict=True)
+    ]
+
+
+def _send(device: Device, file: str | None) -> str | None:
+    """Push a file of this machine, and return its path on the device."""
+    if file is None:
+        return None
+    source = Path(file)
+    sha256 = sha256_of(source)
+    sent = File(path=source.name, source=source, sha256=sha256, size_bytes=source.stat().st_size)
+    send_blobs(device, [sent], SilentProgress())
+    return posixpath.join(device.agent.root, "blobs", sha256)
