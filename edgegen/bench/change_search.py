@@ -95,7 +95,9 @@ class _Search:
             candidates = (self._with_one(places), self._with_two(places))
             best = max(candidates, key=lambda candidate: candidate.log_evidence)
             if best.log_evidence <= self._log_evidence(places):
-                break
+                best = self._with_three(candidates[1].places)
+                if best.log_evidence <= self._log_evidence_of_all(places):
+                    break
             settled = self._settle(best.places)
             if len(settled) <= len(places):
                 break
@@ -159,6 +161,29 @@ class _Search:
             places=sorted([*others, Place(int(starts[first])), Place(int(starts[second]))]),
             log_evidence=float(log_sum(total.ravel())) + prior + self._prior(others),
         )
+
+    def _with_three(self, places: list[Place]) -> _Candidate:
+        """Return the model with one more change than two that are worth nothing without it."""
+        if len(places) < 2:
+            return _Candidate(places=places)
+        three = self._with_one(self._move(places)).places
+        three = self._move(three)
+        return _Candidate(places=three, log_evidence=self._log_evidence_of_all(three))
+
+    def _move(self, places: list[Place]) -> list[Place]:
+        """Move each change to its best place, the others held, once."""
+        for place in places:
+            places = self._with_one([other for other in places if other != place]).places
+        return places
+
+    def _log_evidence_of_all(self, places: list[Place]) -> float:
+        """Return the evidence, summed over the places of each change as if no other moved."""
+        one = self._log_evidence(places)
+        summed = (
+            self._with_one([other for other in places if other != place]).log_evidence
+            for place in places
+        )
+        return one + sum(each - one for each in summed)
 
     def _settle(self, places: list[Place]) -> list[Place]:
         """Move each change to its best place, the others held, until none moves; drop the vain."""

@@ -171,7 +171,7 @@ class LevelModel:
 
     def _log_evidence(self, log_determinant: Floats, rest: Floats, changes: int) -> Floats:
         freedom = self.count - changes - 1
-        of_noise = self.noise.log_determinant.reshape(-1, *[1] * (rest.ndim - 1))
+        of_noise = (self.noise.log_determinant - 2 * self.noise.log_prior).reshape(-1, *[1] * (rest.ndim - 1))
         constant = math.lgamma(freedom / 2) - 0.5 * freedom * math.log(math.pi)
         return np.asarray(
             constant - 0.5 * (of_noise + log_determinant) - 0.5 * freedom * np.log(rest)

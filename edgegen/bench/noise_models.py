@@ -12,6 +12,7 @@ correlation matrix, and these are double suffix sums of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-AUTOCORRELATIONS = (0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995)
+AUTOCORRELATIONS: Mapping[float, float] = {0.3: 0.0, 0.6: 0.0, 0.8: 0.0, 0.9: 0.0, 0.95: 0.0, 0.98: -2.0}
+"""φ -> logarithm of its weight."""
+LOG_PRIOR_WHITE = 0.0
 WANDER_SHARES = (1.0, 0.5, 0.2)
 
 
@@ -35,6 +38,7 @@ class NoiseGrid:
     count: int
     inverse: Floats
     log_determinant: Floats
+    log_prior: Floats
     steps: Floats
     summed: Floats
 
@@ -43,10 +47,11 @@ class NoiseGrid:
 def noise_grid(count: int) -> NoiseGrid:
     """Return the grid for series of `count` values."""
     lags = np.abs(np.arange(count)[:, None] - np.arange(count)[None, :])
-    correlations = [np.eye(count)]
-    for phi in AUTOCORRELATIONS:
+    correlations, log_prior = [np.eye(count)], [LOG_PRIOR_WHITE]
+    for phi, log_prior_of_phi in AUTOCORRELATIONS.items():
         wander = phi**lags
         correlations += [w * wander + (1 - w) * np.eye(count) for w in WANDER_SHARES]
+        log_prior += [log_prior_of_phi] * len(WANDER_SHARES)
     stacked = np.stack(correlations)
     inverse: Floats = np.linalg.inv(stacked).astype(np.float64)
     steps = suffix_sums(suffix_sums(inverse).swapaxes(1, 2))
@@ -56,6 +61,7 @@ def noise_grid(count: int) -> NoiseGrid:
         count=count,
         inverse=inverse,
         log_determinant=np.linalg.slogdet(stacked)[1],
+        log_prior=np.array(log_prior),
         steps=steps,
         summed=summed,
     )

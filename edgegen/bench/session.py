@@ -29,12 +29,14 @@ from edgegen.core.measurement import (
     PageCache,
     Run,
     StartTemperature,
+    Workload,
 )
 from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.devices.device import Device
 from edgegen.devices.match import matching_profile
 from edgegen.devices.store import new_run_name, push, shipment
 from edgegen.runner.attach import attach
+from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.deployment import require_passed
 from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors, absolute
 from edgegen.runner.protocol import Check, Event, Hello, ImageStart, Load
@@ -123,6 +125,7 @@ class _Session:
         self._cooled: StartTemperature | None = None
         self._run_name = new_run_name()
         self._package = ""
+        self._work = plan.workload
         self._zero_s = 0.0
 
     def measure(self) -> Measurement:
@@ -130,6 +133,7 @@ class _Session:
         self._device.agent.lock(f"bench {self._plan.identity.model}")
         self._package = self._place()
         facts = self._device.look_again()
+        self._work = self._workload()
         started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._zero_s = time.perf_counter()
         try:
@@ -143,8 +147,7 @@ class _Session:
             schema_version=SCHEMA_VERSION,
             package=self._plan.identity,
             workload=dataclasses.replace(
-                self._plan.workload,
-                providers=self._plan.workload.providers or tuple(sorted(used)),
+                self._work, providers=self._work.providers or tuple(sorted(used))
             ),
             environment=environment_of(
                 self._hello, facts, self._device.address, profile, started_at
@@ -162,6 +165,13 @@ class _Session:
             return str(self._plan.package.resolve())
         self._device.require_runtime()
         return push(self._device, shipment(self._plan.package), self._progress).path
+
+    def _workload(self) -> Workload:
+        """Return the workload, completed by what the device's profile says of its runtime."""
+        work = self._plan.workload
+        wishes = Wishes(providers=work.providers, threads=work.threads, memory=work.memory)
+        chosen = choose_backend(self._device, self._plan.identity.target, wishes)
+        return dataclasses.replace(work, providers=chosen.providers or (), threads=chosen.threads)
 
     def _run_there(self, job: Job) -> Generator[Event]:
         session = RunnerSession(device=self._device, patience_s=self._conditions.patience_s)
@@ -225,7 +235,7 @@ class _Session:
         return decode(PageCache, answer, source=f"the answer of {self._device.address}")
 
     def _job(self, planned: PlannedRun) -> Job:
-        work = self._plan.workload
+        work = self._work
         backend = Backend(
             providers=work.providers or None, threads=work.threads, memory=work.memory
         )
@@ -281,7 +291,7 @@ class _Session:
             self._device.agent.request("remove_run", name=self._run_name)
 
     def _check_providers(self, recorder: Recorder) -> None:
-        wanted = self._plan.workload.providers[:1]
+        wanted = self._work.providers[:1]
         for load in recorder.loads:
             if wanted and load.providers[:1] != wanted:
                 raise RunnerError(

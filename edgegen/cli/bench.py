@@ -71,9 +71,16 @@ if TYPE_CHECKING:
 @click.option("--width", type=click.IntRange(1), help="Pixels; the package's own unless told.")
 @click.option("--height", type=click.IntRange(1), help="Pixels; the package's own unless told.")
 @click.option(
-    "--threads", type=click.IntRange(1), help="Threads of the runtime; its own choice unless told."
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads of the runtime; on a device its profile's, else the runtime's own choice.",
 )
-@click.option("--provider", "providers", multiple=True, help="Execution provider; may be repeated.")
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    help="Execution provider; on a device its profile's unless told. May be repeated.",
+)
 @click.option(
     "--residency",
     type=click.Choice(["all", "sequential"]),

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="For the golden case: keep all components in memory, or one at a time.",
 )
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    help="Execution provider for the golden case; the profile's unless told. May be repeated.",
+)
 @patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was deployed as JSON.")
 @click.pass_obj
@@ -36,6 +42,7 @@ def deploy(
     device: str,
     name: str | None,
     residency: str,
+    providers: tuple[str, ...],
     patience_s: float,
     as_json: bool,
 ) -> None:
@@ -44,6 +51,7 @@ def deploy(
     Only what the device lacks travels, by content; an interrupted push goes on where it was. What
     was current stays current until every byte is verified and the device has made the right image.
     """
+    from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.deployment import deploy as put
 
     with attached(device, console.progress) as connected:
@@ -52,6 +60,7 @@ def deploy(
             package,
             name=name,
             residency=residency,  # type: ignore[arg-type]  # click checked
+            wishes=Wishes(providers=providers),
             progress=console.progress,
             patience_s=patience_s,
         )

@@ -51,6 +51,7 @@ class Stored:
 
     name: str
     version: str
+    target: str
     path: str
     size_bytes: int
     sent_bytes: int
@@ -161,6 +162,7 @@ def push(device: Device, cargo: Shipment, progress: Progress | None = None) -> S
     return Stored(
         name=cargo.name,
         version=cargo.version,
+        target=cargo.manifest.target,
         path=str(answer["path"]),
         size_bytes=cargo.size_bytes,
         sent_bytes=sent,

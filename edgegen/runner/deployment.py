@@ -14,6 +14,7 @@ from edgegen.core.measurement import GoldenCheck
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.device import Device
 from edgegen.devices.store import Stored, push, shipment, switch
+from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.job import DescribeJob, GoldenJob, Residency
 from edgegen.runner.protocol import Check, Load
 from edgegen.runner.session import RunnerSession
@@ -39,13 +40,15 @@ def deploy(
     *,
     name: str | None = None,
     residency: Residency = "all",
+    wishes: Wishes | None = None,
     progress: Progress | None = None,
     patience_s: float | None = None,
 ) -> Deployment:
     """Deploy a package to a connected device.
 
     `current` moves only after the device has verified every byte and the golden case has passed
-    there; where anything fails, what was current stays. Raises ParityError for a device that
+    there, on the provider that the device's profile names unless `wishes` has another; where
+    anything fails, what was current stays. Raises ParityError for a device that
     computes something else, and what `push` and the runner raise.
     """
     progress = progress or SilentProgress()
@@ -55,7 +58,9 @@ def deploy(
     stored = push(device, cargo, progress)
     checks: tuple[Check, ...] = ()
     if cargo.manifest.golden is not None:
-        checks = _check(device, stored, residency, progress, patience_s)
+        backend = choose_backend(device, stored.target, wishes or Wishes())
+        job = GoldenJob(package=stored.path, residency=residency, backend=backend, verify=True)
+        checks = _check(device, job, progress, patience_s)
     else:
         _start_once(device, patience_s)
     before = switch(device, stored, f"{getpass.getuser()}@{platform.node()}")
@@ -69,13 +74,8 @@ def deploy(
 
 
 def _check(
-    device: Device,
-    stored: Stored,
-    residency: Residency,
-    progress: Progress,
-    patience_s: float | None,
+    device: Device, job: GoldenJob, progress: Progress, patience_s: float | None
 ) -> tuple[Check, ...]:
-    job = GoldenJob(package=stored.path, residency=residency, verify=True)
     session = RunnerSession(device=device, patience_s=patience_s)
     checks = []
     with (

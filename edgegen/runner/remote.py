@@ -12,6 +12,7 @@ from edgegen.core.files import sha256_of, translate_disk_errors
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, Stored, new_run_name, push, send_blobs, shipment
+from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.job import GenerateJob
 from edgegen.runner.protocol import Event
 from edgegen.runner.session import ImageResult, generate
@@ -52,6 +53,15 @@ def generate_there(
             job,
             package=stored.path,
             request=request,
+            backend=choose_backend(
+                device,
+                stored.target,
+                Wishes(
+                    providers=job.backend.providers or (),
+                    threads=job.backend.threads,
+                    memory=job.backend.memory,
+                ),
+            ),
             output=there,
             file_names=tuple(f"{index}.png" for index in range(len(names))),
             verify=True,
