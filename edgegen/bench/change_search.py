@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.bench.level_model import Indices, LevelModel, Place, all_places, log_sum
+from edgegen.bench.level_model import LONGEST_STEP, Indices, LevelModel, Place, all_places, log_sum
 from edgegen.bench.noise_models import Floats
 
 MAXIMUM_CHANGES = 8
@@ -29,7 +29,6 @@ LOG_PRIOR_ODDS = -0.5
 """What a change must overcome beside its own places: rather one too few. Tuned on simulations."""
 
 _LOG_CHANGE = LOG_PRIOR_ODDS - math.log(HEIGHT_RANGE)
-_LONGEST_STEP = 2  # a step within a value of blocks looks like a ramp over two
 _DRAWS = 4000
 _SEED = 20240229
 _PAIR_PLACES = 60
@@ -82,11 +81,9 @@ class _Search:
     def __init__(self, values: Floats, least_spacing: int) -> None:
         self.model = LevelModel(values)
         self._count, self._spacing = values.size, least_spacing
-        self._all = all_places(values.size)
-        is_step = self._all.lengths <= _LONGEST_STEP
-        self._ramps = max(np.unique(self._all.lengths).size - _LONGEST_STEP, 1)
-        of_length = np.where(is_step, _LONGEST_STEP, self._ramps)
-        self._log_prior = -np.log(2 * of_length * self._count)  # half for steps, half for ramps
+        self._coarse = all_places(values.size, coarse=True)
+        ramps = np.unique(self._coarse.lengths).size - LONGEST_STEP
+        self._ramps = max(ramps, 1)
 
     def run(self, guess: list[Place]) -> list[Place]:
         """Add changes to a guess while they are worth it; return them in order."""
@@ -108,12 +105,10 @@ class _Search:
         """Draw from the posterior of one of the places, the others held."""
         others = [other for other in places if other != place]
         model = self.model.fit(others)
-        extension = self.model.extend(model, self._all)
-        log_weight = np.where(
-            self._is_free(self._all.starts, self._all.lengths, others),
-            extension.log_evidence + self._log_prior,
-            -np.inf,
-        )
+        every = all_places(self._count)
+        every = every.where(self._is_free(every.starts, every.lengths, others))
+        extension = self.model.extend(model, every)
+        log_weight = extension.log_evidence + every.log_prior
         weight = np.exp(log_weight - log_weight.max()).ravel()
         generator = np.random.default_rng(_SEED)
         chosen = generator.choice(weight.size, size=_DRAWS, p=weight / weight.sum())
@@ -124,19 +119,19 @@ class _Search:
         scale = np.sqrt(rest / (freedom * curvature))
         return Posterior(
             place=place,
-            starts=self._all.starts[at],
-            lengths=self._all.lengths[at],
+            starts=every.starts[at],
+            lengths=every.lengths[at],
             heights=slope / curvature + scale * generator.standard_t(freedom, _DRAWS),
         )
 
     def _with_one(self, others: list[Place]) -> _Candidate:
         """Return the model with one more change at its best place."""
-        free = self._is_free(self._all.starts, self._all.lengths, others)
+        free = self._is_free(self._coarse.starts, self._coarse.lengths, others)
         if not free.any():
             return _Candidate(places=others)
-        places = self._all.where(free)
+        places = self._coarse.where(free)
         extension = self.model.extend(self.model.fit(others), places)
-        total = log_sum(extension.log_evidence) + self._log_prior[free]
+        total = log_sum(extension.log_evidence) + places.log_prior
         best = int(np.argmax(total))
         place = Place(int(places.starts[best]), int(places.lengths[best]))
         return _Candidate(
@@ -156,7 +151,7 @@ class _Search:
             return _Candidate(places=others)
         first, second = np.unravel_index(int(np.argmax(total)), total.shape)
         # Each pair stands for all those around it.
-        prior = 2 * (math.log(stride / (2 * _LONGEST_STEP * self._count)) + _LOG_CHANGE)
+        prior = 2 * (math.log(stride / (2 * LONGEST_STEP * self._count)) + _LOG_CHANGE)
         return _Candidate(
             places=sorted([*others, Place(int(starts[first])), Place(int(starts[second]))]),
             log_evidence=float(log_sum(total.ravel())) + prior + self._prior(others),
@@ -203,7 +198,7 @@ class _Search:
         return float(log_sum(self.model.fit(places).log_evidence)) + self._prior(places)
 
     def _prior(self, places: list[Place]) -> float:
-        alike = (_LONGEST_STEP if it.length <= _LONGEST_STEP else self._ramps for it in places)
+        alike = (LONGEST_STEP if it.length <= LONGEST_STEP else self._ramps for it in places)
         return sum(_LOG_CHANGE - math.log(2 * lengths * self._count) for lengths in alike)
 
     def _is_free(
@@ -212,7 +207,7 @@ class _Search:
         """Say which places are far enough from the other changes and, if steps, from both ends."""
         last = starts + lengths - 1
         free = (starts >= self._spacing) & (starts + self._spacing <= self._count)
-        free |= (lengths > _LONGEST_STEP) & (lengths >= self._spacing)
+        free |= (lengths > LONGEST_STEP) & (lengths >= self._spacing)
         for other in others:
             free &= (last + self._spacing <= other.start) | (starts - self._spacing >= other.last)
         return free

@@ -76,6 +76,12 @@ def _about_the_device(environment: Environment) -> list[Finding]:
                 "shown; the raw samples are kept, to see what it did and never how fast."
             )
         )
+    if environment.operating_system.startswith("Android"):
+        found.append(
+            _note(
+                "CPU: on Android the runner reaches no GPU or NPU; an app or benchmark_model does."
+            )
+        )
     if environment.virtual_machine:
         name = f" ({environment.hypervisor})" if environment.hypervisor else ""
         found.append(_note(f"A virtual machine{name}: its host's other guests can disturb it."))

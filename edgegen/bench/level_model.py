@@ -21,7 +21,12 @@ from edgegen.bench.noise_models import Floats, noise_grid, suffix_sums
 
 Indices = NDArray[np.int64]
 
+LONGEST_STEP = 2
+"""A step within a value of blocks looks like a ramp over two."""
+
 _LENGTH_RATIO = 1.25
+_COARSE_LENGTH_RATIO = 1.5
+_COARSE_STRIDES = 4
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,11 +44,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Places of a change; `squares` (g, p) are their columns' products with themselves."""
+    """Places of a change, each with the logarithm of its prior.
+
+    `squares` (g, p) are their columns' products with themselves.
+    """
 
     starts: Indices
     lengths: Indices
     squares: Floats
+    log_prior: Floats
 
     def where(self, chosen: NDArray[np.bool_]) -> Places:
         """Return the chosen ones."""
@@ -51,6 +60,7 @@ class Places:
             starts=self.starts[chosen],
             lengths=self.lengths[chosen],
             squares=self.squares[:, chosen],
+            log_prior=self.log_prior[chosen],
         )
 
 
@@ -144,7 +154,8 @@ class LevelModel:
         On the diagonal, where both are one, it means nothing.
         """
         squares = self.noise.steps[:, starts, starts]
-        steps = Places(starts=starts, lengths=np.ones_like(starts), squares=squares)
+        ones = np.ones_like(starts)
+        steps = Places(starts=starts, lengths=ones, squares=squares, log_prior=0.0 * ones)
         single = self.extend(model, steps)
         rows = model.rows[:, :, starts + 1] - model.rows[:, :, starts]
         cross = self.noise.steps[:, starts[:, None], starts[None, :]] - np.einsum(
@@ -171,28 +182,48 @@ class LevelModel:
 
     def _log_evidence(self, log_determinant: Floats, rest: Floats, changes: int) -> Floats:
         freedom = self.count - changes - 1
-        of_noise = (self.noise.log_determinant - 2 * self.noise.log_prior).reshape(-1, *[1] * (rest.ndim - 1))
+        of_noise = (self.noise.log_determinant - 2 * self.noise.log_prior).reshape(
+            -1, *[1] * (rest.ndim - 1)
+        )
         constant = math.lgamma(freedom / 2) - 0.5 * freedom * math.log(math.pi)
         return np.asarray(
             constant - 0.5 * (of_noise + log_determinant) - 0.5 * freedom * np.log(rest)
         )
 
 
-@lru_cache(maxsize=8)
-def all_places(count: int) -> Places:
-    """Return every start with lengths that grow by a quarter each, in a series of `count`."""
+@lru_cache(maxsize=16)
+def all_places(count: int, *, coarse: bool = False) -> Places:
+    """Return every start with lengths that grow by a quarter each, in a series of `count`.
+
+    Where they are `coarse`, lengths grow by a half, and a change over `length` values has a start
+    at every `length / 4`, which stands for those between.
+    """
+    ratio = _COARSE_LENGTH_RATIO if coarse else _LENGTH_RATIO
     of_length: list[int] = []
     length = 1.0
     while length <= count - 1:
         of_length.append(round(length))
-        length = max(length * _LENGTH_RATIO, length + 1)
-    parts = [np.arange(1, count - length + 1) for length in of_length]
+        length = max(length * ratio, length + 1)
+    strides = [max(1, length // _COARSE_STRIDES) if coarse else 1 for length in of_length]
+    parts = [
+        np.arange(1, count - length + 1, stride)
+        for length, stride in zip(of_length, strides, strict=True)
+    ]
     starts = np.concatenate(parts)
-    lengths = np.repeat(of_length, [part.size for part in parts])
+    sizes = [part.size for part in parts]
+    lengths = np.repeat(of_length, sizes)
     ends, summed = starts + lengths, noise_grid(count).summed
     corners = summed[:, ends, ends] + summed[:, starts, starts]
     corners -= summed[:, starts, ends] + summed[:, ends, starts]
-    return Places(starts=starts, lengths=lengths, squares=corners / lengths**2)
+    is_step = lengths <= LONGEST_STEP
+    of_shape = np.where(is_step, LONGEST_STEP, max(len(of_length) - LONGEST_STEP, 1))
+    return Places(
+        starts=starts,
+        lengths=lengths,
+        squares=corners / lengths**2,
+        # Half for steps, half for ramps.
+        log_prior=np.log(np.repeat(strides, sizes)) - np.log(2.0 * of_shape * count),
+    )
 
 
 def log_sum(values: Floats) -> Floats:

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-AUTOCORRELATIONS: Mapping[float, float] = {0.3: 0.0, 0.6: 0.0, 0.8: 0.0, 0.9: 0.0, 0.95: 0.0, 0.98: -2.0}
+AUTOCORRELATIONS: Mapping[float, float] = {
+    0.3: 0.0,
+    0.6: 0.0,
+    0.8: 0.0,
+    0.9: 0.0,
+    0.95: 0.0,
+    0.98: -2.0,
+}
 """φ -> logarithm of its weight."""
 LOG_PRIOR_WHITE = 0.0
 WANDER_SHARES = (1.0, 0.5, 0.2)

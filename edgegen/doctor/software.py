@@ -21,10 +21,6 @@ PYTHON_MINIMUM = (3, 11)
 
 PROGRAMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ssh": ("reaches boards", {"apt": "openssh-client", "dnf": "openssh-clients"}),
-    "rsync": (
-        "resumes what it copies to boards",
-        {"apt": "rsync", "dnf": "rsync", "brew": "rsync"},
-    ),
     "adb": (
         "reaches Android devices",
         {"apt": "adb", "dnf": "android-tools", "brew": "--cask android-platform-tools"},

@@ -263,3 +263,14 @@ def test_what_reading_the_sensors_takes_is_told_where_it_is_much() -> None:
     text = "".join(f.text for f in findings(dear, [replace(runs[0], run=slow)]))
     assert "Reading the sensors took 8.0 % of a core" in text
     assert sampling_cost(measurement()) is None
+
+
+def test_figures_of_an_android_device_are_labelled_cpu() -> None:
+    found = measurement()
+    android = replace(found.environment, operating_system="Android 15, Linux 6.1")
+    assert any(text.startswith("CPU:") for text in notes_of(replace(found, environment=android)))
+    assert not any(text.startswith("CPU:") for text in notes_of(found))
+
+
+def notes_of(value: Measurement) -> list[str]:
+    return [each.text for each in findings(value) if each.weight == "note"]
