@@ -8,6 +8,7 @@ image's latency, and is never called one.
 from __future__ import annotations
 
 import posixpath
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,13 +20,14 @@ from edgegen.core.errors import ConfigError, DeviceError, RunnerError
 from edgegen.core.files import sha256_of
 from edgegen.core.model import Component
 from edgegen.core.package import PackageManifest
-from edgegen.core.process import ProcessError
+from edgegen.core.process import ProcessError, describe_exit
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, push, send_blobs, shipment
 
 SCHEMA_VERSION = 1
 _SILENCE_S = 1800.0
+_MOST_LOG_BYTES = 4 << 20
 _NODE_FILE = ".tflite"
 
 
@@ -96,7 +98,7 @@ def measure_components(
             continue
         graph = posixpath.join(stored.path, packaged.path)
         with progress.step(f"benchmark_model: {packaged.spec.name}"):
-            text = _run(device, command(tool, graph, options))
+            text = _run(device, command(tool, graph, options), options)
         result = parse(text, options)
         if result.fell_back:
             raise RunnerError(
@@ -175,19 +177,29 @@ def _place(device: Device, program: str, progress: Progress) -> str:
     return str(device.agent.request("make_tool", sha256=sha256, name="benchmark_model")["path"])
 
 
-def _run(device: Device, arguments: list[str]) -> str:
+def _run(device: Device, arguments: list[str], options: BenchmarkModelOptions) -> str:
     """Run a program on the device to its end, and return what it wrote to both streams."""
-    with closing(device.transport.start(arguments)) as child:
-        try:
-            lines = list(child.lines(silence_s=_SILENCE_S))
-            child.wait(_SILENCE_S)
-        except ProcessError as error:
-            fault = device.transport.fault(child.returncode or 255, child.log_tail())
-            raise fault or DeviceError(
-                f"benchmark_model gave no answer on {device.address}: {error.message}"
-            ) from error
-        told = child.log_tail(lines=2000)
-        fault = device.transport.fault(child.returncode or 0, told)
-    if fault is not None:
-        raise fault
-    return "\n".join([*lines, told])
+    with tempfile.TemporaryDirectory(prefix="edgegen-") as folder:
+        log = Path(folder) / "log"  # the first lines say what ran where: none may be lost
+        with closing(device.start_watched(arguments, log=log)) as child:
+            try:
+                lines = list(child.lines(silence_s=_SILENCE_S))
+                code = child.wait(_SILENCE_S)
+            except ProcessError as error:
+                raise DeviceError(
+                    f"benchmark_model gave no answer on {device.address}: {error.message}",
+                    hint="It was ended. Try it by hand there.",
+                ) from error
+            fault = device.transport.fault(code, child.log_tail())
+            if fault is not None:
+                raise fault
+        with log.open("rb") as file:
+            told = file.read(_MOST_LOG_BYTES).decode("utf-8", errors="replace")
+    text = "\n".join([*lines, told])
+    if code != 0:
+        parse(text, options)  # which knows the tool's own reasons
+        raise RunnerError(
+            f"benchmark_model {describe_exit(code)} on {device.address}.",
+            hint=f"The end of what it said: {told.strip()[-300:]}",
+        )
+    return text

@@ -32,6 +32,7 @@ from edgegen.core.measurement import (
     Workload,
 )
 from edgegen.core.progress import Progress, SilentProgress, Step
+from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S
 from edgegen.devices.device import Device
 from edgegen.devices.match import matching_profile
 from edgegen.devices.store import new_run_name, push, shipment
@@ -231,7 +232,13 @@ class _Session:
         if not evict and planned.kind not in ("steady", "sustained"):
             return None
         files = [posixpath.join(self._package, path) for path in self._plan.files]
-        answer = self._device.agent.request("page_cache", files=files, evict=evict)
+        size_bytes = self._plan.identity.package_bytes
+        answer = self._device.agent.request(
+            "page_cache",
+            files=files,
+            evict=evict,
+            answer_s=ANSWER_S + size_bytes / SLOWEST_BYTES_PER_S,
+        )
         return decode(PageCache, answer, source=f"the answer of {self._device.address}")
 
     def _job(self, planned: PlannedRun) -> Job:
@@ -268,6 +275,7 @@ class _Session:
             backend=backend,
             sensors=Sensors(interval_s=_SENSOR_INTERVAL_S) if timed else None,
             measure_memory=planned.kind == "memory",
+            verify=planned.kind == "cold" and not self._device.is_local and not self._golden,
         )
 
     def _output(self) -> str | None:
@@ -287,8 +295,8 @@ class _Session:
 
     def _leave_nothing(self) -> None:
         """Remove this run's files from the device, as far as it can still be reached."""
-        if self._device.agent.connected and not self._device.is_local:
-            self._device.agent.request("remove_run", name=self._run_name)
+        if not self._device.is_local:
+            self._device.remove_run(self._run_name)
 
     def _check_providers(self, recorder: Recorder) -> None:
         wanted = self._work.providers[:1]

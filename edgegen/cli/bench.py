@@ -187,7 +187,7 @@ def bench(
     # Lines, not bars: drawing bars took 1.6 % of a core, which the runtime's threads want too.
     progress = PlainProgress(console.note)
     with tempfile.TemporaryDirectory(prefix="edgegen-bench-") as folder:
-        with attached(device, progress) as connected:
+        with attached(device, progress, console.note) as connected:
             measurement = measure(
                 planned,
                 progress,

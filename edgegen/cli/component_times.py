@@ -36,7 +36,7 @@ def bench_components(
         accelerator=accelerator,  # type: ignore[arg-type]  # click checked
         threads=settings["threads"],
     )
-    with attached(device, console.progress) as connected:
+    with attached(device, console.progress, console.note) as connected:
         times = measure_components(
             package,
             connected,

@@ -54,7 +54,7 @@ def deploy(
     from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.deployment import deploy as put
 
-    with attached(device, console.progress) as connected:
+    with attached(device, console.progress, console.note) as connected:
         done = put(
             connected,
             package,
@@ -103,7 +103,7 @@ def rollback(console: Console, name: str, device: str, as_json: bool) -> None:
     from edgegen.devices.store import rollback as go_back
 
     checked_name(name)
-    with attached(device, console.progress) as connected:
+    with attached(device, console.progress, console.note) as connected:
         connected.agent.lock(f"rollback {name}")
         before, now = go_back(connected, name)
     if as_json:
@@ -120,7 +120,7 @@ def status(console: Console, device: str, as_json: bool) -> None:
     """List the packages on a device, their versions, and which one is current."""
     from edgegen.devices.store import status as look
 
-    with attached(device, console.progress) as connected:
+    with attached(device, console.progress, console.note) as connected:
         packages, facts = look(connected), connected.facts
     if as_json:
         console.json({"device": device, "free_bytes": facts.free_bytes, "packages": packages})
@@ -174,7 +174,7 @@ def prune(console: Console, device: str, name: str | None, keep: int, as_json: b
 
     if name is not None:
         checked_name(name)
-    with attached(device, console.progress) as connected:
+    with attached(device, console.progress, console.note) as connected:
         connected.agent.lock("prune")
         done = remove(connected, keep=keep, name=name)
     if as_json:

@@ -97,11 +97,13 @@ def setup(
     that is new enough, gets a bundle.
     """
     from edgegen.core.errors import ConfigError
+    from edgegen.devices.known import remember
     from edgegen.runner.provision import set_up
 
     if wheels is not None and bundle is not None:
         raise ConfigError("--wheels and --bundle exclude each other.", hint="Give one of them.")
     done = set_up(device, wheels=wheels, bundle=bundle, progress=console.progress)
+    remember(device)
     if as_json:
         console.json(done)
         return

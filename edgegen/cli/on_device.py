@@ -46,8 +46,10 @@ patience_option = click.option(
 
 
 @contextmanager
-def attached(address: str, progress: Progress) -> Iterator[Device]:
-    """Connect to a device, with a word of it while that takes long."""
+def attached(
+    address: str, progress: Progress, say: Callable[[str], None] | None = None
+) -> Iterator[Device]:
+    """Connect to a device, with a word of it while that takes long; `say` hears what else does."""
     from edgegen.devices.known import remember
     from edgegen.runner.attach import attach
 
@@ -56,6 +58,8 @@ def attached(address: str, progress: Progress) -> Iterator[Device]:
             yield device
         return
     device = attach(address)
+    if say is not None:
+        device.say = say
     with progress.step(f"connect to {address}"):
         device.__enter__()
     try:

@@ -89,7 +89,7 @@ def run(
     else:
         from edgegen.runner.remote import generate_there, push_package
 
-        with attached(device, console.progress) as there:
+        with attached(device, console.progress, console.note) as there:
             stored = push_package(there, package, console.progress)
             with _Watcher(console, console.progress, count) as watcher:
                 images = generate_there(

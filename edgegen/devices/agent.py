@@ -6,13 +6,14 @@ whether that file is in the device's folder already, and take it from the connec
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import json
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,16 +27,17 @@ from edgegen.core.errors import (
     IntegrityError,
     MissingDependencyError,
 )
+from edgegen.core.files import STAGING_PREFIX
 from edgegen.core.process import Child, ProcessError
 from edgegen.devices.transports import Transport
-
-RUNNER_FILE = "edgegen-runner.pyz"
 
 HEARTBEAT_S = 5.0
 """How often the host says that it is alive; the device gives up after `DEVICE_SILENCE_S`."""
 DEVICE_SILENCE_S = 60.0
 ANSWER_S = 60.0
 """How long an answer may take where nothing else is said."""
+SLOWEST_BYTES_PER_S = 3e6
+"""What a slow card reads or writes: what is to be hashed or flushed may take so long."""
 _STALL_S = 60.0
 _PIECE_BYTES = 1 << 20
 _LONGEST_ANSWER_BYTES = 8 << 20
@@ -43,7 +45,9 @@ _SCHEMA = 1
 _NOT_FOUND = 127
 
 _BOOTSTRAP = """\
-import hashlib, os, sys
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+import hashlib, os
 root, sha, size, silence = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 def say(word):
     os.write(1, (word + "\\n").encode())
@@ -78,7 +82,7 @@ if not whole(path):
             os.fsync(file.fileno())
         os.replace(own, path)
     except OSError as error:
-        say("disk " + str(error))
+        say(("full " if error.errno in (28, 122) else "disk ") + str(error))
         sys.exit(4)
 say("have " + path)
 sys.path.insert(0, path)
@@ -102,7 +106,7 @@ class Agent:
         self.root = ""
         self.runner = ""
         self._runner_bytes = runner
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._rest = bytearray()
         self._child: Child | None = None
         self._heartbeat = Heartbeat()
@@ -148,8 +152,9 @@ class Agent:
 
         Raises DeviceError, or the class that the agent's word stands for (`busy`, `full`, …).
         """
-        self._send({"request": request, **fields})
-        return self._expect("done", answer_s=answer_s)
+        with self._in_step():
+            self._send({"request": request, **fields})
+            return self._expect("done", answer_s=answer_s)
 
     def lock(self, purpose: str) -> None:
         """Take the device for this process, until the connection ends.
@@ -177,9 +182,11 @@ class Agent:
 
         Raises IntegrityError where the file is not what `sha256` says, and DeviceError.
         """
-        self._send({"request": "put", "sha256": sha256, "size": size_bytes, "offset": offset})
-        self._expect("ready", answer_s=ANSWER_S + size_bytes / 10e6)
-        try:
+        answer_s = ANSWER_S + size_bytes / SLOWEST_BYTES_PER_S
+        # The lock is held all along: a sign of life between two pieces would be taken for a byte.
+        with self._lock, self._in_step():
+            self._send({"request": "put", "sha256": sha256, "size": size_bytes, "offset": offset})
+            self._expect("ready", answer_s=answer_s)
             with source.open("rb", buffering=0) as file:
                 file.seek(offset)
                 left = size_bytes - offset
@@ -193,21 +200,27 @@ class Agent:
                     self._write(piece)
                     left -= len(piece)
                     advance(len(piece))
-        except EdgegenError:
-            self.close()  # the agent waits for bytes that will not come
-            raise
-        self._expect("done", answer_s=ANSWER_S + size_bytes / 10e6)
+            self._expect("done", answer_s=answer_s)
 
     def get(self, path: str, destination: Path) -> None:
-        """Copy a file of the device's folder to a place that this machine chose."""
-        self._send({"request": "get", "path": path})
-        left = int(self._expect("bytes")["size"])
-        with destination.open("wb") as file:
-            while left:
-                piece = self._read(left)
-                file.write(piece)
-                left -= len(piece)
-        self._expect("done")
+        """Copy a file of the device's folder to a place that this machine chose.
+
+        Raises OSError where it cannot be written here; what was there is then still there.
+        """
+        temporary = destination.with_name(f"{STAGING_PREFIX}{destination.name}")
+        try:
+            with self._in_step():
+                self._send({"request": "get", "path": path})
+                left = int(self._expect("bytes")["size"])
+                with temporary.open("wb") as file:
+                    while left:
+                        piece = self._read(left)
+                        file.write(piece)
+                        left -= len(piece)
+                self._expect("done")
+            temporary.replace(destination)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def beat(self, child: Child) -> None:
         """Tell another child of this connection, too, that the host is alive."""
@@ -231,8 +244,8 @@ class Agent:
                 hint=f"edgegen devices setup {self.transport.address} brings one (64-bit Arm); "
                 "or install a newer one there.",
             )
-        if word == "disk":
-            raise _error_of(self.transport.address, "full" if "space" in rest else "disk", rest)
+        if word in ("disk", "full"):
+            raise _error_of(self.transport.address, word, rest)
         if word != "have":
             raise DeviceError(
                 f"{self.transport.address} answered {word[:40]!r} instead of starting the agent.",
@@ -246,6 +259,20 @@ class Agent:
         self.root = str(hello.get("root"))
         self._heartbeat.add(self._child, self._lock)
         self._heartbeat.start()
+
+    @contextlib.contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Close the connection where a request breaks off: the next answer would be another's.
+
+        What the agent refuses in order leaves it open.
+        """
+        try:
+            yield
+        except _Refusal as refusal:
+            raise refusal.error from None
+        except BaseException:
+            self.close()
+            raise
 
     def _send(self, request: Mapping[str, Any]) -> None:
         line = json.dumps(request, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
@@ -269,7 +296,7 @@ class Agent:
             raise self._nonsense(line)
         if answer.get("event") == "error":
             kind, message = str(answer.get("kind")), str(answer.get("message"))
-            raise _error_of(self.transport.address, kind, message)
+            raise _Refusal(_error_of(self.transport.address, kind, message))
         if answer.pop("event", None) != event:
             raise self._nonsense(line)
         return answer
@@ -318,8 +345,11 @@ class Agent:
         """Return what to raise when the connection ended where an answer was due."""
         child = self._living()
         if error is not None and error.timed_out:
-            told = child.log_tail()
-            return self.transport.fault(255, told) or DeviceError(
+            with contextlib.suppress(ProcessError):
+                child.wait(1.0)
+            code = child.returncode
+            fault = None if code is None else self.transport.fault(code, child.log_tail())
+            return fault or DeviceError(
                 f"{self.transport.address} does not answer any more.",
                 hint="Look whether it is up; it may be short of memory. Then retry.",
             )
@@ -341,17 +371,25 @@ class Agent:
         return DeviceError(f"The agent on {self.transport.address} ended: {last}.", hint="Retry.")
 
 
+class _Refusal(Exception):  # noqa: N818 - it carries the error that is raised
+    """An answer of the agent's that is an error; the connection stands."""
+
+    def __init__(self, error: EdgegenError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class Heartbeat:
     """Writes an empty line to children now and then, in a thread, so that devices know of us."""
 
     def __init__(self) -> None:
-        self._children: list[tuple[Child, threading.Lock]] = []
+        self._children: list[tuple[Child, threading.RLock]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def add(self, child: Child, lock: threading.Lock | None = None) -> None:
+    def add(self, child: Child, lock: threading.RLock | None = None) -> None:
         """Tell one more child; `lock` is held while bytes go to it."""
-        self._children.append((child, lock or threading.Lock()))
+        self._children.append((child, lock or threading.RLock()))
 
     def start(self) -> None:
         """Begin."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edgegen.core.errors import ConnectionLostError, DeviceError, MissingDependencyError
+from edgegen.core.errors import (
+    ConnectionLostError,
+    DeviceError,
+    EdgegenError,
+    MissingDependencyError,
+)
 from edgegen.core.process import Child
 from edgegen.devices.agent import DEVICE_SILENCE_S, Agent
 from edgegen.devices.facts import DeviceFacts, SystemState, read_facts, read_state
@@ -16,6 +23,11 @@ from edgegen.devices.transports import LOCAL, Transport
 RUNNER_ENVIRONMENT: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
 HOST_SILENCE = "EDGEGEN_HOST_SILENCE_S"
 """Seconds after which a runner takes a silent host for gone; the heartbeat is more frequent."""
+
+
+_DESCRIBE_S = 180.0
+_CLEAN_UP_S = 10.0
+_RETURN_EVERY_S = 5.0
 
 
 class Device:
@@ -29,6 +41,10 @@ class Device:
         self.agent = Agent(transport, runner)
         self._runner_bytes = runner
         self._facts: DeviceFacts | None = None
+        self.return_s = 90.0
+        """How long a lost device is waited for, to learn whether it was restarted."""
+        self.say: Callable[[str], None] = lambda text: None
+        """Is told what takes long."""
 
     @property
     def address(self) -> str:
@@ -61,7 +77,8 @@ class Device:
     def facts(self) -> DeviceFacts:
         """Return what the device was when it was asked first."""
         if self._facts is None:
-            self._facts = read_facts(self.address, self.agent.request("describe"))
+            answer = self.agent.request("describe", answer_s=_DESCRIBE_S)
+            self._facts = read_facts(self.address, answer)
         return self._facts
 
     def look_again(self) -> DeviceFacts:
@@ -96,6 +113,15 @@ class Device:
         self.agent.beat(child)
         return child
 
+    def start_watched(self, arguments: Sequence[str], *, log: Path | None = None) -> Child:
+        """Start another program on the device, which ends when the host is gone."""
+        watched = [*self.require_runtime(), self.agent.runner, "--watched", *arguments]
+        child = self.transport.start(
+            watched, log=log, env={HOST_SILENCE: str(DEVICE_SILENCE_S), "PYTHONUTF8": "1"}
+        )
+        self.agent.beat(child)
+        return child
+
     def explain_end(self, child: Child, before: SystemState | None) -> DeviceError | None:
         """Say what broke the connection that a child ran through; None where the child ended.
 
@@ -106,7 +132,7 @@ class Device:
         fault = self.transport.fault(child.returncode, child.log_tail())
         if fault is None or not isinstance(fault, ConnectionLostError) or before is None:
             return fault
-        now = self._state_of_another_connection()
+        now = self._state_after_return()
         if now is not None and None not in (now.boot_id, before.boot_id):
             if now.boot_id != before.boot_id:
                 return ConnectionLostError(
@@ -130,6 +156,19 @@ class Device:
             return None
         return now.oom_kills - before.oom_kills
 
+    def _state_after_return(self) -> SystemState | None:
+        """Connect anew until the device answers, or is away for too long."""
+        until = time.monotonic() + self.return_s
+        self.say(
+            f"The connection to {self.address} was lost. Waiting up to {self.return_s:.0f} s for "
+            "it, to learn whether it was restarted."
+        )
+        while True:
+            state = self._state_of_another_connection()
+            if state is not None or time.monotonic() >= until:
+                return state
+            time.sleep(_RETURN_EVERY_S)
+
     def _state_of_another_connection(self) -> SystemState | None:
         self.agent.close()
         self.transport.close()
@@ -138,3 +177,9 @@ class Device:
                 return read_state(self.address, agent.request("state"))
         except (DeviceError, MissingDependencyError):
             return None
+
+    def remove_run(self, name: str) -> None:
+        """Remove the files of a run, as far as the device can still be reached."""
+        if self.agent.connected:
+            with contextlib.suppress(EdgegenError):
+                self.agent.request("remove_run", name=name, answer_s=_CLEAN_UP_S)

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from edgegen.core.errors import EdgegenError
-from edgegen.core.process import ProcessError, run
+from edgegen.core.process import run
 from edgegen.devices.adb import AdbTransport
-from edgegen.devices.adb_output import explain_state, parse_devices
+from edgegen.devices.adb_output import AdbDevice, explain_state, parse_devices
 from edgegen.devices.agent import NoPythonError
 from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
@@ -78,11 +78,13 @@ def attached() -> tuple[Listing, ...]:
     """
     found = [Listing(address=LOCAL)]
     if shutil.which("adb"):
+        devices: tuple[AdbDevice, ...] = ()
         try:
-            told = run(["adb", "devices", "-l"], timeout_s=_ADB_S, check=False).text
-        except ProcessError:
-            told = ""
-        for device in parse_devices(told):
+            done = run(["adb", "devices", "-l"], timeout_s=_ADB_S, check=False)
+            devices = parse_devices(f"{done.text}\n{done.error_text}")
+        except EdgegenError as failure:
+            found.append(Listing(address="adb://", problem=failure.message, hint=failure.hint))
+        for device in devices:
             error = explain_state(device)
             listing = Listing(address=f"adb://{device.serial}", model=device.model)
             if error is not None:

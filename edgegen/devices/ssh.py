@@ -64,7 +64,8 @@ class SshTransport:
         """
         settings = [f"{name}={value}" for name, value in (env or {}).items()]
         command = shlex.join([*(["env", *settings] if settings else []), *arguments])
-        return Child([*self.command(), f"{command}; exit $?"], log=log)
+        there = shlex.join(["sh", "-c", f"{command}; exit $?"])  # whatever the login shell is
+        return Child([*self.command(), there], log=log)
 
     def command(self) -> list[str]:
         """Return the ssh command line up to the remote command."""
@@ -79,6 +80,9 @@ class SshTransport:
             "ControlMaster": "auto",
             "ControlPersist": "no",
             "ControlPath": str(self._socket_folder() / "%C"),
+            "ClearAllForwardings": "yes",
+            "PermitLocalCommand": "no",
+            "RemoteCommand": "none",
             "ForwardX11": "no",
             "RequestTTY": "no",
             "LogLevel": "ERROR",
@@ -86,14 +90,13 @@ class SshTransport:
         set_options = [
             part for name, value in options.items() for part in ("-o", f"{name}={value}")
         ]
-        program = shlex.split(os.environ.get(COMMAND_VARIABLE) or "ssh")
-        return [*program, *set_options, *port, "--", target]
+        return [*shlex.split(_program()), *set_options, *port, "--", target]
 
     def fault(self, returncode: int, told: str) -> DeviceError | None:
         """Return what ssh said of the connection; None where the remote program ended so."""
         if returncode != _FAILED:
             return None
-        by_hand = f"ssh {'' if self._port is None else f'-p {self._port} '}" + (
+        by_hand = f"{_program()} {'' if self._port is None else f'-p {self._port} '}" + (
             self._host if self._user is None else f"{self._user}@{self._host}"
         )
         for pattern, kind, what, hint in _FAULTS:
@@ -168,6 +171,10 @@ _FAULTS: tuple[tuple[str, type[DeviceError], str, str], ...] = (
     ),
 )
 """What ssh writes (OpenSSH 8 to 10: sshconnect.c, ssh.c, clientloop.c), and what it means."""
+
+
+def _program() -> str:
+    return os.environ.get(COMMAND_VARIABLE) or "ssh"
 
 
 def _parse(address: str) -> tuple[str | None, str, int | None]:

@@ -13,6 +13,7 @@ from edgegen.core.errors import ConfigError, DeviceError, DeviceFullError, Integ
 from edgegen.core.files import inside, sha256_of
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
+from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S
 from edgegen.devices.device import Device
 
 _SPARE_BYTES = 64 << 20
@@ -167,6 +168,21 @@ def push(device: Device, cargo: Shipment, progress: Progress | None = None) -> S
         size_bytes=cargo.size_bytes,
         sent_bytes=sent,
     )
+
+
+def verify(device: Device, cargo: Shipment) -> int:
+    """Let the device hash all files of a version, and return how many of them are bad.
+
+    Those are removed there: the next `push` sends them anew.
+    """
+    answer = device.agent.request(
+        "verify",
+        name=cargo.name,
+        version=cargo.version,
+        files=[[file.path, file.sha256] for file in cargo.files],
+        answer_s=ANSWER_S + cargo.size_bytes / SLOWEST_BYTES_PER_S,
+    )
+    return int(answer["bad"])
 
 
 def send_blobs(device: Device, files: list[File], progress: Progress) -> int:

@@ -9,11 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen.core.errors import ParityError
+from edgegen.core.errors import DeviceError, ParityError
 from edgegen.core.measurement import GoldenCheck
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.device import Device
-from edgegen.devices.store import Stored, push, shipment, switch
+from edgegen.devices.store import Stored, push, shipment, switch, verify
 from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.job import DescribeJob, GoldenJob, Residency
 from edgegen.runner.protocol import Check, Load
@@ -56,10 +56,19 @@ def deploy(
     cargo = shipment(package, name)
     device.agent.lock(f"deploy {cargo.name}")
     stored = push(device, cargo, progress)
+    with progress.step("verify"):
+        bad = verify(device, cargo)
+    if bad:  # what lay there before went bad: it is pushed once more
+        stored = push(device, cargo, progress)
+        if verify(device, cargo):
+            raise DeviceError(
+                f"{device.address} does not keep what is written to it: {bad} files went bad.",
+                hint="Its card or disk is failing: replace it.",
+            )
     checks: tuple[Check, ...] = ()
     if cargo.manifest.golden is not None:
         backend = choose_backend(device, stored.target, wishes or Wishes())
-        job = GoldenJob(package=stored.path, residency=residency, backend=backend, verify=True)
+        job = GoldenJob(package=stored.path, residency=residency, backend=backend)
         checks = _check(device, job, progress, patience_s)
     else:
         _start_once(device, patience_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from edgegen.core.errors import (
     ConfigError,
     ConnectionLostError,
+    DeviceBusyError,
     DeviceError,
     DeviceFullError,
     IntegrityError,
@@ -36,6 +38,7 @@ from edgegen.runner.wheels import RUNTIME, download, wheels_for
 _SETUP_S = 1800.0
 _ANSWER_S = 300.0
 _PIECE_BYTES = 1 << 20
+_INSTALLED = 5.0  # wheels, and what they unpack to
 _UNPACKED = 2.2  # the archive, and what it holds, and some air
 _WHEEL = re.compile(r"[A-Za-z0-9_.+-]+\.whl")
 _MODULES: Mapping[str, str] = {
@@ -77,6 +80,16 @@ def set_up(
             hint="What it lacks is told by: edgegen doctor",
         )
     transport = open_transport(address)
+    try:
+        return _set_up(transport, wheels, bundle, progress)
+    finally:
+        transport.close()
+
+
+def _set_up(
+    transport: Transport, wheels: Path | None, bundle: Path | None, progress: Progress
+) -> Provision:
+    address = transport.address
     if bundle is None and not address.startswith("adb://"):
         try:
             with Device(transport, pack_runner()) as device:
@@ -105,6 +118,7 @@ def _from_wheels(device: Device, folder: Path | None, progress: Progress) -> Pro
         File(path=path.name, source=path, sha256=sha256_of(path), size_bytes=path.stat().st_size)
         for path in files
     ]
+    _check_room(device, sum(blob.size_bytes for blob in blobs))
     sent = send_blobs(device, blobs, progress)
     key = hashlib.sha256("".join(sorted(blob.sha256 for blob in blobs)).encode()).hexdigest()[:16]
     names = {path.name.partition("-")[0] for path in files}
@@ -125,6 +139,17 @@ def _from_wheels(device: Device, folder: Path | None, progress: Progress) -> Pro
             ) from error
         raise
     return _try(device, sent)
+
+
+def _check_room(device: Device, wheels_bytes: int) -> None:
+    free = device.facts.free_bytes
+    wanted = int(wheels_bytes * _INSTALLED)
+    if free is not None and free < wanted:
+        raise DeviceFullError(
+            f"{device.address} has {free / 1e6:.0f} MB free; the wheels and what they hold need "
+            f"{wanted / 1e6:.0f} MB.",
+            hint=f"Free some space there: edgegen prune --device {device.address}",
+        )
 
 
 def _pinned(device: Device, progress: Progress) -> list[Path]:
@@ -172,6 +197,10 @@ def _ask(transport: Transport, command: str) -> str:
 _SCRIPT = """\
 set -e
 mkdir -p {home}/runtimes
+if command -v flock >/dev/null 2>&1; then
+    exec 9>>{home}/lock
+    flock -n 9 || {{ echo busy; exit 0; }}
+fi
 cd {home}/runtimes
 if [ ! -f {folder}/bundle.json ]; then
     have=0
@@ -183,6 +212,7 @@ if [ ! -f {folder}/bundle.json ]; then
     [ "$answer" = go ] || exit 0
     [ "$have" -gt 0 ] || : > .{folder}.tar
     head -c $(({size} - have)) >> .{folder}.tar
+    [ "$(wc -c < .{folder}.tar)" -eq {size} ] || exit 3 # the connection broke: what came stays
     set -- $(sha256sum .{folder}.tar)
     if [ "$1" != {sha256} ]; then
         rm -f .{folder}.tar
@@ -223,6 +253,11 @@ def _push_bundle(transport: Transport, bundle: Bundle, progress: Progress) -> in
             if word == "need":
                 sent = _send(transport, child, bundle, rest, progress)
                 word = next(lines, "")
+            if word == "busy":
+                raise DeviceBusyError(
+                    f"{transport.address} is in use by another command.",
+                    hint="Wait for its end, or ask its owner.",
+                )
             if word == "mismatch":
                 raise IntegrityError(
                     f"The bundle did not come whole to {transport.address}.",
@@ -269,12 +304,15 @@ def _send(transport: Transport, child: Child, bundle: Bundle, told: str, progres
 
 
 def _push_failed(transport: Transport, child: Child) -> DeviceError:
+    with contextlib.suppress(ProcessError):
+        child.wait(5.0)
     told = child.log_tail()
     if "No space left" in told:
         return DeviceFullError(
             f"{transport.address} is full.", hint="Free some space there, and retry."
         )
-    fault = transport.fault(child.returncode or 255, told)
+    code = child.returncode
+    fault = None if code is None else transport.fault(code, told)
     last = told.strip().splitlines()[-1] if told.strip() else "it did not say why"
     return fault or ConnectionLostError(
         f"The bundle could not be put on {transport.address}: {last}.",
@@ -287,7 +325,8 @@ def _try(device: Device, sent_bytes: int) -> Provision:
     device.look_again()
     command = device.require_runtime()
     hello = None
-    with closing(RunnerSession(device=device).events(DescribeJob())) as events:
+    session = RunnerSession(device=device, patience_s=_ANSWER_S)
+    with closing(session.events(DescribeJob())) as events:
         for event in events:
             if isinstance(event, Hello):
                 hello = event

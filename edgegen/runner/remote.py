@@ -74,8 +74,7 @@ def generate_there(
             for index, name in enumerate(names):
                 device.agent.get(posixpath.join(there, f"{index}.png"), folder / name)
     finally:
-        if device.agent.connected:
-            device.agent.request("remove_run", name=run)
+        device.remove_run(run)
     return [
         dataclasses.replace(image, path=str(folder / name))
         for image, name in zip(made, names, strict=True)

@@ -249,6 +249,7 @@ def test_a_name_that_does_not_resolve_is_an_error(sshd: Sshd) -> None:
 def lose(transport: Transport, package: Path, cut: Callable[[], None], phase: str) -> None:
     """Cut the connection in a phase; the error must be about the connection."""
     with Device(transport, pack_runner()) as device:
+        device.return_s = 0.0
         device.agent.lock("test")
         if phase == "idle":
             cut()

@@ -16,6 +16,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything can import onnxrunt
 
 def main() -> int:
     """Run the process to its end and return the exit code."""
+    if sys.argv[1:2] == ["--watched"]:
+        from .watched import main as watched
+
+        return watched(sys.argv[2:])
     if len(sys.argv) > 1:
         from .command_line import main as by_hand
 

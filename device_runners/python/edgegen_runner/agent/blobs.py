@@ -11,9 +11,10 @@ from typing import Any
 
 from .failure import AgentFailure
 from .paths import Folders, checked_name, sync_folder
-from .wire import Wire
+from .wire import HostGone, Wire
 
 _PIECE_BYTES = 8 << 20
+_FLUSH_BYTES = 64 << 20
 _PART = ".part"
 
 
@@ -25,7 +26,7 @@ def missing(folders: Folders, wanted: list[Any]) -> list[list[Any]]:
         if _size(path) == size:
             continue
         part = _size(_part(path)) or 0
-        found.append([sha256, part if 0 < part < size else 0])
+        found.append([sha256, part if part <= size else 0])
     return found
 
 
@@ -48,13 +49,17 @@ def receive(folders: Folders, wire: Wire, request: dict[str, Any]) -> dict[str, 
         _hash_prefix(file, offset, digest)
         file.truncate(offset)
         wire.answer(event="ready")
-        left = size - offset
+        left, unsafe = size - offset, 0
         try:
             while left:
                 piece = wire.read_piece(left)
                 left -= len(piece)
                 digest.update(piece)
                 _write(file, piece)
+                unsafe += len(piece)
+                if unsafe >= _FLUSH_BYTES:  # else the last flush takes minutes on a slow card
+                    os.fsync(file.fileno())
+                    unsafe = 0
             os.fsync(file.fileno())
         except OSError:
             _drain(wire, left)
@@ -62,8 +67,8 @@ def receive(folders: Folders, wire: Wire, request: dict[str, Any]) -> dict[str, 
     if digest.hexdigest() != sha256:
         part.unlink()
         raise AgentFailure("mismatch", f"What came is not {sha256}.")
-    part.chmod(0o444)
     part.replace(path)
+    path.chmod(0o444)
     sync_folder(folders.blobs)
     return {}
 
@@ -98,11 +103,28 @@ def send(folders: Folders, wire: Wire, request: dict[str, Any]) -> None:
         size = os.fstat(file.fileno()).st_size
         wire.answer(event="bytes", size=size)
         while size:
-            piece = file.read(min(size, 1 << 20))
+            try:
+                piece = file.read(min(size, 1 << 20))
+            except OSError as error:
+                raise HostGone from error  # an answer would be taken for the file's bytes
             if not piece:
-                raise AgentFailure("disk", f"{path} became shorter meanwhile.")
+                raise HostGone
             wire.write(piece)
             size -= len(piece)
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Say whether a file's bytes are those of a hash."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while True:
+                piece = file.read(_PIECE_BYTES)
+                if not piece:
+                    return digest.hexdigest() == sha256
+                digest.update(piece)
+    except OSError:
+        return False
 
 
 def make_tool(folders: Folders, request: dict[str, Any]) -> dict[str, Any]:

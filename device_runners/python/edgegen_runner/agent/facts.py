@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..sensors import find_sensors, read_all
+from .children import run
 from .paths import Folders
 from .runtimes import runtime_here
 from .system_state import read_system_state, read_text
@@ -30,7 +31,7 @@ def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
         **read_system_state(root),
         "model": _model(root),
         "system": platform.system(),
-        "machine": platform.machine(),
+        "machine": _machine(),
         "processor": _processor(root),
         "cores": _cores(),
         "memory_bytes": memory.get("MemTotal"),
@@ -88,6 +89,12 @@ def _model(root: Path) -> Optional[str]:
     return None
 
 
+def _machine() -> str:
+    """Return the machine as its programs see it: a 32-bit system may have a 64-bit kernel."""
+    machine = platform.machine()
+    return "armv7l" if machine == "aarch64" and sys.maxsize < 1 << 32 else machine
+
+
 def _mac_model() -> Optional[str]:
     return _said(["/usr/sbin/sysctl", "-n", "hw.model"]) if sys.platform == "darwin" else None
 
@@ -99,7 +106,7 @@ def _android_model(root: Path) -> Optional[str]:
 
 def _said(command: list[str]) -> Optional[str]:
     try:
-        done = subprocess.run(command, capture_output=True, timeout=10, check=True)
+        done = run(command, timeout_s=10)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode("utf-8", "replace").strip() or None

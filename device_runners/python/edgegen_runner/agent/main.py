@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from . import blobs, versions
+from .children import kill_all
 from .facts import describe, processor_temperature_c
 from .failure import AgentFailure, disk_failure
 from .lock import DeviceLock
@@ -41,6 +42,7 @@ class Agent:
             "missing": lambda request: {"blobs": blobs.missing(folders, request["blobs"])},
             "put": lambda request: blobs.receive(folders, wire, request),
             "get": self._get,
+            "verify": lambda request: versions.verify(folders, request),
             "drop": lambda request: versions.drop(folders, request),
             "link": lambda request: versions.link(folders, request),
             "switch": lambda request: versions.switch(folders, request),
@@ -121,12 +123,18 @@ class Agent:
         return {}
 
 
+def _end() -> None:
+    """End at once, whatever is being done: the system gives back the lock."""
+    kill_all()
+    os._exit(HOST_GONE_EXIT_CODE)
+
+
 def main(root: str, *, silence_s: float = 60.0) -> int:
     """Serve the host on the standard streams; standard output is taken from everyone else."""
     sink = os.dup(1)
     os.set_inheritable(sink, False)
     os.dup2(2, 1)
-    wire = Wire(0, sink, silence_s=silence_s)
+    wire = Wire(0, sink, silence_s=silence_s, host_gone=_end)
     try:
         Agent(Folders(Path(root).expanduser()), wire).serve()
     except HostGone:

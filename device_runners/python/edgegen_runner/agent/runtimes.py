@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
+from .children import run
 from .failure import AgentFailure
 from .paths import Folders, checked_name
 
@@ -42,7 +43,7 @@ def runtime_here(folders: Folders) -> Optional[dict[str, Any]]:
     for command in (["sh", str(folders.runtime / "python")], [sys.executable]):
         if command[0] == "sh" and not Path(command[1]).is_file():
             continue
-        found = _ask(command)
+        found = _ask(command, folders.root)
         if found is not None and "numpy" in found["packages"] and len(found["packages"]) > 1:
             return {"command": command, **found, "own": command[0] == "sh"}
     return None
@@ -59,7 +60,7 @@ def set_up(folders: Folders, request: dict[str, Any]) -> dict[str, Any]:
     if not (place / "python").is_file():
         _make_environment(folders, place, list(request["wheels"]))
     modules = [checked_name(str(module)) for module in request["modules"]]
-    _call(["sh", str(place / "python"), "-c", f"import {', '.join(modules)}"])
+    _call(["sh", str(place / "python"), "-c", f"import {', '.join(modules)}"], place)
     use_runtime(folders, name)
     return {"runtime": runtime_here(folders)}
 
@@ -84,7 +85,7 @@ def _make_environment(folders: Folders, place: Path, wheels: list[Any]) -> None:
             wheel = links / checked_name(str(file_name).replace("+", "_"))
             wheel.symlink_to(folders.blob(str(sha256)))
             files.append(str(wheel))
-        _call([sys.executable, "-m", "venv", "--without-pip", str(place)])
+        _call([sys.executable, "-m", "venv", "--without-pip", str(place)], folders.root)
         _install(place, files)
         launcher = place / "python.new"
         launcher.write_text(_LAUNCHER, encoding="ascii")
@@ -103,16 +104,9 @@ def _install(place: Path, wheels: list[str]) -> None:
     """
     import zipfile
 
-    answer = subprocess.run(
-        [
-            str(place / "bin/python"),
-            "-c",
-            "import sysconfig; print(sysconfig.get_path('platlib'))",
-        ],
-        capture_output=True,
-        check=True,
-        timeout=_ASK_TIMEOUT_S,
-    )
+    code = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    python = str(place / "bin/python")
+    answer = run([python, "-c", code], timeout_s=_ASK_TIMEOUT_S, folder=place)
     packages = Path(os.fsdecode(answer.stdout.strip()))
     packages.mkdir(parents=True, exist_ok=True)
     for wheel in wheels:
@@ -131,20 +125,18 @@ def _install(place: Path, wheels: list[str]) -> None:
                     shutil.copyfileobj(source, file, 1 << 20)
 
 
-def _ask(command: list[str]) -> Optional[dict[str, Any]]:
+def _ask(command: list[str], folder: Path) -> Optional[dict[str, Any]]:
     try:
-        done = subprocess.run(
-            [*command, "-c", _ASK], capture_output=True, timeout=_ASK_TIMEOUT_S, check=True
-        )
+        done = run([*command, "-c", _ASK], timeout_s=_ASK_TIMEOUT_S, folder=folder)
         found = json.loads(done.stdout.decode("utf-8"))
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("packages"), dict) else None
 
 
-def _call(arguments: list[str]) -> None:
+def _call(arguments: list[str], folder: Path) -> None:
     try:
-        subprocess.run(arguments, capture_output=True, timeout=_SETUP_TIMEOUT_S, check=True)
+        run(arguments, timeout_s=_SETUP_TIMEOUT_S, folder=folder)
     except subprocess.CalledProcessError as error:
         told = (error.stderr or error.stdout).decode("utf-8", "replace").strip()
         last = told.splitlines()[-1] if told else f"exit code {error.returncode}"

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Optional
 
-from .blobs import remove_unused
+from .blobs import is_whole, remove_unused
 from .failure import AgentFailure
 from .paths import Folders, checked_name, relative, sync_folder
 
@@ -41,12 +41,32 @@ def link(folders: Folders, request: dict[str, Any]) -> dict[str, Any]:
         place = staging.joinpath(*path.parts)
         place.parent.mkdir(parents=True, exist_ok=True)
         _link(blob, place)
-    _write_json(record, {"files": [sha256 for _, sha256 in files]})
-    if folder.exists():  # without its record: half removed
-        shutil.rmtree(folder)
+    aside = folder.with_name(folder.name + ".old.part")
+    if folder.exists():  # without its record: half removed, or found to be bad
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.replace(aside)
     staging.replace(folder)
+    shutil.rmtree(aside, ignore_errors=True)
     sync_folder(folder.parent)
+    _write_json(record, {"files": [sha256 for _, sha256 in files]})
     return {"path": str(folder)}
+
+
+def verify(folders: Folders, request: dict[str, Any]) -> dict[str, Any]:
+    """Hash all files of a version; return how many are bad, and let those be pushed anew.
+
+    Bad blobs are removed, and so is the version's record: the next `link` lays it out again.
+    """
+    folder = folders.version(str(request["name"]), str(request["version"]))
+    bad = 0
+    for path, sha256 in request["files"]:
+        if is_whole(folder.joinpath(*relative(str(path)).parts), str(sha256)):
+            continue
+        bad += 1
+        folders.blob(str(sha256)).unlink(missing_ok=True)
+    if bad:
+        _record(folder).unlink(missing_ok=True)
+    return {"bad": bad}
 
 
 def switch(folders: Folders, request: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +196,10 @@ def _kept(folders: Folders, name: str, keep: int) -> set[str]:
 def _used(folders: Folders) -> set[str]:
     used: set[str] = set()
     for record in folders.packages.glob(f"*/versions/*{_FILES}"):
-        used.update(_blobs_of(record))
+        if record.with_name(record.name[: -len(_FILES)]).is_dir():
+            used.update(_blobs_of(record))
+        else:
+            record.unlink()  # its version was removed, and then the power went
     return used
 
 
@@ -229,6 +252,10 @@ def _tree_bytes(folder: Path) -> int:
 
 
 def _remove_others(folder: Path, kept: set[str]) -> None:
-    for path in sorted(folder.glob("*")):
-        if path.name not in kept:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""Runs another program for as long as the host lives: ``edgegen-runner.pyz --watched PROGRAM …``.
+
+A program that does not watch its input would go on after the host has gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from .protocol import watch_host
+
+
+def main(command: Sequence[str]) -> int:
+    """Run a command and return its exit code, 128 and its number for a signal."""
+    process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def end() -> bool:
+        """End the program, where the host is gone before it; say whether there was none."""
+        ended = process.poll() is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return ended
+
+    watch_host(end)
+    code = process.wait()
+    return code if code >= 0 else 128 - code

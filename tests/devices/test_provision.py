@@ -1,0 +1,188 @@
+"""Bundles and wheels on their way to a device."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edgegen.core.errors import (
+    ConfigError,
+    DeviceBusyError,
+    DeviceError,
+    DeviceFullError,
+    RunnerError,
+)
+from edgegen.devices.agent import NoPythonError
+from edgegen.runner import provision
+from edgegen.runner.bundle.build import Bundle
+from edgegen.runner.provision import set_up
+from tests.devices.stand_ins import CutTransport, OtherMachine, device
+
+FOLDER = "linux-arm64-0123456789ab"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """A bundle whose Python is this one."""
+    archive = tmp_path / "bundle.tar"
+    files = {
+        "bundle.json": b"{}",
+        "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n'.encode(),
+        "lib/large": os.urandom(3_000_000),
+    }
+    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(f"{FOLDER}/{name}")
+            info.size, info.mode = len(data), 0o755
+            tar.addfile(info, io.BytesIO(data))
+    data = archive.read_bytes()
+    return Bundle(
+        platform="linux-arm64",
+        runtime="onnxruntime",
+        id="0" * 64,
+        folder=FOLDER,
+        archive=archive,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        python="3.11",
+        parts=(),
+    )
+
+
+def push(transport: OtherMachine, bundle: Bundle) -> int:
+    from edgegen.core.progress import SilentProgress
+
+    return provision._push_bundle(transport, bundle, SilentProgress())
+
+
+def test_a_bundle_is_unpacked_and_used(home: Path, bundle: Bundle) -> None:
+    transport = OtherMachine(home)
+    assert push(transport, bundle) == bundle.size_bytes
+    assert (home / "runtime").resolve() == home / "runtimes" / FOLDER
+    assert not list((home / "runtimes").glob(".*"))
+    assert push(transport, bundle) == 0
+    with device(transport) as found:
+        runtime = found.facts.runtime
+        assert runtime is not None
+        assert runtime.own
+        assert runtime.command[-1] == str(home / "runtime" / "python")
+
+
+def test_a_bundle_that_was_cut_goes_on_where_it_was(home: Path, bundle: Bundle) -> None:
+    transport = CutTransport(home, 1_000_000)
+    with pytest.raises(DeviceError, match="gone"):
+        push(transport, bundle)
+    (part,) = (home / "runtimes").glob(".*.tar")
+    came = part.stat().st_size
+    assert 900_000 < came <= 1_000_000
+    transport.after_bytes = None
+    assert push(transport, bundle) == bundle.size_bytes - came
+    assert (home / "runtime" / "lib" / "large").stat().st_size == 3_000_000
+
+
+def test_a_bundle_whose_part_went_bad_is_sent_anew(home: Path, bundle: Bundle) -> None:
+    (home / "runtimes").mkdir(parents=True)
+    (home / "runtimes" / f".{FOLDER}.tar").write_bytes(b"\0" * 2_000_000)
+    with pytest.raises(Exception, match="did not come whole"):
+        push(OtherMachine(home), bundle)
+    assert push(OtherMachine(home), bundle) == bundle.size_bytes
+
+
+def test_a_bundle_is_not_pushed_to_a_device_that_is_in_use(home: Path, bundle: Bundle) -> None:
+    with device(OtherMachine(home)) as first:
+        first.agent.lock("bench")
+        with pytest.raises(DeviceBusyError):
+            push(OtherMachine(home), bundle)
+    push(OtherMachine(home), bundle)
+
+
+def test_too_little_room_for_a_bundle_is_found_before_it_travels(
+    home: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provision, "_UNPACKED", 1e9)
+    with pytest.raises(DeviceFullError, match="the bundle needs"):
+        push(OtherMachine(home), bundle)
+    assert not list((home / "runtimes").iterdir())
+
+
+def wheel(folder: Path, name: str, version: str, body: str) -> None:
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}/__init__.py", body)
+        info = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        archive.writestr(f"{name}-{version}.dist-info/METADATA", info)
+        archive.writestr("../outside.py", "raise SystemExit('never')\n")
+
+
+def provision_wheels(home: Path, wheels: Path) -> None:
+    from edgegen.core.progress import SilentProgress
+
+    with device(OtherMachine(home)) as there:
+        provision._from_wheels(there, wheels, SilentProgress())
+
+
+def test_wheels_of_a_folder_become_an_environment_of_the_devices_own(
+    home: Path, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "numpy", "9.9", "from importlib import metadata\n")
+    wheel(wheels, "onnxruntime", "9.8", "")
+    with pytest.raises(RunnerError, match="numpy"):  # the runner wants a real one
+        provision_wheels(home, wheels)
+    assert (home / "runtime" / "python").is_file()
+    assert not list(home.rglob("outside.py"))
+    with device(OtherMachine(home)) as there:
+        runtime = there.facts.runtime
+        assert runtime is not None
+        assert runtime.own
+        assert dict(runtime.packages) == {"numpy": "9.9", "onnxruntime": "9.8"}
+
+
+def test_wheels_that_cannot_be_imported_leave_the_runtime_as_it_was(
+    home: Path, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "numpy", "9.9", "raise ImportError('no libstdc++.so.6')\n")
+    wheel(wheels, "onnxruntime", "9.8", "")
+    with pytest.raises(Exception, match="lacks the C\\+\\+ library"):
+        provision_wheels(home, wheels)
+    assert not (home / "runtime").exists()
+
+
+def test_a_folder_without_the_right_wheels_is_refused(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no wheels of numpy"):
+        provision_wheels(home, tmp_path)
+
+
+def test_this_machine_is_not_set_up() -> None:
+    with pytest.raises(ConfigError, match="nothing to set up"):
+        set_up("local")
+
+
+def test_a_device_without_python_and_no_arm_is_told_what_to_install(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bare(OtherMachine):
+        def interpreter(self) -> tuple[str, ...]:
+            return ("sh", "-c", "exit 127", "python3")
+
+    with pytest.raises(NoPythonError), device(Bare(home)):
+        pass
+    monkeypatch.setattr(provision, "open_transport", lambda address: Bare(home))
+    with pytest.raises(Exception, match="there is no bundle") as caught:
+        set_up("ssh://stand-in")
+    assert "apt install python3" in caught.value.hint  # type: ignore[attr-defined]  # ours
