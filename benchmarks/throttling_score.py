@@ -5,29 +5,38 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from benchmarks.machine import Machine
+from benchmarks.throttling_oracle import (
+    FAMILIES,
+    TOLERANCE_S,
+    family,
+    null_signals,
+    oracle_signals,
+)
 from benchmarks.throttling_series import Series
 from edgegen.bench.changepoints import MINIMUM_RATIO, Change, find_changes
 
-TOLERANCE_S = 15.0
-"""A found change is a true one where they go the same way and overlap in time, within this."""
 GOAL_RATIO = 1.1
 GOAL = 0.98
 GOAL_COVERAGE = 0.93
 SIGNALS = (0.0, 3.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, math.inf)
 LEAST_SIGNAL = 8.0
-"""From here on, the goals are held against the detector; see `TrueChange.signal`."""
+"""From here on, changes are clear; see `TrueChange.signal`."""
 LEAST_JUDGED = 100
 """Of fewer series, a share is too unsure to be held against a goal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What was found in one series; the errors and intervals are those of the found changes."""
+    """What was found in one series; the errors and intervals are those of the found changes.
+
+    `oracle_signals` are what an oracle sees of each true change, `oracle_nulls` what it sees where
+    there is none (of `throttling_oracle.FAMILIES`); `oracle_found` says which it tells.
+    """
 
     shape: str
     noise: str
@@ -42,6 +51,9 @@ class Score:
     onset_error_s: tuple[float, ...] = ()
     onset_covered: tuple[bool, ...] = ()
     ratio_covered: tuple[bool, ...] = ()
+    oracle_signals: tuple[float, ...] = ()
+    oracle_nulls: tuple[float, ...] = ()
+    oracle_found: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +61,14 @@ class Cell:
     """The scores of alike series. Shares are None where there is nothing to divide by.
 
     `recall` is of the true changes. `alarms` is the share of series with a change that is none.
-    `precision` is that of all that was found in these series.
+    `precision` is that of all that was found in these series. `oracle_recall` is that of
+    `throttling_oracle.py`, which knows the noise and the shape, at the same rate of false alarms.
     """
 
     what: str
     series: int
     recall: float | None
+    oracle_recall: float | None = None
     precision: float | None = None
     alarms: float | None = None
     onset_median_s: float | None = None
@@ -65,9 +79,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A table of cells."""
+    """A table of cells; the goals are held against those that are `judged`."""
 
     title: str
+    judged: bool = True
     cells: tuple[Cell, ...] = field(default=())
 
 
@@ -116,7 +131,28 @@ def score(series: Series) -> Score:
         onset_error_s=tuple(errors),
         onset_covered=tuple(onsets),
         ratio_covered=tuple(ratios),
+        oracle_signals=oracle_signals(series) if true else (),
+        oracle_nulls=null_signals(series) if series.shape == "none" else (),
     )
+
+
+def with_oracle(scores: Sequence[Score]) -> list[Score]:
+    """Say what the oracle tells, if it raises as many false alarms in unchanged series."""
+    unchanged = [each for each in scores if each.oracle_nulls]
+    if not unchanged:
+        return list(scores)
+    rate = sum(each.false > 0 for each in unchanged) / len(unchanged)
+    nulls = np.array([each.oracle_nulls for each in unchanged])
+    least = dict(zip(FAMILIES, np.quantile(nulls, 1 - rate, axis=0, method="lower"), strict=True))
+    return [
+        replace(
+            each,
+            oracle_found=tuple(it > least[family(each.shape)] for it in each.oracle_signals),
+        )
+        if each.oracle_signals
+        else each
+        for each in scores
+    ]
 
 
 def cell(what: str, scores: Sequence[Score]) -> Cell:
@@ -127,6 +163,7 @@ def cell(what: str, scores: Sequence[Score]) -> Cell:
         what=what,
         series=len(scores),
         recall=_share(found, sum(each.true for each in scores)),
+        oracle_recall=_mean([ok for each in scores for ok in each.oracle_found or ()]),
         precision=_share(found, found + false),
         alarms=sum(each.false > 0 for each in scores) / max(len(scores), 1),
         onset_median_s=float(np.median(errors)) if errors else None,
@@ -144,14 +181,23 @@ def by_signal(scores: Sequence[Score]) -> Section:
         found = sum(low <= it < high for each in scores for it in each.found_signals)
         if there:
             what = f"{low:g} and more" if math.isinf(high) else f"{low:g} to {high:g}"
-            cells.append(Cell(what=what, series=there, recall=found / there))
-    return Section(title="Signal (rows count changes, by 1.05 and more)", cells=tuple(cells))
+            oracle = [
+                ok
+                for each in scores
+                for signal, ok in zip(each.signals, each.oracle_found or (), strict=False)
+                if low <= signal < high
+            ]
+            cells.append(
+                Cell(what=what, series=there, recall=found / there, oracle_recall=_mean(oracle))
+            )
+    title = "Signal (rows count changes, by 1.05 and more)"
+    return Section(title=title, judged=False, cells=tuple(cells))
 
 
 def missed(section: Section) -> list[str]:
     """Return the goals that a section's cells do not reach, as sentences."""
-    sentences = []
-    for each in section.cells:
+    sentences: list[str] = []
+    for each in section.cells if section.judged else ():
         if each.series < LEAST_JUDGED or not each.recall:
             continue  # nothing to find, or too few to say
         goals = (
@@ -173,13 +219,14 @@ def table(section: Section) -> str:
     lines = [
         f"## {section.title}",
         "",
-        "| | series | recall | precision | false alarms | onset error, median | p90 "
-        "| onset in interval | ratio in interval |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | series | recall | oracle's recall | precision | false alarms "
+        "| onset error, median | p90 | onset in interval | ratio in interval |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in section.cells:
         figures = (
             _text(each.recall, ".3f"),
+            _text(each.oracle_recall, ".3f"),
             _text(each.precision, ".3f"),
             _text(each.alarms, ".3f"),
             _text(each.onset_median_s, ".1f", " s"),

@@ -45,7 +45,12 @@ class TrueChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Steps of one run, and what is true of it; `step_s` is the latency before any change."""
+    """Steps of one run, and what is true of it; `step_s` is the latency before any change.
+
+    `regular_s` are the latencies without the outliers and bursts, `spread` is their noise's
+    standard deviation as a logarithm, `autocorrelation` that from one step to the next: what an
+    oracle knows. None where nobody does.
+    """
 
     shape: str
     noise: str
@@ -56,6 +61,9 @@ class Series:
     end_s: tuple[float, ...] | Floats
     latency_s: tuple[float, ...] | Floats
     position: tuple[int, ...] | NDArray[np.int64]
+    regular_s: Floats | None = None
+    spread: float | None = None
+    autocorrelation: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +98,16 @@ def simulate(shape: str, noise: str, number: int, seed: int) -> Series:
     generator = np.random.default_rng([seed, *places])
     ratios = DRIFTS if shape == "drift" else RATIOS
     ratio = 1.0 if shape == "none" else ratios[number % len(ratios)]
-    step_s = STEP_S[number // len(ratios) % len(STEP_S)]
-    share = NOISE[number // (len(ratios) * len(STEP_S)) % len(NOISE)]
+    rank, turn = number % len(ratios), number // len(ratios)
+    step_s = STEP_S[turn % len(STEP_S)]
+    # Shifted in each row and column of a round: a part of a round has all noises, too.
+    share = NOISE[(rank + turn % len(STEP_S) + turn // len(STEP_S)) % len(NOISE)]
     count = round(RUN_S / step_s)
     factor, spans = _levels(generator, shape, ratio, count)
-    noise_factor = _noise(generator, noise, share, count, step_s)
+    regular, irregular = _noise(generator, noise, share, count, step_s)
+    noise_factor = regular * irregular
     latency = step_s * factor * noise_factor
-    spread = float(np.std(np.log(noise_factor))) if noise == "bimodal" else share
+    spread = float(np.std(np.log(regular))) if noise == "bimodal" else share
     signals = _signals(spans, count, spread, AUTOCORRELATIONS.get(noise, 0.0))
     position = np.arange(count) % STEPS_AN_IMAGE
     gaps = np.where(position == 0, GAP_STEPS * step_s * factor, 0.0)
@@ -119,6 +130,9 @@ def simulate(shape: str, noise: str, number: int, seed: int) -> Series:
         end_s=end_s,
         latency_s=latency,
         position=position,
+        regular_s=step_s * factor * regular,
+        spread=spread,
+        autocorrelation=AUTOCORRELATIONS.get(noise, 0.0),
     )
 
 
@@ -184,22 +198,23 @@ def _signals(
 
 def _noise(
     generator: np.random.Generator, noise: str, share: float, count: int, step_s: float
-) -> Floats:
-    """Return factors around 1."""
+) -> tuple[Floats, Floats]:
+    """Return factors around 1, and those of outliers and bursts."""
     rho = AUTOCORRELATIONS.get(noise, 0.0)
     memory = 1 if rho == 0.0 else int(np.ceil(np.log(1e-6) / np.log(rho)))
     fresh = generator.standard_normal(count + memory - 1)
     weights = rho ** np.arange(memory) * np.sqrt(1 - rho * rho)
     factors = np.exp(share * np.convolve(fresh, weights, mode="valid"))
+    irregular = np.ones(count)
     if noise == "outliers":
         # 2 % of the steps take up to five times as long, and twice something else takes over.
         slow = generator.random(count) < 0.02
-        factors[slow] *= generator.uniform(1.3, 5.0, int(slow.sum()))
+        irregular[slow] *= generator.uniform(1.3, 5.0, int(slow.sum()))
         for _ in range(2):
             first = int(generator.integers(0, count))
             burst = max(1, round(generator.uniform(1.0, 4.0) / step_s))
-            factors[first : first + burst] *= 2.0
+            irregular[first : first + burst] *= 2.0
     elif noise == "bimodal":  # the scheduler's choice of a core, say, anew for each step
         slow = generator.random(count) < generator.uniform(0.1, 0.5)
         factors[slow] *= generator.uniform(1.05, 1.15)
-    return factors
+    return factors, irregular

@@ -1,9 +1,9 @@
 """Searches for the changes of a level, as many as the series has evidence for.
 
-Changes are added one by one, or two by two (a device that throttles and recovers is often worth
-nothing as one change), each time at the best place, then moved, and dropped where they are worth
-it no more. The evidence for a change is summed over noise models and over every place and length
-that it could have had, so it pays for these by itself.
+Changes are added one by one, two by two (a device that throttles and recovers is often worth
+nothing as one change) or, where that is in vain, three at once, each time at the best place, then
+moved, and dropped where they are worth it no more. The evidence for a change is summed over noise
+models and over every place and length that it could have had, so it pays for these by itself.
 
 The posterior of a change's place (Smith 1975, "A Bayesian approach to inference about a
 change-point in a sequence of random variables", Biometrika 62) gives the intervals: over places,
@@ -19,14 +19,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.bench.level_model import LONGEST_STEP, Indices, LevelModel, Place, all_places, log_sum
+from edgegen.bench.level_model import (
+    LONGEST_STEP,
+    Indices,
+    LevelModel,
+    Place,
+    Places,
+    all_places_around,
+    coarse_places,
+    log_sum,
+)
 from edgegen.bench.noise_models import Floats
 
 MAXIMUM_CHANGES = 8
 HEIGHT_RANGE = 1.4
 """Heights are expected between -0.7 and 0.7 (halved and doubled, in logarithms), evenly."""
-LOG_PRIOR_ODDS = -0.5
-"""What a change must overcome beside its own places: rather one too few. Tuned on simulations."""
+LOG_PRIOR_ODDS = 0.95
+"""Of a change against none, before its places are counted. Tuned on simulations."""
 
 _LOG_CHANGE = LOG_PRIOR_ODDS - math.log(HEIGHT_RANGE)
 _DRAWS = 4000
@@ -47,10 +56,15 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelFit:
-    """The changes that were found, in order; `levels` (count,) is the fitted level."""
+    """The changes that were found, in order; `levels` (count,) is the fitted level.
+
+    `heights` (draws, changes) are drawn together, with all changes where they are: neighbours
+    share what is unsure.
+    """
 
     changes: tuple[Posterior, ...]
     levels: Floats
+    heights: Floats
 
 
 def fit_levels(values: Floats, *, least_spacing: int = 1, guess: Sequence[Place] = ()) -> LevelFit:
@@ -60,12 +74,14 @@ def fit_levels(values: Floats, *, least_spacing: int = 1, guess: Sequence[Place]
     of the changes saves time.
     """
     if np.ptp(values) == 0.0 or values.size < 2 * least_spacing + 2:
-        return LevelFit(changes=(), levels=np.full(values.size, values.mean()))
+        level = np.full(values.size, values.mean())
+        return LevelFit(changes=(), levels=level, heights=np.empty((_DRAWS, 0)))
     search = _Search(values, least_spacing)
-    places = search.run(list(guess))
+    places = search.refine(search.run(list(guess)))
     return LevelFit(
         changes=tuple(search.posterior(place, places) for place in places),
         levels=search.model.levels(places),
+        heights=search.model.draw_heights(places, _DRAWS, np.random.default_rng(_SEED)),
     )
 
 
@@ -81,9 +97,12 @@ class _Search:
     def __init__(self, values: Floats, least_spacing: int) -> None:
         self.model = LevelModel(values)
         self._count, self._spacing = values.size, least_spacing
-        self._coarse = all_places(values.size, coarse=True)
+        self._coarse = coarse_places(values.size)
         ramps = np.unique(self._coarse.lengths).size - LONGEST_STEP
         self._ramps = max(ramps, 1)
+        # The same changes come back again and again while others move.
+        self._known: dict[tuple[Place, ...], _Candidate] = {}
+        self._known_evidence: dict[tuple[Place, ...], float] = {}
 
     def run(self, guess: list[Place]) -> list[Place]:
         """Add changes to a guess while they are worth it; return them in order."""
@@ -101,11 +120,25 @@ class _Search:
             places = settled
         return places
 
+    def refine(self, places: list[Place]) -> list[Place]:
+        """Move each ramp to its best place, near where it is."""
+        for place in places:
+            if place.length <= LONGEST_STEP:
+                continue
+            others = [other for other in places if other != place]
+            every = all_places_around(self._count, place.length)
+            free = self._is_free(every.starts, every.lengths, others)
+            free &= np.abs(every.starts - place.start) <= place.length
+            free &= np.abs(every.lengths - place.length) <= place.length
+            if free.any():
+                places = sorted([*others, self._best(others, every.where(free))[0]])
+        return places
+
     def posterior(self, place: Place, places: list[Place]) -> Posterior:
         """Draw from the posterior of one of the places, the others held."""
         others = [other for other in places if other != place]
         model = self.model.fit(others)
-        every = all_places(self._count)
+        every = all_places_around(self._count, place.length)
         every = every.where(self._is_free(every.starts, every.lengths, others))
         extension = self.model.extend(model, every)
         log_weight = extension.log_evidence + every.log_prior
@@ -126,18 +159,25 @@ class _Search:
 
     def _with_one(self, others: list[Place]) -> _Candidate:
         """Return the model with one more change at its best place."""
-        free = self._is_free(self._coarse.starts, self._coarse.lengths, others)
-        if not free.any():
-            return _Candidate(places=others)
-        places = self._coarse.where(free)
+        key = tuple(others)
+        if key not in self._known:
+            free = self._is_free(self._coarse.starts, self._coarse.lengths, others)
+            if not free.any():
+                return _Candidate(places=others)
+            place, log_evidence = self._best(others, self._coarse.where(free))
+            self._known[key] = _Candidate(
+                places=sorted([*others, place]),
+                log_evidence=log_evidence + _LOG_CHANGE + self._prior(others),
+            )
+        return self._known[key]
+
+    def _best(self, others: list[Place], places: Places) -> tuple[Place, float]:
+        """Return the best of these places for one more change, and the evidence over all."""
         extension = self.model.extend(self.model.fit(others), places)
         total = log_sum(extension.log_evidence) + places.log_prior
         best = int(np.argmax(total))
         place = Place(int(places.starts[best]), int(places.lengths[best]))
-        return _Candidate(
-            places=sorted([*others, place]),
-            log_evidence=float(log_sum(total)) + _LOG_CHANGE + self._prior(others),
-        )
+        return place, float(log_sum(total))
 
     def _with_two(self, others: list[Place]) -> _Candidate:
         """Return the model with two more steps, their places on a coarse grid."""
@@ -195,7 +235,11 @@ class _Search:
         return places
 
     def _log_evidence(self, places: list[Place]) -> float:
-        return float(log_sum(self.model.fit(places).log_evidence)) + self._prior(places)
+        key = tuple(places)
+        if key not in self._known_evidence:
+            of_noise = self.model.fit(places).log_evidence
+            self._known_evidence[key] = float(log_sum(of_noise)) + self._prior(places)
+        return self._known_evidence[key]
 
     def _prior(self, places: list[Place]) -> float:
         alike = (LONGEST_STEP if it.length <= LONGEST_STEP else self._ramps for it in places)

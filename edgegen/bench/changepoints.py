@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.bench.change_search import LevelFit, Posterior, fit_levels
+from edgegen.bench.lasting_changes import lasting
 from edgegen.bench.level_model import Place
 from edgegen.bench.noise_models import Floats
 from edgegen.bench.step_blocks import block_bounds, burst_values, clip, without_profile
@@ -25,14 +26,14 @@ Shape = Literal["step", "ramp"]
 MINIMUM_STEPS = 24
 MINIMUM_RATIO = 1.04
 """A change by less, up or down, is fitted but not told: nobody's budget depends on it."""
-LEAST_SPACING_S = 10.0
-"""A slowdown that lasts less is no throttling, but a disturbance."""
+LASTING_S = 30.0
+"""What is over sooner is no throttling, but a disturbance. Of a run below 2 minutes: a quarter."""
 RAMP_S = 10.0
 """A change that takes longer is a ramp."""
 
+_LEAST_SPACING_S = 10.0
 _LEAST_SPACING_BLOCKS = 4
 _JOIN_S = 20.0  # so near to a ramp's end, a small change the same way is the ramp's own
-_JOIN_SHARE = 0.2  # small is less than this share of its height
 _CURVED = 0.1  # a ramp need not be straight: its onset is unsure by this share of its duration
 
 
@@ -105,23 +106,30 @@ def find_changes(
     logs = clip(logs, burst_values(float(np.median(latencies))))
     bounds = block_bounds(ends.size)
     block_s = float(ends[-1] - ends[0] + latencies[0]) / (bounds.size - 1)
-    spacing = max(_LEAST_SPACING_BLOCKS, round(LEAST_SPACING_S / block_s))
+    spacing = max(_LEAST_SPACING_BLOCKS, round(_LEAST_SPACING_S / block_s))
     fit = _fit(logs, bounds, block_s, spacing)
     if ends.size > bounds.size - 1 and fit.changes:
         # A block with fast and slow steps blurs a step: cut the blocks where it seems to be.
         bounds = block_bounds(ends.size, _cuts(logs, bounds, fit))
         fit = _fit(logs, bounds, block_s, spacing, [change.place for change in fit.changes])
     starts = (ends - latencies)[bounds[:-1]]
-    whole = _join_curved(fit.changes, near=round(_JOIN_S / block_s))
-    found = [_change(posterior, starts, float(ends[-1]), block_s) for posterior in whole]
+    last_s = float(ends[-1])
+    lasting_s = min(LASTING_S, (last_s - float(starts[0])) / 4)
+    whole = lasting(fit, least=round(lasting_s / block_s), near=round(_JOIN_S / block_s))
+    found = (_change(posterior, starts, last_s, block_s) for posterior in whole)
+    told = tuple(change for change in found if _is_told(change))
     return LatencyChanges(
-        changes=tuple(
-            change for change in found if not 1 / MINIMUM_RATIO < change.ratio < MINIMUM_RATIO
-        ),
-        line=_line(starts, float(ends[-1]), np.exp(fit.levels), fit.changes),
+        changes=told,
+        line=_line(starts, last_s, fit.levels, told),
         block_steps=-(-ends.size // (bounds.size - 1)),
         block_s=block_s,
     )
+
+
+def _is_told(change: Change) -> bool:
+    """Say whether a change matters, and surely goes one way."""
+    is_small = 1 / MINIMUM_RATIO < change.ratio < MINIMUM_RATIO
+    return not is_small and not change.ratio_low <= 1.0 <= change.ratio_high
 
 
 def _check(ends: Floats, latencies: Floats) -> None:
@@ -162,41 +170,6 @@ def _cuts(logs: Floats, bounds: NDArray[np.int64], fit: LevelFit) -> list[int]:
     return cuts
 
 
-def _join_curved(changes: Sequence[Posterior], near: int) -> list[Posterior]:
-    """Join a ramp with a small change the same way at its end, or at its start.
-
-    A latency that rises evenly is no straight line in logarithms: a doubling is fitted as a ramp
-    and a little more.
-    """
-    joined: list[Posterior] = []
-    for change in changes:
-        if joined and _is_one_ramp(joined[-1], change, near):
-            first = joined.pop()
-            joined.append(
-                Posterior(
-                    place=Place(first.place.start, change.place.last - first.place.start + 1),
-                    starts=first.starts,
-                    lengths=np.maximum(change.starts + change.lengths - first.starts, 1),
-                    heights=first.heights + change.heights,
-                )
-            )
-        else:
-            joined.append(change)
-    return joined
-
-
-def _is_one_ramp(first: Posterior, second: Posterior, near: int) -> bool:
-    one, other = float(np.median(first.heights)), float(np.median(second.heights))
-    low, high = sorted((abs(one), abs(other)))
-    longer = first if abs(one) > abs(other) else second
-    return (
-        one * other > 0
-        and low < _JOIN_SHARE * high
-        and longer.place.length > near
-        and second.place.start - first.place.last <= near
-    )
-
-
 def _change(posterior: Posterior, starts: Floats, last_s: float, block_s: float) -> Change:
     edges = np.append(starts, last_s)
     low, middle, high = np.quantile(posterior.starts, [0.025, 0.5, 0.975], method="nearest")
@@ -221,12 +194,17 @@ def _change(posterior: Posterior, starts: Floats, last_s: float, block_s: float)
 
 
 def _line(
-    starts: Floats, last_s: float, levels: Floats, changes: Sequence[Posterior]
+    starts: Floats, last_s: float, levels: Floats, changes: Sequence[Change]
 ) -> tuple[LevelPoint, ...]:
-    points = [LevelPoint(time_s=float(starts[0]), latency_s=float(levels[0]))]
-    for change in changes:
-        first, last = change.place.start, change.place.start + change.place.length - 1
-        points.append(LevelPoint(time_s=float(starts[first]), latency_s=float(levels[first - 1])))
-        points.append(LevelPoint(time_s=float(starts[last]), latency_s=float(levels[last])))
-    points.append(LevelPoint(time_s=last_s, latency_s=float(levels[-1])))
+    """Return the line that moves where a change is told, and between has the level's mean there."""
+    onsets = [float(starts[0]), *(change.onset_s for change in changes)]
+    ends = [float(starts[0]), *(change.end_s for change in changes)]
+    points: list[LevelPoint] = []
+    for end_s, next_s in zip(ends, [*onsets[1:], last_s], strict=True):
+        begins_s, stops_s = end_s, max(end_s, next_s)
+        here = levels[(starts >= begins_s) & (starts < stops_s)]
+        nearest = levels[min(int(np.searchsorted(starts, end_s)), levels.size - 1)]
+        latency_s = float(np.exp(here.mean() if here.size else nearest))
+        points.append(LevelPoint(time_s=begins_s, latency_s=latency_s))
+        points.append(LevelPoint(time_s=stops_s, latency_s=latency_s))
     return tuple(points)

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.bench.noise_models import Floats, noise_grid, suffix_sums
+from edgegen.bench.noise_models import Floats, NoiseGrid, noise_grid, suffix_sums
 
 Indices = NDArray[np.int64]
 
@@ -26,7 +26,8 @@ LONGEST_STEP = 2
 
 _LENGTH_RATIO = 1.25
 _COARSE_LENGTH_RATIO = 1.5
-_COARSE_STRIDES = 4
+_FINE_LENGTH_RATIO = 1.05
+_FINER = 5  # lengths on each side, up to a quarter
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,9 +98,9 @@ class Extension:
 class LevelModel:
     """Models of one series of values (count,), all of which have the same noise grid."""
 
-    def __init__(self, values: Floats) -> None:
+    def __init__(self, values: Floats, noise: NoiseGrid | None = None) -> None:
         self.count = values.size
-        self.noise = noise_grid(self.count)
+        self.noise = noise or noise_grid(self.count)
         self._mean = float(values.mean())
         centred = values - self._mean
         weighted = self.noise.inverse @ centred
@@ -153,9 +154,12 @@ class LevelModel:
 
         On the diagonal, where both are one, it means nothing.
         """
-        squares = self.noise.steps[:, starts, starts]
-        ones = np.ones_like(starts)
-        steps = Places(starts=starts, lengths=ones, squares=squares, log_prior=0.0 * ones)
+        steps = Places(
+            starts=starts,
+            lengths=np.ones_like(starts),
+            squares=self.noise.steps[:, starts, starts],
+            log_prior=np.zeros(starts.size),
+        )
         single = self.extend(model, steps)
         rows = model.rows[:, :, starts + 1] - model.rows[:, :, starts]
         cross = self.noise.steps[:, starts[:, None], starts[None, :]] - np.einsum(
@@ -180,6 +184,20 @@ class LevelModel:
             level += height * np.clip((at - place.start + 1) / place.length, 0.0, 1.0)
         return level
 
+    def draw_heights(
+        self, places: Sequence[Place], draws: int, generator: np.random.Generator
+    ) -> Floats:
+        """Draw the changes' heights (draws, changes) from their posterior, the places held."""
+        model = self.fit(places)
+        weight = np.exp(model.log_evidence - model.log_evidence.max())
+        noise = generator.choice(weight.size, size=draws, p=weight / weight.sum())
+        freedom = self.count - len(places) - 1
+        middle = np.einsum("gkl,gl->gk", model.inverse, model.products)[noise, 1:]
+        roots = np.linalg.cholesky(model.inverse[:, 1:, 1:])[noise]
+        normal = np.einsum("dkl,dl->dk", roots, generator.standard_normal(middle.shape))
+        variance = model.rest[noise] / generator.chisquare(freedom, draws)
+        return np.asarray(middle + normal * np.sqrt(variance)[:, None])
+
     def _log_evidence(self, log_determinant: Floats, rest: Floats, changes: int) -> Floats:
         freedom = self.count - changes - 1
         of_noise = (self.noise.log_determinant - 2 * self.noise.log_prior).reshape(
@@ -191,20 +209,28 @@ class LevelModel:
         )
 
 
-@lru_cache(maxsize=16)
-def all_places(count: int, *, coarse: bool = False) -> Places:
-    """Return every start with lengths that grow by a quarter each, in a series of `count`.
+def coarse_places(count: int) -> Places:
+    """Return places for a search: four starts a length stand for those between."""
+    return _places(count, _COARSE_LENGTH_RATIO, starts_a_length=4, around=0)
 
-    Where they are `coarse`, lengths grow by a half, and a change over `length` values has a start
-    at every `length / 4`, which stands for those between.
-    """
-    ratio = _COARSE_LENGTH_RATIO if coarse else _LENGTH_RATIO
+
+def all_places_around(count: int, length: int) -> Places:
+    """Return every start with lengths that grow by a quarter each, and finer around one."""
+    return _places(count, _LENGTH_RATIO, starts_a_length=count, around=length)
+
+
+@lru_cache(maxsize=16)
+def _places(count: int, ratio: float, *, starts_a_length: int, around: int) -> Places:
     of_length: list[int] = []
     length = 1.0
     while length <= count - 1:
         of_length.append(round(length))
         length = max(length * ratio, length + 1)
-    strides = [max(1, length // _COARSE_STRIDES) if coarse else 1 for length in of_length]
+    if around > LONGEST_STEP:
+        finer = np.round(around * _FINE_LENGTH_RATIO ** np.arange(-_FINER, _FINER + 1))
+        inside = (finer > LONGEST_STEP) & (finer < count)
+        of_length = sorted({*of_length, *(int(length) for length in finer[inside])})
+    strides = [max(1, length // starts_a_length) for length in of_length]
     parts = [
         np.arange(1, count - length + 1, stride)
         for length, stride in zip(of_length, strides, strict=True)
@@ -212,18 +238,32 @@ def all_places(count: int, *, coarse: bool = False) -> Places:
     starts = np.concatenate(parts)
     sizes = [part.size for part in parts]
     lengths = np.repeat(of_length, sizes)
-    ends, summed = starts + lengths, noise_grid(count).summed
-    corners = summed[:, ends, ends] + summed[:, starts, starts]
-    corners -= summed[:, starts, ends] + summed[:, ends, starts]
-    is_step = lengths <= LONGEST_STEP
-    of_shape = np.where(is_step, LONGEST_STEP, max(len(of_length) - LONGEST_STEP, 1))
+    log_prior = np.log(np.array(strides) / count) + _log_prior_of_lengths(np.array(of_length))
     return Places(
         starts=starts,
         lengths=lengths,
-        squares=corners / lengths**2,
-        # Half for steps, half for ramps.
-        log_prior=np.log(np.repeat(strides, sizes)) - np.log(2.0 * of_shape * count),
+        squares=squares(noise_grid(count), starts, lengths),
+        log_prior=np.repeat(log_prior, sizes),
     )
+
+
+def squares(noise: NoiseGrid, starts: Indices, lengths: Indices) -> Floats:
+    """Return the products (g, p) of changes at these places with themselves."""
+    ends, summed = starts + lengths, noise.summed
+    corners = summed[:, ends, ends] + summed[:, starts, starts]
+    corners -= summed[:, starts, ends] + summed[:, ends, starts]
+    return np.asarray(corners / lengths**2)
+
+
+def _log_prior_of_lengths(lengths: Indices) -> Floats:
+    """Return half for steps, half for ramps: for these evenly in the logarithm of the length."""
+    prior = np.full(lengths.size, 0.5 / LONGEST_STEP)
+    logs = np.log(lengths[LONGEST_STEP:])
+    if logs.size:
+        borders = np.concatenate([logs[:1], (logs[1:] + logs[:-1]) / 2, logs[-1:]])
+        share = np.diff(borders) + 1e-3
+        prior[LONGEST_STEP:] = 0.5 * share / share.sum()
+    return np.asarray(np.log(prior))
 
 
 def log_sum(values: Floats) -> Floats:

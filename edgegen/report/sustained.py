@@ -43,8 +43,8 @@ def verdict_sentence(sustained: Sustained) -> str:
         text += f"{_listed(judgement.evidence)}, but steps took no longer."
     else:
         text += (
-            f"in {moment(sustained.duration_s)} steps became no slower by "
-            f"{100 * (MINIMUM_RATIO - 1):.0f} % or more, and {_silence(sustained)}."
+            f"in {moment(sustained.duration_s)} no lasting slowdown by "
+            f"{100 * (MINIMUM_RATIO - 1):.0f} % or more was found, and {_silence(sustained)}."
         )
     start, end = judgement.start_images_per_minute, judgement.end_images_per_minute
     if start is not None and end is not None:

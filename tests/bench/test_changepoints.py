@@ -96,6 +96,56 @@ def test_single_outliers_and_a_short_burst_are_no_change() -> None:
     assert find(latency)[0] == ()
 
 
+def test_a_neighbours_burst_of_twenty_seconds_is_no_change() -> None:
+    latency = 0.5 * noise(1200)
+    latency[500:540] *= 1.6
+    assert find(latency)[0] == ()
+
+
+def test_a_burst_beside_a_step_leaves_the_step() -> None:
+    latency = 0.5 * noise(1200)
+    latency[600:] *= 1.2
+    latency[600:620] *= 1.5  # the first twelve seconds of it
+
+    (change,), starts = find(latency)
+
+    assert change.onset_low_s <= starts[600] <= change.onset_high_s
+    assert change.ratio == pytest.approx(1.2, rel=0.02)
+
+
+def test_steps_that_vary_by_a_third_beside_a_busy_neighbour_rarely_have_a_change() -> None:
+    generator = np.random.default_rng(11)
+    alarms = 0
+    for _ in range(40):
+        latency = 0.12 * np.exp(0.3 * generator.standard_t(3, 800))
+        for _ in range(6):  # its seconds, a quarter of the run in all
+            first = int(generator.integers(0, 800))
+            latency[first : first + int(generator.integers(5, 60))] *= 1.5
+        alarms += bool(find(latency)[0])
+    assert alarms <= 4
+
+
+def test_a_step_in_the_last_seconds_is_not_known_to_last() -> None:
+    latency = 0.5 * noise(1200)
+    latency[1170:] *= 1.3
+    assert find(latency)[0] == ()
+
+
+def test_two_cycles_are_found_where_no_one_of_their_changes_stands_out() -> None:
+    # With one change, or two, the rest passes for a slow wander.
+    latency = 0.5 * noise(1200, share=0.03, rho=0.6)
+    latency[300:600] *= 1.1
+    latency[840:] *= 1.1
+    assert [change.is_slowdown for change in find(latency)[0]] == [True, False, True]
+
+
+def test_a_drift_over_the_whole_run_is_told() -> None:
+    latency = 0.5 * np.linspace(1.0, 1.1, 1200) * noise(1200, share=0.05)
+    (change,), _ = find(latency)
+    assert change.shape == "ramp"
+    assert change.ratio_low <= 1.1 <= change.ratio_high
+
+
 def test_a_step_among_outliers_is_found() -> None:
     latency = 0.1 * noise(6000)
     latency[::97] *= 4.0
@@ -176,6 +226,7 @@ def test_the_line_follows_the_levels() -> None:
     line = [point.latency_s for point in found.line]
     assert line == pytest.approx([0.5, 0.5, 0.75, 0.75], rel=0.01)
     assert [point.time_s for point in found.line] == sorted(point.time_s for point in found.line)
+    assert found.line[2].time_s == found.changes[0].onset_s
 
 
 def test_a_first_step_that_is_always_slower_does_not_blur_the_rest() -> None:

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from benchmarks.throttling_score import cell, score
-from benchmarks.throttling_series import NOISES, RATIOS, STEP_S, RealSeries, from_real, simulate
+from benchmarks.throttling_oracle import null_signals, oracle_signals
+from benchmarks.throttling_score import Score, cell, score, with_oracle
+from benchmarks.throttling_series import (
+    NOISE,
+    NOISES,
+    RATIOS,
+    STEP_S,
+    RealSeries,
+    from_real,
+    simulate,
+)
 
 SLOW = 3 * len(RATIOS)  # the first with steps of a second: few steps, so fast
 
@@ -57,3 +66,56 @@ def test_a_found_change_is_scored_as_found_and_a_false_one_as_false() -> None:
     both = cell("both", [found, wrong])
     assert both.recall == both.precision == 0.75
     assert both.alarms == 0.5
+
+
+def test_a_part_of_a_round_has_each_noise_about_as_often() -> None:
+    shares = [simulate("none", "white", number, 7).noise_share for number in range(36)]
+    assert {share for share in shares if shares.count(share) in range(8, 11)} == set(NOISE)
+
+
+@pytest.mark.parametrize("noise", ["white", "ar 0.9", "outliers"])
+@pytest.mark.parametrize("shape", ["step", "ramp", "drift", "cycle"])
+def test_the_oracle_sees_a_change_as_clearly_as_its_signal_says(shape: str, noise: str) -> None:
+    series = simulate(shape, noise, SLOW + 3, 7)
+    signals = [change.signal for change in series.changes]
+    assert oracle_signals(series) == pytest.approx(signals, abs=5, rel=0.05)
+
+
+def test_the_oracle_sees_little_where_there_is_nothing() -> None:
+    for number in range(36):
+        assert max(null_signals(simulate("none", "ar 0.9", number, 7))) < 5
+
+
+def test_the_oracle_raises_as_many_false_alarms_as_the_detector() -> None:
+    def unchanged(null: float, false: int) -> Score:
+        return Score(
+            shape="none",
+            noise="white",
+            step_s=1.0,
+            noise_share=0.02,
+            ratio=1.0,
+            true=0,
+            found=0,
+            false=false,
+            oracle_nulls=(null, null, null),
+        )
+
+    def step(signal: float) -> Score:
+        return Score(
+            shape="step",
+            noise="white",
+            step_s=1.0,
+            noise_share=0.02,
+            ratio=1.1,
+            true=1,
+            found=1,
+            false=0,
+            oracle_signals=(signal,),
+        )
+
+    nulls = [float(null) for null in range(1, 12)]  # no alarm: the threshold is the greatest, 11
+    quiet = with_oracle([unchanged(null, 0) for null in nulls] + [step(10.5), step(11.5)])
+    assert [each.oracle_found for each in quiet[-2:]] == [(False,), (True,)]
+
+    loud = with_oracle([unchanged(null, int(null < 3)) for null in nulls] + [step(10.5), step(8.5)])
+    assert [each.oracle_found for each in loud[-2:]] == [(True,), (False,)]
