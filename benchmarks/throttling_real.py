@@ -1,7 +1,7 @@
 """Real series with a known slowdown: the runner, stopped for a part of each moment from one on.
 
     python benchmarks/throttling_real.py OUTPUT.json [--series 24] [--seconds 120] [--seed N]
-        [--ratios 1 1.05 1.1 1.2 1.5] [--period-ms 20] [--threads 1] [PACKAGE]
+        [--ratios 1 1.05 1.1 1.2 1.5] [--period-ms 20] [--pixels 128] [--threads 1] [PACKAGE]
 
 Without PACKAGE, `builtin:emoji` is packaged for ONNX first. Each series is a process of the packed
 runner that makes images for `--seconds`, as a sustained benchmark does. From a random moment on,
@@ -95,6 +95,7 @@ def main(arguments: Sequence[str]) -> int:
                 onset_share=generator.uniform(0.3, 0.7),
                 period_s=options.period_ms / 1e3,
                 threads=options.threads,
+                pixels=options.pixels,
             )
             series.append(found)
             onset = "no change" if found.onset_s is None else f"from {found.onset_s:.1f} s on"
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
             result = RealSeriesFile(
                 machine=machine.describe(),
                 command=f"throttling_real.py --series {options.series} "
-                f"--seconds {options.seconds:g} --seed {options.seed}",
+                f"--seconds {options.seconds:g} --pixels {options.pixels} --seed {options.seed}",
                 series=tuple(series),
             )
             partial = options.output.with_name(options.output.name + ".part")
@@ -123,11 +124,12 @@ def record(
     onset_share: float,
     period_s: float,
     threads: int,
+    pixels: int,
 ) -> RealSeries:
     """Run the runner for some seconds after its warm-up, slowed from a share of these on."""
     job = GenerateJob(
         package=str(package.resolve()),
-        request=Request(prompts=(PROMPT,), steps=STEPS),
+        request=Request(prompts=(PROMPT,), steps=STEPS, width=pixels, height=pixels),
         warmup_images=1,
         duration_s=seconds,
         backend=Backend(threads=threads),
@@ -186,6 +188,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--ratios", type=float, nargs="+", default=(1.0, 1.05, 1.1, 1.2, 1.5))
     parser.add_argument("--period-ms", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pixels", type=int, default=128, help="longer steps than periods")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
 
