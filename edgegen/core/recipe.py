@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-StorageType = Literal["float32", "float16"]
+StorageType = Literal["float32", "float16", "int8"]
 ComputeType = Literal["float32", "float16"]
+ActivationType = Literal["float", "dynamic-int8", "int8", "int16"]
+"""What a layer with int8 weights multiplies them with: numbers in the compute type, or integers
+whose range is found for each input (dynamic) or was calibrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class Rule:
     layers: str = "*"
     storage: StorageType | None = None
     compute: ComputeType | None = None
+    activations: ActivationType | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,19 @@ class Recipe:
     storage: StorageType
     compute: ComputeType
     tolerance: Tolerance
+    activations: ActivationType = "float"
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def storages(self) -> frozenset[StorageType]:
+        """Return every type in which it may store weights."""
+        return frozenset({self.storage, *(rule.storage for rule in self.rules if rule.storage)})
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Say whether a layer's activations have ranges that have to be measured first."""
+        kinds = {self.activations, *(rule.activations for rule in self.rules)}
+        return bool(kinds & {"int8", "int16"})
 
     def storage_of(self, component: str, layer: str) -> StorageType:
         """Return the type in which a layer's weights are stored."""
@@ -57,6 +73,13 @@ class Recipe:
             if rule.compute is not None and _matches(rule, component, layer):
                 return rule.compute
         return self.compute
+
+    def activations_of(self, component: str, layer: str) -> ActivationType:
+        """Return what a layer with int8 weights multiplies them with."""
+        for rule in reversed(self.rules):
+            if rule.activations is not None and _matches(rule, component, layer):
+                return rule.activations
+        return self.activations
 
 
 def _matches(rule: Rule, component: str, layer: str) -> bool:

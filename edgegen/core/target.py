@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgegen.core.model import Family
+from edgegen.core.profile import Shapes
+from edgegen.core.recipe import ActivationType, StorageType
 
 CompatibilityResult = Literal["same-image", "loads", "cannot"]
 
@@ -28,7 +30,12 @@ class Compatibility:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
-    """A package format: what it can hold, how it is laid out, and who can load it."""
+    """A package format: what it can hold, how it is laid out, and who can load it.
+
+    `storage` and `activations` are what a recipe may ask for. `shapes` are the forms of its axes,
+    the usual one first; with fixed shapes the denoiser takes `denoiser_batch` samples a call: with
+    1, guidance takes two calls.
+    """
 
     name: str
     title: str
@@ -39,4 +46,8 @@ class TargetSpec:
     families: tuple[Family, ...]
     recipes: tuple[str, ...]
     default_recipe: str
+    storage: tuple[StorageType, ...] = ("float32", "float16")
+    activations: tuple[ActivationType, ...] = ("float",)
+    shapes: tuple[Shapes, ...] = ("dynamic", "fixed")
+    denoiser_batch: Literal[1, 2] = 2
     compatibility: tuple[Compatibility, ...] = ()

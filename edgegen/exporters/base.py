@@ -28,6 +28,7 @@ class ExportJob:
     recipe: Recipe
     operators: OperatorSet
     shapes: Shapes
+    calibration: str | None = None  # the file of `edgegen.core.calibration.Calibration`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,8 +85,17 @@ def plan(
     chosen = load_recipe(recipe or (runtime.recipe if runtime else None), target_spec)
     if in_folder_of_its_own:
         destination = destination.with_name(f"{target}-{chosen.name}")
-    shapes: Shapes = runtime.shapes if runtime else "dynamic"
-    components = tuple(fix_axes(component, spec, shapes) for component in spec.components)
+    _check_recipe(chosen, target_spec)
+    shapes: Shapes = runtime.shapes if runtime else target_spec.shapes[0]
+    if shapes not in target_spec.shapes:
+        raise ConfigError(
+            f"The target '{target}' has no {shapes} shapes.",
+            hint=f"Its axes are {' or '.join(target_spec.shapes)}: change the profile.",
+        )
+    components = tuple(
+        fix_axes(component, spec, shapes, denoiser_batch=target_spec.denoiser_batch)
+        for component in spec.components
+    )
     storage = {
         component.name: component.parameters * DTYPE_BYTES[chosen.storage] + GRAPH_BYTES
         for component in components
@@ -109,12 +118,33 @@ def plan(
     return plan
 
 
-def fix_axes(component: Component, spec: PipelineSpec, shapes: Shapes) -> Component:
+def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
+    """Raise ConfigError for a recipe of the user's own that the target's format cannot hold."""
+    rules = recipe.rules
+    for what, asked, held in (
+        ("storage", recipe.storages, target.storage),
+        (
+            "activations",
+            {recipe.activations, *(rule.activations for rule in rules if rule.activations)},
+            target.activations,
+        ),
+    ):
+        for kind in sorted(asked - set(held)):
+            raise ConfigError(
+                f"The recipe '{recipe.name}' asks for {what} = \"{kind}\", which the target "
+                f"'{target.name}' cannot hold.",
+                hint=nearest(kind, held),
+            )
+
+
+def fix_axes(
+    component: Component, spec: PipelineSpec, shapes: Shapes, *, denoiser_batch: int = 2
+) -> Component:
     """Return a component with the axes that its artifact fixes as numbers.
 
     A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes
-    the size is the model's native one, and the batch that of one image: two for a denoiser whose
-    guidance compares with an empty prompt.
+    the size is the model's native one, and the batch that of one image: `denoiser_batch` for a
+    denoiser whose guidance compares with an empty prompt.
     """
     generation = spec.generation
     length = generation.text_length or 77
@@ -122,7 +152,7 @@ def fix_axes(component: Component, spec: PipelineSpec, shapes: Shapes) -> Compon
     if shapes == "fixed":
         guided = spec.family not in ("latent-consistency", "unconditional")
         sizes = {
-            "batch": 2 if component.role == "denoiser" and guided else 1,
+            "batch": denoiser_batch if component.role == "denoiser" and guided else 1,
             "sequence": length,
             "height": generation.height,
             "width": generation.width,

@@ -45,7 +45,7 @@ class OnnxExporter:
         captured = capture(job.component, source, shapes=job.shapes)
         bound = bind(weights, captured.parameter_shapes)
         model, uses = lower(captured, job.recipe, job.operators)
-        total = sum(use.dtype.itemsize * math.prod(use.shape) for use in uses)
+        total = sum(use.dtype.itemsize * math.prod(use.form.shape) for use in uses)
         progress.step("weights", int(total))
         written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
         progress.step("save")

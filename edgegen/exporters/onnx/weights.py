@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from edgegen.core.errors import ExportError
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.onnx.writer import WeightUse
+from edgegen.exporters.stored_weights import load_weight
 from edgegen.pipelines.binding import BoundTensor
-from edgegen.pipelines.weights import Weights, check_finite
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from edgegen.pipelines.weights import Weights
 
 INLINE_BYTES = 1024
 PAGE_BYTES = 4096
@@ -44,7 +41,7 @@ def stream_weights(
     position = 0
     with translate_disk_errors(destination.parent), destination.open("wb", buffering=0) as file:
         for use in uses:
-            array = _load(use, bound[use.parameter], weights)
+            array = load_weight(use.form, use.dtype.numpy(), bound, weights)
             name = use.value.name
             if array.nbytes <= INLINE_BYTES:
                 use.value.const_value = ir.tensor(array, name=name)
@@ -66,22 +63,6 @@ def stream_weights(
                 position += array.nbytes
             progress(array.nbytes)
     return position
-
-
-def _load(use: WeightUse, tensor: BoundTensor, weights: Weights) -> NDArray[Any]:
-    stored = weights.array(tensor.key)
-    check_finite(tensor.key, stored)
-    stored = stored.reshape(tensor.shape)
-    if use.transposed:
-        stored = stored.T
-    with np.errstate(over="ignore"):  # an overflow is looked for below
-        array = np.ascontiguousarray(stored, dtype=use.dtype.numpy()).reshape(use.shape)
-    if array.itemsize < stored.itemsize and not np.isfinite(array).all():
-        raise ExportError(
-            f"'{tensor.key}' holds {float(np.abs(stored).max()):g}, which {array.dtype} cannot.",
-            hint='Give its layer `storage = "float32"` by a rule of the recipe.',
-        )
-    return array
 
 
 def _write(file: Any, data: bytes | memoryview) -> None:

@@ -19,7 +19,9 @@ from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
 from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import Recipe
-from edgegen.exporters.capture import Axis, Size
+from edgegen.exporters.capture import Axis, Shape, Size
+from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.stored_weights import WeightForm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,29 +46,22 @@ FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
 
 @dataclass(frozen=True, kw_only=True)
 class WeightUse:
-    """A weight as the graph wants it. `shape` is that of the file, after transposing."""
+    """A weight as the graph wants it."""
 
-    parameter: str
     value: ir.Value
-    shape: tuple[int, ...]
-    transposed: bool
+    form: WeightForm
     dtype: ir.DataType
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """A weight that an operator takes as an argument, before it is known how it is used."""
-
-    name: str
-    shape: tuple[int, ...]
 
 
 class GraphWriter:
     """An ONNX graph under construction.
 
     `compute` is the floating-point type of the node that is being lowered, `layer` its module
-    path; the lowering loop sets both.
+    path; the walk sets both.
     """
+
+    title = "ONNX"
+    value_type = ir.Value
 
     def __init__(
         self,
@@ -208,14 +203,18 @@ class GraphWriter:
                 name += f".{'x'.join(map(str, shape))}"
             value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
             self.initializers.append(value)
-            self.weights[key] = WeightUse(
-                parameter=parameter.name,
-                value=value,
-                shape=shape,
-                transposed=transposed,
-                dtype=dtype,
+            form = WeightForm(
+                parameter=parameter.name, axes=(1, 0) if transposed else None, shape=shape
             )
+            self.weights[key] = WeightUse(value=value, form=form, dtype=dtype)
         return self.weights[key].value
+
+    def remember(self, value: Any, shapes: tuple[Shape, ...]) -> None:
+        """Let later nodes find a size as an axis of this value."""
+        if isinstance(value, ir.Value) and id(value) not in self.packed and len(shapes) == 1:
+            for axis, size in enumerate(shapes[0]):
+                if isinstance(size, Size):
+                    self.sizes.setdefault(size, (value, axis))
 
     def shape(self, value: ir.Value) -> ir.Value:
         """Return the shape of a value as a vector of int64."""

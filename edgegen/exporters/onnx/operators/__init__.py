@@ -1,8 +1,6 @@
 """What each of torch's operators becomes in ONNX: one table that grep finds.
 
-A lowering takes the context of its node and the node's arguments, in which every traced tensor is
-an `ir.Value`, a `Parameter` (a weight) or, where it does not depend on the inputs, a torch tensor.
-It returns an `ir.Value`, or a tuple of them.
+`edgegen/exporters/lowering.py` says what a lowering gets and returns.
 """
 
 from __future__ import annotations

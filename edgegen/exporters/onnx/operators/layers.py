@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.onnx.operators.context import Context
-from edgegen.exporters.onnx.writer import Parameter
 
 
 def linear(context: Context, value: Any, weight: Any, bias: Any = None) -> ir.Value:

@@ -1,0 +1,46 @@
+"""Symmetric int8 quantization of weights, a scale for each output channel.
+
+Both TFLite's kernels (its quantization specification, "per-axis": zero point 0, values from −127 to
+127) and OpenVINO's compressed weights take this form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+HIGHEST = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Weight:
+    """`values × scales` is about the weight. `scales` is float32, 1 long or as `axis` of values."""
+
+    values: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    axis: int
+
+
+def quantize(weight: NDArray[np.floating], axis: int, *, per_channel: bool = True) -> Int8Weight:
+    """Round a weight to int8, with a scale for each index of `axis`, or one for all of it.
+
+    The largest magnitude of a channel becomes ±127: at 8 bits clipping it gains nothing for
+    weights. A channel of zeros gets the scale 1. Blocks of the first axis are taken one by one, so
+    that little more than the weight and its result is in memory.
+    """
+    others = tuple(index for index in range(weight.ndim) if index != axis)
+    along = others if per_channel else tuple(range(weight.ndim))
+    highest = np.maximum(weight.max(axis=along), -weight.min(axis=along)).astype(np.float32)
+    scales = np.where(highest > 0, highest / HIGHEST, np.float32(1)).astype(np.float32)
+    inverse = 1.0 / (np.expand_dims(scales, others) if per_channel else scales)
+    values = np.empty(weight.shape, dtype=np.int8)
+    rows = max(1, (4 << 20) // max(1, weight[:1].size))
+    for start in range(0, weight.shape[0], rows):
+        block = weight[start : start + rows].astype(np.float32)
+        by_row = inverse.ndim > 0 and inverse.shape[0] > 1
+        block *= inverse[start : start + rows] if by_row else inverse
+        np.rint(block, out=block)
+        values[start : start + rows] = np.clip(block, -HIGHEST, HIGHEST)
+    return Int8Weight(values=values, scales=np.atleast_1d(scales), axis=axis)

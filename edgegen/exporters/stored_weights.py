@@ -1,0 +1,47 @@
+"""A weight as an artifact stores it: read from its safetensors, checked, permuted, retyped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.core.errors import ExportError
+from edgegen.pipelines.binding import BoundTensor
+from edgegen.pipelines.weights import Weights, check_finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightForm:
+    """Which weight is stored, and how: its axes in the order `axes`, then in another `shape`."""
+
+    parameter: str
+    axes: tuple[int, ...] | None
+    shape: tuple[int, ...]
+
+
+def load_weight(
+    form: WeightForm, dtype: np.dtype[Any], bound: Mapping[str, BoundTensor], weights: Weights
+) -> NDArray[Any]:
+    """Read one weight in the layout and the floating-point type that an artifact wants.
+
+    Raises SourceError for a weight that is not finite, ExportError for one that the type cannot
+    hold.
+    """
+    tensor = bound[form.parameter]
+    stored = weights.array(tensor.key)
+    check_finite(tensor.key, stored)
+    stored = stored.reshape(tensor.shape)
+    if form.axes is not None:
+        stored = stored.transpose(form.axes)
+    with np.errstate(over="ignore"):  # an overflow is looked for below
+        array = np.ascontiguousarray(stored, dtype=dtype).reshape(form.shape)
+    if array.itemsize < stored.itemsize and not np.isfinite(array).all():
+        raise ExportError(
+            f"'{tensor.key}' holds {float(np.abs(stored).max()):g}, which {array.dtype} cannot.",
+            hint='Give its layer `storage = "float32"` by a rule of the recipe.',
+        )
+    return array
