@@ -22,7 +22,10 @@ class Goals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """One tool's conversion of a whole pipeline; `peak_bytes` is the tree's highest sum of PSS."""
+    """One tool's conversion of a whole pipeline; `peak_bytes` is the tree's highest sum of PSS.
+
+    `parts` are its stages or components, where the tool tells them or was started for each.
+    """
 
     tool: str
     command: str
@@ -32,6 +35,7 @@ class Conversion:
     wall_s: float
     cpu_s: float
     peak_bytes: int | None
+    parts: tuple[StageCost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.convert_onnx import model_folder, spend
+from benchmarks.conversion import model_folder, spend
 from benchmarks.machine import read_machine
 from edgegen.core.process import Child
 from edgegen.core.profile import Shapes

@@ -127,6 +127,7 @@ class _Session:
         self._run_name = new_run_name()
         self._package = ""
         self._work = plan.workload
+        self._runtime = ""
         self._zero_s = 0.0
 
     def measure(self) -> Measurement:
@@ -172,6 +173,7 @@ class _Session:
         work = self._plan.workload
         wishes = Wishes(providers=work.providers, threads=work.threads, memory=work.memory)
         chosen = choose_backend(self._device, self._plan.identity.target, wishes)
+        self._runtime = chosen.name
         return dataclasses.replace(work, providers=chosen.providers or (), threads=chosen.threads)
 
     def _run_there(self, job: Job) -> Generator[Event]:
@@ -244,7 +246,10 @@ class _Session:
     def _job(self, planned: PlannedRun) -> Job:
         work = self._work
         backend = Backend(
-            providers=work.providers or None, threads=work.threads, memory=work.memory
+            name=self._runtime,
+            providers=work.providers or None,
+            threads=work.threads,
+            memory=work.memory,
         )
         if planned.kind == "golden":
             return GoldenJob(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Execution provider for the golden case; the profile's unless told. May be repeated.",
 )
+@click.option("--runtime", metavar="NAME", help="Runtime for the golden case, where there are two.")
 @patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was deployed as JSON.")
 @click.pass_obj
@@ -43,6 +44,7 @@ def deploy(
     name: str | None,
     residency: str,
     providers: tuple[str, ...],
+    runtime: str | None,
     patience_s: float,
     as_json: bool,
 ) -> None:
@@ -60,7 +62,7 @@ def deploy(
             package,
             name=name,
             residency=residency,  # type: ignore[arg-type]  # click checked
-            wishes=Wishes(providers=providers),
+            wishes=Wishes(runtime=runtime, providers=providers),
             progress=console.progress,
             patience_s=patience_s,
         )

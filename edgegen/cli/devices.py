@@ -85,10 +85,23 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     metavar="FILE",
     help="Push this bundle of `edgegen runner build`, with its own Python; needs no Python there.",
 )
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME",
+    help="onnxruntime, openvino or ai_edge_litert; onnxruntime unless told. May be repeated: the "
+    "device has those that are named, and no others.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write what is there now as JSON.")
 @click.pass_obj
 def setup(
-    console: Console, device: str, wheels: Path | None, bundle: Path | None, as_json: bool
+    console: Console,
+    device: str,
+    wheels: Path | None,
+    bundle: Path | None,
+    runtimes: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Give a DEVICE what the runner needs, in a folder of edgegen's own; nothing else is touched.
 
@@ -102,7 +115,9 @@ def setup(
 
     if wheels is not None and bundle is not None:
         raise ConfigError("--wheels and --bundle exclude each other.", hint="Give one of them.")
-    done = set_up(device, wheels=wheels, bundle=bundle, progress=console.progress)
+    done = set_up(
+        device, wheels=wheels, bundle=bundle, runtimes=runtimes, progress=console.progress
+    )
     remember(device)
     if as_json:
         console.json(done)

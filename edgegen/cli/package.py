@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 @click.option(
     "-t", "--target", "targets", multiple=True, required=True, help="Package format; repeatable."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the package goes; without it, to NAME/<target>-<recipe>.",
+)
 @click.option("-p", "--profile", help="Device profile: `edgegen profiles` lists them.")
 @click.option("-r", "--recipe", help="Recipe of the target, or a .toml file of your own.")
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
@@ -27,6 +34,9 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace a package that is there already.")
 @click.option("--skip-parity", is_flag=True, help="Do not compare with torch; no golden case.")
 @click.option("--accept-failed-parity", is_flag=True, help="Keep a package that fails, marked so.")
+@click.option(
+    "--prompt", help="What the picture beside several packages shows, in torch and from each."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 @click.pass_obj
@@ -34,7 +44,7 @@ def package(
     console: Console,
     model: str,
     targets: tuple[str, ...],
-    output: Path,
+    output: Path | None,
     profile: str | None,
     recipe: str | None,
     revision: str | None,
@@ -42,13 +52,15 @@ def package(
     force: bool,
     skip_parity: bool,
     accept_failed_parity: bool,
+    prompt: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Build a package of MODEL that a device runs.
 
     MODEL is `builtin:emoji`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`.
-    Several targets go to DIR/<target>-<recipe>/.
+    Several targets go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of them draws
+    beside torch's picture, with the PSNR.
     """
     from edgegen.devices.profiles import load_profile
     from edgegen.packaging.build import build
@@ -58,16 +70,18 @@ def package(
     device = None if profile is None else load_profile(profile)
     folder = resolve(model, revision=revision, offline=offline, progress=console.progress)
     several = len(targets) > 1
+    in_folders = several or output is None
+    base = output or Path(model.rstrip("/").rpartition("/")[2].rpartition(":")[2].partition("@")[0])
     plans = []
     for target in dict.fromkeys(targets):
         planned = plan(
             folder,
             target=target,
-            destination=output / target if several else output,
+            destination=base / target if in_folders else base,
             profile=device,
             recipe=recipe,
             force=force,
-            in_folder_of_its_own=several,
+            in_folder_of_its_own=in_folders,
         )
         plans.append(planned)
         for warning in planned.warnings:
@@ -90,8 +104,53 @@ def package(
         results.append(built)
         if not as_json:
             _show(console, built)
+    rows = [_row(built) for built in results]
+    if several and not skip_parity:
+        _draw(console, plans, results, prompt, rows, quiet=as_json)
     if as_json:
-        console.json([_row(built) for built in results])
+        console.json(rows)
+
+
+def _draw(
+    console: Console,
+    plans: list[BuildPlan],
+    results: list[Built],
+    prompt: str | None,
+    rows: list[dict[str, object]],
+    *,
+    quiet: bool,
+) -> None:
+    """Write one picture of what torch and each package draw; add its PSNR to the rows."""
+    from edgegen.core.files import write_atomic
+    from edgegen.quality.side_by_side import draw_side_by_side
+    from edgegen.report.pictures import Tile, encode_png, grid
+
+    spec, model = plans[0].spec, plans[0].model
+    packages = {f"{it.target.title}, {it.recipe.name}": it.destination for it in plans}
+    drawn = draw_side_by_side(spec, model, packages, prompt=prompt, progress=console.progress)
+    case = drawn.case
+    tiles = [Tile(it.pixels, f"{it.label}\n{_distance(it.psnr_db)}") for it in drawn.drawings]
+    title = f"{case.prompt or spec.source}, seed {case.seed}, {case.steps} steps"
+    path = results[0].path.parent / "compare.png"
+    write_atomic(path, encode_png(grid(tiles, columns=4, title=title)))
+    for row, drawing in zip(rows, drawn.drawings[1:], strict=True):
+        equal = drawing.psnr_db is not None and math.isinf(drawing.psnr_db)
+        row["picture"] = str(path)
+        row["picture_psnr_db"] = None if equal else drawing.psnr_db
+        row["picture_is_equal"] = equal
+    if quiet:
+        return
+    console.table(
+        f"{title} → {path}",
+        ["drawn by", "against torch's, 8 bits"],
+        [[it.label, _distance(it.psnr_db)] for it in drawn.drawings[1:]],
+    )
+
+
+def _distance(psnr_db: float | None) -> str:
+    if psnr_db is None:
+        return "the reference"
+    return "the same pixels" if math.isinf(psnr_db) else f"PSNR {psnr_db:.1f} dB"
 
 
 def _plan_row(plan: BuildPlan) -> dict[str, object]:

@@ -81,7 +81,7 @@ def _show_one(console: Console, profile: DeviceProfile) -> None:
             options.target,
             options.package,
             options.recipe,
-            ", ".join(options.providers),
+            ", ".join(options.providers) or None,
             options.operators,
             options.shapes,
             options.threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,16 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--mask", type=_FILE, help="PNG, white where to draw anew.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="How much of the image to redraw.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.")
-@click.option("--provider", multiple=True, help="Execution provider; may be given again.")
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    help="What runs it, where its target has several: ai_edge_litert or tflite_runtime.",
+)
+@click.option(
+    "--provider",
+    multiple=True,
+    help="Execution provider of ONNX Runtime, device of OpenVINO; may be given again.",
+)
 @click.option(
     "--memory",
     type=click.Choice(["auto", "lean", "fast"]),
@@ -77,12 +87,21 @@ def run(
     """
     from edgegen.core.codec import load_json
     from edgegen.core.package import MANIFEST_NAME, PackageManifest
+    from edgegen.runner.backend_choice import Wishes, backend_here
     from edgegen.runner.session import generate
 
     manifest = load_json(PackageManifest, package / MANIFEST_NAME)
     _check_prompt(manifest, prompt)
     folder, names = _places(output, prompt, seed, count)
+    wishes = Wishes(
+        runtime=options.pop("runtime"),
+        providers=options.pop("provider"),
+        threads=options.pop("threads"),
+        memory=options.pop("memory"),
+    )
+    backend = backend_here(manifest.target, wishes)  # on a device, its own takes its place
     job = _job(package, folder, names, prompt=prompt, seed=seed, count=count, options=options)
+    job = dataclasses.replace(job, backend=backend)
     if device == LOCAL:
         with _Watcher(console, console.progress, count) as watcher:
             images = generate(job, watcher.see)
@@ -93,7 +112,14 @@ def run(
             stored = push_package(there, package, console.progress)
             with _Watcher(console, console.progress, count) as watcher:
                 images = generate_there(
-                    there, stored, job, folder, names, watcher.see, patience_s=patience_s
+                    there,
+                    stored,
+                    job,
+                    folder,
+                    names,
+                    watcher.see,
+                    wishes=wishes,
+                    patience_s=patience_s,
                 )
     if as_json:
         console.json({"images": images})
@@ -123,14 +149,9 @@ def _job(
     count: int,
     options: dict[str, Any],
 ) -> GenerateJob:
-    from edgegen.runner.job import Backend, GenerateJob, Request, absolute
+    from edgegen.runner.job import GenerateJob, Request, absolute
 
     residency = options.pop("residency")
-    backend = Backend(
-        providers=options.pop("provider") or None,
-        threads=options.pop("threads"),
-        memory=options.pop("memory"),
-    )
     image, mask = absolute(options.pop("image")), absolute(options.pop("mask"))
     return GenerateJob(
         package=str(package.absolute()),
@@ -145,7 +166,6 @@ def _job(
         output=str(folder.absolute()),
         file_names=names,
         residency=residency,
-        backend=backend,
     )
 
 

@@ -37,15 +37,16 @@ class Hardware:
 class RuntimeOptions:
     """How one target's runtime is used on the device.
 
-    `providers` are tried in order (ONNX Runtime's execution providers); `operators` says whether
-    the runtime has the fused `com.microsoft` operators; `shapes` whether dynamic axes cost
-    nothing there.
+    `package` is the runtime's, as pip or its author calls it. `providers` are tried in order (ONNX
+    Runtime's execution providers, OpenVINO's devices, XNNPACK); none means the runtime's processor
+    alone. `operators` says whether the runtime has the fused `com.microsoft` operators; `shapes`
+    whether dynamic axes cost nothing there.
     """
 
     target: str
     package: str
     recipe: str
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    providers: tuple[str, ...] = ()
     operators: OperatorSet = "contrib"
     shapes: Shapes = "dynamic"
     threads: int | None = None

@@ -55,11 +55,14 @@ class Finished:
     cost: StageCost
 
 
-def serve(job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str) -> int:
+def serve(
+    job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str | Callable[[J], str]
+) -> int:
     """Do the job on standard input, in the worker; return its exit code.
 
     `work` takes the job and a function that emits events, and returns the fields of `done`.
-    `extra` is the extra of `pip install edgegen[...]` to name where a toolkit is missing.
+    `extra` is the extra of `pip install edgegen[...]` to name where a toolkit is missing, or says
+    which it is for the job.
     """
     # Only this stream is the protocol: whatever a library prints belongs into the log.
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -82,7 +85,8 @@ def serve(job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str) -
         return fail(error)
     except ImportError as error:
         message = f"A toolkit is missing: {error}."
-        hint = f"Run: pip install 'edgegen[{extra}]'"
+        name = extra if isinstance(extra, str) else extra(job)
+        hint = f"Run: pip install 'edgegen[{name}]'"
         return fail(MissingDependencyError(message, hint=hint))
     except MemoryError as error:
         return fail(out_of_memory(error))

@@ -78,7 +78,13 @@ def host_profile(root: Path = Path("/")) -> DeviceProfile:
             gpu="NVIDIA" if has_nvidia_driver(root) else None,
         ),
         application_memory_bytes=memory.usable_bytes,
-        runtimes=(RuntimeOptions(target="onnx", package="onnxruntime", recipe="fp16-storage"),),
+        runtimes=(
+            RuntimeOptions(target="onnx", package="onnxruntime", recipe="fp16-storage"),
+            RuntimeOptions(target="openvino", package="openvino", recipe="fp16-storage"),
+            RuntimeOptions(
+                target="tflite", package="ai_edge_litert", recipe="fp16-storage", shapes="fixed"
+            ),
+        ),
         sensors=sensors_here(root),
         thermal=_thermal(root),
         sources=(Source(figures=figures, title="Read from this machine's system, just now"),),

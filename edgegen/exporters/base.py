@@ -14,6 +14,8 @@ from edgegen.core.recipe import Recipe
 
 EXPORTERS: Mapping[str, str] = {
     "onnx": "edgegen.exporters.onnx.exporter:OnnxExporter",
+    "openvino": "edgegen.exporters.openvino.exporter:OpenVinoExporter",
+    "tflite": "edgegen.exporters.tflite.exporter:TfliteExporter",
 }
 
 

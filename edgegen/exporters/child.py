@@ -87,4 +87,4 @@ def _outcome(exporter: Exporter, job: ExportJob, emit: Emit) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(ExportJobs, _work, extra="onnx"))
+    sys.exit(serve(ExportJobs, _work, extra=lambda batch: batch.jobs[0].target))

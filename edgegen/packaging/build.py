@@ -28,14 +28,17 @@ from edgegen.core.package import (
 )
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.exporters.base import ExportJob, ExportResult
+from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion, convert
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.pipelines.licences import licence_files
 from edgegen.quality.parity import check_package, require
+from edgegen.reference.calibrate import Calibrated, make_calibration
 from edgegen.reference.run import make_golden
 
 GOLDEN_FOLDER = "golden"
+CALIBRATION_NAME = "calibration.json"
 COPIED = ("model_index.json", "scheduler", "tokenizer", "tokenizer_2", "feature_extractor")
 CONFIG_NAME = "config.json"
 CARD_NAME = "MODEL_CARD.md"
@@ -70,9 +73,14 @@ def build(
         _logs() as logs,
         staged_folder(plan.destination, replace=plan.replaces) as staging,
     ):
-        conversion = _convert(plan, staging, logs, shown)
-        costs = list(conversion.costs)
+        calibrated = _calibrate(plan, logs, shown)
+        conversion = _convert(plan, staging, logs, shown, calibrated)
+        costs = [*([] if calibrated is None else [calibrated.cost]), *conversion.costs]
         _copy_companions(plan, staging)
+        companions = write_companions(
+            plan.target.name, staging, progress=shown, log=logs / "companions.log"
+        )
+        costs += companions.costs
         golden: GoldenCase | None = None
         if parity:
             made = make_golden(
@@ -84,7 +92,8 @@ def build(
             )
             golden = made.case
             costs.append(made.cost)
-        manifest = _manifest(plan, staging, conversion.results, golden, shown)
+        toolkits = companions.toolkits
+        manifest = _manifest(plan, staging, conversion.results, toolkits, golden, shown)
         _write(staging / MANIFEST_NAME, dump_json(manifest))
         checks: tuple[ParityCheck, ...] = ()
         if parity:
@@ -105,7 +114,22 @@ def build(
     return Built(path=plan.destination, manifest=manifest, evidence=evidence)
 
 
-def _convert(plan: BuildPlan, staging: Path, logs: Path, progress: Progress) -> Conversion:
+def _calibrate(plan: BuildPlan, logs: Path, progress: Progress) -> Calibrated | None:
+    """Measure the ranges of activations, where the recipe quantizes them ahead of time."""
+    if not plan.recipe.needs_calibration:
+        return None
+    return make_calibration(
+        plan.spec,
+        plan.model,
+        logs / CALIBRATION_NAME,
+        progress=progress,
+        log=logs / "calibration.log",
+    )
+
+
+def _convert(
+    plan: BuildPlan, staging: Path, logs: Path, progress: Progress, calibrated: Calibrated | None
+) -> Conversion:
     jobs = []
     for component in plan.components:
         folder = staging / component.name
@@ -121,6 +145,7 @@ def _convert(plan: BuildPlan, staging: Path, logs: Path, progress: Progress) -> 
                 recipe=plan.recipe,
                 operators=plan.operators,
                 shapes=plan.shapes,
+                calibration=None if calibrated is None else str(calibrated.path.resolve()),
             )
         )
     return convert(
@@ -150,11 +175,13 @@ def _manifest(
     plan: BuildPlan,
     staging: Path,
     converted: Mapping[str, ExportResult],
+    companions: Mapping[str, str],
     golden: GoldenCase | None,
     progress: Progress,
 ) -> PackageManifest:
     operator_sets: dict[str, int] = {}
     toolkits: dict[str, str] = {"edgegen": __version__, "python": platform.python_version()}
+    toolkits.update(companions)
     for item in converted.values():
         operator_sets.update(item.operator_sets)
         toolkits.update(item.toolkits)

@@ -263,6 +263,11 @@ def _advice(manifest: PackageManifest) -> str:
             f"The recipe {recipe.name} computes in float16: try --recipe fp16-storage, which keeps "
             "the weights in float16 and computes in float32."
         )
+    if recipe.storage == "int8":
+        return (
+            f"The recipe {recipe.name} rounds weights to 8 bits: try --recipe fp16-storage, or give "
+            "the layers that need it another storage by a rule of a recipe of your own."
+        )
     if recipe.storage == "float16":
         return f"The recipe {recipe.name} stores float16: try --recipe fp32."
     return "Nothing was rounded, so this is a defect of the conversion: please report the model."

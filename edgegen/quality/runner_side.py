@@ -6,11 +6,13 @@ import hashlib
 from contextlib import closing
 from pathlib import Path
 
+from edgegen.core.codec import load_json
 from edgegen.core.errors import RunnerError
-from edgegen.core.package import GoldenCase
+from edgegen.core.package import MANIFEST_NAME, GoldenCase, PackageManifest
 from edgegen.quality.metrics import Array
 from edgegen.quality.png import read_pixels
 from edgegen.reference import golden
+from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import Backend, GenerateJob, Job, ProbeJob, Request
 from edgegen.runner.protocol import ImageEnd
 from edgegen.runner.session import RunnerSession
@@ -19,11 +21,14 @@ _IMAGE_FILE = "image.png"
 
 
 class RunnerSide:
-    """Computes with a package's artifacts in the runner, with mapped weights and little memory."""
+    """Computes with a package's artifacts in the runner, with mapped weights and little memory.
+
+    The runtime is the one for the package's target, unless `backend` says another.
+    """
 
     def __init__(self, package: Path, *, backend: Backend | None = None) -> None:
         self._package = str(package.absolute())
-        self._backend = backend or Backend(memory="lean")
+        self._chosen = backend
         self._cpu_s = 0.0
 
     @property
@@ -74,6 +79,13 @@ class RunnerSide:
                 hint="Check the disk that holds the temporary folder.",
             )
         return pixels
+
+    @property
+    def _backend(self) -> Backend:
+        if self._chosen is None:  # asked only now: a build writes the manifest after this is made
+            manifest = load_json(PackageManifest, Path(self._package) / MANIFEST_NAME)
+            self._chosen = backend_here(manifest.target, Wishes(memory="lean"))
+        return self._chosen
 
     def _run(self, job: Job) -> ImageEnd | None:
         """Run a job to its end and return the last image that it made."""

@@ -69,4 +69,4 @@ def _run(job: Job, emit: Emit) -> Event:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(Job, _run, extra="onnx"))
+    sys.exit(serve(Job, _run, extra="reference"))

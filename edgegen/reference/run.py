@@ -40,19 +40,20 @@ def make_golden(
     destination: Path,
     *,
     full: bool = False,
+    case: GoldenCase | None = None,
     progress: Progress | None = None,
     log: Path | None = None,
 ) -> GoldenRun:
     """Run a pipeline's golden case in torch, and write its files into `destination`.
 
-    `folder` is the pipeline's; with `full` everything has the model's native size. The standard
-    error of the process goes to `log`.
+    `folder` is the pipeline's; with `full` everything has the model's native size. `case` is run
+    instead of the pipeline's own. The standard error of the process goes to `log`.
 
     Raises SourceError where the model cannot be built or computes what is not finite,
     MissingDependencyError without torch, ResourceError where memory or disk ran out, and
     ExportError where the process died.
     """
-    case = plan_case(spec, folder, full=full, name=destination.name)
+    case = case or plan_case(spec, folder, full=full, name=destination.name)
     height, width = probe_latent_size(spec, folder, full=full)
     with translate_disk_errors(destination.parent):
         destination.mkdir(parents=True, exist_ok=True)

@@ -1,19 +1,45 @@
-"""Which provider and how many threads a device uses, where the user did not say: its profile's."""
+"""Which runtime, provider and threads a package is run with, where the user did not say.
+
+The package's target says which runtimes can; the device's profile, or what is installed, says which
+of them does.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from edgegen.core.errors import ConfigError, MissingDependencyError, nearest
 from edgegen.core.profile import DeviceProfile
 from edgegen.devices.device import Device
 from edgegen.devices.match import matching_profile
 from edgegen.runner.job import Backend, MemoryMode
+from edgegen.runner.wheels import PINNED
+
+RUNTIMES: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "tflite": ("ai_edge_litert", "tflite_runtime"),
+}
+"""A target -> the runner's backends that run its packages, the first choice first."""
+
+PACKAGES: Mapping[str, str] = {
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-gpu": "onnxruntime",
+    "onnxruntime-c": "onnxruntime",
+    "openvino": "openvino",
+    "ai-edge-litert": "ai_edge_litert",
+    "tflite-runtime": "tflite_runtime",
+}
+"""A runtime's package, as pip or a profile calls it -> the backend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What the user asked for; None and an empty tuple are: what the device's profile says."""
 
+    runtime: str | None = None
     providers: tuple[str, ...] = ()
     threads: int | None = None
     memory: MemoryMode | None = None
@@ -23,17 +49,78 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     """Return what runs a target's packages on a device.
 
     This machine has no profile: there the runtime's own choice stands. A provider that a profile
-    names and that is not there is an error of the runner's, never a silent fallback.
+    names and that is not there is an error of the runner's, never a silent fallback. Raises
+    ConfigError where no runtime runs the target, or not the one that was asked for, and
+    MissingDependencyError where the device does not have it.
     """
-    profile = None if device.is_local else matching_profile(device.facts)
-    return backend_of(profile, target, wishes)
+    if device.is_local:
+        return backend_here(target, wishes)
+    facts = device.facts
+    packages = () if facts.runtime is None else facts.runtime.packages
+    installed = {PACKAGES[name] for name in packages if name in PACKAGES}
+    backend = backend_of(matching_profile(facts), target, wishes, installed)
+    if installed and backend.name not in installed:
+        raise MissingDependencyError(
+            f"{device.address} has {', '.join(sorted(installed))}, not {backend.name}, which is to "
+            f"run this {target} package.",
+            hint=_how_to_get(backend.name, device.address, installed, target),
+        )
+    return backend
 
 
-def backend_of(profile: DeviceProfile | None, target: str, wishes: Wishes) -> Backend:
-    """Return the wishes, completed by what a profile says of a target's runtime."""
+def backend_here(target: str, wishes: Wishes) -> Backend:
+    """Return what runs a target's packages on this machine, in edgegen's own Python."""
+    names = RUNTIMES.get(target, ())
+    installed = {name for name in names if importlib.util.find_spec(name) is not None}
+    return backend_of(None, target, wishes, installed)
+
+
+def backend_of(
+    profile: DeviceProfile | None, target: str, wishes: Wishes, installed: Collection[str] = ()
+) -> Backend:
+    """Return the wishes, completed by what a profile says of a target's runtime.
+
+    `installed` are the backends that are there; where neither the user nor the profile says, the
+    first of them that fits is taken, and the target's first choice where none does. Raises
+    ConfigError for a target that nothing runs, and a runtime that does not run the target.
+    """
     options = None if profile is None else profile.runtime(target)
     providers, threads = wishes.providers, wishes.threads
+    package = wishes.runtime
     if options is not None:
+        package = package or options.package
         providers = providers or options.providers
         threads = threads or options.threads
-    return Backend(providers=providers or None, threads=threads, memory=wishes.memory)
+    return Backend(
+        name=_runtime(target, package, installed),
+        providers=providers or None,
+        threads=threads,
+        memory=wishes.memory,
+    )
+
+
+def _how_to_get(runtime: str, address: str, installed: Collection[str], target: str) -> str:
+    """Return the command that sets a device up with a runtime beside those that it has."""
+    pinned = {name.replace("-", "_") for name in PINNED}
+    if runtime not in pinned:
+        return f"Install it there, or leave --runtime to {RUNTIMES[target][0]}."
+    wanted = sorted({*installed, runtime} & pinned)
+    return f"edgegen devices setup {address}" + "".join(f" --runtime {name}" for name in wanted)
+
+
+def _runtime(target: str, package: str | None, installed: Collection[str]) -> str:
+    if target not in RUNTIMES:
+        raise ConfigError(
+            f"No runtime is known for packages of the target {target!r}.",
+            hint=nearest(target, RUNTIMES),
+        )
+    names = RUNTIMES[target]
+    if package is None:
+        return next((name for name in names if name in installed), names[0])
+    name = PACKAGES.get(package.replace("_", "-"), package)
+    if name not in names:
+        raise ConfigError(
+            f"{package} does not run packages of the target {target!r}.",
+            hint=f"What does: {', '.join(names)}.",
+        )
+    return name

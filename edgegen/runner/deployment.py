@@ -15,7 +15,7 @@ from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.device import Device
 from edgegen.devices.store import Stored, push, shipment, switch, verify
 from edgegen.runner.backend_choice import Wishes, choose_backend
-from edgegen.runner.job import DescribeJob, GoldenJob, Residency
+from edgegen.runner.job import Backend, DescribeJob, GoldenJob, Residency
 from edgegen.runner.protocol import Check, Load
 from edgegen.runner.session import RunnerSession
 
@@ -66,12 +66,12 @@ def deploy(
                 hint="Its card or disk is failing: replace it.",
             )
     checks: tuple[Check, ...] = ()
+    backend = choose_backend(device, stored.target, wishes or Wishes())
     if cargo.manifest.golden is not None:
-        backend = choose_backend(device, stored.target, wishes or Wishes())
         job = GoldenJob(package=stored.path, residency=residency, backend=backend)
         checks = _check(device, job, progress, patience_s)
     else:
-        _start_once(device, patience_s)
+        _start_once(device, backend, patience_s)
     before = switch(device, stored, f"{getpass.getuser()}@{platform.node()}")
     return Deployment(
         device=device.address,
@@ -120,10 +120,9 @@ def require_passed(checks: Sequence[Check | GoldenCheck], device: str, consequen
     )
 
 
-def _start_once(device: Device, patience_s: float | None) -> None:
+def _start_once(device: Device, backend: Backend, patience_s: float | None) -> None:
     """Start the runner, so that a device that cannot run it is known before anything switches."""
-    with closing(
-        RunnerSession(device=device, patience_s=patience_s).events(DescribeJob())
-    ) as events:
+    job = DescribeJob(backend=backend)
+    with closing(RunnerSession(device=device, patience_s=patience_s).events(job)) as events:
         for _ in events:
             pass

@@ -41,7 +41,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """Which runtime computes, and how; no providers means the processor alone."""
+    """Which runtime computes, and how; no providers means the processor alone.
+
+    `name` is one of the runner's backends; `backend_choice` takes it from the package's target.
+    """
 
     name: str = "onnxruntime"
     providers: tuple[str, ...] | None = None

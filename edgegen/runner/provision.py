@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgegen.core.errors import (
     IntegrityError,
     MissingDependencyError,
     ResourceError,
+    nearest,
 )
 from edgegen.core.files import sha256_of
 from edgegen.core.folders import cache_folder
@@ -28,12 +29,13 @@ from edgegen.devices.agent import NoPythonError
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, send_blobs
 from edgegen.devices.transports import LOCAL, Transport, open_transport
+from edgegen.runner.backend_choice import PACKAGES
 from edgegen.runner.bundle.build import Bundle, build_bundle, read_bundle
-from edgegen.runner.job import DescribeJob
+from edgegen.runner.job import Backend, DescribeJob
 from edgegen.runner.pack import pack_runner
 from edgegen.runner.protocol import Hello
 from edgegen.runner.session import RunnerSession
-from edgegen.runner.wheels import RUNTIME, download, wheels_for
+from edgegen.runner.wheels import PINNED, RUNTIME, download, wheels_for
 
 _SETUP_S = 1800.0
 _ANSWER_S = 300.0
@@ -45,6 +47,9 @@ _MODULES: Mapping[str, str] = {
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "onnxruntime_gpu": "onnxruntime",
+    "openvino": "openvino",
+    "ai_edge_litert": "ai_edge_litert.interpreter",
+    "tflite_runtime": "tflite_runtime.interpreter",
 }
 """The modules that wheels bring, and that a new environment must be able to import."""
 
@@ -65,13 +70,15 @@ def set_up(
     *,
     wheels: Path | None = None,
     bundle: Path | None = None,
+    runtimes: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Provision:
-    """Give a device numpy and a runtime, in edgegen's own folder there, and try them.
+    """Give a device numpy and runtimes, in edgegen's own folder there, and try them.
 
-    `wheels` is a folder whose wheels are all installed; nothing is fetched then. `bundle` is an
-    archive of `edgegen runner build`. Raises DeviceError where the device cannot be reached or no
-    wheel fits it, and what fetching raises.
+    `runtimes` are what it is to have, `onnxruntime` unless told. `wheels` is a folder whose wheels
+    are all installed; nothing is fetched then. `bundle` is an archive of `edgegen runner build`.
+    Both bring their own runtime. Raises ConfigError for a runtime that no wheels are pinned of,
+    DeviceError where the device cannot be reached or no wheel fits it, and what fetching raises.
     """
     progress = progress or SilentProgress()
     if address == LOCAL:
@@ -79,21 +86,40 @@ def set_up(
             "This machine runs edgegen's own Python: there is nothing to set up.",
             hint="What it lacks is told by: edgegen doctor",
         )
+    pinned = tuple(dict.fromkeys(_package_of(name) for name in runtimes)) or (RUNTIME,)
+    if runtimes and (wheels is not None or bundle is not None):
+        raise ConfigError(
+            "--runtime chooses among the wheels that edgegen knows; a folder of wheels and a "
+            "bundle bring their own.",
+            hint="Leave --runtime out.",
+        )
     transport = open_transport(address)
     try:
-        return _set_up(transport, wheels, bundle, progress)
+        return _set_up(transport, wheels, bundle, pinned, progress)
     finally:
         transport.close()
 
 
+def _package_of(runtime: str) -> str:
+    """Return the name on PyPI of a runtime that wheels are pinned of."""
+    name = runtime.replace("_", "-")
+    if name not in PINNED:
+        raise ConfigError(f"No wheels of {runtime!r} are pinned.", hint=nearest(name, PINNED))
+    return name
+
+
 def _set_up(
-    transport: Transport, wheels: Path | None, bundle: Path | None, progress: Progress
+    transport: Transport,
+    wheels: Path | None,
+    bundle: Path | None,
+    runtimes: Sequence[str],
+    progress: Progress,
 ) -> Provision:
     address = transport.address
     if bundle is None and not address.startswith("adb://"):
         try:
             with Device(transport, pack_runner()) as device:
-                return _from_wheels(device, wheels, progress)
+                return _from_wheels(device, wheels, progress, runtimes)
         except NoPythonError:
             if wheels is not None:
                 raise
@@ -102,16 +128,26 @@ def _set_up(
             "Android has no Python that wheels could be installed for.",
             hint=f"Leave --wheels out: edgegen devices setup {address} pushes a bundle.",
         )
+    if tuple(runtimes) != (RUNTIME,):
+        raise ConfigError(
+            f"{address} gets a bundle, which brings {RUNTIME} and nothing else.",
+            hint="Leave --runtime out, or install Python 3.10 or newer there.",
+        )
     chosen = read_bundle(bundle) if bundle is not None else _bundle_for(transport, progress)
     sent = _push_bundle(transport, chosen, progress)
     with Device(transport, pack_runner()) as device:
         return _try(device, sent)
 
 
-def _from_wheels(device: Device, folder: Path | None, progress: Progress) -> Provision:
+def _from_wheels(
+    device: Device,
+    folder: Path | None,
+    progress: Progress,
+    runtimes: Sequence[str] = (RUNTIME,),
+) -> Provision:
     device.agent.lock("devices setup")
     if folder is None:
-        files = _pinned(device, progress)
+        files = _pinned(device, runtimes, progress)
     else:
         files = _wheels_in(folder)
     blobs = [
@@ -152,11 +188,17 @@ def _check_room(device: Device, wheels_bytes: int) -> None:
         )
 
 
-def _pinned(device: Device, progress: Progress) -> list[Path]:
+def _pinned(device: Device, runtimes: Sequence[str], progress: Progress) -> list[Path]:
     facts = device.facts
     major, minor = (int(part) for part in facts.python.split(".")[:2])
-    pins = wheels_for((major, minor), facts.system, facts.machine, facts.glibc, runtime=RUNTIME)
-    return list(download(pins, cache_folder() / "wheels", progress))
+    pins = [
+        pin
+        for runtime in runtimes
+        for pin in wheels_for(
+            (major, minor), facts.system, facts.machine, facts.glibc, runtime=runtime
+        )
+    ]
+    return list(download(tuple(dict.fromkeys(pins)), cache_folder() / "wheels", progress))
 
 
 def _wheels_in(folder: Path) -> list[Path]:
@@ -321,20 +363,32 @@ def _push_failed(transport: Transport, child: Child) -> DeviceError:
 
 
 def _try(device: Device, sent_bytes: int) -> Provision:
-    """Start the runner once: it imports numpy and the runtime."""
-    device.look_again()
+    """Start the runner once for each runtime: it imports numpy and the runtime."""
+    facts = device.look_again()
     command = device.require_runtime()
+    there = {} if facts.runtime is None else facts.runtime.packages
+    packages: dict[str, str] = {}
+    python = ""
+    for name in dict.fromkeys(PACKAGES[each] for each in there if each in PACKAGES):
+        hello = _hello(device, name)
+        python = hello.python
+        packages.update({"numpy": hello.numpy, hello.runtime.name: hello.runtime.version})
+    return Provision(
+        device=device.address,
+        place=command[-1].rpartition("/")[0],
+        python=python,
+        packages=packages,
+        sent_bytes=sent_bytes,
+    )
+
+
+def _hello(device: Device, runtime: str) -> Hello:
+    """Start the runner with a runtime, and return what it says of itself."""
     hello = None
     session = RunnerSession(device=device, patience_s=_ANSWER_S)
-    with closing(session.events(DescribeJob())) as events:
+    with closing(session.events(DescribeJob(backend=Backend(name=runtime)))) as events:
         for event in events:
             if isinstance(event, Hello):
                 hello = event
     assert hello is not None  # the session raises where the runner ends without it
-    return Provision(
-        device=device.address,
-        place=command[-1].rpartition("/")[0],
-        python=hello.python,
-        packages={"numpy": hello.numpy, hello.runtime.name: hello.runtime.version},
-        sent_bytes=sent_bytes,
-    )
+    return hello

@@ -34,11 +34,14 @@ def generate_there(
     names: Sequence[str],
     on_event: Callable[[Event], None] | None = None,
     *,
+    wishes: Wishes | None = None,
     patience_s: float | None = None,
 ) -> list[ImageResult]:
     """Run a job on a device with a package that is there; images come to `folder` by `names`.
 
-    Files that the job starts from are pushed, too. Raises what the runner and the connection raise.
+    The job's backend is replaced by the one that the device, the package's target and `wishes`
+    make; without `wishes`, all of it but its name is what the user asked for. Files that the job
+    starts from are pushed, too. Raises what the runner and the connection raise.
     """
     request = dataclasses.replace(
         job.request,
@@ -56,7 +59,8 @@ def generate_there(
             backend=choose_backend(
                 device,
                 stored.target,
-                Wishes(
+                wishes
+                or Wishes(
                     providers=job.backend.providers or (),
                     threads=job.backend.threads,
                     memory=job.backend.memory,

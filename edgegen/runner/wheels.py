@@ -21,6 +21,9 @@ from edgegen.core.shipped import shipped
 
 OLDEST_PYTHON = (3, 9)
 RUNTIME = "onnxruntime"
+"""What a device is given where nothing else is asked for, by its name on PyPI."""
+PINNED = ("onnxruntime", "openvino", "ai-edge-litert")
+"""The runtimes that wheels are pinned of."""
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """Other words for a machine of Linux; a Mac says arm64 itself."""
@@ -83,10 +86,14 @@ def wheels_for(
         raise DeviceError(_why_none(system, machine), hint=_hint_for(machine))
     fitting = [pin for pin in here if pin.python == version and pin.name in ("numpy", runtime)]
     if len(fitting) != 2:
-        known = ", ".join(sorted({pin.python for pin in here}, key=_numbers))
+        pythons = {pin.python for pin in here if pin.name == runtime}
+        known = ", ".join(sorted(pythons, key=_numbers))
+        others = ", ".join(sorted({pin.name for pin in here} - {"numpy", runtime}))
         raise DeviceError(
             f"No wheels of numpy and {runtime} are known for Python {version} on {machine}.",
-            hint=f"Use another Python there. Known: {known}.",
+            hint=f"Use another Python there. Known: {known}."
+            if known
+            else f"There is none of {runtime} for it; there is of {others}.",
         )
     for pin in fitting:
         if pin.glibc is None:

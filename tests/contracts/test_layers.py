@@ -46,6 +46,7 @@ TOOLKITS = {
 }
 """What takes long to import, or may not be installed."""
 
+RUNTIMES_OF_THE_RUNNER = ("onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime")
 MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress"}
 """Layers whose modules may import toolkits at their top: others import them in functions."""
 
@@ -152,7 +153,7 @@ def test_only_the_console_prints(name: str) -> None:
 
 @pytest.mark.parametrize("name", RUNNER_MODULES)
 def test_the_runner_imports_nothing_of_the_host(name: str) -> None:
-    allowed = {*sys.stdlib_module_names, "edgegen_runner", "numpy", "onnxruntime"}
+    allowed = {*sys.stdlib_module_names, "edgegen_runner", "numpy", *RUNTIMES_OF_THE_RUNNER}
     outside = {
         root
         for each in imports_of(name, RUNNER_MODULES[name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from edgegen_runner.backends import BACKENDS, FOR_TARGET
 from edgegen_runner.sensors import READERS
 
 from edgegen.core.codec import decode, encode
@@ -13,15 +14,20 @@ from edgegen.devices.profiles import list_profiles
 from edgegen.devices.sensors import MEASURES, SENSOR_KINDS
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_targets
+from edgegen.runner.backend_choice import PACKAGES, RUNTIMES, Wishes, backend_of
 
 PROFILES = {profile.name: profile for profile in list_profiles()}
 
 PROVIDERS = {
-    *("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"),
-    *("CoreMLExecutionProvider", "OpenVINOExecutionProvider", "QNNExecutionProvider"),
-    *("XnnpackExecutionProvider", "NnapiExecutionProvider", "DmlExecutionProvider"),
+    "onnx": {
+        *("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"),
+        *("CoreMLExecutionProvider", "OpenVINOExecutionProvider", "QNNExecutionProvider"),
+        *("XnnpackExecutionProvider", "NnapiExecutionProvider", "DmlExecutionProvider"),
+    },
+    "openvino": {"CPU", "GPU", "NPU"},
+    "tflite": {"XNNPACK"},
 }
-"""Names that onnxruntime knows (`onnxruntime.get_all_providers()`)."""
+"""Target -> names that its runtime knows; for onnx, `onnxruntime.get_all_providers()`."""
 
 
 def figures_of(profile: DeviceProfile) -> set[str]:
@@ -94,8 +100,28 @@ def test_a_profile_names_one_runtime_a_target(name: str) -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_the_providers_are_known_and_end_with_the_processor(name: str) -> None:
     for options in PROFILES[name].runtimes:
-        assert set(options.providers) <= PROVIDERS
-        assert options.providers[-1] == "CPUExecutionProvider"
+        assert set(options.providers) <= PROVIDERS[options.target]
+        if options.target == "onnx":
+            assert options.providers[-1] == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_runtime_of_a_profile_runs_its_target(name: str) -> None:
+    for options in PROFILES[name].runtimes:
+        backend = backend_of(PROFILES[name], options.target, Wishes())
+        assert backend.name in RUNTIMES[options.target]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_asks_for_shapes_that_its_target_has(name: str) -> None:
+    for options in PROFILES[name].runtimes:
+        assert options.shapes in load_targets()[options.target].shapes
+
+
+def test_the_runner_knows_every_runtime_that_the_host_may_name() -> None:
+    assert dict(RUNTIMES) == FOR_TARGET
+    assert {name for names in RUNTIMES.values() for name in names} == BACKENDS.keys()
+    assert set(PACKAGES.values()) == BACKENDS.keys()
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -107,7 +133,8 @@ def test_a_profile_names_known_sensors(name: str) -> None:
 def test_a_processor_without_16_bit_arithmetic_is_not_given_any(name: str) -> None:
     for options in PROFILES[name].runtimes:
         recipe = load_recipe(options.recipe, load_targets()[options.target])
-        assert recipe.compute == "float32" or options.providers[0] != "CPUExecutionProvider"
+        on_the_processor = options.providers[:1] in ((), ("CPUExecutionProvider",), ("CPU",))
+        assert recipe.compute == "float32" or not on_the_processor
 
 
 @pytest.mark.parametrize("name", PROFILES)

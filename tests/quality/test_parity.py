@@ -164,6 +164,7 @@ def test_the_worst_check_is_the_earliest_layer_that_is_furthest_off(package: Pat
     [
         ("float16", "float16", "--recipe fp16-storage"),
         ("float32", "float16", "--recipe fp32"),
+        ("float32", "int8", "--recipe fp16-storage"),
         ("float32", "float32", "defect of the conversion"),
     ],
 )

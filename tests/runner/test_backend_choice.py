@@ -1,9 +1,41 @@
-"""What a device computes on, where the user did not say."""
+"""What a package is run with, where the user did not say."""
 
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from edgegen.core.errors import ConfigError, MissingDependencyError
+from edgegen.core.profile import DeviceProfile
+from edgegen.devices.device import Device
 from edgegen.devices.profiles import load_profile
-from edgegen.runner.backend_choice import Wishes, backend_of
+from edgegen.runner.backend_choice import (
+    RUNTIMES,
+    Wishes,
+    backend_here,
+    backend_of,
+    choose_backend,
+)
 
 CPU = "CPUExecutionProvider"
+
+
+def profile_with(target: str, package: str) -> DeviceProfile:
+    profile = load_profile("raspberry-pi-5")
+    (options,) = (each for each in profile.runtimes if each.target == target)
+    return dataclasses.replace(
+        profile, runtimes=(dataclasses.replace(options, package=package, threads=None),)
+    )
+
+
+def device_with(*packages: str) -> Device:
+    """Return what the choice asks of a device that no profile fits, and that has packages."""
+    runtime = SimpleNamespace(packages=dict.fromkeys(packages, "1"))
+    facts = SimpleNamespace(runtime=runtime, model=None, memory_bytes=None)
+    return cast("Device", SimpleNamespace(is_local=False, address="ssh://pi", facts=facts))
 
 
 def test_a_profile_names_the_provider_and_the_threads() -> None:
@@ -24,4 +56,86 @@ def test_without_a_profile_the_runtime_chooses() -> None:
 
 
 def test_a_target_that_the_profile_does_not_know_leaves_the_choice_to_the_runtime() -> None:
-    assert backend_of(load_profile("raspberry-pi-5"), "no-such-target", Wishes()).providers is None
+    chosen = backend_of(load_profile("jetson-orin-nano"), "openvino", Wishes())
+    assert (chosen.name, chosen.providers) == ("openvino", None)
+
+
+def test_a_target_that_nothing_runs_is_refused() -> None:
+    with pytest.raises(ConfigError, match="No runtime is known") as caught:
+        backend_of(None, "onxn", Wishes())
+    assert "onnx" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("target", "installed", "name"),
+    [
+        ("onnx", (), "onnxruntime"),
+        ("openvino", ("onnxruntime",), "openvino"),
+        ("tflite", (), "ai_edge_litert"),
+        ("tflite", ("tflite_runtime", "ai_edge_litert"), "ai_edge_litert"),
+        ("tflite", ("onnxruntime", "tflite_runtime"), "tflite_runtime"),
+    ],
+)
+def test_the_first_runtime_of_a_target_that_is_there_is_taken(
+    target: str, installed: tuple[str, ...], name: str
+) -> None:
+    assert backend_of(None, target, Wishes(), installed).name == name
+
+
+@pytest.mark.parametrize(
+    ("target", "package", "name"),
+    [
+        ("onnx", "onnxruntime-gpu", "onnxruntime"),
+        ("onnx", "onnxruntime-c", "onnxruntime"),
+        ("tflite", "tflite_runtime", "tflite_runtime"),
+        ("tflite", "ai-edge-litert", "ai_edge_litert"),
+    ],
+)
+def test_the_package_of_a_profile_decides(target: str, package: str, name: str) -> None:
+    everything = [each for names in RUNTIMES.values() for each in names]
+    assert backend_of(profile_with(target, package), target, Wishes(), everything).name == name
+
+
+def test_the_users_runtime_goes_before_the_profiles() -> None:
+    wishes = Wishes(runtime="tflite_runtime")
+    assert backend_of(load_profile("raspberry-pi-5"), "tflite", wishes).name == "tflite_runtime"
+
+
+@pytest.mark.parametrize(("target", "runtime"), [("tflite", "openvino"), ("onnx", "torch")])
+def test_a_runtime_of_another_target_is_refused(target: str, runtime: str) -> None:
+    with pytest.raises(ConfigError, match=f"{runtime} does not run packages") as caught:
+        backend_of(None, target, Wishes(runtime=runtime))
+    assert RUNTIMES[target][0] in caught.value.hint
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_this_machine_runs_what_it_has(target: str) -> None:
+    assert backend_here(target, Wishes(threads=3)).name == RUNTIMES[target][0]
+    assert backend_here(target, Wishes(threads=3)).threads == 3
+
+
+def test_a_device_runs_what_it_has() -> None:
+    there = device_with("numpy", "onnxruntime", "tflite-runtime")
+    assert choose_backend(there, "tflite", Wishes()).name == "tflite_runtime"
+    assert choose_backend(there, "onnx", Wishes()).name == "onnxruntime"
+
+
+def test_a_device_without_the_runtime_is_told_how_it_gets_it_beside_what_it_has() -> None:
+    there = device_with("numpy", "onnxruntime")
+    with pytest.raises(MissingDependencyError, match="has onnxruntime, not openvino") as caught:
+        choose_backend(there, "openvino", Wishes())
+    assert caught.value.hint == (
+        "edgegen devices setup ssh://pi --runtime onnxruntime --runtime openvino"
+    )
+
+
+def test_a_runtime_that_edgegen_cannot_bring_is_not_in_the_command() -> None:
+    there = device_with("numpy", "onnxruntime")
+    with pytest.raises(MissingDependencyError) as caught:
+        choose_backend(there, "tflite", Wishes(runtime="tflite_runtime"))
+    assert caught.value.hint == "Install it there, or leave --runtime to ai_edge_litert."
+
+
+def test_a_device_that_does_not_tell_its_packages_is_tried() -> None:
+    there: Any = device_with()
+    assert choose_backend(there, "openvino", Wishes()).name == "openvino"

@@ -62,6 +62,38 @@ def test_device_gets_the_newest_wheels_of_its_python(
     assert tuple(pin.version for pin in pins) == versions
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "ai-edge-litert"])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("minor", [10, 11, 12, 13, 14])
+def test_device_gets_another_runtime_where_it_is_asked_for(
+    runtime: str, machine: str, minor: int
+) -> None:
+    pins = wheels_for((3, minor), "Linux", machine, (2, 39), runtime=runtime)
+    assert [pin.name for pin in pins] == ["numpy", runtime]
+
+
+@pytest.mark.parametrize(
+    ("python", "system", "machine", "glibc", "said", "hint"),
+    [
+        ((3, 9), "Linux", "x86_64", (2, 39), "openvino are known for Python 3.9", "3.10, 3.11"),
+        ((3, 11), "Linux", "aarch64", (2, 31), "openvino 2026.4.1 needs 2.35", "newer system"),
+        ((3, 12), "Darwin", "arm64", None, "openvino are known", "none of openvino for it"),
+    ],
+)
+def test_device_that_no_wheel_of_openvino_fits_is_told_why(
+    python: tuple[int, int],
+    system: str,
+    machine: str,
+    glibc: tuple[int, int] | None,
+    said: str,
+    hint: str,
+) -> None:
+    with pytest.raises(DeviceError) as caught:
+        wheels_for(python, system, machine, glibc, runtime="openvino")
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("python", "system", "machine", "glibc", "said", "hint"),
     [

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .backends import BackendOptions, open_backend
+from .backends import BACKENDS, BackendOptions, backend_for, open_backend
 from .errors import RunnerFailure
 from .job import GenerateJob
+from .package import load_package
 from .request import Request
 from .residency import RESIDENCIES
 from .session import generate
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
             file_names=(output.name,) if single else None,
             residency=options.residency,
             backend=BackendOptions(
+                name=options.runtime or backend_for(load_package(options.package).target),
                 providers=tuple(options.provider),
                 threads=options.threads,
                 memory=options.memory,
@@ -109,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image", type=Path, help="PNG to start from")
     parser.add_argument("--mask", type=Path, help="PNG, white where to draw anew")
     parser.add_argument("--strength", type=float)
+    parser.add_argument("--runtime", choices=tuple(BACKENDS), help="else what is installed")
     parser.add_argument("--threads", type=_positive)
     parser.add_argument("--provider", action="append", default=[], help="may be given again")
     parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")

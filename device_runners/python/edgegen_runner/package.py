@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional, Union
 
@@ -29,12 +30,19 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Component:
-    """A network of the pipeline and the file that the runtime opens."""
+    """A network of the pipeline and the file that the runtime opens.
+
+    ``parts`` are the files of a graph that is cut, after the first, in order. ``storages`` are the
+    types in which the recipe, called ``recipe``, stores weights.
+    """
 
     name: str
     path: Path
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    parts: tuple[Path, ...] = ()
+    recipe: str = ""
+    storages: frozenset[str] = frozenset()
 
     @property
     def first_output(self) -> str:
@@ -97,6 +105,7 @@ class Package:
     tolerance: Tolerance
     golden: Optional[Golden]
     model: str
+    target: str = "onnx"
 
     def component(self, name: str) -> Component:
         """Return a component.
@@ -145,10 +154,9 @@ def load_package(folder: Path, *, verify: bool = False) -> Package:
             "Build the package again, or copy it again.",
         ) from error
     for component in package.components.values():
-        if not component.path.is_file():
-            raise RunnerFailure(
-                "bad-package", f"{component.path} is missing.", "Copy the package again."
-            )
+        for path in (component.path, *component.parts):
+            if not path.is_file():
+                raise RunnerFailure("bad-package", f"{path} is missing.", "Copy the package again.")
     if verify:
         _verify(folder, files)
     return package
@@ -203,16 +211,23 @@ def read_json_object(path: Path) -> dict[str, Any]:
 def _read_manifest(folder: Path, manifest: Mapping[str, Any]) -> Package:
     known = Generation.__dataclass_fields__
     generation = {key: value for key, value in manifest["generation"].items() if key in known}
+    recipe = manifest["recipe"]
+    rules = [rule.get("storage") for rule in recipe.get("rules") or ()]
+    storages = frozenset(str(each) for each in (recipe.get("storage"), *rules) if each is not None)
+    files = frozenset(str(file["path"]) for file in manifest["files"])
     components = {}
     for packaged in manifest["components"]:
-        spec = packaged["spec"]
+        spec, path = packaged["spec"], str(packaged["path"])
         components[str(spec["name"])] = Component(
             str(spec["name"]),
-            inside(folder, str(packaged["path"])),
+            inside(folder, path),
             _read_tensors(spec["inputs"]),
             _read_tensors(spec["outputs"]),
+            tuple(inside(folder, part) for part in _part_names(path, files)),
+            str(recipe.get("name", "")),
+            storages,
         )
-    tolerance = manifest["recipe"]["tolerance"]
+    tolerance = recipe["tolerance"]
     golden = manifest.get("golden")
     return Package(
         folder=folder,
@@ -227,7 +242,18 @@ def _read_manifest(folder: Path, manifest: Mapping[str, Any]) -> Package:
         ),
         golden=None if golden is None else _read_golden(folder, golden),
         model=str(manifest["source"]["model"]),
+        target=str(manifest["target"]),
     )
+
+
+def _part_names(path: str, files: frozenset[str]) -> list[str]:
+    """Return the files of a cut graph after its first: ``model.2.tflite``, ``model.3.tflite``, …
+
+    Only names that the package lists count, and only as far as none is left out.
+    """
+    stem, dot, suffix = path.rpartition(".")
+    names = (f"{stem}.{number}{dot}{suffix}" for number in count(2))
+    return list(takewhile(files.__contains__, names))
 
 
 def _read_tensors(specs: list[Mapping[str, Any]]) -> dict[str, Tensor]:

@@ -14,7 +14,10 @@ from .children import run
 from .failure import AgentFailure
 from .paths import Folders, checked_name
 
-PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "openvino")
+PACKAGES = (
+    *("numpy", "onnxruntime", "onnxruntime-gpu"),
+    *("openvino", "ai-edge-litert", "tflite-runtime"),
+)
 """What is looked for; the host decides what is needed."""
 
 _ASK = (

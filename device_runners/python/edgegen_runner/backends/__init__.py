@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
@@ -17,17 +18,31 @@ Array = npt.NDArray[Any]
 
 BACKENDS: dict[str, str] = {
     "onnxruntime": "edgegen_runner.backends.onnxruntime:OnnxRuntimeBackend",
+    "openvino": "edgegen_runner.backends.openvino:OpenVinoBackend",
+    "ai_edge_litert": "edgegen_runner.backends.ai_edge_litert:open_litert",
+    "tflite_runtime": "edgegen_runner.backends.tflite_runtime:open_tflite_runtime",
 }
-"""Name -> module and class."""
+"""Name, which is the package that is imported -> module, and what makes the backend there."""
+
+FOR_TARGET: dict[str, tuple[str, ...]] = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "tflite": ("ai_edge_litert", "tflite_runtime"),
+}
+"""A package's target -> the backends that run it; for a runner by hand, a host says the name."""
+
+_INSTALL = {"tflite_runtime": "tflite-runtime 'numpy<2'"}
+"""What pip is asked for, where it is not the name with hyphens."""
 
 
 @dataclass(frozen=True)
 class BackendOptions:
     """How a runtime is to be used.
 
-    ``providers`` are tried in order; None means the processor alone. ``memory`` is ``lean``
+    ``providers`` are tried in order; none means the processor alone. ``memory`` is ``lean``
     (weights stay in the file's mapped pages, which the system can take back), ``fast`` (the
     runtime may copy and repack them) or ``auto`` (fast for small components, lean for others).
+    OpenVINO and the TFLite runtimes always repack.
     """
 
     name: str = "onnxruntime"
@@ -75,6 +90,21 @@ class Backend(Protocol):
         """
 
 
+def backend_for(target: str) -> str:
+    """Return the first backend for a target that is installed here, else the first of all.
+
+    Raises RunnerFailure (bad-package) where no backend runs the target's packages.
+    """
+    if target not in FOR_TARGET:
+        raise RunnerFailure(
+            "bad-package",
+            f"This runner has no runtime for packages of the target {target!r}.",
+            nearest(target, FOR_TARGET),
+        )
+    names = FOR_TARGET[target]
+    return next((name for name in names if find_spec(name) is not None), names[0])
+
+
 def open_backend(options: BackendOptions) -> Backend:
     """Import a runtime and return it.
 
@@ -92,6 +122,7 @@ def open_backend(options: BackendOptions) -> Backend:
         raise RunnerFailure(
             "missing-runtime",
             f"{options.name} cannot be imported: {error}.",
-            f"Install it for this Python: pip install {options.name}",
+            "Install it for this Python: pip install "
+            + _INSTALL.get(options.name, options.name.replace("_", "-")),
         ) from error
     return backend

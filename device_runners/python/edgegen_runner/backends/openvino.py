@@ -1,0 +1,141 @@
+"""OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import openvino as ov
+
+from ..errors import RunnerFailure, nearest
+from ..package import Component
+from . import Array, BackendOptions
+
+CPU = "CPU"
+
+
+class OpenVinoBackend:
+    """Run ``.xml`` graphs, their weights in the ``.bin`` beside them.
+
+    ``providers`` are OpenVINO's devices: CPU, GPU, NPU, or one of several (GPU.1). With more than
+    one, each operator goes to the first that has it (HETERO). AUTO is not used: it would choose by
+    itself, and change its choice while it runs.
+    """
+
+    name = "openvino"
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+        self.version = str(ov.__version__).partition("-")[0]
+        self._core = ov.Core()
+        self.available_providers = tuple(str(name) for name in self._core.available_devices)
+
+    def load(self, path: Path, component: Component) -> OpenVinoSession:
+        """Load a graph; see `Backend.load`."""
+        wanted = self.options.providers or (CPU,)
+        for device in wanted:
+            if not _is_among(device, self.available_providers):
+                raise RunnerFailure(
+                    "missing-provider",
+                    f"OpenVINO finds no device {device} here.",
+                    nearest(device, self.available_providers)
+                    + " A GPU or an NPU needs its driver, and a group that may use it.",
+                )
+        device = wanted[0] if len(wanted) == 1 else "HETERO:" + ",".join(wanted)
+        try:
+            # By its path: then the graph's constants are pages of the mapped file, and nothing here
+            # holds the graph a second time.
+            compiled = self._core.compile_model(str(path), device, self._settings(wanted))
+            found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
+            request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise _failure(f"OpenVINO cannot load {path}", error) from error
+        used = tuple(name for name in wanted if _is_among(name, found))
+        if used[:1] != wanted[:1]:
+            raise RunnerFailure(
+                "missing-provider",
+                f"{component.name} would not run on {wanted[0]} but on {', '.join(found)}.",
+                "Ask for that device, or find out from OpenVINO's log what it lacks.",
+            )
+        return OpenVinoSession(component, compiled, request, used)
+
+    def _settings(self, wanted: Sequence[str]) -> dict[str, Any]:
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if CPU in wanted:
+            # Else a processor with bfloat16 computes in it. GPUs and NPUs keep their own type,
+            # which is float16: the golden case says whether the image bears that.
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+            if self.options.threads is not None:
+                settings["INFERENCE_NUM_THREADS"] = self.options.threads
+        return settings
+
+
+class OpenVinoSession:
+    """A compiled graph and its one request."""
+
+    def __init__(
+        self, component: Component, compiled: Any, request: Any, providers: tuple[str, ...]
+    ) -> None:
+        self.providers = providers
+        self._component = component.name
+        self._request = request
+        self._inputs = _ports(component.name, component.inputs, compiled.inputs)
+        self._outputs = _ports(component.name, component.outputs, compiled.outputs)
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
+    ) -> dict[str, Array]:
+        """Compute outputs; see `Session.run`."""
+        names = list(self._outputs) if outputs is None else list(outputs)
+        for name in names:
+            if name not in self._outputs:
+                raise RunnerFailure(
+                    "bad-package",
+                    f"{self._component} has no output {name!r}.",
+                    nearest(name, self._outputs),
+                )
+        feeds = {self._inputs[name]: value for name, value in inputs.items()}
+        try:
+            self._request.infer(feeds, share_outputs=True)
+            # Copies: the tensors are the request's, and the next run writes into them.
+            return {
+                name: np.array(self._request.get_tensor(self._outputs[name]).data) for name in names
+            }
+        except RuntimeError as error:
+            raise _failure(f"OpenVINO failed in {self._component}", error) from error
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._request = None
+        self._inputs, self._outputs = {}, {}
+
+
+def _is_among(device: str, known: Sequence[str]) -> bool:
+    """Say whether a device is known; several GPUs are called GPU.0, GPU.1, …, and any is a GPU."""
+    return any(name == device or name.partition(".")[0] == device for name in known)
+
+
+def _ports(component: str, names: Mapping[str, Any], ports: Sequence[Any]) -> dict[str, Any]:
+    """Return each declared tensor's port in the graph."""
+    found = {name: port for port in ports for name in port.get_names()}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise RunnerFailure(
+            "bad-package",
+            f"The graph of {component} has no {', '.join(missing)}, which the manifest declares.",
+            f"It has {', '.join(sorted(found))}. Build the package again.",
+        )
+    return {name: found[name] for name in names}
+
+
+def _failure(what: str, error: RuntimeError) -> RunnerFailure:
+    text = " ".join(str(error).split())
+    if "allocate" in text or "bad_alloc" in text or "out of memory" in text.lower():
+        return RunnerFailure(
+            "memory",
+            f"{what}: memory ran out ({text}).",
+            "Use residency 'sequential', a recipe with int8 weights, or a smaller image.",
+        )
+    return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")

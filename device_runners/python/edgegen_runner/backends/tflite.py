@@ -1,0 +1,185 @@
+"""TFLite graphs, whichever package brings the interpreter: LiteRT or the older tflite_runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from ..errors import RunnerFailure, nearest
+from ..package import Component
+from . import Array, BackendOptions
+
+SIGNATURE = "serving_default"
+XNNPACK = "XNNPACK"
+
+_FAILURES = (RuntimeError, ValueError)
+"""What the interpreter raises: ValueError where a file is no graph, RuntimeError for the rest."""
+
+
+class TfliteBackend:
+    """Run ``.tflite`` files, mapped by their path.
+
+    ``interpreter`` is the class; ``storages`` are the types of weights that it is known to run
+    right, None for all. Both packages have one processor, XNNPACK on the CPU's cores, and repack
+    the weights for it, so ``memory`` changes nothing.
+    """
+
+    available_providers = (XNNPACK,)
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        interpreter: Any,
+        options: BackendOptions,
+        storages: Optional[frozenset[str]] = None,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.options = options
+        self._interpreter = interpreter
+        self._storages = storages
+
+    def load(self, path: Path, component: Component) -> TfliteSession:
+        """Load a graph, or all parts of one that is cut; see `Backend.load`."""
+        for provider in self.options.providers:
+            if provider not in self.available_providers:
+                raise RunnerFailure(
+                    "missing-provider",
+                    f"{self.name} has no {provider}.",
+                    nearest(provider, self.available_providers),
+                )
+        foreign = sorted(component.storages - (self._storages or component.storages))
+        if foreign:
+            raise RunnerFailure(
+                "bad-request",
+                f"{self.name} does not run recipes with {', '.join(foreign)} weights, and the "
+                f"package's is {component.recipe!r}.",
+                "Use ai_edge_litert (pip install ai-edge-litert), or a package of another recipe.",
+            )
+        parts = [self._load_part(file) for file in (path, *component.parts)]
+        _check_parts(component, parts)
+        used = (XNNPACK,) if any(part.is_delegated for part in parts) else ()
+        if self.options.providers and not used:
+            raise RunnerFailure(
+                "missing-provider",
+                f"{component.name} would not run on {XNNPACK}: it took none of its operators.",
+                "Leave the provider out to run it on the runtime's plain kernels.",
+            )
+        return TfliteSession(component, parts, used)
+
+    def _load_part(self, path: Path) -> Part:
+        threads = self.options.threads or _usable_cores()
+        try:
+            interpreter = self._interpreter(model_path=str(path), num_threads=threads)
+            signatures = interpreter.get_signature_list()
+            if SIGNATURE not in signatures:
+                raise RunnerFailure(
+                    "bad-package",
+                    f"{path} has no signature {SIGNATURE!r}.",
+                    f"It has {', '.join(signatures) or 'none'}. Build the package again.",
+                )
+            interpreter.allocate_tensors()
+            return Part(interpreter)
+        except _FAILURES as error:
+            raise _failure(f"{self.name} cannot load {path}", error) from error
+
+
+class Part:
+    """One graph: its inputs' and outputs' names, and how to run it."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self._runner = interpreter.get_signature_runner(SIGNATURE)
+        self.inputs = frozenset(self._runner.get_input_details())
+        self.outputs = frozenset(self._runner.get_output_details())
+        # The interpreter tells no other way which delegates took a part of the graph.
+        self.is_delegated = any(
+            operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details()
+        )
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs, which are copies, from values among which the inputs are."""
+        results: dict[str, Array] = self._runner(**{name: values[name] for name in self.inputs})
+        return results
+
+
+class TfliteSession:
+    """A component whose graph, or parts of one, are loaded."""
+
+    def __init__(
+        self, component: Component, parts: Sequence[Part], providers: tuple[str, ...]
+    ) -> None:
+        self.providers = providers
+        self._component = component
+        self._parts = list(parts)
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
+    ) -> dict[str, Array]:
+        """Compute outputs; see `Session.run`."""
+        names = list(self._component.outputs if outputs is None else outputs)
+        for name in names:
+            if name not in self._component.outputs:
+                raise RunnerFailure(
+                    "bad-package",
+                    f"{self._component.name} has no output {name!r}.",
+                    nearest(name, self._component.outputs),
+                )
+        values = dict(inputs)
+        for index, part in enumerate(self._parts):
+            if all(name in values for name in names):
+                break  # what is asked for does not need the parts that are left
+            try:
+                values.update(part.run(values))
+            except _FAILURES as error:
+                raise _failure(f"The runtime failed in {self._component.name}", error) from error
+            later = frozenset(names).union(*(part.inputs for part in self._parts[index + 1 :]))
+            values = {name: value for name, value in values.items() if name in later}
+        return {name: values[name] for name in names}
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._parts = []
+
+
+def _check_parts(component: Component, parts: Sequence[Part]) -> None:
+    """Refuse graphs that do not fit together, or do not compute what the manifest declares."""
+    known = set(component.inputs)
+    for number, part in enumerate(parts, start=1):
+        unknown = sorted(part.inputs - known)
+        if unknown:
+            raise RunnerFailure(
+                "bad-package",
+                f"Part {number} of {component.name} wants {', '.join(unknown)}, which no earlier "
+                "part computes.",
+                "Build the package again.",
+            )
+        known |= part.outputs
+    missing = sorted(set(component.outputs) - frozenset().union(*(p.outputs for p in parts)))
+    if missing:
+        raise RunnerFailure(
+            "bad-package",
+            f"The graph of {component.name} has no {', '.join(missing)}, which the manifest "
+            "declares.",
+            "Build the package again.",
+        )
+
+
+def _usable_cores() -> int:
+    """Return how many cores the process may use; the interpreter's own default is one thread."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _failure(what: str, error: Exception) -> RunnerFailure:
+    text = " ".join(str(error).split())
+    if "allocate memory" in text or "bad_alloc" in text or "out of memory" in text.lower():
+        return RunnerFailure(
+            "memory",
+            f"{what}: memory ran out ({text}).",
+            "Use residency 'sequential', a recipe with int8 weights, or a smaller image.",
+        )
+    return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")

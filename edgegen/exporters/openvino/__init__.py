@@ -1,0 +1,1 @@
+"""Writes OpenVINO's IR: a captured graph over a table of operators, streamed weights."""

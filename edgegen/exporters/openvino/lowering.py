@@ -1,0 +1,20 @@
+"""Lowers a captured graph to OpenVINO's."""
+
+from __future__ import annotations
+
+from edgegen.core.recipe import Recipe
+from edgegen.exporters.capture import Capture
+from edgegen.exporters.lowering import walk
+from edgegen.exporters.openvino.graph import Graph
+from edgegen.exporters.openvino.operators import OPERATORS
+from edgegen.exporters.openvino.writer import GraphWriter
+
+
+def lower(capture: Capture, recipe: Recipe) -> Graph:
+    """Return the graph, whose constants say which weights they want.
+
+    Raises ExportError that names every operator which the table lacks, and a layer that uses it.
+    """
+    writer = GraphWriter(capture.component.name, recipe)
+    inputs, outputs = walk(capture, writer, OPERATORS)
+    return writer.finish(inputs, list(zip(capture.component.outputs, outputs, strict=True)))

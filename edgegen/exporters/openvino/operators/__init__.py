@@ -1,0 +1,101 @@
+"""What each of torch's operators becomes in OpenVINO: one table that grep finds.
+
+`edgegen/exporters/lowering.py` says what a lowering gets and returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edgegen.exporters.openvino.operators import arithmetic, attention, layers, layout
+
+OPERATORS: Mapping[str, Callable[..., Any]] = {
+    # one of several results, and conditions that the capture has settled
+    "operator.getitem": layout.getitem,
+    "aten._assert_tensor_metadata.default": layout.nothing,
+    "aten._assert_scalar.default": layout.nothing,
+    # no arithmetic at all
+    "aten.alias.default": layout.same,
+    "aten.clone.default": layout.same,
+    "aten.contiguous.default": layout.same,
+    "aten.detach.default": layout.same,
+    "aten.detach_.default": layout.same,
+    "aten.dropout.default": layout.same,
+    "aten.feature_dropout.default": layout.same,
+    "aten.lift_fresh_copy.default": layout.same,
+    "aten.to.dtype": layout.to_dtype,
+    "aten.to.dtype_layout": layout.to_dtype_layout,
+    "aten.to.device": layout.to_device,
+    "aten._to_copy.default": layout.to_dtype_layout,
+    # layout
+    "aten.view.default": layout.reshape,
+    "aten.reshape.default": layout.reshape,
+    "aten._unsafe_view.default": layout.reshape,
+    "aten.flatten.using_ints": layout.reshape,
+    "aten.unflatten.int": layout.reshape,
+    "aten.permute.default": layout.permute,
+    "aten.transpose.int": layout.transpose,
+    "aten.t.default": layout.t,
+    "aten.unsqueeze.default": layout.unsqueeze,
+    "aten.squeeze.dim": layout.squeeze,
+    "aten.expand.default": layout.expand,
+    "aten.slice.Tensor": layout.slice_,
+    "aten.select.int": layout.select,
+    "aten.cat.default": layout.cat,
+    "aten.concat.default": layout.cat,
+    "aten.chunk.default": layout.chunk,
+    "aten.split.Tensor": layout.split,
+    "aten.split_with_sizes.default": layout.split_with_sizes,
+    "aten.pad.default": layout.pad,
+    "aten.constant_pad_nd.default": layout.constant_pad,
+    "aten.arange.default": layout.arange,
+    "aten.arange.start": layout.arange_start,
+    "aten.ones.default": layout.ones,
+    "aten.index.Tensor": layout.index,
+    # arithmetic
+    "aten.add.Tensor": arithmetic.add,
+    "aten.add_.Tensor": arithmetic.add,
+    "aten.sub.Tensor": arithmetic.sub,
+    "aten.rsub.Scalar": arithmetic.rsub,
+    "aten.mul.Tensor": arithmetic.mul,
+    "aten.mul.Scalar": arithmetic.mul,
+    "aten.div.Tensor": arithmetic.div,
+    "aten.div_.Tensor": arithmetic.div,
+    "aten.div.Scalar": arithmetic.div,
+    "aten.pow.Tensor_Scalar": arithmetic.power,
+    "aten.neg.default": arithmetic.unary("Negative"),
+    "aten.exp.default": arithmetic.unary("Exp"),
+    "aten.log.default": arithmetic.unary("Log"),
+    "aten.sin.default": arithmetic.unary("Sin"),
+    "aten.cos.default": arithmetic.unary("Cos"),
+    "aten.sqrt.default": arithmetic.unary("Sqrt"),
+    "aten.sigmoid.default": arithmetic.unary("Sigmoid"),
+    "aten.tanh.default": arithmetic.unary("Tanh"),
+    "aten.tanh_.default": arithmetic.unary("Tanh"),
+    "aten.relu.default": arithmetic.unary("ReLU"),
+    "aten.relu_.default": arithmetic.unary("ReLU"),
+    "aten.silu.default": arithmetic.unary("Swish"),
+    "aten.silu_.default": arithmetic.unary("Swish"),
+    "aten.gelu.default": arithmetic.gelu,
+    "aten.clamp.default": arithmetic.clamp,
+    "aten.mean.dim": arithmetic.mean,
+    "aten.eq.Scalar": arithmetic.equal,
+    "aten.eq.Tensor": arithmetic.equal,
+    "aten.le.Tensor": arithmetic.less_or_equal,
+    "aten.argmax.default": arithmetic.argmax,
+    # layers
+    "aten.linear.default": layers.linear,
+    "aten.conv2d.default": layers.conv2d,
+    "aten.embedding.default": layers.embedding,
+    "aten.group_norm.default": layers.group_norm,
+    "aten.layer_norm.default": layers.layer_norm,
+    "aten.upsample_nearest2d.vec": layers.upsample_nearest,
+    "aten.avg_pool2d.default": layers.average_pool,
+    "aten.softmax.int": layers.softmax,
+    "aten.matmul.default": layers.matmul,
+    "aten.bmm.default": layers.matmul,
+    "aten.baddbmm.default": layers.baddbmm,
+    # attention
+    "aten.scaled_dot_product_attention.default": attention.scaled_dot_product_attention,
+}

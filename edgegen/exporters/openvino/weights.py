@@ -1,0 +1,102 @@
+"""Streams a graph's constants into the file beside its XML, tensor by tensor.
+
+The XML names the place of each constant, and sizes are known from shapes: so places are given out
+first, and the file is then written from front to back with one weight in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.compress.int8 import quantize
+from edgegen.core.files import translate_disk_errors
+from edgegen.exporters.openvino.graph import (
+    NUMPY_TYPES,
+    Constant,
+    StreamedWeight,
+    WeightScales,
+)
+from edgegen.exporters.stored_weights import WeightForm, load_weight
+from edgegen.pipelines.binding import BoundTensor
+from edgegen.pipelines.weights import Weights
+
+PAGE_BYTES = 4096
+SMALL_ALIGNMENT_BYTES = 64
+PAGED_FROM_BYTES = 1 << 20
+
+
+def place(constants: Sequence[Constant]) -> dict[int, int]:
+    """Return where each constant (by its `id`) begins in the file.
+
+    What is large begins at a multiple of the page size, so that a runtime can map it.
+    """
+    offsets: dict[int, int] = {}
+    position = 0
+    for constant in constants:
+        large = constant.size_bytes >= PAGED_FROM_BYTES
+        position += -position % (PAGE_BYTES if large else SMALL_ALIGNMENT_BYTES)
+        offsets[id(constant)] = position
+        position += constant.size_bytes
+    return offsets
+
+
+def stream_constants(
+    constants: Sequence[Constant],
+    offsets: Mapping[int, int],
+    bound: Mapping[str, BoundTensor],
+    weights: Weights,
+    destination: Path,
+    progress: Callable[[int], None],
+) -> int:
+    """Write the constants in their order at the places that `place` gave; return the file's size.
+
+    An int8 weight comes before its scales. `progress` gets the bytes of each. Raises SourceError
+    for a weight that is not finite, ExportError for one that its storage type cannot hold.
+    """
+    position = 0
+    scales: dict[int, NDArray[Any]] = {}
+    with translate_disk_errors(destination.parent), destination.open("wb", buffering=0) as file:
+        for constant in constants:
+            array = _array(constant, bound, weights, scales)
+            offset = offsets[id(constant)]
+            _write(file, bytes(offset - position))
+            _write(file, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            position = offset + constant.size_bytes
+            progress(constant.size_bytes)
+    return position
+
+
+def _array(
+    constant: Constant,
+    bound: Mapping[str, BoundTensor],
+    weights: Weights,
+    scales: dict[int, NDArray[Any]],
+) -> NDArray[Any]:
+    data = constant.data
+    dtype = NUMPY_TYPES[constant.dtype]
+    if isinstance(data, WeightScales):
+        return scales.pop(id(data.of))
+    if not isinstance(data, StreamedWeight):
+        return data.astype(dtype, copy=False)
+    if constant.dtype != "i8":
+        return load_weight(data.form, dtype, bound, weights)
+    # Read in the type of the file, which may be half as large as float32: the rounding widens it
+    # block by block.
+    tensor = bound[data.form.parameter]
+    narrow = tensor.entry.dtype == "float16"
+    form = WeightForm(parameter=data.form.parameter, axes=None, shape=tensor.shape)
+    read_type = NUMPY_TYPES["f16" if narrow else "f32"]
+    rounded = quantize(load_weight(form, read_type, bound, weights), axis=0)
+    scales[id(data)] = rounded.scales
+    return rounded.values
+
+
+def _write(file: Any, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view[: 64 << 20]) :]

@@ -1,0 +1,1 @@
+"""TFLite: one flatbuffer a component, its weights streamed behind the graph."""

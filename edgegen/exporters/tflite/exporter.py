@@ -1,0 +1,84 @@
+"""Exports one component to TFLite: capture, lower, cut what is too large, stream the weights."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgegen.core.calibration import Calibration
+from edgegen.core.codec import load_json
+from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgegen.exporters.stored_weights import WeightForm
+
+PART_BYTES = (1 << 31) - (32 << 20)
+"""Data of one file: below 2 GiB, with room for the graph of the largest model."""
+TOOLKITS = ("torch", "diffusers", "transformers", "ai-edge-litert")
+
+
+class TfliteExporter:
+    """Writes `model.tflite` and, where that would exceed 2 GiB, `model.2.tflite` and so on."""
+
+    def prepare(self) -> None:
+        """Import torch, diffusers, transformers and TFLite's schema."""
+        import diffusers.models
+        import transformers  # noqa: F401 - imported for the processes that are forked from this one
+
+        from edgegen.exporters import capture, wrappers  # noqa: F401 - as above
+        from edgegen.exporters.tflite import flatbuffer, lowering  # noqa: F401 - as above
+
+        for name in ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel"):
+            getattr(diffusers.models, name)
+
+    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+        """Write a component's graph and weights into `job.destination`."""
+        progress.step("toolkits")
+        import numpy as np
+
+        from edgegen.exporters.capture import capture
+        from edgegen.exporters.stored_weights import load_weight
+        from edgegen.exporters.tflite.flatbuffer import SCHEMA_VERSION, write_model
+        from edgegen.exporters.tflite.lowering import lower
+        from edgegen.exporters.tflite.parts import file_name, split
+        from edgegen.exporters.tflite.weights import data_bytes
+        from edgegen.pipelines.binding import bind
+        from edgegen.pipelines.weights import Weights
+
+        source, destination = Path(job.source), Path(job.destination)
+        weights = Weights.open(source)
+        progress.step("graph")
+        captured = capture(job.component, source, shapes=job.shapes)
+        bound = bind(weights, captured.parameter_shapes)
+
+        calibration = (
+            None if job.calibration is None else load_json(Calibration, Path(job.calibration))
+        )
+
+        def read(form: WeightForm) -> NDArray[np.float32]:
+            return load_weight(form, np.dtype(np.float32), bound, weights)
+
+        graph = lower(captured, job.recipe, read=read, calibration=calibration)
+        parts = split(graph, PART_BYTES)
+        progress.step("weights", sum(data_bytes(part) for part in parts))
+        written = sum(
+            write_model(
+                part,
+                destination / file_name(number),
+                bound=bound,
+                weights=weights,
+                progress=progress.advance,
+                external=False,
+            )
+            for number, part in enumerate(parts, start=1)
+        )
+        return ExportResult(
+            path=file_name(1),
+            storage_bytes=written,
+            operator_sets={"schema": SCHEMA_VERSION},
+            toolkits={name: version(name) for name in TOOLKITS},
+        )

@@ -1,0 +1,206 @@
+"""A layer's product with its weight in the form that the recipe asks for.
+
+- float32 or float16 weights, or int8 ones with `float` activations: the weight is widened, and the
+  operator computes in float32.
+- `dynamic-int8`: the operator takes float32 and an int8 weight, and quantizes its input as it comes
+  (TFLite's "hybrid" operators).
+- `int8` and `int16`: what goes in is quantized with a calibrated range, the operator is one of
+  integers, and what comes out is widened again. The rules are those of TFLite's quantization
+  specification: int8 has zero points, int16 has none, and a bias has the scale of the input times
+  that of its channel, in 32 bits, or 64 with int16.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.compress.int8 import quantize
+from edgegen.core.calibration import LayerRange
+from edgegen.core.errors import ExportError
+from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.stored_weights import WeightForm
+from edgegen.exporters.tflite.graph import Quantization, Tensor, TensorType, Weight
+from edgegen.exporters.tflite.writer import GraphWriter
+
+_VERSIONS: Mapping[tuple[str, str], int] = {
+    ("CONV_2D", "float"): 1,
+    ("CONV_2D", "dynamic-int8"): 5,
+    ("CONV_2D", "int8"): 3,
+    ("CONV_2D", "int16"): 4,
+    ("DEPTHWISE_CONV_2D", "float"): 1,
+    ("DEPTHWISE_CONV_2D", "int8"): 3,
+    ("DEPTHWISE_CONV_2D", "int16"): 5,
+    ("FULLY_CONNECTED", "float"): 5,
+    ("FULLY_CONNECTED", "dynamic-int8"): 9,
+    ("FULLY_CONNECTED", "int8"): 5,
+    ("FULLY_CONNECTED", "int16"): 7,
+}
+"""The first version of an operator that has the form (tensorflow/lite/tools/versioning)."""
+
+StaticType = Literal["int8", "int16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """An operator of an input, a weight and a bias; its output has the stored `shape`."""
+
+    code: str
+    weight: Parameter
+    axes: tuple[int, ...] | None
+    bias: Any
+    shape: tuple[int, ...]
+    options_type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    channel_axis: int = 0
+
+
+def multiply(writer: GraphWriter, product: Product, source: Tensor) -> Tensor:
+    """Append a product in the recipe's form, from float32 to float32.
+
+    Raises ExportError where a static recipe has no range for the layer.
+    """
+    activations = writer.activations_for(math.prod(product.weight.shape))
+    if activations in ("int8", "int16"):
+        return _static(writer, product, source, activations)
+    bias = _floating_bias(writer, product)
+    options = dict(product.options)
+    form = "float"
+    if activations == "dynamic-int8" and (product.code, activations) in _VERSIONS:
+        form = "dynamic-int8"
+        weight = writer.stored_weight(product.weight, "int8", axes=product.axes)
+        if product.code == "FULLY_CONNECTED":
+            options["asymmetricQuantizeInputs"] = True
+    else:
+        weight = writer.weight(product.weight, axes=product.axes, channel_axis=product.channel_axis)
+    return writer.op(
+        product.code,
+        [source, weight, bias],
+        product.shape,
+        options_type=product.options_type,
+        version=_VERSIONS[product.code, form],
+        **options,
+    )
+
+
+def _floating_bias(writer: GraphWriter, product: Product) -> Tensor | None:
+    """Return the bias; convolutions want one even where the network has none."""
+    if product.bias is not None:
+        return writer.floating(product.bias).tensor
+    if product.code == "FULLY_CONNECTED":
+        return None
+    return writer.constant(np.zeros(product.shape[-1]))
+
+
+def _static(writer: GraphWriter, product: Product, source: Tensor, dtype: StaticType) -> Tensor:
+    calibration = writer.calibration
+    if calibration is None:
+        raise ExportError(
+            f"The recipe '{writer.recipe.name}' wants calibrated activations in "
+            f"{writer.component}, and there is no calibration.",
+            hint="Please report it: packaging has to calibrate for this recipe.",
+        )
+    measured = calibration.layer(writer.component, writer.layer)
+    before, behind = _input(measured, dtype), _output(measured, dtype)
+    weight = writer.stored_weight(
+        product.weight, "int8", axes=product.axes, channel_axis=product.channel_axis
+    )
+    result = writer.op(
+        product.code,
+        [
+            writer.quantized(source, dtype, before),
+            weight,
+            _bias(writer, product, weight, before, dtype),
+        ],
+        product.shape,
+        dtype=dtype,
+        quantization=behind,
+        options_type=product.options_type,
+        version=_VERSIONS[product.code, dtype],
+        **product.options,
+    )
+    return writer.op(
+        "DEQUANTIZE",
+        [result],
+        result.shape,
+        options_type="DequantizeOptions",
+        version=2 if dtype == "int8" else 3,
+    )
+
+
+def _input(measured: LayerRange, dtype: StaticType) -> Quantization:
+    if dtype == "int8":
+        return int8_range(measured.input_low, measured.input_high)
+    return int16_range(measured.input_minimum, measured.input_maximum)
+
+
+def _output(measured: LayerRange, dtype: StaticType) -> Quantization:
+    if dtype == "int8":
+        return int8_range(measured.output_low, measured.output_high)
+    return int16_range(measured.output_minimum, measured.output_maximum)
+
+
+def int8_range(low: float, high: float) -> Quantization:
+    """Return the scale and zero point of −128…127 for a range, which is widened to hold 0.
+
+    >>> int8_range(-1.0, 1.55)
+    Quantization(scales=(0.01,), zero_points=(-28,), axis=0)
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = (high - low) / 255 or 1.0
+    return Quantization(scales=(scale,), zero_points=(round(-128 - low / scale),))
+
+
+def int16_range(low: float, high: float) -> Quantization:
+    """Return the scale of −32767…32767 for a range; 16 bits have no zero point.
+
+    >>> int16_range(-1.0, 3.2767)
+    Quantization(scales=(0.0001,), zero_points=(0,), axis=0)
+    """
+    return Quantization(scales=(max(-low, high, 0.0) / 32767 or 1.0,), zero_points=(0,))
+
+
+def _bias(
+    writer: GraphWriter,
+    product: Product,
+    weight: Tensor,
+    before: Quantization,
+    dtype: StaticType,
+) -> Tensor | None:
+    """Return the bias in integers. The weight is read for its scales, which the bias shares."""
+    if product.bias is None and product.code == "FULLY_CONNECTED":
+        return None
+    if not isinstance(product.bias, Parameter | None) or not isinstance(weight.data, Weight):
+        raise ExportError(
+            f"{writer.component}: the bias of '{writer.layer}' is not a weight, which the TFLite "
+            "exporter does not quantize.",
+            hint="Please report the model's config.",
+        )
+    numbers = np.zeros(product.shape[-1])
+    if product.bias is not None:
+        form = WeightForm(parameter=product.bias.name, axes=None, shape=product.bias.shape)
+        numbers = writer.read(form).astype(np.float64)
+    scales = before.scales[0] * _weight_scales(writer, weight.data).astype(np.float64)
+    kind: TensorType = "int32" if dtype == "int8" else "int64"
+    limits = np.iinfo(np.int32)  # kernels add what 64 bits hold to sums of 32 in places
+    stored: NDArray[Any] = np.clip(np.rint(numbers / scales), limits.min, limits.max).astype(kind)
+    return Tensor(
+        name=f"{writer.layer or writer.component}/bias",
+        shape=stored.shape,
+        dtype=kind,
+        data=stored,
+        quantization=Quantization(
+            scales=tuple(float(scale) for scale in scales), zero_points=(0,) * len(scales)
+        ),
+    )
+
+
+def _weight_scales(writer: GraphWriter, weight: Weight) -> NDArray[np.float32]:
+    """Return the scales that a weight will have when it is streamed."""
+    array = writer.read(weight.form)
+    return quantize(array, weight.quantize_axis or 0, per_channel=weight.per_channel).scales

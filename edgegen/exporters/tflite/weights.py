@@ -1,0 +1,171 @@
+"""Lays the data of a TFLite file out behind its graph, and streams it there, buffer by buffer.
+
+At no time is more than one weight in memory. Large buffers begin at a multiple of the page size, so
+that a runtime can map them; all others at a multiple of 64 bytes, of which TFLite wants 16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import RawIOBase
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.compress.int8 import quantize
+from edgegen.exporters.stored_weights import load_weight
+from edgegen.exporters.tflite.graph import Graph, Tensor, TensorType, Weight
+from edgegen.exporters.tflite.walk import tensors_of
+from edgegen.pipelines.binding import BoundTensor
+from edgegen.pipelines.weights import Weights
+
+LENGTH_BYTES = 4  # a vector's number of elements, before them
+PAGE_BYTES = 4096
+SMALL_ALIGNMENT_BYTES = 64
+PAGED_FROM_BYTES = 1 << 20
+_WRITE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """What tells a buffer from others: a weight's form and type, or a constant's bytes."""
+
+    content: Weight | bytes
+    dtype: TensorType | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Buffer:
+    """The data of one tensor, or of several that hold the same."""
+
+    key: DataKey
+    data: NDArray[Any] | Weight
+    dtype: TensorType
+    size_bytes: int
+
+    @property
+    def alignment_bytes(self) -> int:
+        """What the data's place in the file is a multiple of."""
+        return PAGE_BYTES if self.size_bytes >= PAGED_FROM_BYTES else SMALL_ALIGNMENT_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffers:
+    """The buffers of a file, without the empty one, and which tensor has which."""
+
+    all: tuple[Buffer, ...]
+    index: Mapping[Tensor, int]
+
+
+def buffer_of(tensor: Tensor) -> Buffer | None:
+    """Return a constant's buffer; None for what has no data, or has no elements."""
+    data = tensor.data
+    size_bytes = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+    if data is None or size_bytes == 0:
+        return None
+    if isinstance(data, Weight):
+        key = DataKey(data, tensor.dtype)
+    else:
+        key = DataKey(hashlib.sha256(_bytes_of(data)).digest())
+    return Buffer(key=key, data=data, dtype=tensor.dtype, size_bytes=size_bytes)
+
+
+def collect_buffers(tensors: Iterable[Tensor]) -> Buffers:
+    """Give each constant a buffer; those of the same weight or the same bytes share one."""
+    places: dict[DataKey, int] = {}
+    buffers: list[Buffer] = []
+    index: dict[Tensor, int] = {}
+    for tensor in tensors:
+        buffer = buffer_of(tensor)
+        if buffer is None:
+            continue
+        if buffer.key not in places:
+            places[buffer.key] = len(buffers)
+            buffers.append(buffer)
+        index[tensor] = places[buffer.key]
+    return Buffers(all=tuple(buffers), index=index)
+
+
+def data_bytes(graph: Graph) -> int:
+    """Return the bytes of a graph's data: what the progress of writing it adds up to."""
+    return sum(buffer.size_bytes for buffer in collect_buffers(tensors_of(graph)).all)
+
+
+def lay_out(head_bytes: int, buffers: Sequence[Buffer]) -> tuple[list[int], int]:
+    """Return where each buffer's data begins behind a head of that size, and where the file ends.
+
+    The four bytes before each belong to it: there its length stands.
+    """
+    offsets = []
+    position = head_bytes
+    for buffer in buffers:
+        position += LENGTH_BYTES
+        position += -position % buffer.alignment_bytes
+        offsets.append(position)
+        position += buffer.size_bytes
+    return offsets, position
+
+
+def scale_count(weight: Weight) -> int:
+    """Return how many scales an int8 weight will have."""
+    if weight.quantize_axis is None:
+        return 0
+    return weight.form.shape[weight.quantize_axis] if weight.per_channel else 1
+
+
+def stream_buffers(
+    file: RawIOBase,
+    buffers: Sequence[Buffer],
+    offsets: Sequence[int],
+    bound: Mapping[str, BoundTensor],
+    weights: Weights,
+    progress: Callable[[int], None],
+) -> dict[int, NDArray[np.float32]]:
+    """Write each buffer's length and data to its place; return the scales of those of int8.
+
+    `file` stands at the end of the head. `progress` gets the bytes of each. Raises SourceError for
+    a weight that is not finite, ExportError for one that its storage type cannot hold.
+    """
+    scales = {}
+    position = file.tell()
+    for number, (buffer, offset) in enumerate(zip(buffers, offsets, strict=True)):
+        array, scale = _load(buffer, bound, weights)
+        if scale is not None:
+            scales[number] = scale
+        # No runtime looks at the length of data outside the flatbuffer, which may be any size.
+        length = (buffer.size_bytes & 0xFFFFFFFF).to_bytes(LENGTH_BYTES, "little")
+        write_all(file, bytes(offset - LENGTH_BYTES - position) + length)
+        write_all(file, _bytes_of(array))
+        position = offset + buffer.size_bytes
+        progress(buffer.size_bytes)
+        del array
+    return scales
+
+
+def _load(
+    buffer: Buffer, bound: Mapping[str, BoundTensor], weights: Weights
+) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    if not isinstance(buffer.data, Weight):
+        return buffer.data, None
+    weight = buffer.data
+    if weight.quantize_axis is None:
+        return load_weight(weight.form, np.dtype(buffer.dtype), bound, weights), None
+    array = load_weight(weight.form, np.dtype(np.float32), bound, weights)
+    stored = quantize(array, weight.quantize_axis, per_channel=weight.per_channel)
+    return stored.values, stored.scales
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8).data
+
+
+def write_all(file: RawIOBase, data: bytes | bytearray | memoryview) -> None:
+    """Write all of `data` to an unbuffered file, which may take less at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view[:_WRITE_BYTES]) or 0 :]

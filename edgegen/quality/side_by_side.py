@@ -1,0 +1,98 @@
+"""Draws one prompt in torch and from each of several packages of a model, with the PSNR of each."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.core.model import PipelineSpec
+from edgegen.core.package import GoldenCase
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.quality.metrics import Array, psnr_db
+from edgegen.quality.runner_side import RunnerSide
+from edgegen.reference import golden
+from edgegen.reference.case import FOLDER_NAME, SMALL_MODEL_PX, plan_case
+from edgegen.reference.run import make_golden
+
+PROMPTS: Mapping[str, str] = {"builtin:emoji": "panda"}
+"""What a built-in model is asked for, where the user says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """An image, uint8 (height, width, 3). `psnr_db` is against torch's, infinite where equal."""
+
+    label: str
+    pixels: NDArray[np.uint8]
+    psnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """What was drawn: torch's image first, then those of the packages."""
+
+    case: GoldenCase
+    drawings: tuple[Drawing, ...]
+
+
+def plan_drawing(spec: PipelineSpec, folder: Path, *, prompt: str | None) -> GoldenCase:
+    """Choose what is drawn: at the native size, with all steps where the model is small.
+
+    A model above 256 pixels is drawn with the few steps of a golden case, in minutes instead of
+    an hour. Raises SourceError for a scheduler's config that cannot be read.
+    """
+    generation = spec.generation
+    case = plan_case(spec, folder, full=True)
+    small = max(generation.width, generation.height) <= SMALL_MODEL_PX
+    if case.prompt is None:
+        return replace(case, steps=generation.steps) if small else case
+    wanted = prompt or PROMPTS.get(spec.source)
+    case = replace(case, prompt=wanted or case.prompt, negative_prompt=None)
+    return replace(case, steps=generation.steps) if small else case
+
+
+def draw_side_by_side(
+    spec: PipelineSpec,
+    folder: Path,
+    packages: Mapping[str, Path],
+    *,
+    prompt: str | None = None,
+    progress: Progress | None = None,
+    log: Path | None = None,
+) -> SideBySide:
+    """Draw with torch and with each package, all from one seed.
+
+    `packages` are folders by label. Raises what the reference and the runner raise.
+    """
+    shown = progress or SilentProgress()
+    case = plan_drawing(spec, folder, prompt=prompt)
+    with tempfile.TemporaryDirectory(prefix="edgegen-draw-") as scratch:
+        place = Path(scratch, FOLDER_NAME)
+        make_golden(spec, folder, place, case=case, progress=shown, log=log)
+        reference = _pixels(golden.read_array(place, golden.IMAGE_NAME))
+        drawings = [Drawing(label="torch", pixels=reference, psnr_db=None)]
+        with shown.step("pictures", total=len(packages), unit="items") as step:
+            for index, (label, package) in enumerate(packages.items()):
+                step.describe(label)
+                trajectory = Path(scratch, str(index))
+                trajectory.mkdir()
+                pixels = _rgb(RunnerSide(package).generate(case, place, trajectory))
+                distance_db = psnr_db(reference, pixels, peak=255.0)
+                drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
+                step.advance()
+    return SideBySide(case=case, drawings=tuple(drawings))
+
+
+def _pixels(image: Array) -> NDArray[np.uint8]:
+    """Turn an image in −1…1, (1, channels, height, width), into uint8, as diffusers saves it."""
+    levels = np.rint(np.clip((image[0] + 1) / 2, 0, 1) * np.float32(255)).astype(np.uint8)
+    return _rgb(levels.transpose(1, 2, 0))
+
+
+def _rgb(pixels: Array) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)

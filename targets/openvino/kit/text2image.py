@@ -1,0 +1,129 @@
+"""Draw images from an edgegen package with OpenVINO GenAI.
+
+    python text2image.py PACKAGE "a red fox" --seed 1 --steps 20 --size 512x512 -o fox.png
+
+Needs `pip install openvino-genai`, and nothing else: the PNG file is written here. `--cancel-after`
+shows how an app stops a picture that nobody waits for any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Progress = Callable[[int, int], bool]
+"""Takes the step that is done, from 1, and how many there are; returns True to stop."""
+
+
+class Cancelled(Exception):  # noqa: N818 - the word that apps know
+    """The progress callback asked to stop; there is no image."""
+
+
+def draw(
+    pipeline: Any,
+    prompt: str,
+    *,
+    progress: Progress,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    negative_prompt: str | None = None,
+    size: tuple[int, int] | None = None,
+) -> Any:
+    """Return an image, (height, width, 3) of uint8, from an `openvino_genai.Text2ImagePipeline`.
+
+    What is None is what the package says. The seed is that of `std::mt19937`: the same seed draws
+    the same image in C++ with this kit, and another one than `edgegen run` does. Raises Cancelled
+    where `progress` returned True.
+    """
+    asked_to_stop = False
+
+    def callback(step: int, of: int, latent: object) -> bool:
+        nonlocal asked_to_stop
+        asked_to_stop = progress(step + 1, of)
+        return asked_to_stop
+
+    options = {
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+        "negative_prompt": negative_prompt,
+        "width": size and size[0],
+        "height": size and size[1],
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    images = pipeline.generate(prompt, rng_seed=seed, callback=callback, **given)
+    if asked_to_stop:
+        raise Cancelled
+    return images.data[0]
+
+
+def write_png(path: Path, pixels: Any) -> None:
+    """Write (height, width, 3) of uint8 as a PNG file (ISO/IEC 15948)."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, data in chunks:
+            checksum = zlib.crc32(name + data)
+            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum))
+
+
+def main() -> int:
+    """Draw one image; return 0, or 3 where it was cancelled."""
+    options = _options()
+    import openvino_genai  # takes a second: --help need not wait
+
+    pipeline = openvino_genai.Text2ImagePipeline(options.package, options.device)
+
+    def progress(step: int, of: int) -> bool:
+        sys.stderr.write(f"step {step} of {of}\n")
+        return step == options.cancel_after
+
+    try:
+        pixels = draw(
+            pipeline,
+            options.prompt,
+            progress=progress,
+            seed=options.seed,
+            steps=options.steps,
+            guidance=options.guidance,
+            negative_prompt=options.negative_prompt,
+            size=options.size,
+        )
+    except Cancelled:
+        sys.stderr.write("cancelled\n")
+        return 3
+    write_png(options.output, pixels)
+    sys.stdout.write(f"{options.output}\n")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Draw an image from an edgegen package.")
+    parser.add_argument("package", type=Path, help="folder of `edgegen package --target openvino`")
+    parser.add_argument("prompt")
+    parser.add_argument("--negative-prompt")
+    parser.add_argument("--device", default="CPU", help="CPU, GPU, NPU; default CPU")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--size", type=_size, metavar="WIDTHxHEIGHT")
+    parser.add_argument("--cancel-after", type=int, metavar="STEPS")
+    parser.add_argument("-o", "--output", type=Path, default=Path("image.png"))
+    return parser.parse_args()
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

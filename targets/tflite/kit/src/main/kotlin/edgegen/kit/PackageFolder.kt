@@ -1,0 +1,100 @@
+package edgegen.kit
+
+import java.io.File
+
+/** The package cannot be used by this kit; [message] says why, and what to do. */
+class PackageException(message: String) : Exception(message)
+
+/** A network of the package: its model files, in the order in which they run. */
+class Component(val name: String, val parts: List<File>, val firstOutput: String)
+
+/**
+ * The folder that `edgegen package --target tflite` writes, as far as Stable Diffusion needs it.
+ *
+ * [width] and [height] are pixels; [steps] and [guidance] are what the model is used with unless
+ * told.
+ */
+class PackageFolder private constructor(val folder: File, manifest: Map<String, Any?>) {
+    private val generation = Json.asObject(manifest["generation"])
+    private val components = Json.asList(manifest["components"]).associate { packaged ->
+        val component = readComponent(Json.asObject(packaged))
+        component.name to component
+    }
+
+    val width: Int = number("width").toInt()
+    val height: Int = number("height").toInt()
+    val latentChannels: Int = number("latent_channels").toInt()
+    val vaeScaleFactor: Int = number("vae_scale_factor", 8.0).toInt()
+    val scalingFactor: Float = number("scaling_factor", 1.0).toFloat()
+    val shiftFactor: Float = number("shift_factor", 0.0).toFloat()
+    val steps: Int = number("steps", 25.0).toInt()
+    val guidance: Float = number("guidance", 7.5).toFloat()
+
+    /** Tokens of a prompt, where the tokenizer's own files do not say. */
+    val textLength: Int? = (generation["text_length"] as? Double)?.toInt()
+
+    /** Returns a component. Throws PackageException where the package lacks it. */
+    fun component(name: String): Component =
+        components[name] ?: throw PackageException(
+            "$folder has no component $name; it has ${components.keys.joinToString()}.",
+        )
+
+    /** Reads scheduler/scheduler_config.json. */
+    fun schedulerConfig(): Map<String, Any?> =
+        Json.parseObject(folder.resolve("scheduler/scheduler_config.json").readText())
+
+    private fun number(key: String, default: Double? = null): Double =
+        generation[key] as? Double ?: default
+            ?: throw PackageException("The manifest of $folder gives no $key. Build it again.")
+
+    private fun readComponent(packaged: Map<String, Any?>): Component {
+        val spec = Json.asObject(packaged["spec"])
+        val first = Json.asObject(Json.asList(spec["outputs"]).first())
+        return Component(
+            name = spec["name"] as String,
+            parts = parts(inside(packaged["path"] as String)),
+            firstOutput = first["name"] as String,
+        )
+    }
+
+    /** Returns model.tflite and what stands beside it: model.2.tflite, model.3.tflite, … */
+    private fun parts(first: File): List<File> {
+        if (!first.isFile) throw PackageException("$first is missing. Copy the package again.")
+        val more = generateSequence(2) { it + 1 }
+            .map { first.resolveSibling("${first.nameWithoutExtension}.$it.${first.extension}") }
+            .takeWhile { it.isFile }
+        return listOf(first) + more
+    }
+
+    /** Returns a file of the package. Throws PackageException where a path leaves the folder. */
+    private fun inside(relative: String): File {
+        val path = folder.resolve(relative).canonicalFile
+        if (!path.startsWith(folder.canonicalFile)) {
+            throw PackageException("The path $relative leaves the package $folder. Do not use it.")
+        }
+        return path
+    }
+
+    companion object {
+        private const val SCHEMA_VERSION = 1.0
+        private const val FAMILY = "stable-diffusion"
+
+        /**
+         * Opens a package.
+         *
+         * Throws PackageException where it is none, or one of a family that this kit does not draw.
+         */
+        fun open(folder: File): PackageFolder {
+            val file = folder.resolve("edgegen.json")
+            if (!file.isFile) throw PackageException("$file is missing. Copy the package again.")
+            val manifest = Json.parseObject(file.readText())
+            if (manifest["schema_version"] != SCHEMA_VERSION) {
+                throw PackageException("$file has a schema that this kit does not read.")
+            }
+            if (manifest["family"] != FAMILY) {
+                throw PackageException("This kit draws $FAMILY, not ${manifest["family"]}.")
+            }
+            return PackageFolder(folder, manifest)
+        }
+    }
+}

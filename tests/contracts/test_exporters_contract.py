@@ -1,0 +1,92 @@
+"""What every exporter has to do: a new target gets these tests for its line in the table."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from edgegen.core.errors import SourceError
+from edgegen.exporters.targets import load_targets
+from edgegen.packaging.build import Built, build
+from edgegen.packaging.plan import plan
+from edgegen.packaging.verify import verify_package
+from edgegen.pipelines.source import resolve
+
+TinyPipeline = Callable[..., Path]
+TARGETS = load_targets()
+FAMILIES = {
+    "stable-diffusion": "sd15",
+    "stable-diffusion-inpaint": "sd-inpaint",
+    "latent-consistency": "lcm",
+    "stable-diffusion-xl": "sdxl",
+    "stable-diffusion-xl-inpaint": "sdxl-inpaint",
+    "stable-diffusion-xl-refiner": "sdxl-refiner",
+    "unconditional": "ddpm",
+}
+"""Family -> tiny pipeline."""
+CELLS = [(target, family) for target in TARGETS for family in TARGETS[target].families]
+RECIPES = [(target, recipe) for target in TARGETS for recipe in TARGETS[target].recipes]
+
+
+def package(folder: Path, target: str, destination: Path, recipe: str | None = None) -> Built:
+    planned = plan(resolve(str(folder)), target=target, destination=destination, recipe=recipe)
+    return build(planned)
+
+
+@pytest.mark.parametrize(("target", "family"), CELLS)
+def test_a_package_of_every_family_makes_torchs_image(
+    target: str, family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    built = package(tiny_pipeline(FAMILIES[family]), target, tmp_path / "package")
+    layers = {check.layer for check in built.evidence.parity}
+    assert layers == {"component", "trajectory", "image"}
+    assert all(check.passed for check in built.evidence.parity)
+    assert built.manifest.target == target
+    assert built.manifest.shapes == TARGETS[target].shapes[0]
+    for component in built.manifest.components:
+        assert Path(component.path).name == TARGETS[target].artifact
+
+
+@pytest.mark.parametrize(("target", "recipe"), RECIPES)
+def test_every_recipe_of_a_target_keeps_its_promise(
+    target: str, recipe: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    built = package(tiny_pipeline("sd15"), target, tmp_path / "package", recipe)
+    assert all(check.passed for check in built.evidence.parity)
+    assert not built.manifest.parity_failed
+    if recipe == TARGETS[target].default_recipe:
+        assert verify_package(tmp_path / "package").run.passed
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_same_model_gives_the_same_bytes(
+    target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sd15")
+    first, second = (
+        build(
+            plan(resolve(str(folder)), target=target, destination=tmp_path / name), parity=False
+        ).manifest
+        for name in ("first", "second")
+    )
+    assert first.files == second.files
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_weight_that_is_not_a_number_is_refused_and_nothing_is_written(
+    target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_pipeline("sd15"), folder)
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    weights["mid_block.resnets.0.conv1.weight"].flat[5] = np.nan
+    save_file(weights, path)
+    with pytest.raises(SourceError, match=r"mid_block\.resnets\.0\.conv1\.weight"):
+        package(folder, target, tmp_path / "package")
+    assert not (tmp_path / "package").exists()

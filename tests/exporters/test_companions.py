@@ -1,0 +1,71 @@
+"""Holds the tokenizers that OpenVINO packages carry against those that they are made from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import openvino
+import openvino_tokenizers  # noqa: F401 - OpenVINO finds the tokenizers' operations through it
+import pytest
+from transformers import CLIPTokenizer
+
+from edgegen.exporters.companions import write_companions
+
+TinyPipeline = Callable[..., Path]
+PROMPTS = ("a photo of a cat", "", " ".join(["Red café 123 (?)"] * 40), "  Ünïcode 🐱  x")
+WRITTEN = ("openvino_tokenizer.xml", "openvino_tokenizer.bin")
+
+
+def package(source: Path, destination: Path) -> Path:
+    """Return a folder with a model's tokenizers, as a build leaves it for the companions."""
+    destination.mkdir()
+    for folder in source.glob("tokenizer*"):
+        shutil.copytree(folder, destination / folder.name)
+    return destination
+
+
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [("sd15", ["tokenizer"]), ("sd21", ["tokenizer"]), ("sdxl", ["tokenizer", "tokenizer_2"])],
+)
+def test_tokenizers_give_the_models_own_ids_padded_and_cut(
+    family: str, names: list[str], tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = package(tiny_pipeline(family), tmp_path / "package")
+    companions = write_companions("openvino", folder)
+    assert "openvino-tokenizers" in companions.toolkits
+    assert [cost.stage for cost in companions.costs] == ["companions"]
+    assert sorted(path.parent.name for path in folder.rglob(WRITTEN[0])) == names
+    for name in names:
+        compiled = openvino.Core().compile_model(folder / name / WRITTEN[0], "CPU")
+        tokenizer = CLIPTokenizer.from_pretrained(folder / name)
+        for prompt in PROMPTS:
+            expected = tokenizer(prompt, padding="max_length", max_length=77, truncation=True)
+            assert list(compiled([prompt])["input_ids"][0]) == expected["input_ids"]
+
+
+def test_the_same_tokenizer_gives_the_same_bytes_wherever_it_lies(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    source = tiny_pipeline("sdxl")
+    folders = [package(source, tmp_path / name) for name in ("first", "a-second-place")]
+    for folder in folders:
+        write_companions("openvino", folder)
+    for name in WRITTEN:
+        one, other = ((folder / "tokenizer_2" / name).read_bytes() for folder in folders)
+        assert one == other
+        assert os.fsencode(tmp_path) not in one
+
+
+def test_a_target_without_companions_and_a_model_without_a_tokenizer_get_none(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = package(tiny_pipeline("sd15"), tmp_path / "package")
+    before = sorted(folder.rglob("*"))
+    for target in ("onnx", "tflite"):
+        assert write_companions(target, folder).costs == ()
+    assert sorted(folder.rglob("*")) == before
+    assert write_companions("openvino", package(tiny_pipeline("ddpm"), tmp_path / "x")).costs == ()

@@ -1,0 +1,418 @@
+"""Holds the OpenVINO exporter against torch: every family, every form of the weights."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from edgegen.core.errors import ExportError, SourceError
+from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.profile import Shapes
+from edgegen.core.recipe import Recipe, Rule, Tolerance
+from edgegen.exporters.base import ExportJob, ExportResult
+from edgegen.exporters.openvino.exporter import OpenVinoExporter
+from edgegen.exporters.recipes import load_recipe
+from edgegen.exporters.targets import load_target
+from edgegen.exporters.wrappers import wrap
+from edgegen.packaging.plan import fix_axes
+from edgegen.pipelines.binding import bind
+from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.source import resolve
+from edgegen.pipelines.weights import Weights
+from edgegen.reference.modules import build_module
+
+TinyPipeline = Callable[..., Path]
+LARGE_WEIGHT = "mid_block.resnets.0.conv1.weight"
+TOLERANCE = Tolerance(component_psnr_db=0, trajectory_psnr_db=0, image_psnr_db=0)
+IN_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+class Heard:
+    """Export progress that is kept."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.total_bytes = 0
+        self.done_bytes = 0
+
+    def step(self, name: str, total_bytes: int | None = None) -> None:
+        self.steps.append(name)
+        self.total_bytes += total_bytes or 0
+
+    def advance(self, size_bytes: int) -> None:
+        self.done_bytes += size_bytes
+
+
+def export(
+    folder: Path,
+    name: str,
+    destination: Path,
+    recipe: Recipe | str = "fp32",
+    *,
+    shapes: Shapes = "dynamic",
+) -> tuple[PipelineSpec, Component, Heard, ExportResult]:
+    spec = read_pipeline(resolve(str(folder)))
+    found = next(component for component in spec.components if component.name == name)
+    component = fix_axes(found, spec, shapes)
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe, load_target("openvino"))
+    destination.mkdir(parents=True, exist_ok=True)
+    heard = Heard()
+    job = ExportJob(
+        target="openvino",
+        component=component,
+        source=str(folder / component.folder),
+        destination=str(destination),
+        recipe=recipe,
+        operators="plain",
+        shapes=shapes,
+    )
+    result = OpenVinoExporter().export(job, heard)
+    return spec, component, heard, result
+
+
+def torch_module(folder: Path, component: Component) -> torch.nn.Module:
+    network = build_module(folder / component.folder, component.class_name)
+    weights = Weights.open(folder / component.folder)
+    shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    state = {
+        name: torch.from_numpy(weights.array(tensor.key, np.float32).reshape(tensor.shape).copy())
+        for name, tensor in bind(weights, shapes).items()
+    }
+    network.load_state_dict(state, strict=False, assign=True)
+    return wrap(network, component)
+
+
+def inputs_of(component: Component, sizes: dict[str, int], seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+    values = {}
+    for tensor in component.inputs:
+        shape = [axis if isinstance(axis, int) else _size(axis, sizes) for axis in tensor.shape]
+        if tensor.dtype == "int64":
+            values[tensor.name] = torch.randint(0, 400, shape, generator=generator)
+        elif tensor.name == "timestep":
+            values[tensor.name] = torch.tensor(873.4)
+        else:
+            values[tensor.name] = torch.randn(shape, generator=generator)
+    return values
+
+
+def _size(axis: str, sizes: dict[str, int]) -> int:
+    name, _, divisor = axis.partition(" / ")
+    return sizes[name] // int(divisor or 1)
+
+
+def psnr_db(reference: np.ndarray, value: np.ndarray) -> float:
+    error = float(np.mean((reference.astype(np.float64) - value) ** 2))
+    return 10 * np.log10((float(np.ptp(reference)) ** 2) / max(error, 1e-30))
+
+
+def compare(folder: Path, component: Component, exported: Path, sizes: dict[str, int]) -> float:
+    """Return the lowest PSNR of any output, after checking names and shapes."""
+    values = inputs_of(component, sizes)
+    with torch.no_grad():
+        expected = torch_module(folder, component)(*values.values())
+    compiled = openvino.Core().compile_model(exported / "openvino_model.xml", "CPU", IN_FLOAT32)
+    assert [port.any_name for port in compiled.inputs] == [it.name for it in component.inputs]
+    assert [port.any_name for port in compiled.outputs] == [it.name for it in component.outputs]
+    found = compiled({name: value.numpy() for name, value in values.items()})
+    results = [found[port] for port in compiled.outputs]
+    for reference, result in zip(expected, results, strict=True):
+        assert result.dtype == np.float32
+        assert result.shape == tuple(reference.shape)
+        assert np.isfinite(result).all()
+    return min(
+        psnr_db(reference.numpy(), result)
+        for reference, result in zip(expected, results, strict=True)
+    )
+
+
+def layers_of(folder: Path) -> list[ElementTree.Element]:
+    return ElementTree.parse(folder / "openvino_model.xml").findall("layers/layer")
+
+
+def stored_types(folder: Path) -> dict[str, str]:
+    """Return the type of each constant, by its name."""
+    return {
+        layer.attrib["name"]: layer.find("data").attrib["element_type"]
+        for layer in layers_of(folder)
+        if layer.attrib["type"] == "Const"
+    }
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["sd15", "sd21", "sdxl", "sdxl-refiner", "sdxl-inpaint", "lcm", "sd-inpaint", "ddpm", "ddim"],
+)
+def test_every_familys_denoiser_computes_what_torch_computes_at_any_size(
+    family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline(family)
+    _, unet, heard, result = export(folder, "unet", tmp_path)
+    for sizes in (
+        {"batch": 2, "sequence": 77, "height": 64, "width": 96},
+        {"batch": 1, "sequence": 20, "height": 32, "width": 32},
+    ):
+        assert compare(folder, unet, tmp_path, sizes) > 110
+    assert heard.steps == ["toolkits", "graph", "weights", "save"]
+    assert heard.done_bytes == heard.total_bytes > 0
+    written = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert result.storage_bytes == written
+    assert result.path == "openvino_model.xml"
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("sd15", "text_encoder"),
+        ("sd21", "text_encoder"),
+        ("sdxl", "text_encoder_2"),
+        ("sd15", "vae_decoder"),
+        ("sd15", "vae_encoder"),
+        ("taesd", "vae_decoder"),
+        ("taesd", "vae_encoder"),
+    ],
+)
+def test_every_other_component_computes_what_torch_computes(
+    family: str, name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline(family)
+    _, component, _, _ = export(folder, name, tmp_path)
+    sizes = {"batch": 3, "height": 32, "width": 48}
+    assert compare(folder, component, tmp_path, sizes) > 110
+
+
+def test_fixed_shapes_are_in_the_graph(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    folder = tiny_pipeline("sd15")
+    _, unet, _, _ = export(folder, "unet", tmp_path, shapes="fixed")
+    assert compare(folder, unet, tmp_path, {}) > 110
+    assert not any(layer.attrib["type"] == "ShapeOf" for layer in layers_of(tmp_path))
+    model = openvino.Core().read_model(tmp_path / "openvino_model.xml")
+    assert [tuple(port.shape) for port in model.inputs] == [it.shape for it in unet.inputs]
+
+
+def test_open_axes_are_open_and_the_others_are_not(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    _, unet, _, _ = export(tiny_pipeline("sd15"), "unet", tmp_path)
+    model = openvino.Core().read_model(tmp_path / "openvino_model.xml")
+    for port, tensor in zip(model.inputs, unet.inputs, strict=True):
+        axes = [None if axis.is_dynamic else axis.get_length() for axis in port.partial_shape]
+        assert axes == [axis if isinstance(axis, int) else None for axis in tensor.shape]
+
+
+def test_fp16_storage_halves_the_weights_and_changes_nothing_where_they_were_fp16(
+    tmp_path: Path,
+) -> None:
+    folder = resolve("builtin:emoji").path
+    export(folder, "unet", tmp_path / "fp32")
+    _, unet, _, _ = export(folder, "unet", tmp_path / "fp16", "fp16-storage")
+    large = (tmp_path / "fp32/openvino_model.bin").stat().st_size
+    small = (tmp_path / "fp16/openvino_model.bin").stat().st_size
+    assert 0.5 <= small / large < 0.52
+    sizes = {"batch": 2, "sequence": 24, "height": 64, "width": 64}
+    assert compare(folder, unet, tmp_path / "fp16", sizes) > 110
+
+
+@pytest.mark.parametrize("name", ["unet", "text_encoder", "vae_decoder"])
+def test_int8_stores_large_weights_in_8_bits_and_stays_near(
+    name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sd15")
+    _, component, _, _ = export(folder, name, tmp_path, "int8")
+    sizes = {"batch": 2, "sequence": 77, "height": 64, "width": 96}
+    assert 30 < compare(folder, component, tmp_path, sizes) < 90
+    types = stored_types(tmp_path)
+    weights = {it for it in types if it.endswith((".weight", ".bias"))}
+    assert "i8" in {types[it] for it in weights}
+    assert {types[it] for it in weights} == {"i8", "f32"}
+    assert all(types[it] == "f32" for it in weights if it.endswith(".bias"))
+
+
+def test_int8_quarters_the_weights(tmp_path: Path) -> None:
+    folder = resolve("builtin:emoji").path
+    export(folder, "unet", tmp_path / "fp32")
+    _, unet, _, _ = export(folder, "unet", tmp_path / "int8", "int8")
+    large = (tmp_path / "fp32/openvino_model.bin").stat().st_size
+    small = (tmp_path / "int8/openvino_model.bin").stat().st_size
+    assert 0.25 <= small / large < 0.27
+    sizes = {"batch": 2, "sequence": 24, "height": 64, "width": 64}
+    assert 30 < compare(folder, unet, tmp_path / "int8", sizes) < 90
+
+
+def test_int8_weights_carry_a_scale_for_each_output_channel(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    export(tiny_pipeline("sd15"), "unet", tmp_path, "int8")
+    constants = {
+        layer.attrib["name"]: layer.find("data").attrib
+        for layer in layers_of(tmp_path)
+        if layer.attrib["type"] == "Const"
+    }
+    found = 0
+    for name, weight in constants.items():
+        if weight["element_type"] == "i8":
+            found += 1
+            shape = [int(axis) for axis in weight["shape"].split(", ")]
+            scales = [int(axis) for axis in constants[f"{name}.scales"]["shape"].split(", ")]
+            assert scales == [shape[0], *[1] * (len(shape) - 1)]
+    assert found > 10
+
+
+def test_a_rule_of_a_recipe_decides_how_the_layers_that_it_names_are_stored(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    recipe = Recipe(
+        name="mixed",
+        description="",
+        storage="int8",
+        compute="float32",
+        tolerance=TOLERANCE,
+        rules=(
+            Rule(component="unet", layers="mid_block.*", storage="float16"),
+            Rule(component="unet", layers="up_blocks.*", storage="float32"),
+        ),
+    )
+    folder = tiny_pipeline("sd15")
+    _, unet, _, _ = export(folder, "unet", tmp_path, recipe)
+    types = stored_types(tmp_path)
+    assert types["mid_block.resnets.0.conv1.weight"] == "f16"
+    assert types["up_blocks.0.resnets.0.conv1.weight"] == "f32"
+    assert types["down_blocks.1.resnets.0.conv2.weight"] == "i8"
+    sizes = {"batch": 2, "sequence": 77, "height": 64, "width": 96}
+    assert compare(folder, unet, tmp_path, sizes) > 30
+
+
+def test_a_recipe_that_computes_in_16_bits_is_refused(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    recipe = Recipe(
+        name="half", description="", storage="float16", compute="float16", tolerance=TOLERANCE
+    )
+    with pytest.raises(ExportError, match="half wants unet to compute in float16") as caught:
+        export(tiny_pipeline("ddim"), "unet", tmp_path, recipe)
+    assert "float32" in caught.value.hint
+
+
+def test_16_bit_weights_are_marked_so_that_a_plugin_may_keep_them(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    export(tiny_pipeline("sd15"), "unet", tmp_path, "fp16-storage")
+    marked = [
+        layer
+        for layer in layers_of(tmp_path)
+        if layer.find("rt_info/attribute[@name='decompression']") is not None
+    ]
+    halves = [name for name, kind in stored_types(tmp_path).items() if kind == "f16"]
+    assert len(marked) == len(halves) > 10
+    assert {layer.attrib["type"] for layer in marked} == {"Convert"}
+
+
+def test_the_look_up_of_a_token_widens_the_rows_that_it_takes_and_no_other(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    export(tiny_pipeline("sd15"), "text_encoder", tmp_path, "int8")
+    model = openvino.Core().read_model(tmp_path / "openvino_model.xml")
+    tables = [
+        node
+        for node in model.get_ops()
+        if node.get_type_name() == "Constant"
+        and node.get_friendly_name().endswith("token_embedding.weight")
+    ]
+    assert len(tables) == 1
+    readers = tables[0].output(0).get_target_inputs()
+    assert {reader.get_node().get_type_name() for reader in readers} == {"Gather"}
+
+
+def test_constants_are_aligned_lie_one_behind_the_other_and_fill_the_file(tmp_path: Path) -> None:
+    export(resolve("builtin:emoji").path, "unet", tmp_path, "fp16-storage")
+    places = sorted(
+        (int(data.attrib["offset"]), int(data.attrib["size"]))
+        for layer in layers_of(tmp_path)
+        if layer.attrib["type"] == "Const"
+        for data in layer.findall("data")
+    )
+    for (start, size), (next_start, _) in itertools.pairwise(places):
+        assert start + size <= next_start
+    large = [start for start, size in places if size >= 1 << 20]
+    assert large
+    assert all(start % 4096 == 0 for start in large)
+    assert all(start % 64 == 0 for start, _ in places)
+    end = max(start + size for start, size in places)
+    assert (tmp_path / "openvino_model.bin").stat().st_size == end
+
+
+@pytest.mark.parametrize("recipe", ["fp16-storage", "int8"])
+def test_the_same_model_gives_the_same_bytes(
+    recipe: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sdxl")
+    for place in ("one", "another"):
+        export(folder, "unet", tmp_path / place, recipe)
+    for name in ("openvino_model.xml", "openvino_model.bin"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "another" / name).read_bytes()
+    graph = (tmp_path / "one/openvino_model.xml").read_bytes()
+    assert str(tmp_path).encode() not in graph
+    assert str(folder).encode() not in graph
+
+
+def test_writing_needs_no_openvino(
+    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)  # an import of it raises ImportError
+    _, _, _, result = export(tiny_pipeline("ddim"), "unet", tmp_path)
+    assert set(result.toolkits) == {"torch", "diffusers", "transformers"}
+    assert result.operator_sets == {"opset": 13}
+
+
+def test_a_weight_that_float16_cannot_hold_is_an_error_that_names_it(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = _with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", 1e6)
+    with pytest.raises(ExportError, match=r"mid_block.*1e\+06") as caught:
+        export(folder, "unet", tmp_path / "out", "fp16-storage")
+    assert "float32" in caught.value.hint
+    export(folder, "unet", tmp_path / "out32", "fp32")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_an_error_that_names_it(
+    value: float, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = _with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", value)
+    with pytest.raises(SourceError, match=r"mid_block.*weight"):
+        export(folder, "unet", tmp_path / "out")
+
+
+def _with_changed_weight(source: Path, folder: Path, value: float) -> Path:
+    shutil.copytree(source, folder)
+    path = folder / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors[LARGE_WEIGHT] = tensors[LARGE_WEIGHT].copy()
+    tensors[LARGE_WEIGHT].flat[5] = value
+    save_file(tensors, path)
+    return folder
+
+
+def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
+    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegen.exporters.openvino import lowering
+
+    fewer = {
+        name: lower for name, lower in lowering.OPERATORS.items() if name != "aten.conv2d.default"
+    }
+    monkeypatch.setattr(lowering, "OPERATORS", fewer)
+    with pytest.raises(ExportError, match=r"aten\.conv2d\.default \(in conv_in\)"):
+        export(tiny_pipeline("ddim"), "unet", tmp_path)
