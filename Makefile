@@ -52,6 +52,9 @@ test-emulated: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/convert_onnx.py
+	$(BIN)/python benchmarks/convert_openvino.py --skip-without-peer
+	$(BIN)/python benchmarks/convert_tflite.py --skip-without-peer
+	$(BIN)/python benchmarks/runtime_step.py
 
 clean:
 	rm -rf $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -7,6 +7,7 @@ edgegen's side, and the one meter that measures both sides.
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -132,6 +133,14 @@ def versions(python: str, packages: Sequence[str]) -> dict[str, str]:
     script = "import sys, importlib.metadata as m; print(*map(m.version, sys.argv[1:]))"
     found = run([python, "-c", script, *packages], timeout_s=60).text.split()
     return dict(zip(packages, found, strict=True))
+
+
+def end_children_when_terminated() -> None:
+    """Let SIGTERM (`timeout`, a closed session) end this process like Ctrl-C does.
+
+    Else a peer that is under way would go on for minutes, and its files would stay.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def say(what: object) -> None:

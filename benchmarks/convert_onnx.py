@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.conversion import (
     convert_with_edgegen,
     edgegen_command,
+    end_children_when_terminated,
     model_folder,
     read_through,
     say,
@@ -46,6 +47,7 @@ PEER_TOOLKITS = ("optimum-onnx", "diffusers", "transformers", "torch", "onnx")
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    end_children_when_terminated()
     machine = read_machine()
     model = model_folder(options.model)
     conversions: list[Conversion] = []

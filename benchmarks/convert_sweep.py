@@ -15,7 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.conversion import convert_with_edgegen, model_folder, read_through, say
+from benchmarks.conversion import (
+    convert_with_edgegen,
+    end_children_when_terminated,
+    model_folder,
+    read_through,
+    say,
+)
 from benchmarks.convert_report import GB, Conversion
 from benchmarks.machine import Machine, read_machine
 from benchmarks.peer_environments import PeerEnvironment
@@ -85,6 +91,7 @@ def run_sweep(comparison: Comparison, arguments: Sequence[str], about: str) -> i
     if python is None and options.only != "ours":
         say(comparison.peer.how_to_make)
         return 0 if options.skip_without_peer else 2
+    end_children_when_terminated()
     model = model_folder(options.model)
     sweep = Sweep(
         model=options.model if options.model in ("sd15", "sdxl") else model.name,

@@ -29,7 +29,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.conversion import edgegen_command, model_folder, read_through, say, spend
+from benchmarks.conversion import (
+    edgegen_command,
+    end_children_when_terminated,
+    model_folder,
+    read_through,
+    say,
+    spend,
+)
 from benchmarks.runtime_step_report import RESULTS, Report, Turn, VariantResult, markdown, table
 from edgegen.core.codec import dump_json
 from edgegen.core.memory import PeakSampler, read_tree
@@ -65,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     # Not in the worker, whose memory is measured.
     from benchmarks.machine import read_machine
 
+    end_children_when_terminated()
     machine = read_machine()
     with tempfile.TemporaryDirectory(prefix="step-", dir=options.work) as name:
         folder = Path(name)
@@ -80,7 +88,10 @@ def main(arguments: Sequence[str]) -> int:
         found.mkdir()
         if reference is not None:
             say(f"reference: {reference}")
-            _turn(Variant(reference), options, found / "reference.npy", warmups=0, steps=1)
+            golden = Variant(reference)
+            _turn(golden, options, found / "reference.npy", warmups=0, steps=1)
+            if golden.failure is not None:
+                failed = [*failed, f"the reference {reference.name} failed: {golden.failure}"]
         _take_turns(variants, options, found)
         report = Report(
             model=options.model if not options.packages else "the packages named",
@@ -293,7 +304,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--warmups", type=int, default=1, help="of each turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")
-    parser.add_argument("--work", type=Path, help="folder for what is built (SD 1.5: 16 GB)")
+    parser.add_argument("--work", type=Path, help="folder for what is built (SD 1.5: about 17 GB)")
     parser.add_argument("--note", default="", help="a sentence for the report")
     parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)

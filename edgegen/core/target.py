@@ -34,7 +34,8 @@ class TargetSpec:
 
     `storage` and `activations` are what a recipe may ask for. `shapes` are the forms of its axes,
     the usual one first; with fixed shapes the denoiser takes `denoiser_batch` samples a call: with
-    1, guidance takes two calls.
+    1, guidance takes two calls. With `whole_timesteps` the denoiser's timestep is int64 (1,) where
+    the model's scheduler has whole ones: the format's own pipelines feed nothing else.
     """
 
     name: str
@@ -50,4 +51,5 @@ class TargetSpec:
     activations: tuple[ActivationType, ...] = ("float",)
     shapes: tuple[Shapes, ...] = ("dynamic", "fixed")
     denoiser_batch: Literal[1, 2] = 2
+    whole_timesteps: bool = False
     compatibility: tuple[Compatibility, ...] = ()

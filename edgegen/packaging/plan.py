@@ -18,6 +18,7 @@ from edgegen.exporters.targets import load_target
 from edgegen.packaging.replace import may_replace
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
+from edgegen.pipelines.timesteps import has_whole_timesteps
 
 GRAPH_BYTES = 4 << 20
 GOLDEN_BYTES = 64 << 20
@@ -96,6 +97,8 @@ def plan(
         fix_axes(component, spec, shapes, denoiser_batch=target_spec.denoiser_batch)
         for component in spec.components
     )
+    if target_spec.whole_timesteps and has_whole_timesteps(model.path):
+        components = tuple(map(_whole_timestep, components))
     storage = {
         component.name: component.parameters * DTYPE_BYTES[chosen.storage] + GRAPH_BYTES
         for component in components
@@ -176,6 +179,14 @@ def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
     if name not in sizes:
         return axis
     return sizes[name] // int(divisor or 1)
+
+
+def _whole_timestep(component: Component) -> Component:
+    inputs = tuple(
+        replace(tensor, dtype="int64", shape=(1,)) if tensor.name == "timestep" else tensor
+        for tensor in component.inputs
+    )
+    return replace(component, inputs=inputs)
 
 
 def _check_disk(plan: BuildPlan) -> None:

@@ -265,8 +265,8 @@ def _advice(manifest: PackageManifest) -> str:
         )
     if recipe.storage == "int8":
         return (
-            f"The recipe {recipe.name} rounds weights to 8 bits: try --recipe fp16-storage, or give "
-            "the layers that need it another storage by a rule of a recipe of your own."
+            f"The recipe {recipe.name} rounds weights to 8 bits: try --recipe fp16-storage, or "
+            "give the layers that need it another storage by a rule of a recipe of your own."
         )
     if recipe.storage == "float16":
         return f"The recipe {recipe.name} stores float16: try --recipe fp32."

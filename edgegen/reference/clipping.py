@@ -32,17 +32,12 @@ def best_range(
     # zero takes a number of its own, so that 254 steps are what is sure to hold the whole range
     widest = (high - low) / (STEPS - 1)
     density = _Density.of(counts, edges)
-    zeros = np.arange(STEPS + 1, dtype=np.float64)
-    best: tuple[float, float, float] | None = None
-    for index in range(_OCTAVES * _CANDIDATES_AN_OCTAVE + 1):
-        step = widest * 2.0 ** (-index / _CANDIDATES_AN_OCTAVE)
-        lows, highs = -zeros * step, (STEPS - zeros) * step
-        errors = density.clipped(lows, highs) + density.rounded(lows, highs, step)
-        at = int(np.argmin(errors))
-        if best is None or errors[at] < best[0]:
-            best = float(errors[at]), float(lows[at]), float(highs[at])
-    assert best is not None
-    return best[1], best[2]
+    octaves = np.arange(_OCTAVES * _CANDIDATES_AN_OCTAVE + 1) / _CANDIDATES_AN_OCTAVE
+    steps = widest * 2.0 ** -octaves[:, None]
+    lows = -np.arange(STEPS + 1) * steps
+    highs = lows + STEPS * steps
+    best = np.argmin(density.clipped(lows, highs) + density.rounded(lows, highs, steps))
+    return float(lows.flat[best]), float(highs.flat[best])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +64,20 @@ class _Density:
         error: Floats = _second_moment_about(lows, below) + _second_moment_about(highs, above)
         return error
 
-    def rounded(self, lows: Floats, highs: Floats, step: float) -> Floats:
-        """Return the squared error of rounding to multiples of `step` between low and high."""
-        at_edges = _rounding_integral(self.edges / step) * step**3
+    def rounded(self, lows: Floats, highs: Floats, steps: Floats) -> Floats:
+        """Return the squared error of rounding to multiples of a step between low and high.
+
+        `steps` are (steps, 1); `lows` and `highs` have a row for each.
+        """
+        at_edges = _rounding_integral(self.edges / steps) * steps**3
         cumulated = _cumulate(self.heights * np.diff(at_edges))
 
         def up_to(ends: Floats) -> Floats:
             ends, bins = self._bins_of(ends)
-            inside = _rounding_integral(ends / step) * step**3 - at_edges[bins]
-            value: Floats = cumulated[bins] + self.heights[bins] * inside
-            return value
+            inside = _rounding_integral(ends / steps) * steps**3
+            inside -= np.take_along_axis(at_edges, bins, axis=1)
+            value: Floats = np.take_along_axis(cumulated, bins, axis=1)
+            return value + self.heights[bins] * inside
 
         return up_to(highs) - up_to(lows)
 
@@ -97,7 +96,9 @@ class _Density:
 
 
 def _cumulate(values: Floats) -> Floats:
-    return np.concatenate([[0.0], np.cumsum(values)])
+    sums: Floats = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    np.cumsum(values, axis=-1, out=sums[..., 1:])
+    return sums
 
 
 def _second_moment_about(points: Floats, moments: list[Floats]) -> Floats:

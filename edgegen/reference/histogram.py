@@ -6,6 +6,7 @@ Imported in the reference's own process only, and therefore imports torch at the
 from __future__ import annotations
 
 import math
+
 import numpy as np
 import numpy.typing as npt
 import torch

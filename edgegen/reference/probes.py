@@ -56,7 +56,7 @@ def make_inputs(
         if tensor.name == "input_ids":
             value = _token_ids(reference, spec, component, tensor)
         elif tensor.name == "timestep":
-            value = torch.tensor(TIMESTEP).expand(shape).clone()
+            value = torch.tensor(TIMESTEP).to(getattr(torch, tensor.dtype)).expand(shape).clone()
         elif tensor.name in ("encoder_hidden_states", "text_embeds"):
             conditions = conditions or _text_conditions(reference, _batch(tensor))
             value = conditions[tensor.name]

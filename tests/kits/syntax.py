@@ -1,7 +1,8 @@
-"""Finds what a grammar of tree-sitter cannot read in a source file."""
+"""Finds what a grammar cannot read in a source file: tree-sitter's, and Python's own parser."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -11,13 +12,20 @@ GRAMMARS = {
     ".kts": "tree_sitter_kotlin",
     ".cpp": "tree_sitter_cpp",
     ".hpp": "tree_sitter_cpp",
-    ".py": "tree_sitter_python",
 }
 """Suffix -> the package on PyPI that has its grammar."""
 
+SUFFIXES = frozenset({*GRAMMARS, ".py"})
+
 
 def faults(source: bytes, suffix: str) -> list[str]:
-    """Return the line and the text of each ERROR and MISSING node."""
+    """Return the line and the text of each ERROR and MISSING node; of Python, the first fault."""
+    if suffix == ".py":
+        try:
+            ast.parse(source)
+        except SyntaxError as error:
+            return [f"line {error.lineno}: {error.msg}"]
+        return []
     import tree_sitter
 
     language = tree_sitter.Language(import_module(GRAMMARS[suffix]).language())

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edgegen.core.shipped import shipped
-from tests.kits.syntax import GRAMMARS, faults
+from tests.kits.syntax import SUFFIXES, faults
 
 KITS = sorted(shipped("targets").glob("*/kit"))
-SOURCES = sorted(path for kit in KITS for path in kit.rglob("*") if path.suffix in GRAMMARS)
+SOURCES = sorted(path for kit in KITS for path in kit.rglob("*") if path.suffix in SUFFIXES)
 HARNESS = Path(__file__).with_name("Harness.kt")
 
 BROKEN = {
@@ -28,7 +28,7 @@ def _name(path: Path) -> str:
 
 def test_each_target_with_a_kit_is_found() -> None:
     assert [kit.parent.name for kit in KITS] == ["openvino", "tflite"]
-    assert {path.suffix for path in SOURCES} == set(GRAMMARS)
+    assert {path.suffix for path in SOURCES} == SUFFIXES
 
 
 @pytest.mark.parametrize("path", [*SOURCES, HARNESS], ids=_name)

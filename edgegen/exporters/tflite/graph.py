@@ -68,7 +68,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """Operators in the order in which they run; inputs and outputs by the names of the component."""
+    """Operators in the order in which they run; inputs and outputs by the component's names."""
 
     name: str
     operators: tuple[Operator, ...]

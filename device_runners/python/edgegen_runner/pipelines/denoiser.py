@@ -9,10 +9,12 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import RunnerFailure
 from ..residency import Components
 from ..schedulers.guidance import classifier_free_guidance, rescale_noise_cfg
 
 Array = npt.NDArray[Any]
+_MOMENT_DTYPES = {"float32": np.float32, "int64": np.int64}
 Row = Mapping[str, Array]
 """Inputs of one prediction by name, each (1, …)."""
 
@@ -65,7 +67,7 @@ class Denoiser:
         """
         joined = np.concatenate([sample, *extra], axis=1) if extra else sample
         batched = np.concatenate([joined] * self._batch) if self._batch > 1 else joined
-        moment = {"sample": batched, "timestep": np.array(timestep, dtype=np.float32)}
+        moment = {"sample": batched, "timestep": self._moment(timestep)}
         output = self._component.first_output
         predictions = [
             self._components.run(self._name, {**moment, **chunk}, [output])[output]
@@ -79,6 +81,21 @@ class Denoiser:
         if self._guidance.rescale > 0.0:
             guided = rescale_noise_cfg(guided, cond, self._guidance.rescale)
         return guided
+
+    def _moment(self, timestep: Any) -> Array:
+        """Return a timestep in the type and shape that the package wants.
+
+        Raises RunnerFailure (bad-request) for a fraction where it takes whole numbers alone.
+        """
+        wanted = self._component.inputs["timestep"]
+        if wanted.dtype == "int64" and float(timestep) != int(timestep):
+            raise RunnerFailure(
+                "bad-request",
+                f"This scheduler asks for the timestep {float(timestep):g}, and the package takes "
+                "whole ones, as its format's own pipelines do.",
+                "Take another scheduler: ddim, pndm, dpmsolver++, unipc or lcm.",
+            )
+        return np.full(len(wanted.shape) * (1,), timestep, dtype=_MOMENT_DTYPES[wanted.dtype])
 
 
 def _stack(rows: Sequence[Row], batch: int) -> dict[str, Array]:

@@ -1,0 +1,416 @@
+"""Holds the TFLite exporter against torch: every family, every recipe."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from edgegen.core.calibration import Calibration, LayerRange
+from edgegen.core.codec import dump_json
+from edgegen.core.errors import ExportError, SourceError
+from edgegen.core.model import Component
+from edgegen.core.recipe import Recipe, Rule, Tolerance
+from edgegen.exporters.base import ExportJob
+from edgegen.exporters.recipes import load_recipe
+from edgegen.exporters.targets import load_target
+from edgegen.exporters.tflite.exporter import TfliteExporter
+from edgegen.exporters.tflite.operators import attention
+from edgegen.exporters.wrappers import wrap
+from edgegen.packaging.plan import fix_axes
+from edgegen.pipelines.binding import bind
+from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.source import resolve
+from edgegen.pipelines.weights import Weights
+from edgegen.reference.modules import build_module
+
+TinyPipeline = Callable[..., Path]
+LARGE_WEIGHT = "mid_block.resnets.0.conv1.weight"
+TOLERANCE = Tolerance(component_psnr_db=0, trajectory_psnr_db=0, image_psnr_db=0)
+
+
+class Heard:
+    """Export progress that is kept."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.total_bytes = 0
+        self.done_bytes = 0
+
+    def step(self, name: str, total_bytes: int | None = None) -> None:
+        self.steps.append(name)
+        self.total_bytes += total_bytes or 0
+
+    def advance(self, size_bytes: int) -> None:
+        self.done_bytes += size_bytes
+
+
+def component_of(folder: Path, name: str) -> Component:
+    spec = read_pipeline(resolve(str(folder)))
+    found = next(component for component in spec.components if component.name == name)
+    return fix_axes(found, spec, "fixed", denoiser_batch=1)
+
+
+def export(
+    folder: Path,
+    name: str,
+    destination: Path,
+    recipe: Recipe | str = "fp32",
+    *,
+    calibration: Calibration | None = None,
+) -> tuple[Component, Heard]:
+    component = component_of(folder, name)
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe, load_target("tflite"))
+    destination.mkdir(parents=True, exist_ok=True)
+    measured = destination.parent / "calibration.json"
+    if calibration is not None:
+        measured.write_text(dump_json(calibration))
+    job = ExportJob(
+        target="tflite",
+        component=component,
+        source=str(folder / component.folder),
+        destination=str(destination),
+        recipe=recipe,
+        operators="plain",
+        shapes="fixed",
+        calibration=None if calibration is None else str(measured),
+    )
+    heard = Heard()
+    result = TfliteExporter().export(job, heard)
+    assert result.path == "model.tflite"
+    assert result.storage_bytes == sum(path.stat().st_size for path in destination.iterdir())
+    return component, heard
+
+
+def torch_module(folder: Path, component: Component) -> torch.nn.Module:
+    network = build_module(folder / component.folder, component.class_name)
+    weights = Weights.open(folder / component.folder)
+    shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    state = {
+        name: torch.from_numpy(weights.array(tensor.key, np.float32).reshape(tensor.shape).copy())
+        for name, tensor in bind(weights, shapes).items()
+    }
+    network.load_state_dict(state, strict=False, assign=True)
+    return wrap(network, component)
+
+
+def inputs_of(component: Component, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    values = {}
+    for tensor in component.inputs:
+        shape = [int(axis) for axis in tensor.shape]
+        if tensor.dtype == "int64":
+            values[tensor.name] = torch.randint(0, 400, shape, generator=generator)
+        elif tensor.name == "timestep":
+            values[tensor.name] = torch.tensor(873.4)
+        else:
+            values[tensor.name] = torch.randn(shape, generator=generator)
+    return values
+
+
+def psnr_db(reference: NDArray[Any], value: NDArray[Any]) -> float:
+    error = float(np.mean((reference.astype(np.float64) - value) ** 2))
+    return float(10 * np.log10((float(np.ptp(reference)) ** 2) / max(error, 1e-30)))
+
+
+def compare(folder: Path, component: Component, exported: Path) -> float:
+    """Return the lowest PSNR of any output, after checking names and shapes."""
+    values = inputs_of(component)
+    with torch.no_grad():
+        expected = torch_module(folder, component)(*values.values())
+    interpreter = Interpreter(str(exported / "model.tflite"), num_threads=2)
+    runner = interpreter.get_signature_runner()
+    results = runner(**{name: value.numpy() for name, value in values.items()})
+    assert set(results) == {output.name for output in component.outputs}
+    found = []
+    for output, reference in zip(component.outputs, expected, strict=True):
+        result = results[output.name]
+        assert result.dtype == np.float32
+        assert result.shape == tuple(reference.shape) == output.shape
+        assert np.isfinite(result).all()
+        found.append(psnr_db(reference.numpy(), result))
+    return min(found)
+
+
+def model_of(exported: Path) -> Any:
+    return schema.ModelT.InitFromPackedBuf((exported / "model.tflite").read_bytes(), 0)
+
+
+def operators_of(exported: Path) -> list[tuple[str, Any]]:
+    model = model_of(exported)
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    codes = [names[code.builtinCode] for code in model.operatorCodes]
+    return [(codes[each.opcodeIndex], each) for each in model.subgraphs[0].operators]
+
+
+def counts_of(exported: Path) -> Counter[str]:
+    return Counter(name for name, _ in operators_of(exported))
+
+
+def calibrated(folder: Path, component: Component) -> Calibration:
+    """Measure ranges on a few inputs, as calibration does on trajectories."""
+    module = torch_module(folder, component)
+    seen: dict[str, list[float]] = {}
+
+    def watch(name: str) -> Callable[..., None]:
+        def hear(
+            _: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+        ) -> None:
+            ends = [edge(value) for value in (inputs[0], output) for edge in (torch.min, torch.max)]
+            numbers = [float(end) for end in ends]
+            before = seen.setdefault(name, numbers)
+            seen[name] = [
+                choose(old, new)
+                for choose, old, new in zip((min, max, min, max), before, numbers, strict=True)
+            ]
+
+        return hear
+
+    for name, layer in module.get_submodule("network").named_modules():
+        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            layer.register_forward_hook(watch(name))
+    with torch.no_grad():
+        for seed in range(3):
+            module(*inputs_of(component, seed).values())
+    ranges = {
+        name: LayerRange(
+            input_minimum=ends[0],
+            input_maximum=ends[1],
+            input_low=ends[0],
+            input_high=ends[1],
+            output_minimum=ends[2],
+            output_maximum=ends[3],
+            output_low=ends[2],
+            output_high=ends[3],
+        )
+        for name, ends in seen.items()
+    }
+    return Calibration(components={component.name: ranges})
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["sd15", "sd21", "sdxl", "sdxl-refiner", "sdxl-inpaint", "lcm", "sd-inpaint", "ddpm", "ddim"],
+)
+def test_every_familys_denoiser_computes_what_torch_computes(
+    family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline(family)
+    unet, heard = export(folder, "unet", tmp_path / "out")
+    assert unet.inputs[0].shape[0] == 1
+    assert compare(folder, unet, tmp_path / "out") > 120
+    assert heard.steps == ["toolkits", "graph", "weights"]
+    assert heard.done_bytes == heard.total_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("sd15", "text_encoder"),
+        ("sd21", "text_encoder"),
+        ("sdxl", "text_encoder_2"),
+        ("sd15", "vae_decoder"),
+        ("sd15", "vae_encoder"),
+        ("taesd", "vae_decoder"),
+        ("taesd", "vae_encoder"),
+    ],
+)
+def test_every_other_component_computes_what_torch_computes(
+    family: str, name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline(family)
+    component, _ = export(folder, name, tmp_path / "out")
+    assert compare(folder, component, tmp_path / "out") > 120
+
+
+def test_only_inputs_outputs_and_the_heads_of_attention_are_transposed(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    export(tiny_pipeline("sd15"), "unet", tmp_path / "unet")
+    counts = counts_of(tmp_path / "unet")
+    # queries, keys and values of each attention and what it gives; the sample and the prediction
+    assert counts["TRANSPOSE"] == 4 * counts["SOFTMAX"] + 2
+    export(tiny_pipeline("sd15"), "vae_decoder", tmp_path / "decoder")
+    assert counts_of(tmp_path / "decoder")["TRANSPOSE"] == 2
+
+
+def test_xnnpack_takes_the_whole_denoiser(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    export(tiny_pipeline("sd15"), "unet", tmp_path / "out")
+    interpreter = Interpreter(str(tmp_path / "out/model.tflite"), num_threads=2)
+    interpreter.allocate_tensors()
+    plan = Counter(operator["op_name"] for operator in interpreter._get_ops_details())
+    assert plan["DELEGATE"] == 1
+
+
+@pytest.mark.parametrize("limit_bytes", [100_000, 20_000])
+def test_attention_in_parts_gives_the_same(
+    limit_bytes: int,
+    tiny_pipeline: TinyPipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tiny_pipeline("sd15")
+    export(folder, "unet", tmp_path / "whole")
+    monkeypatch.setattr(attention, "SCORES_BYTES", limit_bytes)
+    unet, _ = export(folder, "unet", tmp_path / "parts")
+    assert counts_of(tmp_path / "parts")["SOFTMAX"] > counts_of(tmp_path / "whole")["SOFTMAX"]
+    assert compare(folder, unet, tmp_path / "parts") > 120
+
+
+@pytest.mark.parametrize(
+    ("recipe", "lowest_db"), [("fp16-storage", 75), ("int8-dynamic", 40), ("int8-weights", 45)]
+)
+@pytest.mark.parametrize("name", ["unet", "text_encoder"])
+def test_a_recipe_of_smaller_weights_stays_near_torch(
+    recipe: str, lowest_db: float, name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sd15")
+    component, _ = export(folder, name, tmp_path / "out", recipe)
+    assert lowest_db < compare(folder, component, tmp_path / "out") < 110
+
+
+def test_int8_takes_a_quarter_of_the_bytes(tmp_path: Path) -> None:
+    folder = resolve("builtin:emoji").path
+    sizes = {}
+    for recipe in ("fp32", "fp16-storage", "int8-weights", "int8-dynamic"):
+        _, heard = export(folder, "unet", tmp_path / recipe, recipe)
+        sizes[recipe] = heard.total_bytes
+    assert 0.5 <= sizes["fp16-storage"] / sizes["fp32"] < 0.52
+    assert 0.25 <= sizes["int8-weights"] / sizes["fp32"] < 0.28
+    assert 0.25 <= sizes["int8-dynamic"] / sizes["fp32"] < 0.28
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dtype", "lowest_db"),
+    [("int8-static", "INT8", 20), ("int8-static-a16", "INT16", 40)],
+)
+@pytest.mark.parametrize("name", ["unet", "vae_decoder"])
+def test_static_recipes_multiply_integers_and_stay_near_torch(
+    recipe: str,
+    dtype: str,
+    lowest_db: float,
+    name: str,
+    tiny_pipeline: TinyPipeline,
+    tmp_path: Path,
+) -> None:
+    folder = tiny_pipeline("sd15")
+    calibration = calibrated(folder, component_of(folder, name))
+    component, _ = export(folder, name, tmp_path / "out", recipe, calibration=calibration)
+    tensors = model_of(tmp_path / "out").subgraphs[0].tensors
+    products = [
+        tensors[operator.outputs[0]].type
+        for code, operator in operators_of(tmp_path / "out")
+        if code in ("CONV_2D", "FULLY_CONNECTED")
+        and np.prod(tensors[operator.inputs[1]].shape) > 4096
+    ]
+    assert products
+    assert set(products) == {getattr(schema.TensorType, dtype)}
+    assert lowest_db < compare(folder, component, tmp_path / "out") < 110
+
+
+def test_a_static_recipe_wants_a_calibration_with_every_layer(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sd15")
+    with pytest.raises(ExportError, match="calibrated"):
+        export(folder, "unet", tmp_path / "none", "int8-static")
+    empty = Calibration(components={"unet": {}})
+    with pytest.raises(ExportError, match="no range was measured"):
+        export(folder, "unet", tmp_path / "empty", "int8-static", calibration=empty)
+
+
+def test_a_rule_of_a_recipe_decides_the_types_of_the_layers_that_it_names(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    recipe = Recipe(
+        name="mixed",
+        description="",
+        storage="float16",
+        compute="float32",
+        tolerance=TOLERANCE,
+        rules=(Rule(component="unet", layers="mid_block.*", storage="float32"),),
+    )
+    export(tiny_pipeline("sd15"), "unet", tmp_path / "out", recipe)
+    tensors = model_of(tmp_path / "out").subgraphs[0].tensors
+    types = {tensor.name.decode(): tensor.type for tensor in tensors}
+    assert types[LARGE_WEIGHT] == schema.TensorType.FLOAT32
+    assert types["down_blocks.0.resnets.0.conv1.weight"] == schema.TensorType.FLOAT16
+
+
+def test_arithmetic_in_16_bits_is_refused(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    recipe = Recipe(
+        name="half", description="", storage="float16", compute="float16", tolerance=TOLERANCE
+    )
+    with pytest.raises(ExportError, match="computed in float16"):
+        export(tiny_pipeline("sd15"), "unet", tmp_path / "out", recipe)
+
+
+def test_the_same_model_gives_the_same_bytes(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    folder = tiny_pipeline("sdxl")
+    for place in ("one", "another"):
+        export(folder, "unet", tmp_path / place, "int8-dynamic")
+    one, another = (tmp_path / place / "model.tflite" for place in ("one", "another"))
+    assert one.read_bytes() == another.read_bytes()
+    assert str(tmp_path).encode() not in one.read_bytes()
+    assert str(folder).encode() not in one.read_bytes()
+
+
+def test_a_model_beyond_a_files_limit_becomes_parts(
+    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegen.exporters.tflite import exporter
+
+    folder = tiny_pipeline("sd15")
+    monkeypatch.setattr(exporter, "PART_BYTES", 2 << 20)
+    unet, _ = export(folder, "unet", tmp_path / "out")
+    names = ["model.tflite", "model.2.tflite", "model.3.tflite"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+    values: Mapping[str, Any] = {name: value.numpy() for name, value in inputs_of(unet).items()}
+    for name in names:
+        interpreter = Interpreter(str(tmp_path / "out" / name))
+        runner = interpreter.get_signature_runner()
+        wanted = runner.get_input_details()
+        values = {**values, **runner(**{key: values[key] for key in wanted})}
+    with torch.no_grad():
+        (expected,) = torch_module(folder, unet)(*inputs_of(unet).values())
+    assert psnr_db(expected.numpy(), values["out_sample"]) > 120
+
+
+@pytest.mark.parametrize(("value", "error"), [(1e6, ExportError), (float("nan"), SourceError)])
+def test_a_weight_that_cannot_be_stored_is_an_error_that_names_it(
+    value: float, error: type[Exception], tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_pipeline("ddim"), folder)
+    path = folder / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors[LARGE_WEIGHT] = tensors[LARGE_WEIGHT].copy()
+    tensors[LARGE_WEIGHT].flat[5] = value
+    save_file(tensors, path)
+    with pytest.raises(error, match=r"mid_block.*weight"):
+        export(folder, "unet", tmp_path / "out", "fp16-storage")
+
+
+def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
+    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegen.exporters.tflite import lowering
+
+    fewer = {
+        name: lower for name, lower in lowering.OPERATORS.items() if name != "aten.conv2d.default"
+    }
+    monkeypatch.setattr(lowering, "OPERATORS", fewer)
+    with pytest.raises(ExportError, match=r"aten\.conv2d\.default \(in conv_in\)"):
+        export(tiny_pipeline("ddim"), "unet", tmp_path / "out")
