@@ -156,7 +156,7 @@ def _cells(sweep: Sweep) -> Iterator[tuple[str, ...]]:
     for result in sweep.recipes:
         ours = next((it for it in result.conversions if it.tool == "edgegen"), None)
         for item in result.conversions:
-            ratios = ("", "", "", "")
+            ratios: tuple[str, ...] = ("", "", "", "")
             if ours is not None and item is not ours:
                 mine, other = _figures(ours), _figures(item)
                 ratios = tuple(_share(a, b) for a, b in zip(mine, other, strict=True))

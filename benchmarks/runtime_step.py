@@ -76,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     machine = read_machine()
     with tempfile.TemporaryDirectory(prefix="step-", dir=options.work) as name:
         folder = Path(name)
-        packages, reference, failed = options.packages, options.reference, []
+        packages, reference = options.packages, options.reference
+        failed: list[str] = []
         if not packages:
             model = model_folder(options.model)
             packages, failed = _build(model, folder, VARIANTS)

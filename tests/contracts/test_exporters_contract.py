@@ -29,7 +29,13 @@ FAMILIES = {
     "unconditional": "ddpm",
 }
 """Family -> tiny pipeline."""
-CELLS = [(target, family) for target in TARGETS for family in TARGETS[target].families]
+QUICK = ("stable-diffusion-xl", "unconditional")
+"""Families that every run of the tests builds; the first of all is built in every recipe."""
+CELLS = [
+    pytest.param(target, family, marks=() if family in QUICK else pytest.mark.slow)
+    for target in TARGETS
+    for family in TARGETS[target].families
+]
 RECIPES = [(target, recipe) for target in TARGETS for recipe in TARGETS[target].recipes]
 
 

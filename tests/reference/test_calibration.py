@@ -79,7 +79,13 @@ def best_of(values: torch.Tensor) -> tuple[float, float]:
     return best_range(histogram.counts, histogram.edges, histogram.minimum, histogram.maximum)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=() if family in ("sdxl", "ddpm") else pytest.mark.slow)
+        for family in FAMILIES
+    ],
+)
 def test_every_linear_and_convolutional_node_of_a_capture_has_a_range(
     family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
