@@ -108,13 +108,13 @@ def test_versions_are_compared_by_their_numbers(
 
 def test_an_extra_that_needs_another_has_its_needs() -> None:
     openvino = {requirement.name for requirement in requirements("openvino")}
-    assert {"openvino", "nncf", "torch", "onnx"} <= openvino
+    assert {"openvino", "openvino-tokenizers", "torch", "diffusers"} <= openvino
     assert "edgegen" not in openvino
     assert {requirement.name for requirement in requirements("all")} >= openvino
 
 
 def test_a_wheel_tells_its_needs_as_the_checkout_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = {extra: requirements(extra) for extra in (None, "onnx", "openvino")}
+    expected = {extra: requirements(extra) for extra in (None, "reference", "openvino")}
     # As hatchling writes them: extras as markers, each requirement by itself.
     monkeypatch.setattr(
         metadata,
@@ -122,21 +122,21 @@ def test_a_wheel_tells_its_needs_as_the_checkout_does(monkeypatch: pytest.Monkey
         lambda name: [
             *("click>=8.1", "huggingface-hub>=0.34", "numpy>=1.26", "rich>=13.7"),
             *(
-                f"{each.name}>={each.minimum}; extra == 'onnx'"
-                for each in expected["onnx"]
+                f"{each.name}>={each.minimum}; extra == 'reference'"
+                for each in expected["reference"]
                 if each.minimum
             ),
-            "edgegen[onnx]; extra == 'openvino'",
+            "edgegen[reference]; extra == 'openvino'",
             *(
                 f"{each.name}>={each.minimum} ; extra == 'openvino'"
                 for each in expected["openvino"]
-                if each.minimum and each not in expected["onnx"]
+                if each.minimum and each not in expected["reference"]
             ),
         ],
     )
     monkeypatch.setattr(needs, "_checkout", lambda: None)
     assert {extra: requirements(extra) for extra in expected} == expected
-    assert install_command("onnx").endswith(' -m pip install "edgegen[onnx]"')
+    assert install_command("reference").endswith(' -m pip install "edgegen[reference]"')
 
 
 def test_a_checkout_is_installed_from_where_it_is() -> None:
