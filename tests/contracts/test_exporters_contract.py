@@ -29,14 +29,25 @@ FAMILIES = {
     "unconditional": "ddpm",
 }
 """Family -> tiny pipeline."""
-QUICK = ("stable-diffusion-xl", "unconditional")
-"""Families that every run of the tests builds; the first of all is built in every recipe."""
+QUICK = ("stable-diffusion-xl",)
+"""What every run of the tests builds; `make test-slow` builds every family and every recipe."""
 CELLS = [
     pytest.param(target, family, marks=() if family in QUICK else pytest.mark.slow)
     for target in TARGETS
     for family in TARGETS[target].families
 ]
-RECIPES = [(target, recipe) for target in TARGETS for recipe in TARGETS[target].recipes]
+QUICK_RECIPES = ("int8", "int8-static")
+RECIPES = [
+    pytest.param(
+        target,
+        recipe,
+        marks=()
+        if recipe in (*QUICK_RECIPES, TARGETS[target].default_recipe)
+        else pytest.mark.slow,
+    )
+    for target in TARGETS
+    for recipe in TARGETS[target].recipes
+]
 
 
 def package(folder: Path, target: str, destination: Path, recipe: str | None = None) -> Built:

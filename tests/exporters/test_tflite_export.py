@@ -200,7 +200,15 @@ def calibrated(folder: Path, component: Component) -> Calibration:
 
 @pytest.mark.parametrize(
     "family",
-    ["sd15", "sd21", "sdxl", "sdxl-refiner", "sdxl-inpaint", "lcm", "sd-inpaint", "ddpm", "ddim"],
+    [
+        *("sdxl", "ddpm"),
+        *(
+            pytest.param(family, marks=pytest.mark.slow)
+            for family in (
+                *("sd15", "sd21", "sdxl-refiner", "sdxl-inpaint", "lcm", "sd-inpaint", "ddim"),
+            )
+        ),
+    ],
 )
 def test_every_familys_denoiser_computes_what_torch_computes(
     family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
