@@ -17,12 +17,13 @@ from safetensors.numpy import save_file
 
 from edgegen.compress.int8 import quantize
 from edgegen.core.errors import ExportError, SourceError
+from edgegen.exporters.data_file import PAGE_BYTES
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.exporters.tflite import flatbuffer
 from edgegen.exporters.tflite.flatbuffer import write_model
 from edgegen.exporters.tflite.graph import Graph, Operator, Quantization, Tensor, Weight
 from edgegen.exporters.tflite.parts import file_name, split
-from edgegen.exporters.tflite.weights import PAGE_BYTES, data_bytes
+from edgegen.exporters.tflite.weights import data_bytes
 from edgegen.pipelines.binding import bind
 from edgegen.pipelines.weights import Weights
 

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from edgegen.core.files import translate_disk_errors
+from edgegen.exporters.data_file import alignment_bytes, write_all
 from edgegen.exporters.onnx.writer import WeightUse
 from edgegen.exporters.stored_weights import load_weight
 from edgegen.pipelines.binding import BoundTensor
 from edgegen.pipelines.weights import Weights
 
 INLINE_BYTES = 1024
-PAGE_BYTES = 4096
-SMALL_ALIGNMENT_BYTES = 64
-PAGED_FROM_BYTES = 1 << 20
 
 
 def stream_weights(
@@ -46,10 +43,9 @@ def stream_weights(
             if array.nbytes <= INLINE_BYTES:
                 use.value.const_value = ir.tensor(array, name=name)
             else:
-                large = array.nbytes >= PAGED_FROM_BYTES
-                padding = -position % (PAGE_BYTES if large else SMALL_ALIGNMENT_BYTES)
-                _write(file, bytes(padding))
-                _write(file, array.reshape(-1).view(np.uint8).data)
+                padding = -position % alignment_bytes(array.nbytes)
+                write_all(file, bytes(padding))
+                write_all(file, array.reshape(-1).view(np.uint8).data)
                 position += padding
                 use.value.const_value = ir.ExternalTensor(
                     destination.name,
@@ -63,9 +59,3 @@ def stream_weights(
                 position += array.nbytes
             progress(array.nbytes)
     return position
-
-
-def _write(file: Any, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view[: 64 << 20]) :]

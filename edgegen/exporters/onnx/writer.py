@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
 from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import Recipe
-from edgegen.exporters.capture import Axis, Shape, Size
+from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.open_axes import OpenAxes
 from edgegen.exporters.stored_weights import WeightForm
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class GraphWriter:
         self.upcast_attention = upcast_attention
         self.packed: set[int] = set()
         """Values whose traced counterpart has its heads split off, but which have not."""
-        self.sizes: dict[Size, tuple[ir.Value, int]] = {}
+        self.axes: OpenAxes[ir.Value] = OpenAxes()
         """Where the size of an open axis can be read: a value and one of its axes."""
         self.compute = ir.DataType.FLOAT
         self.layer = ""
@@ -212,9 +212,7 @@ class GraphWriter:
     def remember(self, value: Any, shapes: tuple[Shape, ...]) -> None:
         """Let later nodes find a size as an axis of this value."""
         if isinstance(value, ir.Value) and id(value) not in self.packed and len(shapes) == 1:
-            for axis, size in enumerate(shapes[0]):
-                if isinstance(size, Size):
-                    self.sizes.setdefault(size, (value, axis))
+            self.axes.remember(value, shapes[0])
 
     def shape(self, value: ir.Value) -> ir.Value:
         """Return the shape of a value as a vector of int64."""
@@ -229,12 +227,7 @@ class GraphWriter:
         """
         if isinstance(size, int):
             return self.integers(size)
-        if size not in self.sizes:
-            raise ExportError(
-                f"{self.component}: {self.layer or 'the top'} needs a size that no tensor has.",
-                hint="Please report the model's config.",
-            )
-        value, axis = self.sizes[size]
+        value, axis = self.axes.find(size, self.component, self.layer)
         key = (id(value), axis)
         if key not in self._axis_sizes:
             first, behind = self.integers(axis), self.integers(axis + 1)

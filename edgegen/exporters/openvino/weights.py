@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgegen.compress.int8 import quantize
 from edgegen.core.files import translate_disk_errors
+from edgegen.exporters.data_file import alignment_bytes, write_all
 from edgegen.exporters.openvino.graph import (
     NUMPY_TYPES,
     Constant,
@@ -25,10 +26,6 @@ from edgegen.exporters.stored_weights import WeightForm, load_weight
 from edgegen.pipelines.binding import BoundTensor
 from edgegen.pipelines.weights import Weights
 
-PAGE_BYTES = 4096
-SMALL_ALIGNMENT_BYTES = 64
-PAGED_FROM_BYTES = 1 << 20
-
 
 def place(constants: Sequence[Constant]) -> dict[int, int]:
     """Return where each constant (by its `id`) begins in the file.
@@ -38,8 +35,7 @@ def place(constants: Sequence[Constant]) -> dict[int, int]:
     offsets: dict[int, int] = {}
     position = 0
     for constant in constants:
-        large = constant.size_bytes >= PAGED_FROM_BYTES
-        position += -position % (PAGE_BYTES if large else SMALL_ALIGNMENT_BYTES)
+        position += -position % alignment_bytes(constant.size_bytes)
         offsets[id(constant)] = position
         position += constant.size_bytes
     return offsets
@@ -64,8 +60,8 @@ def stream_constants(
         for constant in constants:
             array = _array(constant, bound, weights, scales)
             offset = offsets[id(constant)]
-            _write(file, bytes(offset - position))
-            _write(file, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            write_all(file, bytes(offset - position))
+            write_all(file, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             position = offset + constant.size_bytes
             progress(constant.size_bytes)
     return position
@@ -94,9 +90,3 @@ def _array(
     rounded = quantize(load_weight(form, read_type, bound, weights), axis=0)
     scales[id(data)] = rounded.scales
     return rounded.values
-
-
-def _write(file: Any, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view[: 64 << 20]) :]

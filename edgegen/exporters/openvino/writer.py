@@ -19,8 +19,9 @@ import numpy as np
 from edgegen.core.errors import ExportError
 from edgegen.core.model import DType, TensorSpec
 from edgegen.core.recipe import Recipe
-from edgegen.exporters.capture import Axis, Shape, Size
+from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.open_axes import OpenAxes
 from edgegen.exporters.openvino.graph import (
     NUMPY_TYPES,
     Constant,
@@ -63,7 +64,7 @@ class GraphWriter:
         self.component = component
         self.recipe = recipe
         self.layer = ""
-        self.sizes: dict[Size, tuple[Value, int]] = {}
+        self.axes: OpenAxes[Value] = OpenAxes()
         """Where the size of an open axis can be read: a value and one of its axes."""
         self._layers: list[Layer] = []
         self._weights: dict[tuple[str, tuple[int, ...]], tuple[Value, Value | None]] = {}
@@ -219,9 +220,7 @@ class GraphWriter:
     def remember(self, value: Any, shapes: tuple[Shape, ...]) -> None:
         """Let later nodes find a size as an axis of this value."""
         if isinstance(value, Value) and len(shapes) == 1:
-            for axis, size in enumerate(shapes[0]):
-                if isinstance(size, Size):
-                    self.sizes.setdefault(size, (value, axis))
+            self.axes.remember(value, shapes[0])
 
     def shape(self, value: Value) -> Value:
         """Return the shape of a value as a vector of int64."""
@@ -236,12 +235,7 @@ class GraphWriter:
         """
         if isinstance(size, int):
             return self.integers(size)
-        if size not in self.sizes:
-            raise ExportError(
-                f"{self.component}: {self.layer or 'the top'} needs a size that no tensor has.",
-                hint="Please report the model's config.",
-            )
-        value, axis = self.sizes[size]
+        value, axis = self.axes.find(size, self.component, self.layer)
         key = (id(value), axis)
         if key not in self._axis_sizes:
             shape = self.shape(value)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from edgegen.core.errors import ExportError, nearest
 from edgegen.core.files import translate_disk_errors
+from edgegen.exporters.data_file import write_all
 from edgegen.exporters.tflite.graph import Graph, Operator, Tensor, Weight
 from edgegen.exporters.tflite.walk import DEFECT_HINT, check_graph, tensors_of
 from edgegen.exporters.tflite.weights import (
@@ -34,7 +35,6 @@ from edgegen.exporters.tflite.weights import (
     lay_out,
     scale_count,
     stream_buffers,
-    write_all,
 )
 from edgegen.pipelines.binding import BoundTensor
 from edgegen.pipelines.weights import Weights

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.compress.int8 import quantize
+from edgegen.exporters.data_file import alignment_bytes, write_all
 from edgegen.exporters.stored_weights import load_weight
 from edgegen.exporters.tflite.graph import Graph, Tensor, TensorType, Weight
 from edgegen.exporters.tflite.walk import tensors_of
@@ -24,10 +25,6 @@ from edgegen.pipelines.binding import BoundTensor
 from edgegen.pipelines.weights import Weights
 
 LENGTH_BYTES = 4  # a vector's number of elements, before them
-PAGE_BYTES = 4096
-SMALL_ALIGNMENT_BYTES = 64
-PAGED_FROM_BYTES = 1 << 20
-_WRITE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class Buffer:
     @property
     def alignment_bytes(self) -> int:
         """What the data's place in the file is a multiple of."""
-        return PAGE_BYTES if self.size_bytes >= PAGED_FROM_BYTES else SMALL_ALIGNMENT_BYTES
+        return alignment_bytes(self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +159,3 @@ def _load(
 def _bytes_of(array: NDArray[Any]) -> memoryview:
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return little.reshape(-1).view(np.uint8).data
-
-
-def write_all(file: RawIOBase, data: bytes | bytearray | memoryview) -> None:
-    """Write all of `data` to an unbuffered file, which may take less at a time."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view[:_WRITE_BYTES]) or 0 :]

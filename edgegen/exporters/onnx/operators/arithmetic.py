@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import torch
 
 from edgegen.exporters.onnx.operators.context import Context
 from edgegen.exporters.onnx.writer import FLOATS
-
-
-def _is(value: Any, number: float) -> bool:
-    """Tell whether an argument is a number, or a tensor of one number, with this value."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() == 1 and value.ndim == 0 and value.item() == number
-    return isinstance(value, int | float) and value == number
+from edgegen.exporters.operators import Arithmetic
 
 
 def _binary(op_type: str, context: Context, left: Any, right: Any) -> ir.Value:
@@ -32,39 +25,10 @@ def _binary(op_type: str, context: Context, left: Any, right: Any) -> ir.Value:
     return writer.op(op_type, first, second)
 
 
-def add(context: Context, left: Any, right: Any, alpha: float = 1) -> ir.Value:
-    """Lower `left + alpha × right`."""
-    if alpha != 1:
-        right = _binary("Mul", context, right, alpha)
-    if _is(right, 0) and isinstance(left, ir.Value):
-        return left
-    return _binary("Add", context, left, right)
-
-
-def sub(context: Context, left: Any, right: Any, alpha: float = 1) -> ir.Value:
-    """Lower `left − alpha × right`."""
-    if alpha != 1:
-        right = _binary("Mul", context, right, alpha)
-    return _binary("Sub", context, left, right)
-
-
-def rsub(context: Context, left: Any, right: Any, alpha: float = 1) -> ir.Value:
-    """Lower `right − alpha × left`."""
-    return sub(context, right, left, alpha)
-
-
-def mul(context: Context, left: Any, right: Any) -> ir.Value:
-    """Lower a product; one by 1 is dropped."""
-    if _is(right, 1) and isinstance(left, ir.Value):
-        return left
-    return _binary("Mul", context, left, right)
-
-
-def div(context: Context, left: Any, right: Any) -> ir.Value:
-    """Lower a quotient; one by 1 (`output_scale_factor`) is dropped."""
-    if _is(right, 1) and isinstance(left, ir.Value):
-        return left
-    return _binary("Div", context, left, right)
+BASIC = Arithmetic(
+    binary=_binary,
+    scaled=lambda context, value, factor: _binary("Mul", context, value, factor),
+)
 
 
 def power(context: Context, base: Any, exponent: float) -> ir.Value:

@@ -17,6 +17,7 @@ import torch
 
 from edgegen.exporters.onnx.operators.context import Context
 from edgegen.exporters.onnx.writer import CONTRIB_DOMAIN
+from edgegen.exporters.operators import additive_mask, constant_mask
 
 _LOWEST = {ir.DataType.FLOAT: float(np.finfo(np.float32).min), ir.DataType.FLOAT16: -65504.0}
 
@@ -125,26 +126,7 @@ def _bias(context: Context, mask: Any, is_causal: bool, dtype: ir.DataType) -> i
         mask = torch.ones(rows, columns, dtype=torch.bool).tril()
     if mask is None:
         return None
-    constant = _constant_mask(context, mask)
+    constant = constant_mask(context, mask)
     if constant is None:
         raise context.refuse("a mask that depends on the inputs")
-    if constant.dtype == torch.bool:
-        numbers = np.where(constant.numpy(), 0.0, _LOWEST[dtype])
-    else:
-        numbers = np.maximum(constant.numpy(), _LOWEST[dtype])
-    return writer.floating(numbers, dtype)
-
-
-def _constant_mask(context: Context, mask: Any) -> torch.Tensor | None:
-    """Return a mask's numbers, seen through the `expand` that repeats it for each of a batch."""
-    if isinstance(mask, torch.Tensor):
-        return mask
-    arguments = (*context.node.args, context.node.kwargs.get("attn_mask"))
-    node = next((item for item in arguments[3:] if isinstance(item, torch.fx.Node)), None)
-    while node is not None and node.target == torch.ops.aten.expand.default:
-        source = node.args[0]
-        value = context.values[source]
-        if isinstance(value, torch.Tensor):
-            return value
-        node = source if isinstance(source, torch.fx.Node) else None
-    return None
+    return writer.floating(additive_mask(constant, _LOWEST[dtype]), dtype)

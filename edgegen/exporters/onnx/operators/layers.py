@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.onnx.operators.context import Context
+from edgegen.exporters.operators import pair
 
 
 def linear(context: Context, value: Any, weight: Any, bias: Any = None) -> ir.Value:
@@ -35,21 +36,17 @@ def conv2d(
 ) -> ir.Value:
     """Lower a convolution of (batch, channels, height, width)."""
     writer = context.writer
-    pads = [*_pair(padding), *_pair(padding)]
+    pads = [*pair(padding), *pair(padding)]
     return writer.op(
         "Conv",
         writer.floating(value),
         writer.floating(weight),
         None if bias is None else writer.floating(bias),
-        strides=_pair(stride),
+        strides=pair(stride),
         pads=pads,
-        dilations=_pair(dilation),
+        dilations=pair(dilation),
         group=groups,
     )
-
-
-def _pair(numbers: Sequence[int]) -> list[int]:
-    return list(numbers) * (2 if len(numbers) == 1 else 1)
 
 
 def embedding(
@@ -162,9 +159,9 @@ def average_pool(
     return writer.op(
         "AveragePool",
         writer.floating(value),
-        kernel_shape=_pair(kernel),
-        strides=_pair(stride or kernel),
-        pads=[*_pair(padding), *_pair(padding)],
+        kernel_shape=pair(kernel),
+        strides=pair(stride or kernel),
+        pads=[*pair(padding), *pair(padding)],
         count_include_pad=int(count_include_pad),
     )
 

@@ -9,14 +9,10 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgegen.exporters.capture import Axis, Size
+from edgegen.exporters.capture import Axis
 from edgegen.exporters.onnx.operators.context import Context
 from edgegen.exporters.onnx.writer import DTYPES, FLOATS
-
-
-def same(context: Context, value: Any, *_: Any, **__: Any) -> Any:
-    """Drop an operator that changes nothing when a trained network runs."""
-    return value
+from edgegen.exporters.operators import exchanged, pad_widths
 
 
 def to_dtype(context: Context, value: Any, dtype: torch.dtype, *_: Any, **__: Any) -> Any:
@@ -28,29 +24,6 @@ def to_dtype(context: Context, value: Any, dtype: torch.dtype, *_: Any, **__: An
     return context.writer.cast(value, DTYPES[str(dtype).removeprefix("torch.")])
 
 
-def to_dtype_layout(
-    context: Context, value: Any, *_: Any, dtype: torch.dtype | None = None, **__: Any
-) -> Any:
-    """Lower a cast that may also name a device and a layout."""
-    return value if dtype is None else to_dtype(context, value, dtype)
-
-
-def to_device(
-    context: Context, value: Any, device: Any, dtype: torch.dtype, *_: Any, **__: Any
-) -> Any:
-    """Lower a move to a device with a cast."""
-    return to_dtype(context, value, dtype)
-
-
-def getitem(context: Context, values: Any, position: int) -> Any:
-    """Take one of several results."""
-    return values[position]
-
-
-def nothing(context: Context, *_: Any, **__: Any) -> None:
-    """Drop a condition that the capture has settled."""
-
-
 def reshape(context: Context, value: Any, *_: Any) -> ir.Value:
     """Lower a reshape to the traced shape: open axes that stay are copied, one is inferred."""
     writer = context.writer
@@ -60,24 +33,8 @@ def reshape(context: Context, value: Any, *_: Any) -> ir.Value:
     old, new = context.shape_of(0), context.result_shape
     if old == new:
         return argument
-    copied = [
-        isinstance(size, Size) and index < len(old) and size == old[index]
-        for index, size in enumerate(new)
-    ]
-    open_axes = [
-        index for index, size in enumerate(new) if isinstance(size, Size) and not copied[index]
-    ]
-    inferred = _inferred(context, open_axes)
-    target = [
-        0 if copied[index] else -1 if index == inferred else size for index, size in enumerate(new)
-    ]
+    target = writer.axes.reshape_target(old, new)
     return writer.op("Reshape", argument, writer.shape_from(target))
-
-
-def _inferred(context: Context, open_axes: Sequence[int]) -> int | None:
-    """Choose the axis that ONNX infers: one that no tensor has, else the last."""
-    unseen = [axis for axis in open_axes if context.result_shape[axis] not in context.writer.sizes]
-    return (unseen or open_axes)[-1] if open_axes else None
 
 
 def permute(context: Context, value: Any, axes: Sequence[int]) -> ir.Value:
@@ -93,8 +50,7 @@ def transpose(context: Context, value: Any, first: int, second: int) -> ir.Value
     argument = context.writer.value(value)
     if id(argument) in context.writer.packed:
         return argument
-    axes = list(range(len(context.result_shape)))
-    axes[first], axes[second] = axes[second], axes[first]
+    axes = exchanged(len(context.result_shape), first, second)
     return context.writer.op("Transpose", argument, perm=axes)
 
 
@@ -158,41 +114,12 @@ def cat(context: Context, values: Sequence[Any], axis: int = 0) -> ir.Value:
     return writer.op("Concat", *(convert(value) for value in values), axis=axis)
 
 
-def _split(context: Context, value: Any, axis: int) -> Sequence[ir.Value]:
+def split(context: Context, value: Any, _: Any, axis: int = 0) -> Sequence[ir.Value]:
+    """Lower the cutting into parts: the traced shapes say where."""
     writer = context.writer
     sizes = [shape[axis] for shape in context.capture.shapes[context.node]]
     parts = writer.shape_from(sizes)
     return writer.op_many("Split", writer.value(value), parts, count=len(sizes), axis=axis)
-
-
-def chunk(context: Context, value: Any, count: int, axis: int = 0) -> Sequence[ir.Value]:
-    """Lower the cutting into equal parts."""
-    return _split(context, value, axis)
-
-
-def split(context: Context, value: Any, size: int, axis: int = 0) -> Sequence[ir.Value]:
-    """Lower the cutting into parts of one size."""
-    return _split(context, value, axis)
-
-
-def split_with_sizes(
-    context: Context, value: Any, sizes: Sequence[int], axis: int = 0
-) -> Sequence[ir.Value]:
-    """Lower the cutting into parts of given sizes."""
-    return _split(context, value, axis)
-
-
-def pad(
-    context: Context,
-    value: Any,
-    widths: Sequence[int],
-    mode: str = "constant",
-    fill: float | None = None,
-) -> ir.Value:
-    """Lower padding with a constant."""
-    if mode != "constant":
-        raise context.refuse(f"the padding mode {mode!r}")
-    return constant_pad(context, value, widths, fill or 0.0)
 
 
 def constant_pad(
@@ -200,11 +127,7 @@ def constant_pad(
 ) -> ir.Value:
     """Lower padding; torch lists the last axis first, ONNX all beginnings, then all ends."""
     writer = context.writer
-    rank = len(context.result_shape)
-    begins, ends = [0] * rank, [0] * rank
-    for index in range(len(widths) // 2):
-        begins[rank - 1 - index] = int(widths[2 * index])
-        ends[rank - 1 - index] = int(widths[2 * index + 1])
+    begins, ends = pad_widths(widths, len(context.result_shape))
     return writer.op(
         "Pad", writer.floating(value), writer.integers(*begins, *ends), writer.floating(fill)
     )
@@ -216,13 +139,6 @@ def arange(context: Context, end: Axis, **_: Any) -> ir.Value:
     first = writer.constant(np.asarray(0, dtype=np.int64))
     step = writer.constant(np.asarray(1, dtype=np.int64))
     return writer.op("Range", first, writer.op("Squeeze", writer.size(end)), step)
-
-
-def arange_start(context: Context, start: Axis, end: Axis, **kwargs: Any) -> ir.Value:
-    """Lower the numbers from `start`, which has to be 0, to below a size."""
-    if start != 0:
-        raise context.refuse("a first number other than 0")
-    return arange(context, end, **kwargs)
 
 
 def ones(context: Context, shape: Any, *, dtype: torch.dtype = torch.float32, **_: Any) -> ir.Value:

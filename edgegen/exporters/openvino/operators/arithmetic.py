@@ -6,21 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
 from edgegen.exporters.openvino.graph import NUMPY_TYPES, Value
 from edgegen.exporters.openvino.operators.context import Context
 from edgegen.exporters.openvino.writer import FLOATS
+from edgegen.exporters.operators import Arithmetic
 
+_NAMES = {"Add": "Add", "Sub": "Subtract", "Mul": "Multiply", "Div": "Divide"}
 _GELU_MODES = {"none": "ERF", "tanh": "TANH"}
 _LARGEST = float(np.finfo(np.float32).max)
-
-
-def _is(value: Any, number: float) -> bool:
-    """Tell whether an argument is a number, or a tensor of one number, with this value."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() == 1 and value.ndim == 0 and value.item() == number
-    return isinstance(value, int | float) and value == number
 
 
 def _binary(op_type: str, context: Context, left: Any, right: Any) -> Value:
@@ -34,39 +28,14 @@ def _binary(op_type: str, context: Context, left: Any, right: Any) -> Value:
     return writer.binary(op_type, first, second)
 
 
-def add(context: Context, left: Any, right: Any, alpha: float = 1) -> Value:
-    """Lower `left + alpha × right`."""
-    if alpha != 1:
-        right = _binary("Multiply", context, right, alpha)
-    if _is(right, 0) and isinstance(left, Value):
-        return left
-    return _binary("Add", context, left, right)
+def _basic(kind: str, context: Context, left: Any, right: Any) -> Value:
+    return _binary(_NAMES[kind], context, left, right)
 
 
-def sub(context: Context, left: Any, right: Any, alpha: float = 1) -> Value:
-    """Lower `left − alpha × right`."""
-    if alpha != 1:
-        right = _binary("Multiply", context, right, alpha)
-    return _binary("Subtract", context, left, right)
-
-
-def rsub(context: Context, left: Any, right: Any, alpha: float = 1) -> Value:
-    """Lower `right − alpha × left`."""
-    return sub(context, right, left, alpha)
-
-
-def mul(context: Context, left: Any, right: Any) -> Value:
-    """Lower a product; one by 1 is dropped."""
-    if _is(right, 1) and isinstance(left, Value):
-        return left
-    return _binary("Multiply", context, left, right)
-
-
-def div(context: Context, left: Any, right: Any) -> Value:
-    """Lower a quotient; one by 1 (`output_scale_factor`) is dropped."""
-    if _is(right, 1) and isinstance(left, Value):
-        return left
-    return _binary("Divide", context, left, right)
+BASIC = Arithmetic(
+    binary=_basic,
+    scaled=lambda context, value, factor: _basic("Mul", context, value, factor),
+)
 
 
 def power(context: Context, base: Any, exponent: float) -> Value:

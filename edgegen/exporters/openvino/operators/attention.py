@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 
 from edgegen.exporters.openvino.graph import Value
 from edgegen.exporters.openvino.operators.context import Context
+from edgegen.exporters.operators import additive_mask, constant_mask
 
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -51,26 +51,7 @@ def _bias(context: Context, mask: Any) -> Value | None:
     """Return what is added to the scores: 0 where a key may be seen, else the lowest number."""
     if mask is None:
         return None
-    constant = _constant_mask(context, mask)
+    constant = constant_mask(context, mask)
     if constant is None:
         raise context.refuse("a mask that depends on the inputs")
-    if constant.dtype == torch.bool:
-        numbers = np.where(constant.numpy(), 0.0, _LOWEST)
-    else:
-        numbers = np.maximum(constant.numpy(), _LOWEST)
-    return context.writer.floating(numbers)
-
-
-def _constant_mask(context: Context, mask: Any) -> torch.Tensor | None:
-    """Return a mask's numbers, seen through the `expand` that repeats it for each of a batch."""
-    if isinstance(mask, torch.Tensor):
-        return mask
-    arguments = (*context.node.args, context.node.kwargs.get("attn_mask"))
-    node = next((item for item in arguments[3:] if isinstance(item, torch.fx.Node)), None)
-    while node is not None and node.target == torch.ops.aten.expand.default:
-        source = node.args[0]
-        value = context.values[source]
-        if isinstance(value, torch.Tensor):
-            return value
-        node = source if isinstance(source, torch.fx.Node) else None
-    return None
+    return context.writer.floating(additive_mask(constant, _LOWEST))

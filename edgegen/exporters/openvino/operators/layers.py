@@ -8,6 +8,7 @@ from typing import Any
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.openvino.graph import Value
 from edgegen.exporters.openvino.operators.context import Context
+from edgegen.exporters.operators import pair
 
 
 def linear(context: Context, value: Any, weight: Any, bias: Any = None) -> Value:
@@ -43,10 +44,10 @@ def conv2d(
         "Convolution" if groups == 1 else "GroupConvolution",
         writer.floating(value),
         writer.weight(weight, shape=kernel),
-        strides=_pair(stride),
-        dilations=_pair(dilation),
-        pads_begin=_pair(padding),
-        pads_end=_pair(padding),
+        strides=pair(stride),
+        dilations=pair(dilation),
+        pads_begin=pair(padding),
+        pads_end=pair(padding),
         auto_pad="explicit",
     )
     if isinstance(bias, Parameter):
@@ -55,10 +56,6 @@ def conv2d(
     if bias is not None:
         raise context.refuse("a bias that is not a weight")
     return result
-
-
-def _pair(numbers: Sequence[int]) -> list[int]:
-    return list(numbers) * (2 if len(numbers) == 1 else 1)
 
 
 def embedding(context: Context, weight: Any, indices: Any, padding_idx: int = -1, *_: Any) -> Value:
@@ -166,10 +163,10 @@ def average_pool(
     return context.writer.op(
         "AvgPool",
         context.writer.floating(value),
-        kernel=_pair(kernel),
-        strides=_pair(stride or kernel),
-        pads_begin=_pair(padding),
-        pads_end=_pair(padding),
+        kernel=pair(kernel),
+        strides=pair(stride or kernel),
+        pads_begin=pair(padding),
+        pads_end=pair(padding),
         exclude_pad=not count_include_pad,
         auto_pad="explicit",
         rounding_type="floor",

@@ -8,21 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgegen.exporters.capture import Axis, Size
+from edgegen.exporters.capture import Axis
 from edgegen.exporters.openvino.graph import ElementType, Value
 from edgegen.exporters.openvino.operators.context import Context
 from edgegen.exporters.openvino.writer import FLOATS
+from edgegen.exporters.operators import exchanged, pad_widths
 
 _INTEGERS: Mapping[torch.dtype, ElementType] = {
     torch.int64: "i64",
     torch.int32: "i32",
     torch.bool: "boolean",
 }
-
-
-def same(context: Context, value: Any, *_: Any, **__: Any) -> Any:
-    """Drop an operator that changes nothing when a trained network runs."""
-    return value
 
 
 def to_dtype(context: Context, value: Any, dtype: torch.dtype, *_: Any, **__: Any) -> Any:
@@ -34,29 +30,6 @@ def to_dtype(context: Context, value: Any, dtype: torch.dtype, *_: Any, **__: An
     return context.writer.convert(value, _INTEGERS[dtype])
 
 
-def to_dtype_layout(
-    context: Context, value: Any, *_: Any, dtype: torch.dtype | None = None, **__: Any
-) -> Any:
-    """Lower a cast that may also name a device and a layout."""
-    return value if dtype is None else to_dtype(context, value, dtype)
-
-
-def to_device(
-    context: Context, value: Any, device: Any, dtype: torch.dtype, *_: Any, **__: Any
-) -> Any:
-    """Lower a move to a device with a cast."""
-    return to_dtype(context, value, dtype)
-
-
-def getitem(context: Context, values: Any, position: int) -> Any:
-    """Take one of several results."""
-    return values[position]
-
-
-def nothing(context: Context, *_: Any, **__: Any) -> None:
-    """Drop a condition that the capture has settled."""
-
-
 def reshape(context: Context, value: Any, *_: Any) -> Value:
     """Lower a reshape to the traced shape: open axes that stay are copied, one is inferred."""
     writer = context.writer
@@ -64,24 +37,8 @@ def reshape(context: Context, value: Any, *_: Any) -> Value:
     old, new = context.shape_of(0), context.result_shape
     if old == new:
         return argument
-    copied = [
-        isinstance(size, Size) and index < len(old) and size == old[index]
-        for index, size in enumerate(new)
-    ]
-    open_axes = [
-        index for index, size in enumerate(new) if isinstance(size, Size) and not copied[index]
-    ]
-    inferred = _inferred(context, open_axes)
-    target = [
-        0 if copied[index] else -1 if index == inferred else size for index, size in enumerate(new)
-    ]
+    target = writer.axes.reshape_target(old, new)
     return writer.op("Reshape", argument, writer.shape_from(target), special_zero=True)
-
-
-def _inferred(context: Context, open_axes: Sequence[int]) -> int | None:
-    """Choose the axis that is inferred: one that no tensor has, else the last."""
-    unseen = [axis for axis in open_axes if context.result_shape[axis] not in context.writer.sizes]
-    return (unseen or open_axes)[-1] if open_axes else None
 
 
 def permute(context: Context, value: Any, axes: Sequence[int]) -> Value:
@@ -94,8 +51,7 @@ def permute(context: Context, value: Any, axes: Sequence[int]) -> Value:
 
 def transpose(context: Context, value: Any, first: int, second: int) -> Value:
     """Lower the exchange of two axes."""
-    axes = list(range(len(context.result_shape)))
-    axes[first], axes[second] = axes[second], axes[first]
+    axes = exchanged(len(context.result_shape), first, second)
     return permute(context, value, axes)
 
 
@@ -158,7 +114,8 @@ def cat(context: Context, values: Sequence[Any], axis: int = 0) -> Value:
     return writer.op("Concat", *(convert(value) for value in values), axis=axis)
 
 
-def _split(context: Context, value: Any, axis: int) -> Sequence[Value]:
+def split(context: Context, value: Any, _: Any, axis: int = 0) -> Sequence[Value]:
+    """Lower the cutting into parts: the traced shapes say where."""
     writer = context.writer
     sizes = [shape[axis] for shape in context.capture.shapes[context.node]]
     parts = writer.shape_from(sizes)
@@ -166,44 +123,10 @@ def _split(context: Context, value: Any, axis: int) -> Sequence[Value]:
     return writer.op_many("VariadicSplit", argument, writer.integer(axis), parts, count=len(sizes))
 
 
-def chunk(context: Context, value: Any, count: int, axis: int = 0) -> Sequence[Value]:
-    """Lower the cutting into equal parts."""
-    return _split(context, value, axis)
-
-
-def split(context: Context, value: Any, size: int, axis: int = 0) -> Sequence[Value]:
-    """Lower the cutting into parts of one size."""
-    return _split(context, value, axis)
-
-
-def split_with_sizes(
-    context: Context, value: Any, sizes: Sequence[int], axis: int = 0
-) -> Sequence[Value]:
-    """Lower the cutting into parts of given sizes."""
-    return _split(context, value, axis)
-
-
-def pad(
-    context: Context,
-    value: Any,
-    widths: Sequence[int],
-    mode: str = "constant",
-    fill: float | None = None,
-) -> Value:
-    """Lower padding with a constant."""
-    if mode != "constant":
-        raise context.refuse(f"the padding mode {mode!r}")
-    return constant_pad(context, value, widths, fill or 0.0)
-
-
 def constant_pad(context: Context, value: Any, widths: Sequence[int], fill: float = 0.0) -> Value:
     """Lower padding; torch lists the last axis first."""
     writer = context.writer
-    rank = len(context.result_shape)
-    begins, ends = [0] * rank, [0] * rank
-    for index in range(len(widths) // 2):
-        begins[rank - 1 - index] = int(widths[2 * index])
-        ends[rank - 1 - index] = int(widths[2 * index + 1])
+    begins, ends = pad_widths(widths, len(context.result_shape))
     return writer.op(
         "Pad",
         writer.floating(value),
@@ -219,13 +142,6 @@ def arange(context: Context, end: Axis, **_: Any) -> Value:
     writer = context.writer
     stop = writer.op("Squeeze", writer.size(end), writer.integers(0))
     return writer.op("Range", writer.integer(0), stop, writer.integer(1), output_type="i64")
-
-
-def arange_start(context: Context, start: Axis, end: Axis, **kwargs: Any) -> Value:
-    """Lower the numbers from `start`, which has to be 0, to below a size."""
-    if start != 0:
-        raise context.refuse("a first number other than 0")
-    return arange(context, end, **kwargs)
 
 
 def ones(context: Context, shape: Any, *, dtype: torch.dtype = torch.float32, **_: Any) -> Value:

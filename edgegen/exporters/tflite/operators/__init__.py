@@ -8,26 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgegen.exporters.operators import NEUTRAL, padding, with_device, with_layout
 from edgegen.exporters.tflite.operators import arithmetic, attention, layers, layout
 
 OPERATORS: Mapping[str, Callable[..., Any]] = {
-    # one of several results, and conditions that the capture has settled
-    "operator.getitem": layout.getitem,
-    "aten._assert_tensor_metadata.default": layout.nothing,
-    "aten._assert_scalar.default": layout.nothing,
-    # no arithmetic at all
-    "aten.alias.default": layout.same,
-    "aten.clone.default": layout.same,
-    "aten.contiguous.default": layout.same,
-    "aten.detach.default": layout.same,
-    "aten.detach_.default": layout.same,
-    "aten.dropout.default": layout.same,
-    "aten.feature_dropout.default": layout.same,
-    "aten.lift_fresh_copy.default": layout.same,
+    **NEUTRAL,
+    # casts
     "aten.to.dtype": layout.to_dtype,
-    "aten.to.dtype_layout": layout.to_dtype_layout,
-    "aten.to.device": layout.to_device,
-    "aten._to_copy.default": layout.to_dtype_layout,
+    "aten.to.dtype_layout": with_layout(layout.to_dtype),
+    "aten.to.device": with_device(layout.to_dtype),
+    "aten._to_copy.default": with_layout(layout.to_dtype),
     # layout
     "aten.view.default": layout.reshape,
     "aten.reshape.default": layout.reshape,
@@ -47,7 +37,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "aten.chunk.default": layout.split,
     "aten.split.Tensor": layout.split,
     "aten.split_with_sizes.default": layout.split,
-    "aten.pad.default": layout.pad,
+    "aten.pad.default": padding(layout.constant_pad),
     "aten.constant_pad_nd.default": layout.constant_pad,
     "aten.arange.default": layout.constant,
     "aten.arange.start": layout.constant,
@@ -55,15 +45,15 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "aten.index.Tensor": layout.index,
     "aten.embedding.default": layout.embedding,
     # arithmetic
-    "aten.add.Tensor": arithmetic.add,
-    "aten.add_.Tensor": arithmetic.add,
-    "aten.sub.Tensor": arithmetic.sub,
-    "aten.rsub.Scalar": arithmetic.rsub,
-    "aten.mul.Tensor": arithmetic.mul,
-    "aten.mul.Scalar": arithmetic.mul,
-    "aten.div.Tensor": arithmetic.div,
-    "aten.div_.Tensor": arithmetic.div,
-    "aten.div.Scalar": arithmetic.div,
+    "aten.add.Tensor": arithmetic.BASIC.add,
+    "aten.add_.Tensor": arithmetic.BASIC.add,
+    "aten.sub.Tensor": arithmetic.BASIC.sub,
+    "aten.rsub.Scalar": arithmetic.BASIC.rsub,
+    "aten.mul.Tensor": arithmetic.BASIC.mul,
+    "aten.mul.Scalar": arithmetic.BASIC.mul,
+    "aten.div.Tensor": arithmetic.BASIC.div,
+    "aten.div_.Tensor": arithmetic.BASIC.div,
+    "aten.div.Scalar": arithmetic.BASIC.div,
     "aten.pow.Tensor_Scalar": arithmetic.power,
     "aten.neg.default": arithmetic.unary("NEG", "NegOptions"),
     "aten.exp.default": arithmetic.unary("EXP", "ExpOptions"),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
+from edgegen.exporters.operators import Arithmetic
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import Tensor, TensorType
 from edgegen.exporters.tflite.operators.context import Context, fixed
@@ -68,52 +68,16 @@ def _binary(code: str, context: Context, left: Any, right: Any) -> Value:
     return Value(tensor=arithmetic(context, code, first, second), order=order)
 
 
-def _is(value: Any, number: float) -> bool:
-    """Tell whether an argument is a number, or a tensor of one number, with this value."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() == 1 and value.ndim == 0 and value.item() == number
-    return isinstance(value, int | float) and value == number
-
-
-def add(context: Context, left: Any, right: Any, alpha: float = 1) -> Value:
-    """Lower `left + alpha × right`."""
-    if alpha != 1:
-        right = _scaled(context, right, alpha)
-    if _is(right, 0) and isinstance(left, Value):
-        return left
-    return _binary("ADD", context, left, right)
-
-
 def _scaled(context: Context, value: Any, factor: float) -> Value:
     argument = context.writer.floating(value)
     number = context.writer.constant(np.float32(factor))
     return Value(tensor=arithmetic(context, "MUL", argument.tensor, number), order=argument.order)
 
 
-def sub(context: Context, left: Any, right: Any, alpha: float = 1) -> Value:
-    """Lower `left − alpha × right`."""
-    if alpha != 1:
-        right = _scaled(context, right, alpha)
-    return _binary("SUB", context, left, right)
-
-
-def rsub(context: Context, left: Any, right: Any, alpha: float = 1) -> Value:
-    """Lower `right − alpha × left`."""
-    return sub(context, right, left, alpha)
-
-
-def mul(context: Context, left: Any, right: Any) -> Value:
-    """Lower a product; one by 1 is dropped."""
-    if _is(right, 1) and isinstance(left, Value):
-        return left
-    return _binary("MUL", context, left, right)
-
-
-def div(context: Context, left: Any, right: Any) -> Value:
-    """Lower a quotient; one by 1 (`output_scale_factor`) is dropped."""
-    if _is(right, 1) and isinstance(left, Value):
-        return left
-    return _binary("DIV", context, left, right)
+BASIC = Arithmetic(
+    binary=lambda kind, context, left, right: _binary(kind.upper(), context, left, right),
+    scaled=_scaled,
+)
 
 
 def power(context: Context, base: Any, exponent: float) -> Value:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgegen.exporters.operators import additive_mask
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import Tensor
 from edgegen.exporters.tflite.operators.arithmetic import arithmetic
@@ -131,10 +132,7 @@ def _bias(context: Context, mask: Any, is_causal: bool) -> Tensor | None:
         return None
     if not isinstance(mask, torch.Tensor):
         raise context.refuse("a mask that depends on the inputs")
-    if mask.dtype == torch.bool:
-        numbers = np.where(mask.numpy(), 0.0, _LOWEST)
-    else:
-        numbers = np.maximum(mask.numpy(), _LOWEST)
+    numbers = additive_mask(mask, _LOWEST)
     wide = numbers.reshape((1,) * (4 - numbers.ndim) + numbers.shape)
     return context.writer.constant(wide)
 

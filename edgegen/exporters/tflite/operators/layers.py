@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.operators import pair
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import Tensor
 from edgegen.exporters.tflite.operators.arithmetic import arithmetic, reduce_mean
@@ -57,7 +58,7 @@ def conv2d(
     if not isinstance(weight, Parameter) or groups not in (1, channels):
         raise context.refuse("a kernel that is not a weight, or groups of channels")
     kernel = weight.shape[2:]
-    strides, pads, dilations = (_pair(each) for each in (stride, padding, dilation))
+    strides, pads, dilations = (pair(each) for each in (stride, padding, dilation))
     argument = context.writer.floating(value)
     if any(pads):
         spans = [step * (size - 1) + 1 for size, step in zip(kernel, dilations, strict=True)]
@@ -66,7 +67,7 @@ def conv2d(
             for pad, *numbers in zip(pads, argument.shape[2:], spans, strides, strict=True)
         ]
         if not all(same):
-            argument = padded(context, argument, {2: (pads[0],) * 2, 3: (pads[1],) * 2})
+            argument = padded(context, argument, (0, 0, *pads), (0, 0, *pads))
             pads = [0, 0]
     source = context.writer.arrange(argument, layout.channels_last(4))
     depthwise = groups == channels and groups > 1
@@ -92,10 +93,6 @@ def conv2d(
     )
     result = multiply(context.writer, product, source)
     return Value(tensor=result, order=layout.channels_last(4))
-
-
-def _pair(numbers: Sequence[int]) -> list[int]:
-    return list(numbers) * (2 if len(numbers) == 1 else 1)
 
 
 def _same_padding(size: int, span: int, stride: int) -> tuple[int, int]:
@@ -238,15 +235,15 @@ def average_pool(
     divisor: int | None = None,
 ) -> Value:
     """Lower average pooling."""
-    pads = _pair(padding)
+    pads = pair(padding)
     if divisor is not None or ceil_mode or (any(pads) and not count_include_pad):
         raise context.refuse("a divisor, the ceiling mode or padding that does not count")
     argument = context.writer.floating(value)
     if any(pads):
-        argument = padded(context, argument, {2: (pads[0],) * 2, 3: (pads[1],) * 2})
+        argument = padded(context, argument, (0, 0, *pads), (0, 0, *pads))
     order = layout.channels_last(4)
     source = context.writer.arrange(argument, order)
-    sizes, steps = _pair(kernel), _pair(stride or kernel)
+    sizes, steps = pair(kernel), pair(stride or kernel)
     result = context.writer.op(
         "AVERAGE_POOL_2D",
         [source],

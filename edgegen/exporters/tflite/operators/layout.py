@@ -11,17 +11,13 @@ import torch
 
 from edgegen.exporters.capture import Axis
 from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.operators import exchanged, pad_widths
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import Tensor
 from edgegen.exporters.tflite.operators.context import Context, fixed
 from edgegen.exporters.tflite.writer import NO_ACTIVATION, Value
 
 _SPLIT_PARTS = 4  # what XNNPACK cuts at most at once
-
-
-def same(context: Context, value: Any, *_: Any, **__: Any) -> Any:
-    """Drop an operator that changes nothing when a trained network runs."""
-    return value
 
 
 def to_dtype(context: Context, value: Any, dtype: torch.dtype, *_: Any, **__: Any) -> Any:
@@ -33,29 +29,6 @@ def to_dtype(context: Context, value: Any, dtype: torch.dtype, *_: Any, **__: An
     if dtype == torch.bool:
         return context.writer.cast(value, "bool")
     return context.writer.cast(value, "int32")
-
-
-def to_dtype_layout(
-    context: Context, value: Any, *_: Any, dtype: torch.dtype | None = None, **__: Any
-) -> Any:
-    """Lower a cast that may also name a device and a layout."""
-    return value if dtype is None else to_dtype(context, value, dtype)
-
-
-def to_device(
-    context: Context, value: Any, device: Any, dtype: torch.dtype, *_: Any, **__: Any
-) -> Any:
-    """Lower a move to a device with a cast."""
-    return to_dtype(context, value, dtype)
-
-
-def getitem(context: Context, values: Any, position: int) -> Any:
-    """Take one of several results."""
-    return values[position]
-
-
-def nothing(context: Context, *_: Any, **__: Any) -> None:
-    """Drop a condition that the capture has settled."""
 
 
 def constant(context: Context, *_: Any, **__: Any) -> Value:
@@ -89,9 +62,7 @@ def permute(context: Context, value: Any, axes: Sequence[int]) -> Value:
 
 def transpose(context: Context, value: Any, first: int, second: int) -> Value:
     """Lower the exchange of two axes."""
-    axes = list(range(len(context.result_shape)))
-    axes[first], axes[second] = axes[second], axes[first]
-    return permute(context, value, axes)
+    return permute(context, value, exchanged(len(context.result_shape), first, second))
 
 
 def t(context: Context, value: Any) -> Value:
@@ -222,35 +193,18 @@ def split(context: Context, value: Any, sizes: Any, axis: int = 0) -> tuple[Valu
     return pieces(context, argument, axis, [shape[axis] for shape in shapes])
 
 
-def pad(
-    context: Context,
-    value: Any,
-    widths: Sequence[int],
-    mode: str = "constant",
-    fill: float | None = None,
-) -> Value:
-    """Lower padding with a constant."""
-    if mode != "constant":
-        raise context.refuse(f"the padding mode {mode!r}")
-    return constant_pad(context, value, widths, fill or 0.0)
-
-
 def constant_pad(context: Context, value: Any, widths: Sequence[int], fill: float = 0.0) -> Value:
     """Lower padding with zeros; torch lists the last axis first."""
     if fill:
         raise context.refuse("a padding other than zeros")
     argument = context.writer.floating(value)
-    by_axis = {
-        len(argument.order) - 1 - index: (int(widths[2 * index]), int(widths[2 * index + 1]))
-        for index in range(len(widths) // 2)
-    }
-    return padded(context, argument, by_axis)
+    return padded(context, argument, *pad_widths(widths, len(argument.order)))
 
 
-def padded(context: Context, value: Value, widths: dict[int, tuple[int, int]]) -> Value:
+def padded(context: Context, value: Value, begins: Sequence[int], ends: Sequence[int]) -> Value:
     """Append zeros before and behind logical axes."""
     writer = context.writer
-    pairs = [widths.get(axis, (0, 0)) for axis in value.order]
+    pairs = [(begins[axis], ends[axis]) for axis in value.order]
     shape = [
         before + size + behind
         for (before, behind), size in zip(pairs, value.tensor.shape, strict=True)

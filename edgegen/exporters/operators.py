@@ -1,0 +1,193 @@
+"""What the targets' lowerings share: operators that move no number, and rules of arithmetic.
+
+A target's own table (`exporters/<target>/operators/__init__.py`) begins with `NEUTRAL` and says
+the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgegen.exporters.lowering import Context
+
+Lowering = Callable[..., Any]
+
+
+def same(context: Context[Any], value: Any, *_: Any, **__: Any) -> Any:
+    """Drop an operator that changes nothing when a trained network runs."""
+    return value
+
+
+def getitem(context: Context[Any], values: Any, position: int) -> Any:
+    """Take one of several results."""
+    return values[position]
+
+
+def nothing(context: Context[Any], *_: Any, **__: Any) -> None:
+    """Drop a condition that the capture has settled."""
+
+
+NEUTRAL: Mapping[str, Lowering] = {
+    # one of several results, and conditions that the capture has settled
+    "operator.getitem": getitem,
+    "aten._assert_tensor_metadata.default": nothing,
+    "aten._assert_scalar.default": nothing,
+    # no arithmetic at all
+    "aten.alias.default": same,
+    "aten.clone.default": same,
+    "aten.contiguous.default": same,
+    "aten.detach.default": same,
+    "aten.detach_.default": same,
+    "aten.dropout.default": same,
+    "aten.feature_dropout.default": same,
+    "aten.lift_fresh_copy.default": same,
+}
+
+
+def with_layout(to_dtype: Lowering) -> Lowering:
+    """Return the lowering of a cast that may also name a device and a layout."""
+
+    def lowering(
+        context: Context[Any], value: Any, *_: Any, dtype: torch.dtype | None = None, **__: Any
+    ) -> Any:
+        return value if dtype is None else to_dtype(context, value, dtype)
+
+    return lowering
+
+
+def with_device(to_dtype: Lowering) -> Lowering:
+    """Return the lowering of a move to a device with a cast."""
+
+    def lowering(
+        context: Context[Any], value: Any, device: Any, dtype: torch.dtype, *_: Any, **__: Any
+    ) -> Any:
+        return to_dtype(context, value, dtype)
+
+    return lowering
+
+
+def padding(constant_pad: Lowering) -> Lowering:
+    """Return the lowering of padding that names its mode, of which only `constant` is known."""
+
+    def lowering(
+        context: Context[Any],
+        value: Any,
+        widths: Sequence[int],
+        mode: str = "constant",
+        fill: float | None = None,
+    ) -> Any:
+        if mode != "constant":
+            raise context.refuse(f"the padding mode {mode!r}")
+        return constant_pad(context, value, widths, fill or 0.0)
+
+    return lowering
+
+
+def from_zero(arange: Lowering) -> Lowering:
+    """Return the lowering of the numbers from `start`, which has to be 0, to below a size."""
+
+    def lowering(context: Context[Any], start: Any, end: Any, **kwargs: Any) -> Any:
+        if start != 0:
+            raise context.refuse("a first number other than 0")
+        return arange(context, end, **kwargs)
+
+    return lowering
+
+
+def exchanged(rank: int, first: int, second: int) -> list[int]:
+    """Return the order of axes in which two of them are exchanged."""
+    axes = list(range(rank))
+    axes[first], axes[second] = axes[second], axes[first]
+    return axes
+
+
+def pad_widths(widths: Sequence[int], rank: int) -> tuple[list[int], list[int]]:
+    """Return what is added before and behind each axis; torch lists the last axis first."""
+    begins, ends = [0] * rank, [0] * rank
+    for index in range(len(widths) // 2):
+        begins[rank - 1 - index] = int(widths[2 * index])
+        ends[rank - 1 - index] = int(widths[2 * index + 1])
+    return begins, ends
+
+
+def pair(numbers: Sequence[int]) -> list[int]:
+    """Return a number for each of height and width, where one may stand for both."""
+    return list(numbers) * (2 if len(numbers) == 1 else 1)
+
+
+def is_number(value: Any, number: float) -> bool:
+    """Tell whether an argument is a number, or a tensor of one number, with this value."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1 and value.ndim == 0 and value.item() == number
+    return isinstance(value, int | float) and value == number
+
+
+def constant_mask(context: Context[Any], mask: Any) -> torch.Tensor | None:
+    """Return a mask's numbers, seen through the `expand` that repeats it for each of a batch."""
+    if isinstance(mask, torch.Tensor):
+        return mask
+    arguments = (*context.node.args, context.node.kwargs.get("attn_mask"))
+    node = next((item for item in arguments[3:] if isinstance(item, torch.fx.Node)), None)
+    while node is not None and node.target == torch.ops.aten.expand.default:
+        source = node.args[0]
+        value = context.values[source]
+        if isinstance(value, torch.Tensor):
+            return value
+        node = source if isinstance(source, torch.fx.Node) else None
+    return None
+
+
+def additive_mask(mask: torch.Tensor, lowest: float) -> NDArray[Any]:
+    """Return what is added to attention's scores: 0 where a key may be seen, else `lowest`."""
+    if mask.dtype == torch.bool:
+        return np.where(mask.numpy(), 0.0, lowest)
+    return np.maximum(mask.numpy(), lowest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arithmetic:
+    """Sums and products by a target's own operators.
+
+    `binary` appends one of two arguments, `scaled` the product of an argument and a number. What
+    changes nothing is dropped: a sum with 0, a product with 1, a quotient by 1 (diffusers'
+    `output_scale_factor`).
+    """
+
+    binary: Callable[[Literal["Add", "Sub", "Mul", "Div"], Any, Any, Any], Any]
+    scaled: Callable[[Any, Any, float], Any]
+
+    def add(self, context: Context[Any], left: Any, right: Any, alpha: float = 1) -> Any:
+        """Lower `left + alpha × right`."""
+        if alpha != 1:
+            right = self.scaled(context, right, alpha)
+        if is_number(right, 0) and isinstance(left, context.writer.value_type):
+            return left
+        return self.binary("Add", context, left, right)
+
+    def sub(self, context: Context[Any], left: Any, right: Any, alpha: float = 1) -> Any:
+        """Lower `left − alpha × right`."""
+        if alpha != 1:
+            right = self.scaled(context, right, alpha)
+        return self.binary("Sub", context, left, right)
+
+    def rsub(self, context: Context[Any], left: Any, right: Any, alpha: float = 1) -> Any:
+        """Lower `right − alpha × left`."""
+        return self.sub(context, right, left, alpha)
+
+    def mul(self, context: Context[Any], left: Any, right: Any) -> Any:
+        """Lower a product."""
+        if is_number(right, 1) and isinstance(left, context.writer.value_type):
+            return left
+        return self.binary("Mul", context, left, right)
+
+    def div(self, context: Context[Any], left: Any, right: Any) -> Any:
+        """Lower a quotient."""
+        if is_number(right, 1) and isinstance(left, context.writer.value_type):
+            return left
+        return self.binary("Div", context, left, right)
