@@ -23,6 +23,16 @@ class Int8Weight:
     axis: int
 
 
+def scales_of(
+    weight: NDArray[np.floating], axis: int, *, per_channel: bool = True
+) -> NDArray[np.float32]:
+    """Return the scales that `quantize` gives a weight: one for each index of `axis`, or one."""
+    along = _others(weight.ndim, axis) if per_channel else None
+    highest = np.maximum(weight.max(axis=along), -weight.min(axis=along)).astype(np.float32)
+    scales = np.where(highest > 0, highest / HIGHEST, np.float32(1)).astype(np.float32)
+    return np.atleast_1d(scales)
+
+
 def quantize(weight: NDArray[np.floating], axis: int, *, per_channel: bool = True) -> Int8Weight:
     """Round a weight to int8, with a scale for each index of `axis`, or one for all of it.
 
@@ -30,17 +40,18 @@ def quantize(weight: NDArray[np.floating], axis: int, *, per_channel: bool = Tru
     weights. A channel of zeros gets the scale 1. Blocks of the first axis are taken one by one, so
     that little more than the weight and its result is in memory.
     """
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    along = others if per_channel else tuple(range(weight.ndim))
-    highest = np.maximum(weight.max(axis=along), -weight.min(axis=along)).astype(np.float32)
-    scales = np.where(highest > 0, highest / HIGHEST, np.float32(1)).astype(np.float32)
-    inverse = 1.0 / (np.expand_dims(scales, others) if per_channel else scales)
+    scales = scales_of(weight, axis, per_channel=per_channel)
+    inverse = 1.0 / (np.expand_dims(scales, _others(weight.ndim, axis)) if per_channel else scales)
     values = np.empty(weight.shape, dtype=np.int8)
     rows = max(1, (4 << 20) // max(1, weight[:1].size))
     for start in range(0, weight.shape[0], rows):
         block = weight[start : start + rows].astype(np.float32)
-        by_row = inverse.ndim > 0 and inverse.shape[0] > 1
+        by_row = inverse.shape[0] > 1
         block *= inverse[start : start + rows] if by_row else inverse
         np.rint(block, out=block)
         values[start : start + rows] = np.clip(block, -HIGHEST, HIGHEST)
-    return Int8Weight(values=values, scales=np.atleast_1d(scales), axis=axis)
+    return Int8Weight(values=values, scales=scales, axis=axis)
+
+
+def _others(rank: int, axis: int) -> tuple[int, ...]:
+    return tuple(index for index in range(rank) if index != axis)

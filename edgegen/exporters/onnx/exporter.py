@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from importlib.metadata import version
 from pathlib import Path
 
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
+from edgegen.exporters.opened import import_toolkits, open_component, toolkit_versions
 
 GRAPH_NAME = "model.onnx"
 WEIGHTS_NAME = "model.onnx_data"
-TOOLKITS = ("torch", "diffusers", "transformers", "onnx", "onnx-ir")
 
 
 class OnnxExporter:
@@ -19,32 +18,20 @@ class OnnxExporter:
 
     def prepare(self) -> None:
         """Import torch, diffusers, transformers and onnx-ir."""
-        import diffusers.models
-        import transformers  # noqa: F401 - imported for the processes that are forked from this one
-
-        from edgegen.exporters import capture, wrappers  # noqa: F401 - as above
-        from edgegen.exporters.onnx import lowering  # noqa: F401 - as above
-
-        for name in ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel"):
-            getattr(diffusers.models, name)
+        import_toolkits()
+        from edgegen.exporters.onnx import lowering  # noqa: F401 - imported for the forks
 
     def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
         """Write a component's graph and weights into `job.destination`."""
-        progress.step("toolkits")
         import onnx_ir as ir
 
-        from edgegen.exporters.capture import capture
         from edgegen.exporters.onnx.lowering import lower
         from edgegen.exporters.onnx.weights import stream_weights
-        from edgegen.pipelines.binding import bind
-        from edgegen.pipelines.weights import Weights
 
-        source, destination = Path(job.source), Path(job.destination)
-        weights = Weights.open(source)
-        progress.step("graph")
-        captured = capture(job.component, source, shapes=job.shapes)
-        bound = bind(weights, captured.parameter_shapes)
-        model, uses = lower(captured, job.recipe, job.operators)
+        destination = Path(job.destination)
+        opened = open_component(job, progress)
+        bound, weights = opened.bound, opened.weights
+        model, uses = lower(opened.capture, job.recipe, job.operators)
         total = sum(use.dtype.itemsize * math.prod(use.form.shape) for use in uses)
         progress.step("weights", int(total))
         written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
@@ -58,5 +45,5 @@ class OnnxExporter:
             path=GRAPH_NAME,
             storage_bytes=written + graph_path.stat().st_size,
             operator_sets=dict(model.opset_imports),
-            toolkits={name: version(name) for name in TOOLKITS},
+            toolkits=toolkit_versions("onnx", "onnx-ir"),
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgegen.core.calibration import Calibration
 from edgegen.core.codec import load_json
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
+from edgegen.exporters.opened import import_toolkits, open_component, toolkit_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 PART_BYTES = (1 << 31) - (32 << 20)
 """Data of one file: below 2 GiB, with room for the graph of the largest model."""
-TOOLKITS = ("torch", "diffusers", "transformers", "ai-edge-litert")
 
 
 class TfliteExporter:
@@ -26,34 +25,22 @@ class TfliteExporter:
 
     def prepare(self) -> None:
         """Import torch, diffusers, transformers and TFLite's schema."""
-        import diffusers.models
-        import transformers  # noqa: F401 - imported for the processes that are forked from this one
-
-        from edgegen.exporters import capture, wrappers  # noqa: F401 - as above
-        from edgegen.exporters.tflite import flatbuffer, lowering  # noqa: F401 - as above
-
-        for name in ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel"):
-            getattr(diffusers.models, name)
+        import_toolkits()
+        from edgegen.exporters.tflite import flatbuffer, lowering  # noqa: F401 - imported for the forks
 
     def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
         """Write a component's graph and weights into `job.destination`."""
-        progress.step("toolkits")
         import numpy as np
 
-        from edgegen.exporters.capture import capture
         from edgegen.exporters.stored_weights import load_weight
         from edgegen.exporters.tflite.flatbuffer import SCHEMA_VERSION, write_model
         from edgegen.exporters.tflite.lowering import lower
         from edgegen.exporters.tflite.parts import file_name, split
         from edgegen.exporters.tflite.weights import data_bytes
-        from edgegen.pipelines.binding import bind
-        from edgegen.pipelines.weights import Weights
 
-        source, destination = Path(job.source), Path(job.destination)
-        weights = Weights.open(source)
-        progress.step("graph")
-        captured = capture(job.component, source, shapes=job.shapes)
-        bound = bind(weights, captured.parameter_shapes)
+        destination = Path(job.destination)
+        opened = open_component(job, progress)
+        bound, weights = opened.bound, opened.weights
 
         calibration = (
             None if job.calibration is None else load_json(Calibration, Path(job.calibration))
@@ -62,7 +49,7 @@ class TfliteExporter:
         def read(form: WeightForm) -> NDArray[np.float32]:
             return load_weight(form, np.dtype(np.float32), bound, weights)
 
-        graph = lower(captured, job.recipe, read=read, calibration=calibration)
+        graph = lower(opened.capture, job.recipe, read=read, calibration=calibration)
         parts = split(graph, PART_BYTES)
         progress.step("weights", sum(data_bytes(part) for part in parts))
         written = sum(
@@ -80,5 +67,5 @@ class TfliteExporter:
             path=file_name(1),
             storage_bytes=written,
             operator_sets={"schema": SCHEMA_VERSION},
-            toolkits={name: version(name) for name in TOOLKITS},
+            toolkits=toolkit_versions("ai-edge-litert"),
         )

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.compress.int8 import quantize
+from edgegen.compress.int8 import scales_of
 from edgegen.core.calibration import LayerRange
 from edgegen.core.errors import ExportError
 from edgegen.exporters.lowering import Parameter
@@ -203,4 +203,4 @@ def _bias(
 def _weight_scales(writer: GraphWriter, weight: Weight) -> NDArray[np.float32]:
     """Return the scales that a weight will have when it is streamed."""
     array = writer.read(weight.form)
-    return quantize(array, weight.quantize_axis or 0, per_channel=weight.per_channel).scales
+    return scales_of(array, weight.quantize_axis or 0, per_channel=weight.per_channel)

@@ -1,0 +1,62 @@
+"""What every exporter begins with: the toolkits, a component's graph, and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgegen.exporters.base import ExportJob, ExportProgress
+
+if TYPE_CHECKING:
+    from edgegen.exporters.capture import Capture
+    from edgegen.pipelines.binding import BoundTensor
+    from edgegen.pipelines.weights import Weights
+
+_TOOLKITS = ("torch", "diffusers", "transformers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedComponent:
+    """A traced component, its weight files, and which tensor of them each parameter is."""
+
+    capture: Capture
+    weights: Weights
+    bound: Mapping[str, BoundTensor]
+
+
+def import_toolkits() -> None:
+    """Import torch, diffusers and transformers, for the processes that are forked from this one."""
+    import diffusers.models
+    import transformers  # noqa: F401 - imported for the forks
+
+    from edgegen.exporters import capture, wrappers  # noqa: F401 - as above
+
+    for name in ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel"):
+        getattr(diffusers.models, name)
+
+
+def toolkit_versions(*others: str) -> dict[str, str]:
+    """Return the versions of the toolkits that every export uses, and of `others`."""
+    return {name: version(name) for name in (*_TOOLKITS, *others)}
+
+
+def open_component(job: ExportJob, progress: ExportProgress) -> OpenedComponent:
+    """Open a component's weight files and trace it.
+
+    Raises SourceError for weights that are missing or broken, ExportError where torch cannot trace
+    the network.
+    """
+    progress.step("toolkits")
+    from edgegen.exporters.capture import capture
+    from edgegen.pipelines.binding import bind
+    from edgegen.pipelines.weights import Weights
+
+    source = Path(job.source)
+    weights = Weights.open(source)
+    progress.step("graph")
+    captured = capture(job.component, source, shapes=job.shapes)
+    bound = bind(weights, captured.parameter_shapes)
+    return OpenedComponent(capture=captured, weights=weights, bound=bound)
