@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from edgegen.core.errors import SourceError
 from edgegen.exporters.targets import load_targets
@@ -16,8 +12,8 @@ from edgegen.packaging.build import Built, build
 from edgegen.packaging.plan import plan
 from edgegen.packaging.verify import verify_package
 from edgegen.pipelines.source import resolve
+from tests.exporters.harness import TinyPipeline, with_changed_weight
 
-TinyPipeline = Callable[..., Path]
 TARGETS = load_targets()
 FAMILIES = {
     "stable-diffusion": "sd15",
@@ -98,12 +94,7 @@ def test_the_same_model_gives_the_same_bytes(
 def test_a_weight_that_is_not_a_number_is_refused_and_nothing_is_written(
     target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_pipeline("sd15"), folder)
-    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    weights = load_file(path)
-    weights["mid_block.resnets.0.conv1.weight"].flat[5] = np.nan
-    save_file(weights, path)
+    folder = with_changed_weight(tiny_pipeline("sd15"), tmp_path / "model", float("nan"))
     with pytest.raises(SourceError, match=r"mid_block\.resnets\.0\.conv1\.weight"):
         package(folder, target, tmp_path / "package")
     assert not (tmp_path / "package").exists()

@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 
 from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.profile import OperatorSet, Shapes
-from edgegen.core.recipe import Recipe, Rule, Tolerance
-from edgegen.exporters.base import ExportJob
-from edgegen.exporters.onnx.exporter import OnnxExporter
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target
-from edgegen.exporters.wrappers import wrap
+from edgegen.core.recipe import Recipe, Rule
 from edgegen.packaging.plan import fix_axes
-from edgegen.pipelines.binding import bind
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import resolve
-from edgegen.pipelines.weights import Weights
-from edgegen.reference.modules import build_module
-
-TinyPipeline = Callable[..., Path]
-LARGE_WEIGHT = "mid_block.resnets.0.conv1.weight"
-TOLERANCE = Tolerance(component_psnr_db=0, trajectory_psnr_db=0, image_psnr_db=0)
-
-
-class Heard:
-    """Export progress that is kept."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-        self.total_bytes = 0
-        self.done_bytes = 0
-
-    def step(self, name: str, total_bytes: int | None = None) -> None:
-        self.steps.append(name)
-        self.total_bytes += total_bytes or 0
-
-    def advance(self, size_bytes: int) -> None:
-        self.done_bytes += size_bytes
+from tests.exporters.harness import (
+    FAMILIES,
+    OTHER_COMPONENTS,
+    TOLERANCE,
+    Heard,
+    TinyPipeline,
+    assert_laid_out,
+    export_component,
+    lowest_psnr_db,
+    with_changed_weight,
+    without_convolution,
+)
 
 
 def export(
@@ -60,87 +39,23 @@ def export(
     operators: OperatorSet = "contrib",
     shapes: Shapes = "dynamic",
 ) -> tuple[PipelineSpec, Component, Heard]:
-    spec = read_pipeline(resolve(str(folder)))
-    found = next(component for component in spec.components if component.name == name)
-    component = fix_axes(found, spec, shapes)
-    if isinstance(recipe, str):
-        recipe = load_recipe(recipe, load_target("onnx"))
-    destination.mkdir(parents=True, exist_ok=True)
-    heard = Heard()
-    job = ExportJob(
-        target="onnx",
-        component=component,
-        source=str(folder / component.folder),
-        destination=str(destination),
-        recipe=recipe,
-        operators=operators,
-        shapes=shapes,
+    done = export_component(
+        "onnx", folder, name, destination, recipe, operators=operators, shapes=shapes
     )
-    OnnxExporter().export(job, heard)
-    return spec, component, heard
-
-
-def torch_module(folder: Path, component: Component) -> torch.nn.Module:
-    network = build_module(folder / component.folder, component.class_name)
-    weights = Weights.open(folder / component.folder)
-    shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
-    state = {
-        name: torch.from_numpy(weights.array(tensor.key, np.float32).reshape(tensor.shape).copy())
-        for name, tensor in bind(weights, shapes).items()
-    }
-    network.load_state_dict(state, strict=False, assign=True)
-    return wrap(network, component)
-
-
-def inputs_of(component: Component, sizes: dict[str, int], seed: int = 0) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(seed)
-    values = {}
-    for tensor in component.inputs:
-        shape = [axis if isinstance(axis, int) else _size(axis, sizes) for axis in tensor.shape]
-        if tensor.dtype == "int64":
-            values[tensor.name] = torch.randint(0, 400, shape, generator=generator)
-        elif tensor.name == "timestep":
-            values[tensor.name] = torch.tensor(873.4)
-        else:
-            values[tensor.name] = torch.randn(shape, generator=generator)
-    return values
-
-
-def _size(axis: str, sizes: dict[str, int]) -> int:
-    name, _, divisor = axis.partition(" / ")
-    return sizes[name] // int(divisor or 1)
-
-
-def psnr_db(reference: np.ndarray, value: np.ndarray) -> float:
-    error = float(np.mean((reference.astype(np.float64) - value) ** 2))
-    return 10 * np.log10((float(np.ptp(reference)) ** 2) / max(error, 1e-30))
+    return done.spec, done.component, done.heard
 
 
 def compare(folder: Path, component: Component, exported: Path, sizes: dict[str, int]) -> float:
-    """Return the lowest PSNR of any output, after checking names and shapes."""
-    values = inputs_of(component, sizes)
-    with torch.no_grad():
-        expected = torch_module(folder, component)(*values.values())
+    """Return the lowest PSNR of any output, after checking names, types and shapes."""
     session = onnxruntime.InferenceSession(
         exported / "model.onnx", providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
     assert names == [output.name for output in component.outputs]
-    results = session.run(None, {name: value.numpy() for name, value in values.items()})
-    for reference, result in zip(expected, results, strict=True):
-        assert result.dtype == np.float32
-        assert result.shape == tuple(reference.shape)
-        assert np.isfinite(result).all()
-    return min(
-        psnr_db(reference.numpy(), result)
-        for reference, result in zip(expected, results, strict=True)
-    )
+    return lowest_psnr_db(folder, component, lambda values: session.run(None, values), sizes)
 
 
-@pytest.mark.parametrize(
-    "family",
-    ["sd15", "sd21", "sdxl", "sdxl-refiner", "sdxl-inpaint", "lcm", "sd-inpaint", "ddpm", "ddim"],
-)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_familys_denoiser_computes_what_torch_computes_at_any_size(
     family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
@@ -155,18 +70,7 @@ def test_every_familys_denoiser_computes_what_torch_computes_at_any_size(
     assert heard.done_bytes == heard.total_bytes > 0
 
 
-@pytest.mark.parametrize(
-    ("family", "name"),
-    [
-        ("sd15", "text_encoder"),
-        ("sd21", "text_encoder"),
-        ("sdxl", "text_encoder_2"),
-        ("sd15", "vae_decoder"),
-        ("sd15", "vae_encoder"),
-        ("taesd", "vae_decoder"),
-        ("taesd", "vae_encoder"),
-    ],
-)
+@pytest.mark.parametrize(("family", "name"), OTHER_COMPONENTS)
 def test_every_other_component_computes_what_torch_computes(
     family: str, name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
@@ -285,14 +189,7 @@ def test_large_weights_begin_at_a_page_and_lie_one_behind_the_other(
         if entries:
             assert entries["location"] == "model.onnx_data"
             places.append((int(entries["offset"]), int(entries["length"])))
-    places.sort()
-    for (start, size), (next_start, _) in itertools.pairwise(places):
-        assert start + size <= next_start
-    large = [start for start, size in places if size >= 1 << 20]
-    assert large
-    assert all(start % 4096 == 0 for start in large)
-    end = max(start + size for start, size in places)
-    assert (tmp_path / "model.onnx_data").stat().st_size == end
+    assert_laid_out(places, tmp_path / "model.onnx_data")
 
 
 def test_the_same_model_gives_the_same_bytes(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
@@ -309,7 +206,7 @@ def test_the_same_model_gives_the_same_bytes(tiny_pipeline: TinyPipeline, tmp_pa
 def test_a_weight_that_float16_cannot_hold_is_an_error_that_names_it(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    folder = _with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", 1e6)
+    folder = with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", 1e6)
     with pytest.raises(ExportError, match=r"mid_block.*1e\+06") as caught:
         export(folder, "unet", tmp_path / "out", "fp16-storage")
     assert "float32" in caught.value.hint
@@ -320,23 +217,9 @@ def test_a_weight_that_float16_cannot_hold_is_an_error_that_names_it(
 def test_a_weight_that_is_not_finite_is_an_error_that_names_it(
     value: float, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    folder = _with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", value)
+    folder = with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", value)
     with pytest.raises(SourceError, match=r"mid_block.*weight"):
         export(folder, "unet", tmp_path / "out")
-
-
-def _with_changed_weight(source: Path, folder: Path, value: float) -> Path:
-    import shutil
-
-    from safetensors.numpy import load_file, save_file
-
-    shutil.copytree(source, folder)
-    path = folder / "unet/diffusion_pytorch_model.safetensors"
-    tensors = load_file(path)
-    tensors[LARGE_WEIGHT] = tensors[LARGE_WEIGHT].copy()
-    tensors[LARGE_WEIGHT].flat[5] = value
-    save_file(tensors, path)
-    return folder
 
 
 def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
@@ -344,10 +227,7 @@ def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
 ) -> None:
     from edgegen.exporters.onnx import lowering
 
-    fewer = {
-        name: lower for name, lower in lowering.OPERATORS.items() if name != "aten.conv2d.default"
-    }
-    monkeypatch.setattr(lowering, "OPERATORS", fewer)
+    without_convolution(monkeypatch, lowering)
     with pytest.raises(ExportError, match=r"aten\.conv2d\.default \(in conv_in\)"):
         export(tiny_pipeline("ddim"), "unet", tmp_path)
 

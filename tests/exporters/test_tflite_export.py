@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,45 +18,25 @@ from edgegen.core.calibration import Calibration, LayerRange
 from edgegen.core.codec import dump_json
 from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import Component
-from edgegen.core.recipe import Recipe, Rule, Tolerance
-from edgegen.exporters.base import ExportJob
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target
-from edgegen.exporters.tflite.exporter import TfliteExporter
+from edgegen.core.recipe import Recipe, Rule
 from edgegen.exporters.tflite.operators import attention
-from edgegen.exporters.wrappers import wrap
-from edgegen.packaging.plan import fix_axes
-from edgegen.pipelines.binding import bind
-from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import resolve
-from edgegen.pipelines.weights import Weights
-from edgegen.reference.modules import build_module
-
-TinyPipeline = Callable[..., Path]
-LARGE_WEIGHT = "mid_block.resnets.0.conv1.weight"
-TOLERANCE = Tolerance(component_psnr_db=0, trajectory_psnr_db=0, image_psnr_db=0)
-
-
-class Heard:
-    """Export progress that is kept."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-        self.total_bytes = 0
-        self.done_bytes = 0
-
-    def step(self, name: str, total_bytes: int | None = None) -> None:
-        self.steps.append(name)
-        self.total_bytes += total_bytes or 0
-
-    def advance(self, size_bytes: int) -> None:
-        self.done_bytes += size_bytes
-
-
-def component_of(folder: Path, name: str) -> Component:
-    spec = read_pipeline(resolve(str(folder)))
-    found = next(component for component in spec.components if component.name == name)
-    return fix_axes(found, spec, "fixed", denoiser_batch=1)
+from tests.exporters.harness import (
+    LARGE_WEIGHT,
+    OTHER_COMPONENTS,
+    SOME_FAMILIES,
+    TOLERANCE,
+    Heard,
+    TinyPipeline,
+    component_of,
+    export_component,
+    inputs_of,
+    lowest_psnr_db,
+    psnr_db,
+    torch_module,
+    with_changed_weight,
+    without_convolution,
+)
 
 
 def export(
@@ -68,78 +47,31 @@ def export(
     *,
     calibration: Calibration | None = None,
 ) -> tuple[Component, Heard]:
-    component = component_of(folder, name)
-    if isinstance(recipe, str):
-        recipe = load_recipe(recipe, load_target("tflite"))
-    destination.mkdir(parents=True, exist_ok=True)
-    measured = destination.parent / "calibration.json"
+    measured = None
     if calibration is not None:
+        measured = destination.parent / "calibration.json"
         measured.write_text(dump_json(calibration))
-    job = ExportJob(
-        target="tflite",
-        component=component,
-        source=str(folder / component.folder),
-        destination=str(destination),
-        recipe=recipe,
-        operators="plain",
-        shapes="fixed",
-        calibration=None if calibration is None else str(measured),
+    done = export_component(
+        "tflite", folder, name, destination, recipe, shapes="fixed", calibration=measured
     )
-    heard = Heard()
-    result = TfliteExporter().export(job, heard)
-    assert result.path == "model.tflite"
-    assert result.storage_bytes == sum(path.stat().st_size for path in destination.iterdir())
-    return component, heard
-
-
-def torch_module(folder: Path, component: Component) -> torch.nn.Module:
-    network = build_module(folder / component.folder, component.class_name)
-    weights = Weights.open(folder / component.folder)
-    shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
-    state = {
-        name: torch.from_numpy(weights.array(tensor.key, np.float32).reshape(tensor.shape).copy())
-        for name, tensor in bind(weights, shapes).items()
-    }
-    network.load_state_dict(state, strict=False, assign=True)
-    return wrap(network, component)
-
-
-def inputs_of(component: Component, seed: int = 0) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    values = {}
-    for tensor in component.inputs:
-        shape = [int(axis) for axis in tensor.shape]
-        if tensor.dtype == "int64":
-            values[tensor.name] = torch.randint(0, 400, shape, generator=generator)
-        elif tensor.name == "timestep":
-            values[tensor.name] = torch.tensor(873.4)
-        else:
-            values[tensor.name] = torch.randn(shape, generator=generator)
-    return values
-
-
-def psnr_db(reference: NDArray[Any], value: NDArray[Any]) -> float:
-    error = float(np.mean((reference.astype(np.float64) - value) ** 2))
-    return float(10 * np.log10((float(np.ptp(reference)) ** 2) / max(error, 1e-30)))
+    assert done.result.path == "model.tflite"
+    written = sum(path.stat().st_size for path in destination.iterdir())
+    assert done.result.storage_bytes == written
+    return done.component, done.heard
 
 
 def compare(folder: Path, component: Component, exported: Path) -> float:
-    """Return the lowest PSNR of any output, after checking names and shapes."""
-    values = inputs_of(component)
-    with torch.no_grad():
-        expected = torch_module(folder, component)(*values.values())
+    """Return the lowest PSNR of any output, after checking names, types and shapes."""
     interpreter = Interpreter(str(exported / "model.tflite"), num_threads=2)
     runner = interpreter.get_signature_runner()
-    results = runner(**{name: value.numpy() for name, value in values.items()})
-    assert set(results) == {output.name for output in component.outputs}
-    found = []
-    for output, reference in zip(component.outputs, expected, strict=True):
-        result = results[output.name]
-        assert result.dtype == np.float32
-        assert result.shape == tuple(reference.shape) == output.shape
-        assert np.isfinite(result).all()
-        found.append(psnr_db(reference.numpy(), result))
-    return min(found)
+
+    def compute(values: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        results = runner(**values)
+        assert set(results) == {output.name for output in component.outputs}
+        assert all(results[output.name].shape == output.shape for output in component.outputs)
+        return [results[output.name] for output in component.outputs]
+
+    return lowest_psnr_db(folder, component, compute)
 
 
 def model_of(exported: Path) -> Any:
@@ -181,7 +113,7 @@ def calibrated(folder: Path, component: Component) -> Calibration:
             layer.register_forward_hook(watch(name))
     with torch.no_grad():
         for seed in range(3):
-            module(*inputs_of(component, seed).values())
+            module(*inputs_of(component, seed=seed).values())
     ranges = {
         name: LayerRange(
             input_minimum=ends[0],
@@ -198,18 +130,7 @@ def calibrated(folder: Path, component: Component) -> Calibration:
     return Calibration(components={component.name: ranges})
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        *("sdxl", "ddpm"),
-        *(
-            pytest.param(family, marks=pytest.mark.slow)
-            for family in (
-                *("sd15", "sd21", "sdxl-refiner", "sdxl-inpaint", "lcm", "sd-inpaint", "ddim"),
-            )
-        ),
-    ],
-)
+@pytest.mark.parametrize("family", SOME_FAMILIES)
 def test_every_familys_denoiser_computes_what_torch_computes(
     family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
@@ -221,18 +142,7 @@ def test_every_familys_denoiser_computes_what_torch_computes(
     assert heard.done_bytes == heard.total_bytes > 0
 
 
-@pytest.mark.parametrize(
-    ("family", "name"),
-    [
-        ("sd15", "text_encoder"),
-        ("sd21", "text_encoder"),
-        ("sdxl", "text_encoder_2"),
-        ("sd15", "vae_decoder"),
-        ("sd15", "vae_encoder"),
-        ("taesd", "vae_decoder"),
-        ("taesd", "vae_encoder"),
-    ],
-)
+@pytest.mark.parametrize(("family", "name"), OTHER_COMPONENTS)
 def test_every_other_component_computes_what_torch_computes(
     family: str, name: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
@@ -312,7 +222,7 @@ def test_static_recipes_multiply_integers_and_stay_near_torch(
     tmp_path: Path,
 ) -> None:
     folder = tiny_pipeline("sd15")
-    calibration = calibrated(folder, component_of(folder, name))
+    calibration = calibrated(folder, component_of(folder, name, target="tflite", shapes="fixed")[1])
     component, _ = export(folder, name, tmp_path / "out", recipe, calibration=calibration)
     tensors = model_of(tmp_path / "out").subgraphs[0].tensors
     products = [
@@ -398,15 +308,7 @@ def test_a_model_beyond_a_files_limit_becomes_parts(
 def test_a_weight_that_cannot_be_stored_is_an_error_that_names_it(
     value: float, error: type[Exception], tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    from safetensors.numpy import load_file, save_file
-
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_pipeline("ddim"), folder)
-    path = folder / "unet/diffusion_pytorch_model.safetensors"
-    tensors = load_file(path)
-    tensors[LARGE_WEIGHT] = tensors[LARGE_WEIGHT].copy()
-    tensors[LARGE_WEIGHT].flat[5] = value
-    save_file(tensors, path)
+    folder = with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", value)
     with pytest.raises(error, match=r"mid_block.*weight"):
         export(folder, "unet", tmp_path / "out", "fp16-storage")
 
@@ -416,9 +318,6 @@ def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
 ) -> None:
     from edgegen.exporters.tflite import lowering
 
-    fewer = {
-        name: lower for name, lower in lowering.OPERATORS.items() if name != "aten.conv2d.default"
-    }
-    monkeypatch.setattr(lowering, "OPERATORS", fewer)
+    without_convolution(monkeypatch, lowering)
     with pytest.raises(ExportError, match=r"aten\.conv2d\.default \(in conv_in\)"):
         export(tiny_pipeline("ddim"), "unet", tmp_path / "out")
