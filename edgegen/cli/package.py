@@ -62,18 +62,25 @@ def package(
     Several targets go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of them draws
     beside torch's picture, with the PSNR.
     """
+    from edgegen.core.errors import ConfigError
     from edgegen.devices.profiles import load_profile
     from edgegen.packaging.build import build
     from edgegen.packaging.plan import plan
     from edgegen.pipelines.source import resolve
 
+    targets = tuple(dict.fromkeys(targets))
+    several = len(targets) > 1
+    if prompt is not None and (not several or skip_parity):
+        raise ConfigError(
+            "--prompt is for the picture that is drawn of several packages and of torch.",
+            hint="Give more than one --target, and leave --skip-parity out.",
+        )
     device = None if profile is None else load_profile(profile)
     folder = resolve(model, revision=revision, offline=offline, progress=console.progress)
-    several = len(targets) > 1
     in_folders = several or output is None
-    base = output or Path(model.rstrip("/").rpartition("/")[2].rpartition(":")[2].partition("@")[0])
+    base = output or Path(folder.name)
     plans = []
-    for target in dict.fromkeys(targets):
+    for target in targets:
         planned = plan(
             folder,
             target=target,

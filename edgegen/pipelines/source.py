@@ -24,6 +24,13 @@ class ModelFolder:
     source: str
     revision: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Return what a folder of its packages is called: `emoji`, or a hub id's second half."""
+        if self.source.startswith(BUILTIN_PREFIX) or Path(self.source).exists():
+            return self.path.resolve().name
+        return self.source.partition("@")[0].rpartition("/")[2]
+
 
 def builtin_models() -> tuple[str, ...]:
     """Return the names of the models that ship with edgegen."""

@@ -225,16 +225,23 @@ def _check_run(
     return [*checks, compare("image", "pixels", reference, value, threshold_db=threshold_db)]
 
 
+def to_levels(image: Array) -> Array:
+    """Round an image in −1…1 to uint8, as diffusers does when it is saved."""
+    return np.rint(np.clip((image + 1) / 2, 0, 1) * np.float32(255)).astype(np.uint8)
+
+
 def quantize(image: Array) -> Array:
-    """Round an image in −1…1 to what eight bits hold, as diffusers does when it is saved."""
-    levels = np.rint(np.clip((image + 1) / 2, 0, 1) * np.float32(255))
-    return (levels / np.float32(127.5) - 1).astype(np.float32)
+    """Round an image in −1…1 to what eight bits hold."""
+    return _from_levels(to_levels(image))
 
 
 def pixels_to_image(pixels: Array) -> Array:
     """Turn uint8 pixels (height, width, channels) into an image in −1…1, (1, channels, …)."""
-    levels = pixels.astype(np.float32) / np.float32(127.5) - 1
-    return np.ascontiguousarray(levels.transpose(2, 0, 1)[None])
+    return np.ascontiguousarray(_from_levels(pixels).transpose(2, 0, 1)[None])
+
+
+def _from_levels(levels: Array) -> Array:
+    return levels.astype(np.float32) / np.float32(127.5) - 1
 
 
 def _check_file(

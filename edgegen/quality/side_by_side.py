@@ -14,6 +14,7 @@ from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.quality.metrics import Array, psnr_db
+from edgegen.quality.parity import to_levels
 from edgegen.quality.runner_side import RunnerSide
 from edgegen.reference import golden
 from edgegen.reference.case import FOLDER_NAME, SMALL_MODEL_PX, plan_case
@@ -74,7 +75,8 @@ def draw_side_by_side(
     with tempfile.TemporaryDirectory(prefix="edgegen-draw-") as scratch:
         place = Path(scratch, FOLDER_NAME)
         make_golden(spec, folder, place, case=case, progress=shown, log=log)
-        reference = _pixels(golden.read_array(place, golden.IMAGE_NAME))
+        image = golden.read_array(place, golden.IMAGE_NAME)[0]
+        reference = _rgb(to_levels(image).transpose(1, 2, 0))
         drawings = [Drawing(label="torch", pixels=reference, psnr_db=None)]
         with shown.step("pictures", total=len(packages), unit="items") as step:
             for index, (label, package) in enumerate(packages.items()):
@@ -86,12 +88,6 @@ def draw_side_by_side(
                 drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
                 step.advance()
     return SideBySide(case=case, drawings=tuple(drawings))
-
-
-def _pixels(image: Array) -> NDArray[np.uint8]:
-    """Turn an image in −1…1, (1, channels, height, width), into uint8, as diffusers saves it."""
-    levels = np.rint(np.clip((image[0] + 1) / 2, 0, 1) * np.float32(255)).astype(np.uint8)
-    return _rgb(levels.transpose(1, 2, 0))
 
 
 def _rgb(pixels: Array) -> NDArray[np.uint8]:

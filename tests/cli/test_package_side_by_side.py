@@ -10,7 +10,7 @@ import pytest
 from edgegen.cli.main import run
 from edgegen.core.package import GoldenCase
 from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
+from edgegen.pipelines.source import ModelFolder, resolve
 from edgegen.quality.png import read_pixels
 from edgegen.quality.side_by_side import plan_drawing
 from tests.conftest import TinyPipeline
@@ -35,6 +35,27 @@ def test_a_model_without_text_is_drawn_without_a_prompt(tiny_pipeline: TinyPipel
     assert plan_of(str(tiny_pipeline("ddpm")), "pizza").prompt is None
 
 
+@pytest.mark.parametrize("targets", [["onnx"], ["onnx", "onnx"]])
+def test_a_prompt_for_a_picture_that_is_not_drawn_is_refused(
+    targets: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = [option for target in targets for option in ("-t", target)]
+    assert run(["package", "builtin:emoji", *options, "--prompt", "pizza"]) == 2
+    assert "more than one --target" in capfd.readouterr().err
+
+
+def test_packages_without_a_place_are_named_after_their_model(
+    tiny_pipeline: TinyPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_pipeline("ddpm")
+    assert resolve("builtin:emoji").name == "emoji"
+    assert resolve(str(folder)).name == folder.name
+    monkeypatch.chdir(folder)
+    assert resolve(".").name == folder.name
+    assert ModelFolder(path=folder, source="org/model@main").name == "model"
+
+
+@pytest.mark.slow
 def test_two_targets_leave_one_picture_beside_their_packages(
     tiny_pipeline: TinyPipeline,
     tmp_path: Path,

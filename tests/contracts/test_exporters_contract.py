@@ -25,20 +25,16 @@ FAMILIES = {
     "unconditional": "ddpm",
 }
 """Family -> tiny pipeline."""
-QUICK = ("stable-diffusion-xl",)
-"""What every run of the tests builds; `make test-slow` builds every family and every recipe."""
-CELLS = [
-    pytest.param(target, family, marks=() if family in QUICK else pytest.mark.slow)
-    for target in TARGETS
-    for family in TARGETS[target].families
-]
-QUICK_RECIPES = ("int8", "int8-static")
+CALIBRATED = ("tflite", "int8-static")
+"""Built in every run of the tests, besides the usual recipe of each target; `make test-slow` builds
+every family and every recipe."""
+CELLS = [(target, family) for target in TARGETS for family in TARGETS[target].families]
 RECIPES = [
     pytest.param(
         target,
         recipe,
         marks=()
-        if recipe in (*QUICK_RECIPES, TARGETS[target].default_recipe)
+        if (target, recipe) in (CALIBRATED, (target, TARGETS[target].default_recipe))
         else pytest.mark.slow,
     )
     for target in TARGETS
@@ -51,6 +47,7 @@ def package(folder: Path, target: str, destination: Path, recipe: str | None = N
     return build(planned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "family"), CELLS)
 def test_a_package_of_every_family_makes_torchs_image(
     target: str, family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
@@ -76,6 +73,7 @@ def test_every_recipe_of_a_target_keeps_its_promise(
         assert verify_package(tmp_path / "package").run.passed
 
 
+@pytest.mark.slow  # each exporter has a test of its own for it
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_same_model_gives_the_same_bytes(
     target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
@@ -90,6 +88,7 @@ def test_the_same_model_gives_the_same_bytes(
     assert first.files == second.files
 
 
+@pytest.mark.slow  # as above
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_weight_that_is_not_a_number_is_refused_and_nothing_is_written(
     target: str, tiny_pipeline: TinyPipeline, tmp_path: Path

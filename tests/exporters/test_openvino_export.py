@@ -145,6 +145,7 @@ def test_int8_stores_large_weights_in_8_bits_and_stays_near(
     assert all(types[it] == "f32" for it in weights if it.endswith(".bias"))
 
 
+@pytest.mark.slow
 def test_int8_quarters_the_weights(tmp_path: Path) -> None:
     folder = resolve("builtin:emoji").path
     export(folder, "unet", tmp_path / "fp32")

@@ -197,6 +197,7 @@ def test_a_recipe_of_smaller_weights_stays_near_torch(
     assert lowest_db < compare(folder, component, tmp_path / "out") < 110
 
 
+@pytest.mark.slow
 def test_int8_takes_a_quarter_of_the_bytes(tmp_path: Path) -> None:
     folder = resolve("builtin:emoji").path
     sizes = {}

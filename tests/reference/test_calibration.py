@@ -104,6 +104,7 @@ def test_every_linear_and_convolutional_node_of_a_capture_has_a_range(
             assert found.output_minimum < found.output_maximum, layer
 
 
+@pytest.mark.slow
 def test_a_calibration_is_the_same_each_time_and_can_be_read_from_its_file(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

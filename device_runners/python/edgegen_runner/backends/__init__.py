@@ -126,3 +126,27 @@ def open_backend(options: BackendOptions) -> Backend:
             + _INSTALL.get(options.name, options.name.replace("_", "-")),
         ) from error
     return backend
+
+
+def runtime_failure(
+    what: str, error: Exception, less_memory: str, *, ran_out: str = "allocate"
+) -> RunnerFailure:
+    """Return what to raise where a runtime failed: ``memory`` where it ran out, else ``runtime``.
+
+    ``less_memory`` is what to do about memory, ``ran_out`` the words by which the runtime says so.
+    """
+    text = " ".join(str(error).split())
+    if ran_out in text or "bad_alloc" in text or "out of memory" in text.lower():
+        return RunnerFailure("memory", f"{what}: memory ran out ({text}).", less_memory)
+    return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")
+
+
+def require_outputs(component: Component, names: Sequence[str]) -> None:
+    """Raise RunnerFailure (bad-package) for an output that a component does not have."""
+    for name in names:
+        if name not in component.outputs:
+            raise RunnerFailure(
+                "bad-package",
+                f"{component.name} has no output {name!r}.",
+                nearest(name, component.outputs),
+            )

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
-from . import Array, BackendOptions
+from . import Array, BackendOptions, runtime_failure
 
 # Before the import: Linux wheels from 1.29 on write a device id and start a thread otherwise.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -18,6 +18,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 CPU = "CPUExecutionProvider"
+_LESS_MEMORY = "Use residency 'sequential', memory 'lean', a smaller image, or guidance_batch 1."
 
 _FAILURES: tuple[type[Exception], ...] = tuple(
     getattr(_state, name)
@@ -76,7 +77,7 @@ class OnnxRuntimeBackend:
                 disabled_optimizers=["ConstantFolding"] if lean else None,
             )
         except _FAILURES as error:
-            raise _failure(f"onnxruntime cannot load {path}", error) from error
+            raise runtime_failure(f"onnxruntime cannot load {path}", error, _LESS_MEMORY) from error
         used = tuple(session.get_providers())
         missing = [provider for provider in providers if provider not in used]
         if missing:
@@ -126,20 +127,11 @@ class OnnxRuntimeSession:
         try:
             values = self._session.run(names, dict(inputs))
         except _FAILURES as error:
-            raise _failure(f"onnxruntime failed in {self._component}", error) from error
+            raise runtime_failure(
+                f"onnxruntime failed in {self._component}", error, _LESS_MEMORY
+            ) from error
         return dict(zip(names, values))
 
     def close(self) -> None:
         """Give the memory back."""
         self._session = None
-
-
-def _failure(what: str, error: Exception) -> RunnerFailure:
-    text = " ".join(str(error).split())
-    if "allocate" in text or "bad_alloc" in text or "out of memory" in text.lower():
-        return RunnerFailure(
-            "memory",
-            f"{what}: memory ran out ({text}).",
-            "Use residency 'sequential', memory 'lean', a smaller image, or guidance_batch 1.",
-        )
-    return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")

@@ -11,9 +11,10 @@ import openvino as ov
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
-from . import Array, BackendOptions
+from . import Array, BackendOptions, require_outputs, runtime_failure
 
 CPU = "CPU"
+_LESS_MEMORY = "Use residency 'sequential', a recipe with int8 weights, or a smaller image."
 
 
 class OpenVinoBackend:
@@ -51,7 +52,7 @@ class OpenVinoBackend:
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
             request = compiled.create_infer_request()
         except RuntimeError as error:
-            raise _failure(f"OpenVINO cannot load {path}", error) from error
+            raise runtime_failure(f"OpenVINO cannot load {path}", error, _LESS_MEMORY) from error
         used = tuple(name for name in wanted if _is_among(name, found))
         if used[:1] != wanted[:1]:
             raise RunnerFailure(
@@ -79,7 +80,7 @@ class OpenVinoSession:
         self, component: Component, compiled: Any, request: Any, providers: tuple[str, ...]
     ) -> None:
         self.providers = providers
-        self._component = component.name
+        self._component = component
         self._request = request
         self._inputs = _ports(component.name, component.inputs, compiled.inputs)
         self._outputs = _ports(component.name, component.outputs, compiled.outputs)
@@ -89,13 +90,7 @@ class OpenVinoSession:
     ) -> dict[str, Array]:
         """Compute outputs; see `Session.run`."""
         names = list(self._outputs) if outputs is None else list(outputs)
-        for name in names:
-            if name not in self._outputs:
-                raise RunnerFailure(
-                    "bad-package",
-                    f"{self._component} has no output {name!r}.",
-                    nearest(name, self._outputs),
-                )
+        require_outputs(self._component, names)
         feeds = {self._inputs[name]: value for name, value in inputs.items()}
         try:
             self._request.infer(feeds, share_outputs=True)
@@ -104,7 +99,9 @@ class OpenVinoSession:
                 name: np.array(self._request.get_tensor(self._outputs[name]).data) for name in names
             }
         except RuntimeError as error:
-            raise _failure(f"OpenVINO failed in {self._component}", error) from error
+            raise runtime_failure(
+                f"OpenVINO failed in {self._component.name}", error, _LESS_MEMORY
+            ) from error
 
     def close(self) -> None:
         """Give the memory back."""
@@ -128,14 +125,3 @@ def _ports(component: str, names: Mapping[str, Any], ports: Sequence[Any]) -> di
             f"It has {', '.join(sorted(found))}. Build the package again.",
         )
     return {name: found[name] for name in names}
-
-
-def _failure(what: str, error: RuntimeError) -> RunnerFailure:
-    text = " ".join(str(error).split())
-    if "allocate" in text or "bad_alloc" in text or "out of memory" in text.lower():
-        return RunnerFailure(
-            "memory",
-            f"{what}: memory ran out ({text}).",
-            "Use residency 'sequential', a recipe with int8 weights, or a smaller image.",
-        )
-    return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")

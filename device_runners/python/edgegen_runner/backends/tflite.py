@@ -9,10 +9,12 @@ from typing import Any, Optional
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
-from . import Array, BackendOptions
+from . import Array, BackendOptions, require_outputs, runtime_failure
 
 SIGNATURE = "serving_default"
 XNNPACK = "XNNPACK"
+_RAN_OUT = "allocate memory"  # "allocate" alone is in every failure of allocate_tensors
+_LESS_MEMORY = "Use residency 'sequential', a recipe with int8 weights, or a smaller image."
 
 _FAILURES = (RuntimeError, ValueError)
 """What the interpreter raises: ValueError where a file is no graph, RuntimeError for the rest."""
@@ -84,7 +86,9 @@ class TfliteBackend:
             interpreter.allocate_tensors()
             return Part(interpreter)
         except _FAILURES as error:
-            raise _failure(f"{self.name} cannot load {path}", error) from error
+            raise runtime_failure(
+                f"{self.name} cannot load {path}", error, _LESS_MEMORY, ran_out=_RAN_OUT
+            ) from error
 
 
 class Part:
@@ -120,13 +124,7 @@ class TfliteSession:
     ) -> dict[str, Array]:
         """Compute outputs; see `Session.run`."""
         names = list(self._component.outputs if outputs is None else outputs)
-        for name in names:
-            if name not in self._component.outputs:
-                raise RunnerFailure(
-                    "bad-package",
-                    f"{self._component.name} has no output {name!r}.",
-                    nearest(name, self._component.outputs),
-                )
+        require_outputs(self._component, names)
         values = dict(inputs)
         for index, part in enumerate(self._parts):
             if all(name in values for name in names):
@@ -134,7 +132,12 @@ class TfliteSession:
             try:
                 values.update(part.run(values))
             except _FAILURES as error:
-                raise _failure(f"The runtime failed in {self._component.name}", error) from error
+                raise runtime_failure(
+                    f"The runtime failed in {self._component.name}",
+                    error,
+                    _LESS_MEMORY,
+                    ran_out=_RAN_OUT,
+                ) from error
             later = frozenset(names).union(*(part.inputs for part in self._parts[index + 1 :]))
             values = {name: value for name, value in values.items() if name in later}
         return {name: values[name] for name in names}
@@ -172,14 +175,3 @@ def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _failure(what: str, error: Exception) -> RunnerFailure:
-    text = " ".join(str(error).split())
-    if "allocate memory" in text or "bad_alloc" in text or "out of memory" in text.lower():
-        return RunnerFailure(
-            "memory",
-            f"{what}: memory ran out ({text}).",
-            "Use residency 'sequential', a recipe with int8 weights, or a smaller image.",
-        )
-    return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")
