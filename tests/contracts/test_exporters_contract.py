@@ -25,18 +25,12 @@ FAMILIES = {
     "unconditional": "ddpm",
 }
 """Family -> tiny pipeline."""
-CALIBRATED = ("tflite", "int8-static")
-"""Built in every run of the tests, besides the usual recipe of each target; `make test-slow` builds
-every family and every recipe."""
+QUICK = {("openvino", "fp16-storage"), ("tflite", "int8-static")}
+"""Recipes that every run of the tests builds (many other tests build packages for ONNX);
+`make test-slow` builds every family and every recipe."""
 CELLS = [(target, family) for target in TARGETS for family in TARGETS[target].families]
 RECIPES = [
-    pytest.param(
-        target,
-        recipe,
-        marks=()
-        if (target, recipe) in (CALIBRATED, (target, TARGETS[target].default_recipe))
-        else pytest.mark.slow,
-    )
+    pytest.param(target, recipe, marks=() if (target, recipe) in QUICK else pytest.mark.slow)
     for target in TARGETS
     for recipe in TARGETS[target].recipes
 ]

@@ -117,6 +117,7 @@ def test_open_axes_are_open_and_the_others_are_not(
         assert axes == [axis if isinstance(axis, int) else None for axis in tensor.shape]
 
 
+@pytest.mark.slow
 def test_fp16_storage_halves_the_weights_and_changes_nothing_where_they_were_fp16(
     tmp_path: Path,
 ) -> None:
@@ -253,7 +254,7 @@ def test_constants_are_aligned_lie_one_behind_the_other_and_fill_the_file(tmp_pa
     assert_laid_out(places, tmp_path / "openvino_model.bin")
 
 
-@pytest.mark.parametrize("recipe", ["fp16-storage", "int8"])
+@pytest.mark.parametrize("recipe", [pytest.param("fp16-storage", marks=pytest.mark.slow), "int8"])
 def test_the_same_model_gives_the_same_bytes(
     recipe: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

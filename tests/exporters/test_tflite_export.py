@@ -170,7 +170,7 @@ def test_xnnpack_takes_the_whole_denoiser(tiny_pipeline: TinyPipeline, tmp_path:
     assert plan["DELEGATE"] == 1
 
 
-@pytest.mark.parametrize("limit_bytes", [100_000, 20_000])
+@pytest.mark.parametrize("limit_bytes", [pytest.param(100_000, marks=pytest.mark.slow), 20_000])
 def test_attention_in_parts_gives_the_same(
     limit_bytes: int,
     tiny_pipeline: TinyPipeline,
@@ -213,7 +213,7 @@ def test_int8_takes_a_quarter_of_the_bytes(tmp_path: Path) -> None:
     ("recipe", "dtype", "lowest_db"),
     [("int8-static", "INT8", 20), ("int8-static-a16", "INT16", 40)],
 )
-@pytest.mark.parametrize("name", ["unet", "vae_decoder"])
+@pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "vae_decoder"])
 def test_static_recipes_multiply_integers_and_stay_near_torch(
     recipe: str,
     dtype: str,
