@@ -24,6 +24,7 @@ PROVIDERS = {
         *("CoreMLExecutionProvider", "OpenVINOExecutionProvider", "QNNExecutionProvider"),
         *("XnnpackExecutionProvider", "NnapiExecutionProvider", "DmlExecutionProvider"),
     },
+    "coreml": {"ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"},
     "openvino": {"CPU", "GPU", "NPU"},
     "tflite": {"XNNPACK"},
 }
