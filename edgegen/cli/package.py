@@ -176,6 +176,8 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
         "profile": None if plan.profile is None else plan.profile.name,
         "operators": plan.operators,
         "shapes": plan.shapes,
+        "minimum_os": plan.minimum_os,
+        "attention": plan.attention,
         "destination": str(plan.destination),
         "predicted_bytes": plan.package_bytes,
     }

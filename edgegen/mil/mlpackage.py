@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from edgegen.core.codec import load_json_object
-from edgegen.core.errors import IntegrityError
+from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.files import inside, translate_disk_errors
 from edgegen.mil.schema import Model
 from edgegen.mil.wire import decode, encode
@@ -67,7 +67,10 @@ def load_model(package: Path) -> tuple[Model, Path]:
     Raises IntegrityError where the folder is no model package, or its manifest names a file outside
     of it.
     """
-    manifest = load_json_object(package / MANIFEST)
+    try:
+        manifest = load_json_object(package / MANIFEST)
+    except ConfigError as error:
+        raise IntegrityError(error.message, hint="Copy the package again.") from error
     root = manifest.get("rootModelIdentifier")
     entries = manifest.get("itemInfoEntries")
     entry = entries.get(root) if isinstance(entries, dict) else None

@@ -105,6 +105,8 @@ def plan(
         components = tuple(used_outputs(component, spec) for component in components)
     if target_spec.whole_timesteps and has_whole_timesteps(model.path):
         components = tuple(map(_whole_timestep, components))
+    if target_spec.timestep_for_each:
+        components = tuple(map(timestep_for_each, components))
     storage = {
         component.name: component.parameters * STORAGE_BITS[chosen.storage] // 8 + GRAPH_BYTES
         for component in components
@@ -239,6 +241,18 @@ def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
     if name not in sizes:
         return axis
     return sizes[name] // int(divisor or 1)
+
+
+def timestep_for_each(component: Component) -> Component:
+    """Return a component whose timestep has the batch of its samples."""
+    if component.role != "denoiser":
+        return component
+    batch = component.inputs[0].shape[0]
+    inputs = tuple(
+        replace(tensor, shape=(batch,)) if tensor.name == "timestep" else tensor
+        for tensor in component.inputs
+    )
+    return replace(component, inputs=inputs)
 
 
 def _whole_timestep(component: Component) -> Component:

@@ -22,7 +22,7 @@ from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
 from edgegen.mil.executor.program import MilProgram
 from edgegen.mil.mlpackage import load_model
-from edgegen.packaging.plan import used_outputs
+from edgegen.packaging.plan import timestep_for_each, used_outputs
 from tests.exporters.harness import (
     OTHER_COMPONENTS,
     SOME_FAMILIES,
@@ -47,7 +47,7 @@ def export(
 ) -> tuple[Component, Heard, list[Path]]:
     """Export a component; return it, what was heard, and its model packages in order."""
     spec, component = component_of(folder, name, target="coreml", shapes="fixed")
-    component = used_outputs(component, spec)
+    component = timestep_for_each(used_outputs(component, spec))
     if isinstance(recipe, str):
         recipe = load_recipe(recipe, TARGET)
     destination.mkdir(parents=True, exist_ok=True)
@@ -79,11 +79,7 @@ def compare(
     known = RunnerComponent(component.name, packages[0], {}, {})
 
     def compute(values: dict[str, np.ndarray]) -> list[np.ndarray]:
-        timed = {
-            tensor.name: np.broadcast_to(values[tensor.name], tensor.shape)
-            for tensor in component.inputs
-        }
-        found = coreml_tensors.feeds(known, timed)
+        found = coreml_tensors.feeds(known, values)
         for program in programs:
             found.update(program.run({name: found[name] for name in program.inputs}))
         names = [tensor.name for tensor in component.outputs]

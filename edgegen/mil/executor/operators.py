@@ -415,6 +415,17 @@ OPERATORS: Mapping[str, Operator] = {
     "transpose": _transpose,
 }
 
+MOVES = frozenset(
+    {
+        *("concat", "expand_dims", "gather", "gather_along_axis", "gather_nd", "reshape"),
+        *("slice_by_index", "slice_by_size", "split", "squeeze", "stack", "tile", "transpose"),
+    }
+)
+"""Operations that move numbers and compute none."""
+
+MAY_RETURN_ITS_ARGUMENT = frozenset({"cast", "clip", "identity", "pad", "select"})
+"""Operations whose result may be an argument itself, which nothing may write to."""
+
 
 def _unknown(arguments: Arguments, what: str) -> IntegrityError:
     return IntegrityError(

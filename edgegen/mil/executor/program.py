@@ -14,7 +14,7 @@ from edgegen.core.errors import IntegrityError, RunnerError
 from edgegen.core.files import inside
 from edgegen.mil.executor.arguments import Arguments, as_tensor
 from edgegen.mil.executor.decompression import DECOMPRESSIONS
-from edgegen.mil.executor.operators import OPERATORS
+from edgegen.mil.executor.operators import MAY_RETURN_ITS_ARGUMENT, MOVES, OPERATORS
 from edgegen.mil.mlpackage import load_model
 from edgegen.mil.schema import Argument, Block, Function, Operation
 from edgegen.mil.types import TypeName
@@ -87,7 +87,7 @@ class MilProgram:
                     f"{operation.type} gives {output.name!r} the shape {tuple(result.shape)}, and "
                     f"{shape} is declared"
                 )
-            values[output.name] = self._rounded(result, kind)
+            values[output.name] = self._rounded(operation.type, result, kind)
 
     def _compute(self, operation: Operation, values: Mapping[str, Any]) -> tuple[Any, ...]:
         if operation.type == "const":
@@ -119,12 +119,17 @@ class MilProgram:
             found[name] = items if len(items) != 1 or name == "values" else items[0]
         return found
 
-    def _rounded(self, result: Any, kind: TypeName) -> Any:
-        if isinstance(result, torch.Tensor) and result.is_floating_point():
-            if self._rounds and kind == "fp16":
-                return result.half().float()
-            return result.float()
-        return result
+    def _rounded(self, op_type: str, result: Any, kind: TypeName) -> Any:
+        """Return a result as its declared type holds it; constants stay arrays until they are used.
+
+        What only moves numbers has rounded ones already, and is a view of them.
+        """
+        is_floating = isinstance(result, torch.Tensor) and result.is_floating_point()
+        if not is_floating or not self._rounds or kind != "fp16" or op_type in MOVES:
+            return result
+        if op_type in MAY_RETURN_ITS_ARGUMENT:
+            return result.half().float()
+        return result.copy_(result.half())
 
     def _read_blob(
         self, file_name: str, offset: int, kind: TypeName, shape: tuple[int, ...]
