@@ -1,4 +1,4 @@
-"""Where the peers' tools of OpenVINO and LiteRT are: environments of their own, made by hand.
+"""Where the peers' tools of Core ML, OpenVINO and LiteRT are: environments of their own, made by hand.
 
 They want other versions than edgegen. Every version is pinned in `benchmarks/peers/`; the messages
 of `python_of` say how an environment is made of it.
@@ -43,6 +43,12 @@ class PeerEnvironment:
 
 
 PEERS: Mapping[str, PeerEnvironment] = {
+    "coreml": PeerEnvironment(
+        variable="EDGEGEN_COREML_PEER_PYTHON",
+        folder=".venv-coreml-peer",
+        pins="benchmarks/peers/coreml.txt",
+        toolkits=("coremltools", "diffusers", "transformers", "torch", "numpy", "scikit-learn"),
+    ),
     "openvino": PeerEnvironment(
         variable="EDGEGEN_OPENVINO_PEER_PYTHON",
         folder=".venv-openvino-peer",

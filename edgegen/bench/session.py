@@ -21,7 +21,7 @@ from edgegen.bench.plan import BenchPlan, PlannedRun
 from edgegen.bench.recording import Recorder
 from edgegen.bench.sensors import unseen_sensors
 from edgegen.core.codec import decode
-from edgegen.core.errors import RunnerError
+from edgegen.core.errors import ConfigError, RunnerError
 from edgegen.core.measurement import (
     SCHEMA_VERSION,
     GoldenCheck,
@@ -37,7 +37,7 @@ from edgegen.devices.device import Device
 from edgegen.devices.match import matching_profile
 from edgegen.devices.store import new_run_name, push, shipment
 from edgegen.runner.attach import attach
-from edgegen.runner.backend_choice import Wishes, choose_backend
+from edgegen.runner.backend_choice import HOST_BACKENDS, Wishes, choose_backend
 from edgegen.runner.deployment import require_passed
 from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors, absolute
 from edgegen.runner.protocol import Check, Event, Hello, ImageStart, Load
@@ -173,6 +173,12 @@ class _Session:
         work = self._plan.workload
         wishes = Wishes(providers=work.providers, threads=work.threads, memory=work.memory)
         chosen = choose_backend(self._device, self._plan.identity.target, wishes)
+        if chosen.name in HOST_BACKENDS:
+            raise ConfigError(
+                f"{self._device.address} has no runtime for {self._plan.identity.target}: what runs "
+                "the package here is the reference executor, whose time and memory say nothing.",
+                hint="Measure on a device that has the runtime (--on), here `edgegen verify`.",
+            )
         self._runtime = chosen.name
         return dataclasses.replace(work, providers=chosen.providers or (), threads=chosen.threads)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     help="Where the package goes; without it, to NAME/<target>-<recipe>.",
 )
 @click.option("-p", "--profile", help="Device profile: `edgegen profiles` lists them.")
-@click.option("-r", "--recipe", help="Recipe of the target, or a .toml file of your own.")
+@click.option(
+    "-r",
+    "--recipe",
+    "recipes",
+    multiple=True,
+    help="Recipe of the target, or a .toml file of your own; repeatable.",
+)
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--offline", is_flag=True, help="Use the hub's cache alone.")
 @click.option("--force", is_flag=True, help="Replace a package that is there already.")
@@ -46,7 +53,7 @@ def package(
     targets: tuple[str, ...],
     output: Path | None,
     profile: str | None,
-    recipe: str | None,
+    recipes: tuple[str, ...],
     revision: str | None,
     offline: bool,
     force: bool,
@@ -59,8 +66,8 @@ def package(
     """Build a package of MODEL that a device runs.
 
     MODEL is `builtin:emoji`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`.
-    Several targets go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of them draws
-    beside torch's picture, with the PSNR.
+    Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
+    the packages draws beside torch's picture, with the PSNR.
     """
     from edgegen.core.errors import ConfigError
     from edgegen.devices.profiles import load_profile
@@ -68,19 +75,19 @@ def package(
     from edgegen.packaging.plan import plan
     from edgegen.pipelines.source import resolve
 
-    targets = tuple(dict.fromkeys(targets))
-    several = len(targets) > 1
+    wanted = list(itertools.product(dict.fromkeys(targets), dict.fromkeys(recipes or (None,))))
+    several = len(wanted) > 1
     if prompt is not None and (not several or skip_parity):
         raise ConfigError(
             "--prompt is for the picture that is drawn of several packages and of torch.",
-            hint="Give more than one --target, and leave --skip-parity out.",
+            hint="Give more than one --target or --recipe, and leave --skip-parity out.",
         )
     device = None if profile is None else load_profile(profile)
     folder = resolve(model, revision=revision, offline=offline, progress=console.progress)
     in_folders = several or output is None
     base = output or Path(folder.name)
     plans = []
-    for target in targets:
+    for target, recipe in wanted:
         planned = plan(
             folder,
             target=target,
@@ -169,6 +176,8 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
         "profile": None if plan.profile is None else plan.profile.name,
         "operators": plan.operators,
         "shapes": plan.shapes,
+        "minimum_os": plan.minimum_os,
+        "attention": plan.attention,
         "destination": str(plan.destination),
         "predicted_bytes": plan.package_bytes,
     }

@@ -87,7 +87,7 @@ def run(
     """
     from edgegen.core.codec import load_json
     from edgegen.core.package import MANIFEST_NAME, PackageManifest
-    from edgegen.runner.backend_choice import Wishes, backend_here
+    from edgegen.runner.backend_choice import HOST_BACKENDS, Wishes, backend_here
     from edgegen.runner.session import generate
 
     manifest = load_json(PackageManifest, package / MANIFEST_NAME)
@@ -103,6 +103,11 @@ def run(
     job = _job(package, folder, names, prompt=prompt, seed=seed, count=count, options=options)
     job = dataclasses.replace(job, backend=backend)
     if device == LOCAL:
+        if backend.name in HOST_BACKENDS:
+            console.note(
+                f"There is no runtime for {manifest.target} here: the reference executor draws the "
+                "right image, slowly. Its times say nothing about a device."
+            )
         with _Watcher(console, console.progress, count) as watcher:
             images = generate(job, watcher.see)
     else:

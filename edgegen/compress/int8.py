@@ -33,14 +33,24 @@ def scales_of(
     return np.atleast_1d(scales)
 
 
-def quantize(weight: NDArray[np.floating], axis: int, *, per_channel: bool = True) -> Int8Weight:
+def quantize(
+    weight: NDArray[np.floating],
+    axis: int,
+    *,
+    per_channel: bool = True,
+    half_scales: bool = False,
+) -> Int8Weight:
     """Round a weight to int8, with a scale for each index of `axis`, or one for all of it.
+
+    With `half_scales` the scales are numbers that float16 has, none smaller than they have to be.
 
     The largest magnitude of a channel becomes ±127: at 8 bits clipping it gains nothing for
     weights. A channel of zeros gets the scale 1. Blocks of the first axis are taken one by one, so
     that little more than the weight and its result is in memory.
     """
     scales = scales_of(weight, axis, per_channel=per_channel)
+    if half_scales:
+        scales = round_up_to_half(scales)
     inverse = 1.0 / (np.expand_dims(scales, _others(weight.ndim, axis)) if per_channel else scales)
     values = np.empty(weight.shape, dtype=np.int8)
     rows = max(1, (4 << 20) // max(1, weight[:1].size))
@@ -51,6 +61,17 @@ def quantize(weight: NDArray[np.floating], axis: int, *, per_channel: bool = Tru
         np.rint(block, out=block)
         values[start : start + rows] = np.clip(block, -HIGHEST, HIGHEST)
     return Int8Weight(values=values, scales=scales, axis=axis)
+
+
+def round_up_to_half(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the smallest numbers that float16 has and that are not below `numbers`, which are > 0.
+
+    A scale that is rounded down would clip the channel's largest weights; a small one is a
+    subnormal of float16, whose rounding is coarse.
+    """
+    halves = numbers.astype(np.float16)
+    above = np.nextafter(halves, np.float16(np.inf))
+    return np.where(halves.astype(np.float32) < numbers, above, halves).astype(np.float32)
 
 
 def _others(rank: int, axis: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ DeviceKind = Literal["phone", "tablet", "board", "laptop", "desktop", "mini-pc"]
 OperatingSystem = Literal["linux", "android", "ios", "ipados", "macos", "windows"]
 OperatorSet = Literal["contrib", "plain"]
 Shapes = Literal["dynamic", "fixed"]
+Attention = Literal["original", "split-einsum"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,10 @@ class RuntimeOptions:
     `package` is the runtime's, as pip or its author calls it. `providers` are tried in order (ONNX
     Runtime's execution providers, OpenVINO's devices, XNNPACK); none means the runtime's processor
     alone. `operators` says whether the runtime has the fused `com.microsoft` operators; `shapes`
-    whether dynamic axes cost nothing there.
+    whether dynamic axes cost nothing there. `minimum_os` is the oldest version of iOS that the
+    package has to run on (Core ML), `attention` the form that the runtime's processor likes,
+    `denoiser_batch` how many samples a call of the denoiser takes, with fixed shapes, and
+    `file_limit_bytes` what a component's file may take before it is cut in two.
     """
 
     target: str
@@ -50,6 +54,10 @@ class RuntimeOptions:
     operators: OperatorSet = "contrib"
     shapes: Shapes = "dynamic"
     threads: int | None = None
+    minimum_os: int | None = None
+    attention: Attention = "original"
+    denoiser_batch: Literal[1, 2] | None = None
+    file_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,34 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-StorageType = Literal["float32", "float16", "int8"]
+StorageType = Literal[
+    "float32",
+    "float16",
+    "int8",
+    "int4",
+    "palette8",
+    "palette6",
+    "palette4",
+    "palette3",
+    "palette2",
+    "palette1",
+]
+"""A palette of n bits is 2^n numbers, of which each weight names one."""
+
+STORAGE_BITS: dict[StorageType, int] = {
+    "float32": 32,
+    "float16": 16,
+    "int8": 8,
+    "int4": 4,
+    "palette8": 8,
+    "palette6": 6,
+    "palette4": 4,
+    "palette3": 3,
+    "palette2": 2,
+    "palette1": 1,
+}
+"""Bits of one weight, without scales and palettes."""
+
 ComputeType = Literal["float32", "float16"]
 ActivationType = Literal["float", "dynamic-int8", "int8", "int16"]
 """What a layer with int8 weights multiplies them with: numbers in the compute type, or integers
@@ -39,7 +66,10 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How weights are stored and in what type the device computes; later rules win."""
+    """How weights are stored and in what type the device computes; later rules win.
+
+    `palette_channels` is how many output channels share a palette; None is all of a tensor.
+    """
 
     name: str
     description: str
@@ -47,6 +77,7 @@ class Recipe:
     compute: ComputeType
     tolerance: Tolerance
     activations: ActivationType = "float"
+    palette_channels: int | None = None
     rules: tuple[Rule, ...] = ()
 
     @property

@@ -29,13 +29,27 @@ class Compatibility:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSince:
+    """The first version of the operating system that can hold a type of storage."""
+
+    storage: StorageType
+    minimum_os: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
     """A package format: what it can hold, how it is laid out, and who can load it.
 
     `storage` and `activations` are what a recipe may ask for. `shapes` are the forms of its axes,
     the usual one first; with fixed shapes the denoiser takes `denoiser_batch` samples a call: with
     1, guidance takes two calls. With `whole_timesteps` the denoiser's timestep is int64 (1,) where
-    the model's scheduler has whole ones: the format's own pipelines feed nothing else.
+    the model's scheduler has whole ones: the format's own pipelines feed nothing else; with
+    `timestep_for_each` it has the samples' batch. With `text_outputs = "used"` a text encoder gives
+    out only what its pipeline reads.
+
+    `minimum_os` is the oldest version of the operating system for which a package is made unless a
+    profile says, and `storage_since` lists the types of storage that need a later one; palettes of
+    groups of channels can be had from `palette_groups_since` on, and never where that is None.
     """
 
     name: str
@@ -52,4 +66,9 @@ class TargetSpec:
     shapes: tuple[Shapes, ...] = ("dynamic", "fixed")
     denoiser_batch: Literal[1, 2] = 2
     whole_timesteps: bool = False
+    timestep_for_each: bool = False
+    minimum_os: int | None = None
+    storage_since: tuple[StorageSince, ...] = ()
+    palette_groups_since: int | None = None
+    text_outputs: Literal["all", "used"] = "all"
     compatibility: tuple[Compatibility, ...] = ()

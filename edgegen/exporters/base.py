@@ -9,10 +9,11 @@ from typing import Protocol, cast
 
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component
-from edgegen.core.profile import OperatorSet, Shapes
+from edgegen.core.profile import Attention, OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
 EXPORTERS: Mapping[str, str] = {
+    "coreml": "edgegen.exporters.coreml.exporter:CoreMlExporter",
     "onnx": "edgegen.exporters.onnx.exporter:OnnxExporter",
     "openvino": "edgegen.exporters.openvino.exporter:OpenVinoExporter",
     "tflite": "edgegen.exporters.tflite.exporter:TfliteExporter",
@@ -31,6 +32,9 @@ class ExportJob:
     operators: OperatorSet
     shapes: Shapes
     calibration: str | None = None  # the file of `edgegen.core.calibration.Calibration`
+    minimum_os: int | None = None
+    attention: Attention = "original"
+    file_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

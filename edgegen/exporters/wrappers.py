@@ -15,14 +15,18 @@ from edgegen.core.model import Component
 class TextEncoder(torch.nn.Module):
     """CLIP's text encoder: ids (batch, sequence) to states (batch, sequence, width)."""
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: torch.nn.Module, outputs: tuple[str, ...]) -> None:
         super().__init__()
         self.network = network
+        self.outputs = outputs
 
     def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the states and the pooled vector in the class's own order, then all states."""
-        output = self.network(input_ids, output_hidden_states=True)
-        return (output[0], output[1], *output.hidden_states[:-1])
+        """Return what is wanted of the last state, the pooled vector and the layers' states."""
+        result = self.network(input_ids, output_hidden_states=True)
+        states = {f"hidden_states.{n}": state for n, state in enumerate(result.hidden_states)}
+        return tuple(
+            states[name] if name in states else getattr(result, name) for name in self.outputs
+        )
 
 
 class ConditionalDenoiser(torch.nn.Module):
@@ -107,7 +111,7 @@ def wrap(network: torch.nn.Module, component: Component) -> torch.nn.Module:
     names = tuple(tensor.name for tensor in component.inputs)
     match component.role, component.class_name:
         case "text_encoder", _:
-            return TextEncoder(network)
+            return TextEncoder(network, tuple(tensor.name for tensor in component.outputs))
         case "denoiser", "UNet2DConditionModel":
             return ConditionalDenoiser(network, names[3:])
         case "denoiser", "UNet2DModel":

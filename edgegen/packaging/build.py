@@ -146,6 +146,9 @@ def _convert(
                 operators=plan.operators,
                 shapes=plan.shapes,
                 calibration=None if calibrated is None else str(calibrated.path.resolve()),
+                minimum_os=plan.minimum_os,
+                attention=plan.attention,
+                file_limit_bytes=plan.file_limit_bytes,
             )
         )
     return convert(

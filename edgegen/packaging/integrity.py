@@ -105,7 +105,9 @@ def _listing_problems(package: Path, manifest: PackageManifest) -> Iterator[str]
             yield f"{path} is no name for a listed file"
     for component in manifest.components:
         inside(package, component.path)
-        if component.path not in listed:
+        folders = {path[: len(component.path) + 1] for path in listed}
+        # Core ML opens a folder, whose files are listed.
+        if component.path not in listed and f"{component.path}/" not in folders:
             yield f"{component.path}, of {component.spec.name}, is not listed"
     if manifest.golden is not None:
         inside(package, manifest.golden.folder)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgegen.core.errors import ConfigError, ResourceError, nearest
-from edgegen.core.model import DTYPE_BYTES, Component, PipelineSpec, TensorSpec
-from edgegen.core.profile import DeviceProfile, OperatorSet, Shapes
-from edgegen.core.recipe import Recipe
+from edgegen.core.model import Component, PipelineSpec, TensorSpec
+from edgegen.core.profile import Attention, DeviceProfile, OperatorSet, Shapes
+from edgegen.core.recipe import STORAGE_BITS, Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
@@ -40,6 +40,9 @@ class BuildPlan:
     recipe: Recipe
     operators: OperatorSet
     shapes: Shapes
+    minimum_os: int | None
+    attention: Attention
+    file_limit_bytes: int | None
     components: tuple[Component, ...]
     destination: Path
     replaces: bool
@@ -87,20 +90,25 @@ def plan(
     if in_folder_of_its_own:
         destination = destination.with_name(f"{target}-{chosen.name}")
     _check_recipe(chosen, target_spec)
+    minimum_os = _minimum_os(chosen, target_spec, profile)
     shapes: Shapes = runtime.shapes if runtime else target_spec.shapes[0]
     if shapes not in target_spec.shapes:
         raise ConfigError(
             f"The target '{target}' has no {shapes} shapes.",
             hint=f"Its axes are {' or '.join(target_spec.shapes)}: change the profile.",
         )
+    batch = (runtime.denoiser_batch if runtime else None) or target_spec.denoiser_batch
     components = tuple(
-        fix_axes(component, spec, shapes, denoiser_batch=target_spec.denoiser_batch)
-        for component in spec.components
+        fix_axes(component, spec, shapes, denoiser_batch=batch) for component in spec.components
     )
+    if target_spec.text_outputs == "used":
+        components = tuple(used_outputs(component, spec) for component in components)
     if target_spec.whole_timesteps and has_whole_timesteps(model.path):
         components = tuple(map(_whole_timestep, components))
+    if target_spec.timestep_for_each:
+        components = tuple(map(timestep_for_each, components))
     storage = {
-        component.name: component.parameters * DTYPE_BYTES[chosen.storage] + GRAPH_BYTES
+        component.name: component.parameters * STORAGE_BITS[chosen.storage] // 8 + GRAPH_BYTES
         for component in components
     }
     plan = BuildPlan(
@@ -111,6 +119,9 @@ def plan(
         recipe=chosen,
         operators=runtime.operators if runtime else "contrib",
         shapes=shapes,
+        minimum_os=minimum_os,
+        attention=runtime.attention if runtime else "original",
+        file_limit_bytes=runtime.file_limit_bytes if runtime else None,
         components=components,
         destination=destination,
         replaces=may_replace(destination, force=force),
@@ -138,6 +149,57 @@ def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
                 f"'{target.name}' cannot hold.",
                 hint=nearest(kind, held),
             )
+
+
+def _minimum_os(
+    recipe: Recipe, target: TargetSpec, profile: DeviceProfile | None
+) -> int | None:
+    """Return the oldest system for which the package is made: the profile's, or the recipe's own.
+
+    Raises ConfigError for weights in a form that the profile's oldest system cannot read.
+    """
+    if recipe.palette_channels is not None and target.palette_groups_since is None:
+        raise ConfigError(
+            f"The recipe '{recipe.name}' asks for palettes of groups of channels, which the target "
+            f"'{target.name}' cannot hold.",
+            hint="Leave palette_channels out of the recipe.",
+        )
+    if target.minimum_os is None:
+        return None
+    since = {item.storage: item.minimum_os for item in target.storage_since}
+    needs = {storage: since.get(storage, target.minimum_os) for storage in recipe.storages}
+    if recipe.palette_channels is not None and target.palette_groups_since is not None:
+        needs = {storage: max(least, target.palette_groups_since) for storage, least in needs.items()}
+    needed = max(needs.values())
+    runtime = None if profile is None else profile.runtime(target.name)
+    asked = None if runtime is None else runtime.minimum_os
+    if profile is None or asked is None:
+        return needed
+    if needed > asked:
+        latest = max(needs, key=lambda storage: needs[storage])
+        raise ConfigError(
+            f"The recipe '{recipe.name}' stores weights as {latest}, which {target.title} can hold "
+            f"from iOS {needed} on (macOS {needed - 3}), and the profile '{profile.name}' asks for "
+            f"iOS {asked}.",
+            hint=f"Choose another recipe, or set minimum_os = {needed} in the profile.",
+        )
+    return asked
+
+
+def used_outputs(component: Component, spec: PipelineSpec) -> Component:
+    """Return a text encoder with the outputs alone that its pipeline reads."""
+    if component.role != "text_encoder":
+        return component
+    if spec.family.startswith("stable-diffusion-xl"):
+        states = [output for output in component.outputs if output.name.startswith("hidden_states")]
+        pooled = [
+            output for output in component.outputs if output.name in ("text_embeds", "pooler_output")
+        ]
+        return replace(component, outputs=(states[-1], *pooled))
+    wanted = ("last_hidden_state", "pooler_output")
+    return replace(
+        component, outputs=tuple(item for item in component.outputs if item.name in wanted)
+    )
 
 
 def fix_axes(
@@ -179,6 +241,18 @@ def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
     if name not in sizes:
         return axis
     return sizes[name] // int(divisor or 1)
+
+
+def timestep_for_each(component: Component) -> Component:
+    """Return a component whose timestep has the batch of its samples."""
+    if component.role != "denoiser":
+        return component
+    batch = component.inputs[0].shape[0]
+    inputs = tuple(
+        replace(tensor, shape=(batch,)) if tensor.name == "timestep" else tensor
+        for tensor in component.inputs
+    )
+    return replace(component, inputs=inputs)
 
 
 def _whole_timestep(component: Component) -> Component:

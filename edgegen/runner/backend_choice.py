@@ -7,6 +7,7 @@ of them does.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -18,13 +19,29 @@ from edgegen.runner.job import Backend, MemoryMode
 from edgegen.runner.wheels import PINNED
 
 RUNTIMES: Mapping[str, tuple[str, ...]] = {
+    "coreml": ("coreml", "coreml_reference"),
     "onnx": ("onnxruntime",),
     "openvino": ("openvino",),
     "tflite": ("ai_edge_litert", "tflite_runtime"),
 }
 """A target -> the runner's backends that run its packages, the first choice first."""
 
+HOST_BACKENDS: Mapping[str, str] = {"coreml_reference": "edgegen.mil.runner_child"}
+"""A backend that this machine alone has -> the module that runs the runner with it.
+
+It computes what the package says, slowly, where the target's own runtime does not exist; nothing
+that it does is timed.
+"""
+
+_IMPORTED: Mapping[str, str] = {"coreml": "coremltools", "coreml_reference": "torch"}
+"""A backend -> the module that it imports, where that is called otherwise."""
+
+_ONLY_ON: Mapping[str, str] = {"coreml": "darwin"}
+"""A backend -> the platform that has its runtime; elsewhere the module is there in vain."""
+
 PACKAGES: Mapping[str, str] = {
+    "coreml": "coreml",
+    "coremltools": "coreml",
     "onnxruntime": "onnxruntime",
     "onnxruntime-gpu": "onnxruntime",
     "onnxruntime-c": "onnxruntime",
@@ -71,8 +88,14 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
 def backend_here(target: str, wishes: Wishes) -> Backend:
     """Return what runs a target's packages on this machine, in edgegen's own Python."""
     names = RUNTIMES.get(target, ())
-    installed = {name for name in names if importlib.util.find_spec(name) is not None}
-    return backend_of(None, target, wishes, installed)
+    usable = [name for name in names if _ONLY_ON.get(name, sys.platform) == sys.platform]
+    installed = {
+        name
+        for name in usable
+        if importlib.util.find_spec(_IMPORTED.get(name, name)) is not None
+    }
+    # Where nothing is installed, the first that could be is the one to ask for.
+    return backend_of(None, target, wishes, installed or usable[:1])
 
 
 def backend_of(

@@ -22,7 +22,8 @@ from edgegen.core.errors import (
 from edgegen.core.process import Child, ProcessError, describe_exit
 from edgegen.devices.device import RUNNER_ENVIRONMENT, Device
 from edgegen.devices.facts import SystemState
-from edgegen.runner.job import Job, job_line
+from edgegen.runner.backend_choice import HOST_BACKENDS
+from edgegen.runner.job import Backend, Job, job_line
 from edgegen.runner.pack import packed_runner
 from edgegen.runner.protocol import (
     Done,
@@ -100,25 +101,25 @@ class RunnerSession:
         the runner dies, hangs or does not keep to its protocol, and DeviceError where the
         connection to its device breaks.
         """
-        for _, event in self._follow(job_line(job)):
+        for _, event in self._follow(job):
             yield event
 
     def raw_events(self, job: Job | Mapping[str, Any]) -> Generator[dict[str, Any]]:
         """Yield what `events` yields, checked in the same way, as the JSON objects that came."""
-        for data, _ in self._follow(job_line(job)):
+        for data, _ in self._follow(job):
             yield data
 
-    def _start(self) -> Child:
+    def _start(self, job: Job | Mapping[str, Any]) -> Child:
         if self._device is None:
-            arguments = [self._python, str(packed_runner())]
+            arguments = [self._python, *_host_module(job), str(packed_runner())]
             return Child(arguments, log=self._log, env=RUNNER_ENVIRONMENT)
         if not self._device.is_local:
             self._before = self._device.state()
         return self._device.start_runner(log=self._log)
 
-    def _follow(self, line: str) -> Generator[tuple[dict[str, Any], Event]]:
-        with self._start() as child:
-            child.send(line)
+    def _follow(self, job: Job | Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Event]]:
+        with self._start(job) as child:
+            child.send(job_line(job))
             done = False
             try:
                 for data, event in self._parse(child):
@@ -223,6 +224,14 @@ def generate(
             elif isinstance(event, ImageEnd) and not starts[event.image].warmup:
                 results.append(_result(starts[event.image], event))
     return results
+
+
+def _host_module(job: Job | Mapping[str, Any]) -> list[str]:
+    """Return how Python starts the runner with a backend that this machine alone has."""
+    backend = job.get("backend") if isinstance(job, Mapping) else job.backend
+    name = backend.name if isinstance(backend, Backend) else (backend or {}).get("name")
+    module = HOST_BACKENDS.get(str(name))
+    return [] if module is None else ["-P", "-m", module]
 
 
 def error_from(event: Error) -> EdgegenError:

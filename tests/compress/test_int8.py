@@ -56,3 +56,13 @@ def test_the_scales_can_be_had_alone(dtype: type, per_channel: bool) -> None:
     original = weight(4, 9).astype(dtype)
     alone = scales_of(original, 0, per_channel=per_channel)
     np.testing.assert_array_equal(alone, quantize(original, 0, per_channel=per_channel).scales)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-6])
+def test_half_scales_are_numbers_of_float16_and_clip_nothing(size: float) -> None:
+    weight = (np.random.default_rng(5).normal(size=(6, 50)) * size).astype(np.float32)
+    rounded = quantize(weight, axis=0, half_scales=True)
+    scales = rounded.scales
+    np.testing.assert_array_equal(scales, scales.astype(np.float16).astype(np.float32))
+    error = np.abs(rounded.values * scales[:, None] - weight)
+    assert (error <= scales[:, None] * 0.5001).all()

@@ -25,14 +25,15 @@ BELOW: dict[str, set[str]] = {
     "pipelines": {"core"},
     "compress": {"pipelines", "core"},
     "reference": {"compress", "pipelines", "core"},
-    "exporters": {"reference", "compress", "pipelines", "core"},
+    "mil": {"core"},
+    "exporters": {"mil", "reference", "compress", "pipelines", "core"},
     "runner": {"devices", "core"},
     "quality": {"runner", "reference", "compress", "pipelines", "core"},
-    "packaging": {"quality", "exporters", "runner", "reference", "compress", "pipelines", "core"},
+    "packaging": {"quality", "exporters", "mil", "runner", "reference", "compress", "pipelines", "core"},
     "bench": {"quality", "runner", "devices", "pipelines", "core"},
     "report": {"bench", "quality", "core"},
     "choose": {
-        *("report", "bench", "packaging", "quality", "exporters", "runner", "devices"),
+        *("report", "bench", "packaging", "quality", "exporters", "mil", "runner", "devices"),
         *("reference", "compress", "pipelines", "core"),
     },
     "doctor": {"exporters", "devices", "core"},
@@ -46,8 +47,8 @@ TOOLKITS = {
 }
 """What takes long to import, or may not be installed."""
 
-RUNTIMES_OF_THE_RUNNER = ("onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime")
-MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress"}
+RUNTIMES_OF_THE_RUNNER = ("coremltools", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime")
+MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil"}
 """Layers whose modules may import toolkits at their top: others import them in functions."""
 
 ALWAYS_LIGHT = {

@@ -14,7 +14,7 @@ from edgegen.devices.profiles import list_profiles
 from edgegen.devices.sensors import MEASURES, SENSOR_KINDS
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_targets
-from edgegen.runner.backend_choice import PACKAGES, RUNTIMES, Wishes, backend_of
+from edgegen.runner.backend_choice import HOST_BACKENDS, PACKAGES, RUNTIMES, Wishes, backend_of
 
 PROFILES = {profile.name: profile for profile in list_profiles()}
 
@@ -24,6 +24,7 @@ PROVIDERS = {
         *("CoreMLExecutionProvider", "OpenVINOExecutionProvider", "QNNExecutionProvider"),
         *("XnnpackExecutionProvider", "NnapiExecutionProvider", "DmlExecutionProvider"),
     },
+    "coreml": {"ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"},
     "openvino": {"CPU", "GPU", "NPU"},
     "tflite": {"XNNPACK"},
 }
@@ -119,8 +120,12 @@ def test_a_profile_asks_for_shapes_that_its_target_has(name: str) -> None:
 
 
 def test_the_runner_knows_every_runtime_that_the_host_may_name() -> None:
-    assert dict(RUNTIMES) == FOR_TARGET
-    assert {name for names in RUNTIMES.values() for name in names} == BACKENDS.keys()
+    on_devices = {
+        target: tuple(name for name in names if name not in HOST_BACKENDS)
+        for target, names in RUNTIMES.items()
+    }
+    assert on_devices == FOR_TARGET
+    assert {name for names in on_devices.values() for name in names} == BACKENDS.keys()
     assert set(PACKAGES.values()) == BACKENDS.keys()
 
 

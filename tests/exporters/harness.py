@@ -143,7 +143,7 @@ def inputs_of(
         if tensor.dtype == "int64":
             values[tensor.name] = torch.randint(0, 400, shape, generator=generator)
         elif tensor.name == "timestep":
-            values[tensor.name] = torch.tensor(873.4)
+            values[tensor.name] = torch.tensor(873.4).expand(shape).clone()
         else:
             values[tensor.name] = torch.randn(shape, generator=generator)
     return values

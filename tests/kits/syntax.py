@@ -12,6 +12,7 @@ GRAMMARS = {
     ".kts": "tree_sitter_kotlin",
     ".cpp": "tree_sitter_cpp",
     ".hpp": "tree_sitter_cpp",
+    ".swift": "tree_sitter_swift",
 }
 """Suffix -> the package on PyPI that has its grammar."""
 

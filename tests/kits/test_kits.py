@@ -18,6 +18,7 @@ BROKEN = {
     ".kts": b"dependencies { implementation(",
     ".cpp": b"int main() { return 0; ",
     ".hpp": b"void write(;",
+    ".swift": b"struct Painter { func draw( -> Int { }",
     ".py": b"def draw(:\n    pass\n",
 }
 
@@ -27,7 +28,7 @@ def _name(path: Path) -> str:
 
 
 def test_each_target_with_a_kit_is_found() -> None:
-    assert [kit.parent.name for kit in KITS] == ["openvino", "tflite"]
+    assert [kit.parent.name for kit in KITS] == ["coreml", "openvino", "tflite"]
     assert {path.suffix for path in SOURCES} == SUFFIXES
 
 

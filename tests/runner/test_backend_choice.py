@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -110,8 +112,29 @@ def test_a_runtime_of_another_target_is_refused(target: str, runtime: str) -> No
 
 @pytest.mark.parametrize("target", RUNTIMES)
 def test_this_machine_runs_what_it_has(target: str) -> None:
-    assert backend_here(target, Wishes(threads=3)).name == RUNTIMES[target][0]
+    here = "coreml_reference" if target == "coreml" and sys.platform != "darwin" else None
+    assert backend_here(target, Wishes(threads=3)).name == (here or RUNTIMES[target][0])
     assert backend_here(target, Wishes(threads=3)).threads == 3
+
+
+@pytest.mark.parametrize(
+    ("platform", "modules", "name"),
+    [
+        ("linux", {"coremltools", "torch"}, "coreml_reference"),
+        ("linux", set(), "coreml_reference"),
+        ("darwin", {"coremltools", "torch"}, "coreml"),
+        ("darwin", {"torch"}, "coreml_reference"),
+        ("darwin", set(), "coreml"),
+    ],
+)
+def test_core_ml_is_used_where_it_is_and_the_reference_elsewhere(
+    platform: str, modules: set[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda module: object() if module in modules else None
+    )
+    assert backend_here("coreml", Wishes()).name == name
 
 
 def test_a_device_runs_what_it_has() -> None:

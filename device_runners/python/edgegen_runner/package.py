@@ -14,6 +14,8 @@ from .errors import RunnerFailure
 
 MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 1
+MODEL_PACKAGE = ".mlpackage"
+"""What Core ML opens is a folder."""
 
 _LARGEST_JSON_BYTES = 64 << 20
 _PIECE_BYTES = 8 << 20
@@ -155,7 +157,7 @@ def load_package(folder: Path, *, verify: bool = False) -> Package:
         ) from error
     for component in package.components.values():
         for path in (component.path, *component.parts):
-            if not path.is_file():
+            if not (path.is_dir() if path.suffix == MODEL_PACKAGE else path.is_file()):
                 raise RunnerFailure("bad-package", f"{path} is missing.", "Copy the package again.")
     if verify:
         _verify(folder, files)
@@ -249,9 +251,14 @@ def _read_manifest(folder: Path, manifest: Mapping[str, Any]) -> Package:
 def _part_names(path: str, files: frozenset[str]) -> list[str]:
     """Return the files of a cut graph after its first: ``model.2.tflite``, ``model.3.tflite``, …
 
+    Apple calls the parts of a Core ML program ``UnetChunk1.mlpackage``, ``UnetChunk2.mlpackage``.
     Only names that the package lists count, and only as far as none is left out.
     """
     stem, dot, suffix = path.rpartition(".")
+    if path.endswith(f"Chunk1{MODEL_PACKAGE}"):
+        folders = {name.partition(f"{MODEL_PACKAGE}/")[0] + MODEL_PACKAGE for name in files}
+        chunks = (f"{stem[:-1]}{number}{dot}{suffix}" for number in count(2))
+        return list(takewhile(folders.__contains__, chunks))
     names = (f"{stem}.{number}{dot}{suffix}" for number in count(2))
     return list(takewhile(files.__contains__, names))
 

@@ -37,11 +37,15 @@ _VERSIONS: Mapping[tuple[str, str], int] = {
     ("DEPTHWISE_CONV_2D", "int8"): 3,
     ("DEPTHWISE_CONV_2D", "int16"): 5,
     ("FULLY_CONNECTED", "float"): 5,
-    ("FULLY_CONNECTED", "dynamic-int8"): 9,
-    ("FULLY_CONNECTED", "int8"): 5,
+    ("FULLY_CONNECTED", "dynamic-int8"): 12,
+    ("FULLY_CONNECTED", "int8"): 12,
     ("FULLY_CONNECTED", "int16"): 7,
 }
-"""The first version of an operator that has the form (tensorflow/lite/tools/versioning)."""
+"""The first version of an operator that has the form (tensorflow/lite/tools/versioning).
+
+A runtime that is older than a version refuses the file; one that reads scales of channels as if they
+were of the tensor, as tflite_runtime 2.14 does in FULLY_CONNECTED, would compute something else.
+"""
 
 StaticType = Literal["int8", "int16"]
 

@@ -17,21 +17,24 @@ from ..package import Component
 Array = npt.NDArray[Any]
 
 BACKENDS: dict[str, str] = {
+    "coreml": "edgegen_runner.backends.coreml:CoreMlBackend",
     "onnxruntime": "edgegen_runner.backends.onnxruntime:OnnxRuntimeBackend",
     "openvino": "edgegen_runner.backends.openvino:OpenVinoBackend",
     "ai_edge_litert": "edgegen_runner.backends.ai_edge_litert:open_litert",
     "tflite_runtime": "edgegen_runner.backends.tflite_runtime:open_tflite_runtime",
 }
-"""Name, which is the package that is imported -> module, and what makes the backend there."""
+"""Name -> module, and what makes the backend there. The name is the package that is imported, but
+for ``coreml``; a host may add backends of its own."""
 
 FOR_TARGET: dict[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
     "openvino": ("openvino",),
     "tflite": ("ai_edge_litert", "tflite_runtime"),
+    "coreml": ("coreml",),
 }
 """A package's target -> the backends that run it; for a runner by hand, a host says the name."""
 
-_INSTALL = {"tflite_runtime": "tflite-runtime 'numpy<2'"}
+_INSTALL = {"coreml": "coremltools", "tflite_runtime": "tflite-runtime 'numpy<2'"}
 """What pip is asked for, where it is not the name with hyphens."""
 
 

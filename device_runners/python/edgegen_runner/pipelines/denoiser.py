@@ -95,7 +95,8 @@ class Denoiser:
                 "whole ones, as its format's own pipelines do.",
                 "Take another scheduler: ddim, pndm, dpmsolver++, unipc or lcm.",
             )
-        return np.full(len(wanted.shape) * (1,), timestep, dtype=_MOMENT_DTYPES[wanted.dtype])
+        shape = [axis if isinstance(axis, int) else 1 for axis in wanted.shape]
+        return np.full(shape, timestep, dtype=_MOMENT_DTYPES[wanted.dtype])
 
 
 def _stack(rows: Sequence[Row], batch: int) -> dict[str, Array]:

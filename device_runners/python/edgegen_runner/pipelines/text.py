@@ -42,9 +42,9 @@ class TextEncoder:
         The pooled text, (1, projection), is None where the encoder has no projection.
         """
         states = [name for name in self._component.outputs if name.startswith("hidden_states.")]
-        last = f"hidden_states.{len(states) - 1}"
+        last = states[-1] if states else ""
         names = [last] + (["text_embeds"] if "text_embeds" in self._component.outputs else [])
-        if last not in states:
+        if not states:
             raise RunnerFailure(
                 "bad-package",
                 f"{self._name} has no output of hidden states, which SDXL takes.",

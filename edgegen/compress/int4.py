@@ -1,0 +1,69 @@
+"""Symmetric int4 quantization of weights in blocks along the second axis.
+
+Core ML's `constexpr_blockwise_shift_scale` (iOS 18) takes this form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.compress.int8 import round_up_to_half
+
+HIGHEST = 7
+BLOCK = 32
+_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
+"""Parts of a block's largest magnitude that become ±7; at 4 bits clipping it can gain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int4Weight:
+    """`values` (−7…7) times `scales`, each of which serves a block of the second axis.
+
+    Scales have the shape (first axis, blocks, 1, …) and are numbers that float16 has.
+    """
+
+    values: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+
+def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Int4Weight:
+    """Round a weight of two axes or more to int4.
+
+    Where the second axis is no multiple of `block` its blocks are as long as it is. Each block takes
+    the scale, of a few, with the smallest sum of squared errors. The first axis is taken in runs,
+    so that little more than the weight and its result is in memory.
+    """
+    rows, columns, *rest = weight.shape
+    size = block if columns % block == 0 else columns
+    blocks = columns // size
+    values = np.empty(weight.shape, np.int8)
+    scales = np.empty((rows, blocks), np.float32)
+    run = max(1, (1 << 20) // max(1, weight[:1].size))
+    for start in range(0, rows, run):
+        part = weight[start : start + run].astype(np.float32)
+        split = part.reshape(len(part), blocks, -1)
+        rounded, found = _best(split)
+        values[start : start + run] = rounded.reshape(part.shape)
+        scales[start : start + run] = found
+    return Int4Weight(values=values, scales=scales.reshape(rows, blocks, *[1] * len(rest)))
+
+
+def _best(blocks: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return the values and scales of (rows, blocks, numbers)."""
+    highest = np.abs(blocks).max(axis=2)
+    highest = np.where(highest > 0, highest, np.float32(HIGHEST))
+    best_error = np.full(highest.shape, np.inf, np.float32)
+    best_scale = np.empty(highest.shape, np.float32)
+    best = np.empty(blocks.shape, np.int8)
+    for share in _SHARES:
+        scale = round_up_to_half((highest * np.float32(share / HIGHEST)).astype(np.float32))
+        rounded = np.clip(np.rint(blocks / scale[..., None]), -HIGHEST, HIGHEST)
+        error = ((rounded * scale[..., None] - blocks) ** 2).sum(axis=2)
+        better = error < best_error
+        best_error = np.where(better, error, best_error)
+        best_scale = np.where(better, scale, best_scale)
+        best[better] = rounded[better].astype(np.int8)
+    return best, best_scale

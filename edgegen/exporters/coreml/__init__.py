@@ -1,0 +1,1 @@
+"""Core ML: model packages that Xcode compiles, for iPhone, iPad and Mac."""

@@ -1,0 +1,64 @@
+"""Exports one component to Core ML: capture, lower, stream the weights, save the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
+from edgegen.exporters.opened import import_toolkits, open_component, toolkit_versions
+
+OLDEST_OS = 16
+"""The first version of iOS with compressed weights."""
+
+
+class CoreMlExporter:
+    """Writes a model package, `Unet.mlpackage` and so on. Neither a Mac nor coremltools is needed."""
+
+    def prepare(self) -> None:
+        """Import torch, diffusers and transformers."""
+        import_toolkits()
+        from edgegen.exporters.coreml import lowering  # noqa: F401 - imported for the forks
+
+    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+        """Write a component's program and weights into `job.destination`."""
+        from edgegen.exporters.coreml.chunks import split
+        from edgegen.exporters.coreml.interface import COMPILED_NAMES
+        from edgegen.exporters.coreml.lowering import lower
+        from edgegen.exporters.coreml.program import model_of
+        from edgegen.exporters.coreml.weights import ConstantWriter, stored_bytes
+        from edgegen.mil.mlpackage import save_model, weights_path
+        from edgegen.mil.weight_file import write_weight_file
+
+        opened = open_component(job, progress)
+        minimum_os = job.minimum_os or OLDEST_OS
+        graph = lower(
+            opened.capture,
+            job.recipe,
+            minimum_os=minimum_os,
+            split_attention=job.attention == "split-einsum",
+        )
+        parts = split(graph, job.component.name, job.file_limit_bytes)
+        name = COMPILED_NAMES[job.component.name]
+        names = [name] if len(parts) == 1 else [f"{name}Chunk{n + 1}" for n in range(len(parts))]
+        progress.step("weights", sum(stored_bytes(part, opened.bound) for part in parts))
+        size_bytes = 0
+        for part, part_name in zip(parts, names, strict=True):
+            package = Path(job.destination) / f"{part_name}.mlpackage"
+            path = weights_path(package)
+            with write_weight_file(path) as file:
+                constants = ConstantWriter(
+                    file=file,
+                    minimum_os=minimum_os,
+                    palette_channels=job.recipe.palette_channels,
+                    bound=opened.bound,
+                    weights=opened.weights,
+                    progress=progress.advance,
+                )
+                model = model_of(part, minimum_os, constants.write)
+            size_bytes += save_model(package, model) + path.stat().st_size
+        return ExportResult(
+            path=f"{names[0]}.mlpackage",
+            storage_bytes=size_bytes,
+            operator_sets={"iOS": minimum_os},
+            toolkits=toolkit_versions(),
+        )

@@ -1,0 +1,133 @@
+"""Scaled dot-product attention (arXiv 1706.03762): head by head, or of all heads together.
+
+Head by head is the form that Apple found the Neural Engine to like ("Deploying Transformers on the
+Apple Neural Engine", machinelearning.apple.com, 2022; `split_einsum` of ml-stable-diffusion).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edgegen.exporters.coreml.graph import Value
+from edgegen.exporters.coreml.operators.context import Context
+from edgegen.exporters.operators import additive_mask, constant_mask
+from edgegen.mil.types import TypeName
+
+_LOWEST = -1e4
+"""What hides a key: far below any score, and within float16 also when a score is added."""
+_FUSED_FROM = 18  # iOS's version that has the operation `scaled_dot_product_attention`
+
+
+def scaled_dot_product_attention(
+    context: Context,
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any = None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Value:
+    """Lower attention of (batch, heads, sequence, width) tensors.
+
+    The type is float32 where the network asks for `upcast_attention`, else the compute type.
+    """
+    if dropout or enable_gqa or is_causal:
+        raise context.refuse("dropout, grouped queries or a causal mask without its numbers")
+    writer = context.writer
+    width = context.shape_of(0)[-1]
+    if not isinstance(width, int):
+        raise context.refuse("queries of an open width")
+    factor = 1.0 / math.sqrt(width) if scale is None else float(scale)
+    kind: TypeName = "fp32" if writer.upcast_attention else writer.compute
+    inputs = [writer.floating_as_it_lies(item, kind) for item in (query, key, value)]
+    if mask is None and all(item.layout == "heads-first" for item in inputs):
+        return _head_by_head(context, inputs, factor)
+    queries, keys, values = (writer.plain(item) for item in inputs)
+    bias = _bias(context, mask, kind)
+    default = math.isclose(factor, 1.0 / math.sqrt(width), rel_tol=1e-6)
+    if writer.minimum_os >= _FUSED_FROM and default:
+        return writer.op(
+            "scaled_dot_product_attention",
+            query=queries,
+            key=keys,
+            value=values,
+            attn_mask=bias,
+            result=queries.shape[:-1] + values.shape[-1:],
+        )
+    scores_shape = (*queries.shape[:-1], keys.shape[-2])
+    scaled = writer.op("mul", x=queries, y=factor, result=queries.shape)
+    scores = writer.op(
+        "matmul", x=scaled, y=keys, transpose_x=False, transpose_y=True, result=scores_shape
+    )
+    if bias is not None:
+        scores = writer.op("add", x=scores, y=bias, result=scores_shape)
+    weights = writer.op("softmax", x=scores, axis=-1, result=scores_shape)
+    return writer.op(
+        "matmul",
+        x=weights,
+        y=values,
+        transpose_x=False,
+        transpose_y=False,
+        result=(*queries.shape[:-1], values.shape[-1]),
+    )
+
+
+def _head_by_head(context: Context, inputs: list[Value], factor: float) -> Value:
+    """Lower attention of tensors that are stored as (batch, heads × width, 1, sequence)."""
+    writer = context.writer
+    queries, keys, values = inputs
+    batch, heads, length, width = queries.shape
+    others, of_values = keys.shape[2], values.shape[3]
+    # (batch, sequence, 1, heads × width), as the first product wants the keys
+    turned = writer.op(
+        "transpose", x=keys, perm=[0, 3, 2, 1], result=(batch, others, 1, heads * width)
+    )
+    of_queries = _cut(context, queries, (batch, width, 1, length), heads, axis=1)
+    of_keys = _cut(context, turned, (batch, others, 1, width), heads, axis=3)
+    cut_values = _cut(context, values, (batch, of_values, 1, others), heads, axis=1)
+    results = []
+    for one_query, one_key, one_value in zip(of_queries, of_keys, cut_values, strict=True):
+        shape = (batch, others, 1, length)
+        scores = writer.op(
+            "einsum", values=[one_query, one_key], equation="bchq,bkhc->bkhq", result=shape
+        )
+        scaled = writer.op("mul", x=scores, y=factor, result=shape)
+        weights = writer.op("softmax", x=scaled, axis=1, result=shape)
+        results.append(
+            writer.op(
+                "einsum",
+                values=[weights, one_value],
+                equation="bkhq,bchk->bchq",
+                result=(batch, of_values, 1, length),
+            )
+        )
+    joined = results[0]
+    if heads > 1:
+        stored = (batch, heads * of_values, 1, length)
+        joined = writer.op("concat", values=results, axis=1, interleave=False, result=stored)
+    return writer.relabelled(joined, (batch, heads, length, of_values), "heads-first")
+
+
+def _cut(
+    context: Context, value: Value, shape: tuple[int, ...], heads: int, *, axis: int
+) -> tuple[Value, ...]:
+    """Return a tensor of each head."""
+    if heads == 1:
+        return (context.writer.stored(value),)
+    return context.writer.op_many(
+        "split", x=value, num_splits=heads, axis=axis, results=[shape] * heads
+    )
+
+
+def _bias(context: Context, mask: Any, kind: TypeName) -> Value | None:
+    """Return what is added to the scores: 0 where a key may be seen, else a low number."""
+    if mask is None:
+        return None
+    constant = constant_mask(context, mask)
+    if constant is None:
+        raise context.refuse("a mask that depends on the inputs")
+    return context.writer.floating(additive_mask(constant, _LOWEST), kind)

@@ -1,0 +1,1 @@
+"""Core ML's model files: their protobuf messages, their weights, and a program that runs on Linux."""

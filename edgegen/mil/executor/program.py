@@ -1,0 +1,201 @@
+"""A model package that is loaded, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgegen.core.errors import IntegrityError, RunnerError
+from edgegen.core.files import inside
+from edgegen.mil.executor.arguments import Arguments, as_tensor
+from edgegen.mil.executor.decompression import DECOMPRESSIONS
+from edgegen.mil.executor.operators import MAY_RETURN_ITS_ARGUMENT, MOVES, OPERATORS
+from edgegen.mil.mlpackage import load_model
+from edgegen.mil.schema import Argument, Block, Function, Operation
+from edgegen.mil.types import TypeName
+from edgegen.mil.values import read_value, shape_of
+from edgegen.mil.weight_file import WeightFile
+
+MAIN = "main"
+_MODEL_PATH = "@model_path/"
+
+
+class MilProgram:
+    """A Core ML program, run operation by operation.
+
+    Arithmetic is float32's; with `rounds` each result is then rounded to the type that the program
+    declares for it, as a device that computes in float16 would at least. Weights are read from the
+    mapped file when an operation wants them, and are not kept. `inputs` and `outputs` are the
+    program's tensors: name → type and shape.
+
+    Raises IntegrityError where the package is damaged, RunnerError (with their names) for operations
+    that this executor does not know.
+    """
+
+    def __init__(self, package: Path, *, rounds: bool = True) -> None:
+        model, self._folder = load_model(package)
+        self._package = package
+        self._rounds = rounds
+        self._files: dict[str, WeightFile] = {}
+        function = None if model.program is None else model.program.functions.get(MAIN)
+        block = None if function is None else function.block_specializations.get(function.opset)
+        if function is None or block is None:
+            raise self._broken("it holds no program")
+        _refuse_unknown(package, block)
+        self.inputs = {
+            item.name: shape_of(item.type) for item in function.inputs
+        }
+        self._block = block
+        types = {
+            output.name: output.type
+            for operation in block.operations
+            for output in operation.outputs
+        }
+        self._check_bindings(function, block)
+        self.outputs = {name: shape_of(types.get(name)) for name in block.outputs}
+        self._last_use = _last_uses(block)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Compute the outputs from arrays in the types and shapes that `inputs` says.
+
+        Raises IntegrityError where an operation's result is not of the shape that is declared.
+        """
+        values: dict[str, Any] = {name: as_tensor(array) for name, array in inputs.items()}
+        with torch.no_grad():
+            for number, operation in enumerate(self._block.operations):
+                self._step(operation, values)
+                for name in self._last_use.get(number, ()):
+                    del values[name]
+        return {name: as_tensor(values[name]).numpy() for name in self._block.outputs}
+
+    def _step(self, operation: Operation, values: dict[str, Any]) -> None:
+        results = self._compute(operation, values)
+        if len(results) != len(operation.outputs):
+            raise self._broken(f"{operation.type} has {len(results)} results")
+        for output, result in zip(operation.outputs, results, strict=True):
+            if isinstance(result, str):
+                values[output.name] = result
+                continue
+            kind, shape = shape_of(output.type)
+            if tuple(result.shape) != shape:
+                raise self._broken(
+                    f"{operation.type} gives {output.name!r} the shape {tuple(result.shape)}, and "
+                    f"{shape} is declared"
+                )
+            values[output.name] = self._rounded(operation.type, result, kind)
+
+    def _compute(self, operation: Operation, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        if operation.type == "const":
+            if "val" not in operation.attributes:
+                raise self._broken("a constant has no value")
+            return (read_value(operation.attributes["val"], self._read_blob),)
+        arguments = Arguments(operation.type, self._arguments(operation, values))
+        if operation.type in DECOMPRESSIONS:
+            return (DECOMPRESSIONS[operation.type](arguments),)
+        try:
+            result = OPERATORS[operation.type](arguments)
+        except RuntimeError as error:  # torch's word for shapes that do not fit
+            raise self._broken(f"{operation.type} cannot be computed: {error}") from error
+        return result if isinstance(result, tuple) else (result,)
+
+    def _arguments(self, operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            name: read_value(value, self._read_blob)
+            for name, value in operation.attributes.items()
+            if name != "name"
+        }
+        for name, argument in operation.inputs.items():
+            items = [
+                values[item.name]
+                if item.value is None
+                else read_value(item.value, self._read_blob)
+                for item in argument.arguments
+            ]
+            found[name] = items if len(items) != 1 or name == "values" else items[0]
+        return found
+
+    def _rounded(self, op_type: str, result: Any, kind: TypeName) -> Any:
+        """Return a result as its declared type holds it; constants stay arrays until they are used.
+
+        What only moves numbers has rounded ones already, and is a view of them.
+        """
+        is_floating = isinstance(result, torch.Tensor) and result.is_floating_point()
+        if not is_floating or not self._rounds or kind != "fp16" or op_type in MOVES:
+            return result
+        if op_type in MAY_RETURN_ITS_ARGUMENT:
+            return result.half().float()
+        return result.copy_(result.half())
+
+    def _read_blob(
+        self, file_name: str, offset: int, kind: TypeName, shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        if file_name not in self._files:
+            if not file_name.startswith(_MODEL_PATH):
+                raise self._broken(f"it names the file {file_name!r}")
+            path = inside(self._folder, file_name.removeprefix(_MODEL_PATH))
+            if not path.is_file():
+                raise self._broken(f"{path} is missing")
+            self._files[file_name] = WeightFile(path)
+        return self._files[file_name].read(offset, kind, shape)
+
+    def _check_bindings(self, function: Function, block: Block) -> None:
+        """Refuse a program that takes a result before it is computed."""
+        known = {item.name for item in function.inputs}
+        for operation in block.operations:
+            if operation.blocks:
+                raise self._broken(f"{operation.type} holds operations of its own")
+            for name in _names(operation.inputs):
+                if name not in known:
+                    raise self._broken(f"{operation.type} takes {name!r}, which nothing computes")
+            known.update(output.name for output in operation.outputs)
+        for name in block.outputs:
+            if name not in known:
+                raise self._broken(f"its output {name!r} is not computed")
+
+    def _broken(self, why: str) -> IntegrityError:
+        return IntegrityError(
+            f"{self._package} is not a whole model package: {why}.",
+            hint="Copy the package again, or build it again.",
+        )
+
+
+def _refuse_unknown(package: Path, block: Block) -> None:
+    known = {"const", *OPERATORS, *DECOMPRESSIONS}
+    unknown = sorted({operation.type for operation in block.operations} - known)
+    if unknown:
+        raise RunnerError(
+            f"{package} has operations that the reference executor does not know: "
+            f"{', '.join(unknown)}.",
+            hint="Run the model with Core ML, on a Mac or an iPhone.",
+        )
+
+
+def _names(inputs: Mapping[str, Argument]) -> list[str]:
+    return [
+        binding.name
+        for argument in inputs.values()
+        for binding in argument.arguments
+        if binding.value is None
+    ]
+
+
+def _last_uses(block: Block) -> dict[int, list[str]]:
+    """Return for each operation's place the values that nothing wants after it."""
+    last: dict[str, int] = {}
+    for number, operation in enumerate(block.operations):
+        for output in operation.outputs:
+            last[output.name] = number
+        for name in _names(operation.inputs):
+            last[name] = number
+    uses: dict[int, list[str]] = {}
+    for name, number in last.items():
+        if name not in block.outputs:
+            uses.setdefault(number, []).append(name)
+    return uses
+
+

@@ -1,0 +1,53 @@
+"""int4 in blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgegen.compress.int4 import quantize_blocks
+
+RANDOM = np.random.default_rng(4)
+
+
+def restored(weight: np.ndarray, block: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    result = quantize_blocks(weight, block)
+    size = weight.shape[1] // result.scales.shape[1]
+    return result.values, result.values * np.repeat(result.scales, size, axis=1)
+
+
+@pytest.mark.parametrize("shape", [(5, 64), (5, 64, 3, 3), (3, 33), (700, 96, 3, 3)])
+def test_values_times_scales_are_about_the_weight(shape: tuple[int, ...]) -> None:
+    weight = RANDOM.normal(size=shape).astype(np.float32)
+    values, about = restored(weight)
+    assert values.dtype == np.int8
+    assert np.abs(values).max() <= 7
+    assert np.sqrt(np.mean((about - weight) ** 2)) < 0.15
+
+
+def test_blocks_are_32_long_where_the_axis_is_a_multiple() -> None:
+    weight = RANDOM.normal(size=(4, 96, 1, 1)).astype(np.float32)
+    assert quantize_blocks(weight).scales.shape == (4, 3, 1, 1)
+    assert quantize_blocks(weight[:, :50]).scales.shape == (4, 1, 1, 1)
+
+
+def test_a_chosen_scale_is_at_least_as_good_as_the_largest_numbers() -> None:
+    weight = RANDOM.standard_t(4, size=(8, 64)).astype(np.float32)
+    _, about = restored(weight)
+    blocks = weight.reshape(8, 2, 32)
+    scale = np.abs(blocks).max(2, keepdims=True) / 7
+    plain = (np.rint(blocks / scale) * scale).reshape(weight.shape)
+    assert np.sum((about - weight) ** 2) <= np.sum((plain - weight) ** 2) * 1.001
+
+
+def test_scales_are_numbers_of_float16() -> None:
+    weight = (RANDOM.normal(size=(4, 32)) * 1e-5).astype(np.float32)
+    scales = quantize_blocks(weight).scales
+    np.testing.assert_array_equal(scales, scales.astype(np.float16).astype(np.float32))
+    assert (scales > 0).all()
+
+
+def test_a_block_of_zeros_stays_one() -> None:
+    values, about = restored(np.zeros((2, 64), np.float32))
+    assert not values.any()
+    assert not about.any()
