@@ -2,12 +2,12 @@
 
     python benchmarks/coreml_compression.py [--model emoji|sd15|FOLDER] [--component unet]
 
-A component is exported in fp16 once. coremltools reads that package, compresses it (k-means palettes
-of each tensor, symmetric linear int8) and saves it; we compress the same weights. Both results are
-decompressed by edgegen's executor, whose decoders the tests hold against coremltools', and compared
-with the fp16 weights. CPU seconds are those of compressing and saving, the peer's import of
-coremltools left out; ours read, compress and pack every weight. The peer's environment is made by
-hand: benchmarks/README.md.
+A component is exported in fp16 once. coremltools reads that package, compresses it (k-means
+palettes of each tensor, symmetric linear int8) and saves it; we compress the same weights. Both
+results are decompressed by edgegen's executor, whose decoders are held against coremltools' in the
+tests, and compared with the fp16 weights. CPU seconds are those of compressing and saving, the
+peer's import of coremltools left out; ours compress and pack every weight. The peer's environment
+is made by hand: benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -141,10 +141,10 @@ def main() -> int:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="compression-", dir=options.work) as work:
         place = Path(work, "package")
-        source = (
-            "builtin:emoji" if options.model == "emoji" else str(model_folder(options.model))
+        source = "builtin:emoji" if options.model == "emoji" else str(model_folder(options.model))
+        build(
+            plan(resolve(source), target="coreml", destination=place, recipe="fp16"), parity=False
         )
-        build(plan(resolve(source), target="coreml", destination=place, recipe="fp16"), parity=False)
         (package,) = (place / options.component).glob("*.mlpackage")
         weights = weights_of(package)
         for recipe in options.recipes:

@@ -1,4 +1,4 @@
-"""Where the peers' tools of Core ML, OpenVINO and LiteRT are: environments of their own, made by hand.
+"""Where the peers of Core ML, OpenVINO and LiteRT are: environments of their own, made by hand.
 
 They want other versions than edgegen. Every version is pinned in `benchmarks/peers/`; the messages
 of `python_of` say how an environment is made of it.

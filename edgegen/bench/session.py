@@ -175,9 +175,9 @@ class _Session:
         chosen = choose_backend(self._device, self._plan.identity.target, wishes)
         if chosen.name in HOST_BACKENDS:
             raise ConfigError(
-                f"{self._device.address} has no runtime for {self._plan.identity.target}: what runs "
-                "the package here is the reference executor, whose time and memory say nothing.",
-                hint="Measure on a device that has the runtime (--on), here `edgegen verify`.",
+                f"This machine has no runtime for {self._plan.identity.target}. The reference "
+                "executor would run the package, and its time and memory say nothing.",
+                hint="Measure on a device that has the runtime (--device).",
             )
         self._runtime = chosen.name
         return dataclasses.replace(work, providers=chosen.providers or (), threads=chosen.threads)

@@ -32,9 +32,9 @@ class Int4Weight:
 def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Int4Weight:
     """Round a weight of two axes or more to int4.
 
-    Where the second axis is no multiple of `block` its blocks are as long as it is. Each block takes
-    the scale, of a few, with the smallest sum of squared errors. The first axis is taken in runs,
-    so that little more than the weight and its result is in memory.
+    Where the second axis is no multiple of `block` its blocks are as long as it is. Each block
+    takes the scale, of a few, with the smallest sum of squared errors. The first axis is taken in
+    runs, so that little more than the weight and its result is in memory.
     """
     rows, columns, *rest = weight.shape
     size = block if columns % block == 0 else columns

@@ -1,1 +1,1 @@
-"""Core ML's model files: their protobuf messages, their weights, and a program that runs on Linux."""
+"""Core ML's model files: their messages, their weights, and an executor for their programs."""

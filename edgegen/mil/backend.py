@@ -45,9 +45,7 @@ class ReferenceBackend:
             )
         rounds = chosen[0] == ROUNDED
         try:
-            programs = [
-                MilProgram(file, rounds=rounds) for file in (path, *component.parts)
-            ]
+            programs = [MilProgram(file, rounds=rounds) for file in (path, *component.parts)]
         except EdgegenError as error:
             raise _failure(error) from error
         return ReferenceSession(component, programs, chosen)

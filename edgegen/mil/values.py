@@ -44,9 +44,7 @@ def tensor_type(kind: TypeName, shape: Sequence[int]) -> ValueType:
         tensor=TensorType(
             data_type=TYPES[kind].proto,
             rank=len(shape),
-            dimensions=[
-                Dimension(constant=ConstantDimension(size=int(size))) for size in shape
-            ],
+            dimensions=[Dimension(constant=ConstantDimension(size=int(size))) for size in shape],
         )
     )
 

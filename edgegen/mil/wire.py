@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -23,7 +22,7 @@ Packed = Literal["int", "bool", "float", "double"]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _DEEPEST = 48
-_FORMATS = {"float": np.dtype("<f4"), "double": np.dtype("<f8")}
+_FORMATS: dict[str, np.dtype[Any]] = {"float": np.dtype("<f4"), "double": np.dtype("<f8")}
 _MASK = (1 << 64) - 1
 
 M = TypeVar("M")
@@ -225,7 +224,7 @@ def _pack(field: Field, values: list[Any]) -> bytes:
 def _body(field: Field, value: Any) -> bytes:
     if field.kind == "message":
         return encode(value)
-    return value.encode() if field.kind == "string" else bytes(value)
+    return str(value).encode() if field.kind == "string" else bytes(value)
 
 
 def _delimited(number: int, body: bytes) -> bytes:
@@ -280,15 +279,21 @@ def _declared(field: Field, **default: Any) -> Any:
     return dataclasses.field(metadata={"field": field}, **default)
 
 
-@cache
+_FIELDS: dict[type[Any], tuple[tuple[str, Field], ...]] = {}
+_BY_NUMBER: dict[type[Any], dict[int, tuple[str, Field]]] = {}
+
+
 def _fields(message: type[Any]) -> tuple[tuple[str, Field], ...]:
-    declared = [(item.name, item.metadata["field"]) for item in dataclasses.fields(message)]
-    return tuple(sorted(declared, key=lambda pair: pair[1].number))
+    if message not in _FIELDS:
+        declared = [(item.name, item.metadata["field"]) for item in dataclasses.fields(message)]
+        _FIELDS[message] = tuple(sorted(declared, key=lambda pair: pair[1].number))
+    return _FIELDS[message]
 
 
-@cache
 def _by_number(message: type[Any]) -> dict[int, tuple[str, Field]]:
-    return {field.number: (name, field) for name, field in _fields(message)}
+    if message not in _BY_NUMBER:
+        _BY_NUMBER[message] = {field.number: (name, field) for name, field in _fields(message)}
+    return _BY_NUMBER[message]
 
 
 def _broken(why: str) -> IntegrityError:

@@ -151,9 +151,7 @@ def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
             )
 
 
-def _minimum_os(
-    recipe: Recipe, target: TargetSpec, profile: DeviceProfile | None
-) -> int | None:
+def _minimum_os(recipe: Recipe, target: TargetSpec, profile: DeviceProfile | None) -> int | None:
     """Return the oldest system for which the package is made: the profile's, or the recipe's own.
 
     Raises ConfigError for weights in a form that the profile's oldest system cannot read.
@@ -169,7 +167,9 @@ def _minimum_os(
     since = {item.storage: item.minimum_os for item in target.storage_since}
     needs = {storage: since.get(storage, target.minimum_os) for storage in recipe.storages}
     if recipe.palette_channels is not None and target.palette_groups_since is not None:
-        needs = {storage: max(least, target.palette_groups_since) for storage, least in needs.items()}
+        needs = {
+            storage: max(least, target.palette_groups_since) for storage, least in needs.items()
+        }
     needed = max(needs.values())
     runtime = None if profile is None else profile.runtime(target.name)
     asked = None if runtime is None else runtime.minimum_os
@@ -193,7 +193,9 @@ def used_outputs(component: Component, spec: PipelineSpec) -> Component:
     if spec.family.startswith("stable-diffusion-xl"):
         states = [output for output in component.outputs if output.name.startswith("hidden_states")]
         pooled = [
-            output for output in component.outputs if output.name in ("text_embeds", "pooler_output")
+            output
+            for output in component.outputs
+            if output.name in ("text_embeds", "pooler_output")
         ]
         return replace(component, outputs=(states[-1], *pooled))
     wanted = ("last_hidden_state", "pooler_output")

@@ -90,9 +90,7 @@ def backend_here(target: str, wishes: Wishes) -> Backend:
     names = RUNTIMES.get(target, ())
     usable = [name for name in names if _ONLY_ON.get(name, sys.platform) == sys.platform]
     installed = {
-        name
-        for name in usable
-        if importlib.util.find_spec(_IMPORTED.get(name, name)) is not None
+        name for name in usable if importlib.util.find_spec(_IMPORTED.get(name, name)) is not None
     }
     # Where nothing is installed, the first that could be is the one to ask for.
     return backend_of(None, target, wishes, installed or usable[:1])

@@ -46,7 +46,7 @@ def test_a_palette_is_within_a_few_percent_of_the_best_that_there_is(bits: int, 
     }[kind].astype(np.float16)
     values, weights = np.unique(drawn, return_counts=True)
     best = optimum(values.astype(np.float64), weights.astype(np.float64), 1 << bits)
-    assert error(drawn, palettize(drawn, bits).values) <= 1.2 * best
+    assert error(drawn, palettize(drawn, bits).values) <= 1.03 * best
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])

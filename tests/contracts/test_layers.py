@@ -29,7 +29,16 @@ BELOW: dict[str, set[str]] = {
     "exporters": {"mil", "reference", "compress", "pipelines", "core"},
     "runner": {"devices", "core"},
     "quality": {"runner", "reference", "compress", "pipelines", "core"},
-    "packaging": {"quality", "exporters", "mil", "runner", "reference", "compress", "pipelines", "core"},
+    "packaging": {
+        "quality",
+        "exporters",
+        "mil",
+        "runner",
+        "reference",
+        "compress",
+        "pipelines",
+        "core",
+    },
     "bench": {"quality", "runner", "devices", "pipelines", "core"},
     "report": {"bench", "quality", "core"},
     "choose": {
@@ -47,7 +56,13 @@ TOOLKITS = {
 }
 """What takes long to import, or may not be installed."""
 
-RUNTIMES_OF_THE_RUNNER = ("coremltools", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime")
+RUNTIMES_OF_THE_RUNNER = (
+    "coremltools",
+    "onnxruntime",
+    "openvino",
+    "ai_edge_litert",
+    "tflite_runtime",
+)
 MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil"}
 """Layers whose modules may import toolkits at their top: others import them in functions."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -29,8 +28,9 @@ assert load_target("coreml")
 
 
 @pytest.fixture
-def backend_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def backend_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     compiled: list[tuple[Path, Any]] = []
+    original = ct.models.CompiledMLModel
 
     def compile_model(model: Any, destination_path: str | None = None) -> str:
         assert destination_path is not None
@@ -48,7 +48,7 @@ def backend_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
     def open_compiled(path: str, compute_units: Any = ct.ComputeUnit.ALL, **_: Any) -> Any:
         compiled.append((Path(path), compute_units))
-        model = create_autospec(ct.models.CompiledMLModel, instance=True)
+        model = create_autospec(original, instance=True)
         model.predict.side_effect = predict_of(path)
         return model
 
@@ -60,12 +60,12 @@ def backend_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr(
         ct.models,
         "CompiledMLModel",
-        create_autospec(ct.models.CompiledMLModel, side_effect=open_compiled),
+        create_autospec(original, side_effect=open_compiled),
     )
     module = importlib.import_module("edgegen_runner.backends.coreml")
     monkeypatch.setattr(module, "_cache", lambda: tmp_path / "cache")
     module.compiled = compiled  # type: ignore[attr-defined]
-    yield module
+    return module
 
 
 def component_of(component: Any, packages: list[Path]) -> Component:

@@ -50,9 +50,7 @@ def test_packed_palettes_are_coremltools_weights(bits: int) -> None:
     palette = np.sort(half(1 << bits))
     packed = pack_bits(indices, bits)
     inputs = {"indices": packed, "lut": palette, "shape": np.array(shape, np.uint32)}
-    expected = ct_ops.constexpr_lut_to_dense.decompress(
-        palette, packed, np.array(shape, np.uint32)
-    )
+    expected = ct_ops.constexpr_lut_to_dense.decompress(palette, packed, np.array(shape, np.uint32))
     found = ours("constexpr_lut_to_dense", inputs)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(found, palette[indices])

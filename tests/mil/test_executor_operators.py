@@ -138,8 +138,11 @@ FOLDED: list[tuple[str, dict[str, Any]]] = [
             "constant_val": np.float32(0.5),
         },
     ),
-    ("einsum", {"values": [normal(2, 4, 1, 3), normal(2, 5, 1, 4)], "equation": "bchq,bkhc->bkhq"}),
-    ("einsum", {"values": [normal(2, 5, 1, 3), normal(2, 4, 1, 5)], "equation": "bkhq,bchk->bchq"}),
+    (
+        "einsum",
+        {"values": [normal(2, 5, 1, 4), normal(2, 4, 1, 3)], "equation": "nchw,nwhu->nchu"},
+    ),
+    ("einsum", {"values": [normal(5, 2, 4), normal(4, 2, 3)], "equation": "chw,whr->chr"}),
 ]
 
 
@@ -202,9 +205,7 @@ def padded(x: Array, kernel: Any, inputs: dict[str, Any]) -> Array:
         widths = [[0, 0], [0, 0]]
     else:
         widths = []
-        for size, length, stride, step in zip(
-            kernel, x.shape[2:], strides, dilations, strict=True
-        ):
+        for size, length, stride, step in zip(kernel, x.shape[2:], strides, dilations, strict=True):
             wanted = int(np.ceil(length / stride))
             total = max(0, (wanted - 1) * stride + (size - 1) * step + 1 - length)
             both = [total // 2, total - total // 2]
@@ -287,6 +288,10 @@ def bilinear(
     return [x]
 
 
+def gather_nd(x: Array, indices: Array) -> list[Array]:
+    return [np.stack([x[tuple(place)] for place in indices])]
+
+
 def silu(x: Array) -> list[Array]:
     return [x / (1 + np.exp(-x))]
 
@@ -302,6 +307,7 @@ WRITTEN_OUT: dict[str, Callable[..., list[Array]]] = {
     "batch_norm": batch_norm,
     "conv": conv,
     "einsum": einsum,
+    "gather_nd": gather_nd,
     "instance_norm": instance_norm,
     "layer_norm": layer_norm,
     "pad": pad,

@@ -28,9 +28,7 @@ def const(name: str, value: schema.Value, shape: tuple[int, ...]) -> schema.Oper
     )
 
 
-def operation(
-    op_type: str, output: str, shape: tuple[int, ...], **inputs: str
-) -> schema.Operation:
+def operation(op_type: str, output: str, shape: tuple[int, ...], **inputs: str) -> schema.Operation:
     return schema.Operation(
         type=op_type,
         inputs={

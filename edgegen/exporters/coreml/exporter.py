@@ -12,7 +12,7 @@ OLDEST_OS = 16
 
 
 class CoreMlExporter:
-    """Writes a model package, `Unet.mlpackage` and so on. Neither a Mac nor coremltools is needed."""
+    """Writes model packages, `Unet.mlpackage` and so on, without a Mac and without coremltools."""
 
     def prepare(self) -> None:
         """Import torch, diffusers and transformers."""

@@ -1,7 +1,7 @@
 """What Apple's Swift package of ml-stable-diffusion calls a component's inputs and outputs.
 
 Source: apple/ml-stable-diffusion, `swift/StableDiffusion/pipeline/` (`TextEncoder.swift`,
-`Unet.swift`, `Decoder.swift`, `Encoder.swift`) and `python_coreml_stable_diffusion/torch2coreml.py`.
+`Unet.swift`, `Decoder.swift`, `Encoder.swift`), `python_coreml_stable_diffusion/torch2coreml.py`.
 Everything is float32 there, token ids too.
 """
 

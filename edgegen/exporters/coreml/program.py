@@ -50,9 +50,7 @@ def _operation(operation: Operation) -> schema.Operation:
     return schema.Operation(
         type=operation.type,
         inputs=inputs,
-        outputs=[
-            named(value.name, value.kind, value.stored_shape) for value in operation.outputs
-        ],
+        outputs=[named(value.name, value.kind, value.stored_shape) for value in operation.outputs],
         attributes={"name": string(operation.outputs[0].name)},
     )
 
@@ -61,6 +59,4 @@ def _feature(value: Value) -> schema.FeatureDescription:
     array = schema.ArrayFeatureType(
         shape=list(value.stored_shape), data_type=FEATURE_TYPES[value.kind]
     )
-    return schema.FeatureDescription(
-        name=value.name, type=schema.FeatureType(multi_array=array)
-    )
+    return schema.FeatureDescription(name=value.name, type=schema.FeatureType(multi_array=array))

@@ -51,7 +51,7 @@ INDEX_TYPES: Mapping[int, TypeName] = {
 _IN_FILE_FROM = 10
 """How many numbers a constant has that stands in the file and not in the program."""
 
-_FILE_TYPES = frozenset({"fp16", "fp32", "int8", "uint8"})
+_FILE_TYPES: tuple[TypeName, ...] = ("fp16", "fp32", "int8", "uint8")
 
 
 def stored_bytes(graph: Graph, bound: Mapping[str, BoundTensor]) -> int:
@@ -160,13 +160,10 @@ class ConstantWriter:
         return self._load(form, np.dtype(np.float16 if narrow else np.float32))
 
     def _value(self, array: NDArray[Any]) -> schema.Value:
-        value = array.reshape(array.shape)
-        kind = next(
-            (name for name in _FILE_TYPES if TYPES[name].numpy == value.dtype), None
-        )
-        if kind is None or value.size < _IN_FILE_FROM:
-            return immediate(value)
-        return in_file(self.file.add(value, kind), kind, value.shape)
+        kind = next((name for name in _FILE_TYPES if TYPES[name].numpy == array.dtype), None)
+        if kind is None or array.size < _IN_FILE_FROM:
+            return immediate(array)
+        return in_file(self.file.add(array, kind), kind, array.shape)
 
     def _packed(self, array: NDArray[Any], kind: TypeName) -> schema.Value:
         return in_file(self.file.add(array, kind), kind, array.shape)

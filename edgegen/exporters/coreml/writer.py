@@ -102,8 +102,9 @@ class GraphWriter:
     ) -> Value:
         """Append an operation with one result, which torch would give the shape `result`.
 
-        `kind` defaults to that of the first value among the inputs. What is no value is made a constant: a truth value, a text, whole numbers as int32, and fractions in the type of
-        the result.
+        `kind` defaults to that of the first value among the inputs. What is no value is made a
+        constant: a truth value, a text, whole numbers as int32, and fractions in the type of the
+        first value.
         """
         return self.op_many(op_type, results=[result], kind=kind, layout=layout, **inputs)[0]
 
@@ -208,10 +209,11 @@ class GraphWriter:
     def gather(
         self, op_type: str, value: Value, indices: Value, result: Sequence[int], **options: int
     ) -> Value:
-        """Return entries of a value; from iOS 17 on, a program says that indices are not checked."""
+        """Return entries of a value; from iOS 17 on a program says that none is out of bounds."""
+        inputs: dict[str, Any] = {"x": value, "indices": indices, **options}
         if self.minimum_os >= _UNCHECKED_FROM:
-            options["validate_indices"] = False
-        return self.op(op_type, x=value, indices=indices, result=result, **options)
+            inputs["validate_indices"] = False
+        return self.op(op_type, result=result, **inputs)
 
     def weight(
         self,
@@ -350,9 +352,7 @@ def _identifier(name: str) -> str:
     return plain if not plain[:1].isdigit() else f"_{plain}"
 
 
-def _reachable(
-    operations: Sequence[Operation], results: Sequence[Value]
-) -> tuple[Operation, ...]:
+def _reachable(operations: Sequence[Operation], results: Sequence[Value]) -> tuple[Operation, ...]:
     """Return the operations that the results depend on, in their order."""
     wanted = {value.name for value in results}
     kept = []

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgegen.core.errors import ExportError
 from edgegen.core.model import DType, TensorSpec
-from edgegen.core.recipe import Recipe
+from edgegen.core.recipe import Recipe, StorageType
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.open_axes import OpenAxes
@@ -49,6 +49,7 @@ ELEMENT_TYPES: Mapping[DType, ElementType] = {
     "int8": "i8",
     "bool": "boolean",
 }
+STORED_TYPES: Mapping[StorageType, ElementType] = {"float32": "f32", "float16": "f16", "int8": "i8"}
 FLOATS = frozenset({"f32", "f16"})
 _ATTRIBUTES = {"exclude_pad": "exclude-pad"}
 """What cannot be written as an argument's name."""
@@ -197,7 +198,7 @@ class GraphWriter:
         if key not in self._weights:
             small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
             storage = self.recipe.storage_of(self.component, self.layer)
-            dtype = "f32" if small else ELEMENT_TYPES[storage]
+            dtype = "f32" if small else STORED_TYPES[storage]
             form = WeightForm(parameter=parameter.name, axes=None, shape=shape)
             data = StreamedWeight(form=form)
             name = parameter.name

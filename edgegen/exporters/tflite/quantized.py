@@ -43,8 +43,8 @@ _VERSIONS: Mapping[tuple[str, str], int] = {
 }
 """The first version of an operator that has the form (tensorflow/lite/tools/versioning).
 
-A runtime that is older than a version refuses the file; one that reads scales of channels as if they
-were of the tensor, as tflite_runtime 2.14 does in FULLY_CONNECTED, would compute something else.
+A runtime that is older than a version refuses the file; one that reads scales of channels as if
+they were the tensor's, as tflite_runtime 2.14 does in FULLY_CONNECTED, would compute otherwise.
 """
 
 StaticType = Literal["int8", "int16"]

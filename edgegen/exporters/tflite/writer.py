@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgegen.core.calibration import Calibration
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
-from edgegen.core.recipe import ActivationType, Recipe
+from edgegen.core.recipe import ActivationType, Recipe, StorageType
 from edgegen.exporters.capture import Shape
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
@@ -32,6 +32,11 @@ from edgegen.exporters.tflite.graph import (
     Weight,
 )
 
+STORED_TYPES: Mapping[StorageType, TensorType] = {
+    "float32": "float32",
+    "float16": "float16",
+    "int8": "int8",
+}
 SMALL_WEIGHT_ELEMENTS = 4096
 """Vectors (biases, scales of norms) and tensors up to this size are stored in float32."""
 
@@ -283,7 +288,7 @@ class GraphWriter:
         """Return the type in which a weight of the layer is stored."""
         if elements <= SMALL_WEIGHT_ELEMENTS:
             return "float32"
-        return self.recipe.storage_of(self.component, self.layer)
+        return STORED_TYPES[self.recipe.storage_of(self.component, self.layer)]
 
     def weight(
         self,

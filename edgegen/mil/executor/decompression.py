@@ -26,7 +26,8 @@ def affine(arguments: Arguments) -> NDArray[Any]:
     shape = [1] * data.ndim
     shape[axis] = -1
     wide = data.astype(np.float32) - _along(zero, shape).astype(np.float32)
-    return (wide * _along(scale, shape).astype(np.float32)).astype(scale.dtype)
+    result: NDArray[Any] = wide * _along(scale, shape).astype(np.float32)
+    return result.astype(scale.dtype)
 
 
 def look_up(arguments: Arguments) -> NDArray[Any]:
@@ -70,7 +71,8 @@ def blockwise(arguments: Arguments) -> NDArray[Any]:
     wide = data.astype(np.float32)
     if "offset" in arguments:
         wide = wide - _repeated(arguments.array("offset").astype(np.float32), data.shape)
-    return (wide * _repeated(scale.astype(np.float32), data.shape)).astype(scale.dtype)
+    result: NDArray[Any] = wide * _repeated(scale.astype(np.float32), data.shape)
+    return result.astype(scale.dtype)
 
 
 def sparse(arguments: Arguments) -> NDArray[Any]:
@@ -89,7 +91,8 @@ def sparse(arguments: Arguments) -> NDArray[Any]:
 def cast(arguments: Arguments) -> NDArray[Any]:
     """Return numbers in another type."""
     source: NDArray[Any] = arguments.array("source_val")
-    return source.astype({"fp16": np.float16, "fp32": np.float32}[arguments.text("output_dtype")])
+    wanted: Any = {"fp16": np.float16, "fp32": np.float32}[arguments.text("output_dtype")]
+    return source.astype(wanted)
 
 
 DECOMPRESSIONS: Mapping[str, Callable[[Arguments], NDArray[Any]]] = {

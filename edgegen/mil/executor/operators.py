@@ -7,16 +7,14 @@ result, or a tuple of them; numbers with fractions are float32 here, and the pro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - as torch's documentation calls it
+import torch.nn.functional as F
 
 from edgegen.core.errors import IntegrityError
 from edgegen.mil.executor.arguments import Arguments
 
-Result = torch.Tensor | tuple[torch.Tensor, ...]
-Operator = Callable[[Arguments], Result]
+Operator = Callable[[Arguments], "torch.Tensor | tuple[torch.Tensor, ...]"]
 
 _GELU = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
 _CASTS = {
@@ -39,9 +37,7 @@ def _binary(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> O
 
 
 def _shifted(function: Callable[[torch.Tensor], torch.Tensor], default: float) -> Operator:
-    return lambda arguments: function(
-        arguments.tensor("x") + arguments.number("epsilon", default)
-    )
+    return lambda arguments: function(arguments.tensor("x") + arguments.number("epsilon", default))
 
 
 def _reduction(function: Callable[..., torch.Tensor]) -> Operator:
@@ -62,9 +58,7 @@ def _gelu(arguments: Arguments) -> torch.Tensor:
 
 
 def _linear(arguments: Arguments) -> torch.Tensor:
-    return F.linear(
-        arguments.tensor("x"), arguments.tensor("weight"), arguments.optional("bias")
-    )
+    return F.linear(arguments.tensor("x"), arguments.tensor("weight"), arguments.optional("bias"))
 
 
 def _matmul(arguments: Arguments) -> torch.Tensor:
@@ -115,9 +109,7 @@ def _padded(
         pads = arguments.integers("pad", [0] * 2 * rank)
     elif mode in ("same", "same_lower"):
         pads = []
-        for size, length, stride, step in zip(
-            kernel, x.shape[2:], strides, dilations, strict=True
-        ):
+        for size, length, stride, step in zip(kernel, x.shape[2:], strides, dilations, strict=True):
             total = max((-(-length // stride) - 1) * stride + (size - 1) * step + 1 - length, 0)
             less, more = total // 2, total - total // 2
             pads += [less, more] if mode == "same" else [more, less]
@@ -137,7 +129,9 @@ def _pad(arguments: Arguments) -> torch.Tensor:
     pads = _as_torch(arguments.integers("pad"))
     if mode == "constant":
         return F.pad(arguments.tensor("x"), pads, value=arguments.number("constant_val", 0.0))
-    return F.pad(arguments.tensor("x"), pads, mode={"reflect": "reflect", "replicate": "replicate"}[mode])
+    return F.pad(
+        arguments.tensor("x"), pads, mode={"reflect": "reflect", "replicate": "replicate"}[mode]
+    )
 
 
 def _avg_pool(arguments: Arguments) -> torch.Tensor:

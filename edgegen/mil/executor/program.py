@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -33,8 +32,8 @@ class MilProgram:
     mapped file when an operation wants them, and are not kept. `inputs` and `outputs` are the
     program's tensors: name → type and shape.
 
-    Raises IntegrityError where the package is damaged, RunnerError (with their names) for operations
-    that this executor does not know.
+    Raises IntegrityError where the package is damaged, RunnerError (with their names) for
+    operations that this executor does not know.
     """
 
     def __init__(self, package: Path, *, rounds: bool = True) -> None:
@@ -47,9 +46,7 @@ class MilProgram:
         if function is None or block is None:
             raise self._broken("it holds no program")
         _refuse_unknown(package, block)
-        self.inputs = {
-            item.name: shape_of(item.type) for item in function.inputs
-        }
+        self.inputs = {item.name: shape_of(item.type) for item in function.inputs}
         self._block = block
         types = {
             output.name: output.type
@@ -111,9 +108,7 @@ class MilProgram:
         }
         for name, argument in operation.inputs.items():
             items = [
-                values[item.name]
-                if item.value is None
-                else read_value(item.value, self._read_blob)
+                values[item.name] if item.value is None else read_value(item.value, self._read_blob)
                 for item in argument.arguments
             ]
             found[name] = items if len(items) != 1 or name == "values" else items[0]
@@ -122,10 +117,14 @@ class MilProgram:
     def _rounded(self, op_type: str, result: Any, kind: TypeName) -> Any:
         """Return a result as its declared type holds it; constants stay arrays until they are used.
 
-        What only moves numbers has rounded ones already, and is a view of them.
+        What only moves numbers has rounded ones already. It is laid out anew, so that torch adds in
+        the same order wherever a program is cut.
         """
-        is_floating = isinstance(result, torch.Tensor) and result.is_floating_point()
-        if not is_floating or not self._rounds or kind != "fp16" or op_type in MOVES:
+        if not isinstance(result, torch.Tensor):
+            return result
+        if op_type in MOVES:
+            return result.contiguous()
+        if not result.is_floating_point() or not self._rounds or kind != "fp16":
             return result
         if op_type in MAY_RETURN_ITS_ARGUMENT:
             return result.half().float()
@@ -197,5 +196,3 @@ def _last_uses(block: Block) -> dict[int, list[str]]:
         if name not in block.outputs:
             uses.setdefault(number, []).append(name)
     return uses
-
-

@@ -57,7 +57,8 @@ class CompiledPart:
     """One compiled program: its inputs' names, and how to run it."""
 
     def __init__(self, path: Path, unit: Any) -> None:
-        spec = ct.utils.load_spec(str(path))
+        # The model's own file: opened as a package, coremltools would write its manifest anew.
+        spec = ct.utils.load_spec(str(path / "Data" / "com.apple.CoreML" / "model.mlmodel"))
         self.inputs = frozenset(each.name for each in spec.description.input)
         self._model = ct.models.CompiledMLModel(str(_compiled(path)), unit)
 

@@ -135,9 +135,7 @@ def argmax(context: Context, value: Value, axis: int, keepdim: bool = False) -> 
         raise context.refuse("an axis other than the last")
     kept = (*argument.shape[:-1], 1)
     highest = writer.op("reduce_max", x=argument, axes=[-1], keep_dims=True, result=kept)
-    is_highest = writer.op(
-        "equal", x=argument, y=highest, kind="bool", result=argument.shape
-    )
+    is_highest = writer.op("equal", x=argument, y=highest, kind="bool", result=argument.shape)
     positions = writer.constant(
         np.broadcast_to(np.arange(size, dtype=np.int32), argument.shape).copy()
     )

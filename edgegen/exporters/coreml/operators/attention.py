@@ -16,6 +16,8 @@ from edgegen.mil.types import TypeName
 
 _LOWEST = -1e4
 """What hides a key: far below any score, and within float16 also when a score is added."""
+_EQUATION = "nchw,nwhu->nchu"
+"""The one equation that Core ML has for four axes."""
 _FUSED_FROM = 18  # iOS's version that has the operation `scaled_dot_product_attention`
 
 
@@ -92,16 +94,14 @@ def _head_by_head(context: Context, inputs: list[Value], factor: float) -> Value
     results = []
     for one_query, one_key, one_value in zip(of_queries, of_keys, cut_values, strict=True):
         shape = (batch, others, 1, length)
-        scores = writer.op(
-            "einsum", values=[one_query, one_key], equation="bchq,bkhc->bkhq", result=shape
-        )
+        scores = writer.op("einsum", values=[one_key, one_query], equation=_EQUATION, result=shape)
         scaled = writer.op("mul", x=scores, y=factor, result=shape)
         weights = writer.op("softmax", x=scaled, axis=1, result=shape)
         results.append(
             writer.op(
                 "einsum",
-                values=[weights, one_value],
-                equation="bkhq,bchk->bchq",
+                values=[one_value, weights],
+                equation=_EQUATION,
                 result=(batch, of_values, 1, length),
             )
         )

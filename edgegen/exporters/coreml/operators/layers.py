@@ -238,5 +238,3 @@ def baddbmm(
     if beta != 1:
         addend = writer.op("mul", x=addend, y=float(beta), result=addend.shape)
     return writer.op("add", x=addend, y=product, result=product.shape)
-
-

@@ -76,9 +76,7 @@ def permute(context: Context, value: Any, axes: Sequence[int]) -> Value:
         if order == (0, 2, 1) and value.layout == "channels-first":
             return writer.op("squeeze", x=value, axes=[2], result=new)
         if order == (0, 2, 1) and value.layout == "plain" and writer.split_attention:
-            return writer.op(
-                "expand_dims", x=value, axes=[2], result=new, layout="channels-first"
-            )
+            return writer.op("expand_dims", x=value, axes=[2], result=new, layout="channels-first")
     return writer.op("transpose", x=writer.value(value), perm=list(order), result=new)
 
 
@@ -138,9 +136,7 @@ def slice_(
     rank = len(argument.shape)
     begins, ends, steps = [0] * rank, list(argument.shape), [1] * rank
     begins[axis], ends[axis], steps[axis] = first, behind, step
-    return writer.op(
-        "slice_by_index", x=argument, begin=begins, end=ends, stride=steps, result=new
-    )
+    return writer.op("slice_by_index", x=argument, begin=begins, end=ends, stride=steps, result=new)
 
 
 def select(context: Context, value: Any, axis: int, index: int) -> Value:
