@@ -121,7 +121,7 @@ def _start(
     density, edges = np.histogram(values, bins=min(_DENSITY_BINS, len(values)), weights=weights)
     spread = np.cumsum(np.cbrt(density))
     spread /= spread[-1]
-    bins = count if count > _MOST_BY_PROGRAMME else min(max(8 * count, 128), 512, len(values))
+    bins = count if count > _MOST_BY_PROGRAMME else min(max(4 * count, 128), 256, len(values))
     places = (np.arange(bins) + 0.5) / bins
     start: NDArray[np.float64] = np.interp(places, spread, _middles(edges))
     if bins == count:
