@@ -97,7 +97,7 @@ def changed(**values: Any) -> dict[str, Any]:
             "unknown key 'rules[0].layer'",
             "Did you mean 'layers'?",
         ),
-        (changed(storage="fp16"), "storage is 'fp16'", "Known: float16, float32, int8."),
+        (changed(storage="fp16"), "storage is 'fp16'", "Known: float16, float32, int4, int8,"),
         (changed(storage=["float16"]), "storage is ['float16']", ""),
         (changed(name=3), "name is 3, which is not a str", ""),
         (changed(name=None), "name is None, which is not a str", ""),

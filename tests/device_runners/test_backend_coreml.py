@@ -89,7 +89,7 @@ def random_inputs(component: Component) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("limit", [None, 100_000])
+@pytest.mark.parametrize("limit", [pytest.param(None, marks=pytest.mark.slow), 100_000])
 def test_a_component_is_run_through_coremltools_classes(
     limit: int | None, backend_module: Any, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

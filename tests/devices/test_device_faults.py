@@ -133,6 +133,15 @@ def runners_of(home: Path) -> list[int]:
     return found
 
 
+def _wait_for_two_runners(home: Path, said: Path) -> None:
+    until = time.monotonic() + 60
+    found = runners_of(home)
+    while len(found) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+        found = runners_of(home)
+    assert len(found) >= 2, said.read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_that_is_ended_here_leaves_no_process_behind_ssh(
     sshd: Sshd, tmp_path: Path, number: signal.Signals
@@ -148,12 +157,12 @@ def test_a_command_that_is_ended_here_leaves_no_process_behind_ssh(
             start_new_session=True,
         ) as process,
     ):
-        until = time.monotonic() + 60
-        while len(runners_of(home)) < 2 and time.monotonic() < until:
-            time.sleep(0.05)
-        assert len(runners_of(home)) >= 2, (tmp_path / "said").read_text()
-        process.send_signal(number)
-        code = process.wait(timeout=30)
+        try:
+            _wait_for_two_runners(home, tmp_path / "said")
+            process.send_signal(number)
+            code = process.wait(timeout=30)
+        finally:
+            process.kill()
     assert code == (130 if number == signal.SIGINT else -number)
     assert _all_end(home)
 

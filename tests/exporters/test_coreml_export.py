@@ -98,7 +98,9 @@ def types_of(package: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("attention", ["original", "split-einsum"])
+@pytest.mark.parametrize(
+    "attention", ["split-einsum", pytest.param("original", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("family", SOME_FAMILIES)
 def test_every_familys_denoiser_computes_what_torch_computes(
     family: str, attention: Attention, tiny_pipeline: TinyPipeline, tmp_path: Path
@@ -126,19 +128,25 @@ def test_every_other_component_computes_what_torch_computes(
 @pytest.mark.parametrize(
     ("recipe", "minimum_os", "least_db"),
     [
-        ("fp16", 16, 50),
-        ("fp16", 17, 50),
-        ("fp16", 18, 50),
-        ("int8", 16, 35),
-        ("int8", 18, 35),
-        ("palette8", 17, 35),
-        ("palette6", 16, 25),
-        ("palette4", 18, 15),
-        ("palette3", 18, 10),
-        ("palette2", 16, 8),
-        ("palette1", 18, 5),
-        ("int4", 18, 12),
         ("mixed", 16, 18),
+        ("int4", 18, 12),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ("fp16", 16, 50),
+                ("fp16", 17, 50),
+                ("fp16", 18, 50),
+                ("int8", 16, 35),
+                ("int8", 18, 35),
+                ("palette8", 17, 35),
+                ("palette6", 16, 25),
+                ("palette4", 18, 15),
+                ("palette4-grouped", 18, 15),
+                ("palette3", 18, 10),
+                ("palette2", 16, 8),
+                ("palette1", 18, 5),
+            )
+        ),
     ],
 )
 def test_every_recipe_is_as_near_as_its_bits_allow_and_apples_reader_reads_it(
@@ -153,8 +161,22 @@ def test_every_recipe_is_as_near_as_its_bits_allow_and_apples_reader_reads_it(
     assert ct.models.MLModel(str(packages[0]), skip_model_load=True).get_spec() is not None
 
 
-@pytest.mark.parametrize("minimum_os", [16, 17, 18])
-@pytest.mark.parametrize("attention", ["original", "split-einsum"])
+@pytest.mark.parametrize(
+    ("minimum_os", "attention"),
+    [
+        (17, "split-einsum"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                (16, "original"),
+                (16, "split-einsum"),
+                (17, "original"),
+                (18, "original"),
+                (18, "split-einsum"),
+            )
+        ),
+    ],
+)
 def test_coremltools_checks_every_type_and_shape_of_the_program(
     minimum_os: int, attention: Attention, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
@@ -308,6 +330,7 @@ def test_layers_that_a_rule_names_compute_and_store_otherwise(
     assert compare(folder, unet, packages) > 10
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
     folder = tiny_pipeline("sd15")
     contents = []

@@ -19,7 +19,7 @@ def test_inspect_shows_components_sizes_licence_and_targets(capsys):
     assert "Family: stable-diffusion (StableDiffusionPipeline)." in out
     assert "Licence: apache-2.0." in out
     assert "DDIMScheduler; 25 steps, guidance 3." in out
-    assert "Targets: onnx" in out
+    assert "Targets: coreml, onnx, openvino, tflite." in out
     assert "encoder_hidden_states" not in out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,12 +18,17 @@ from tests.conftest import TinyPipeline
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has Core ML itself")
 
 
-@pytest.fixture
-def package(tiny_pipeline: TinyPipeline, tmp_path: Path) -> Path:
-    destination = tmp_path / "package"
+@pytest.fixture(scope="module")
+def built(tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    destination = tmp_path_factory.mktemp("coreml") / "package"
     model = resolve(str(tiny_pipeline("sd15")))
     build(plan(model, target="coreml", destination=destination, recipe="fp16"), parity=False)
     return destination
+
+
+@pytest.fixture
+def package(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "package"))
 
 
 def test_run_draws_and_says_that_its_times_say_nothing(
@@ -35,6 +41,7 @@ def test_run_draws_and_says_that_its_times_say_nothing(
     assert "reference executor" in "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 def test_run_may_compute_in_float32_throughout(
     package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
