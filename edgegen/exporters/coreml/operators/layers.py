@@ -94,7 +94,13 @@ def group_norm(
     eps: float = 1e-5,
     *_: Any,
 ) -> Value:
-    """Lower group normalization (arXiv 1803.08494), as coremltools lowers it."""
+    """Lower group normalization (arXiv 1803.08494), as coremltools lowers it.
+
+    Scale and shift are one `batch_norm` of a mean of 0 and a variance of 1, which coremltools would
+    make of a product and a sum.
+    """
+    if not (isinstance(weight, Parameter) and isinstance(bias, Parameter)):
+        raise context.refuse("a scale that is not a weight")
     writer = context.writer
     source = writer.floating(value)
     shape = source.shape
@@ -111,14 +117,16 @@ def group_norm(
     deviation = writer.op("sqrt", x=shifted, result=single)
     normal = writer.op("real_div", x=centred, y=deviation, result=grouped)
     result = writer.op("reshape", x=normal, shape=list(shape), result=shape)
-    column = (1, channels, *[1] * (len(shape) - 2))
-    for op_type, affine in (("mul", weight), ("add", bias)):
-        if affine is not None:
-            if not isinstance(affine, Parameter):
-                raise context.refuse("a scale that is not a weight")
-            factor = writer.weight(affine, shape=column)
-            result = writer.op(op_type, x=result, y=factor, result=shape)
-    return result
+    return writer.op(
+        "batch_norm",
+        x=result,
+        mean=np.zeros(channels),
+        variance=np.ones(channels),
+        gamma=writer.weight(weight),
+        beta=writer.weight(bias),
+        epsilon=0.0,
+        result=shape,
+    )
 
 
 def _epsilon(context: Context, eps: float) -> float:
