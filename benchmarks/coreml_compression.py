@@ -120,6 +120,8 @@ def ours(weights: Weights, recipe: str) -> tuple[dict[str, NDArray[Any]], float]
 def psnr_db(weights: Weights, found: Weights) -> float:
     """Return the PSNR over all weights, each in units of its own range."""
     errors, count = 0.0, 0
+    for name in sorted(set(weights) - set(found)):
+        raise SystemExit(f"{name} is not among {sorted(found)[:5]} …")
     for name, weight in weights.items():
         wide = weight.astype(np.float64)
         spread = float(np.ptp(wide)) or 1.0
@@ -163,7 +165,10 @@ def main() -> int:
                 continue
             taken = float((output.parent / f"{output.stem}.seconds").read_text())
             say(f"coremltools, the whole process: {spent}")
-            theirs = weights_of(output)
+            theirs = {
+                next((known for known in weights if name.startswith(known)), name): weight
+                for name, weight in weights_of(output).items()
+            }
             psnr = psnr_db(weights, theirs)
             rows.append(Row(recipe=recipe, tool="coremltools", psnr_db=psnr, cpu_s=taken))
             say(rows[-1])

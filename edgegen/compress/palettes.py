@@ -121,13 +121,18 @@ def _start(
     density, edges = np.histogram(values, bins=min(_DENSITY_BINS, len(values)), weights=weights)
     spread = np.cumsum(np.cbrt(density))
     spread /= spread[-1]
-    bins = count if count > _MOST_BY_PROGRAMME else min(max(4 * count, 128), 256, len(values))
-    places = (np.arange(bins) + 0.5) / bins
-    start: NDArray[np.float64] = np.interp(places, spread, _middles(edges))
-    if bins == count:
-        return start
-    cuts = np.concatenate([[0], np.searchsorted(values, _middles(start)), [len(values)]])
-    return _best_of_bins(values, weights, np.unique(cuts), count)
+    middles = _middles(edges)
+
+    def spread_over(number: int) -> NDArray[np.float64]:
+        places: NDArray[np.float64] = np.interp((np.arange(number) + 0.5) / number, spread, middles)
+        return places
+
+    if count <= _MOST_BY_PROGRAMME:
+        bins = spread_over(min(max(8 * count, 256), len(values)))
+        cuts = np.unique([0, *np.searchsorted(values, _middles(bins)), len(values)])
+        if len(cuts) > count:
+            return _best_of_bins(values, weights, cuts, count)
+    return spread_over(count)
 
 
 def _best_of_bins(
@@ -135,28 +140,36 @@ def _best_of_bins(
 ) -> NDArray[np.float64]:
     """Return the best centres whose clusters are runs of bins, by dynamic programming.
 
-    `edges` are where bins begin, and the end; the error of a run is had from sums before it.
+    `edges` are where bins begin, and the end; the error of a run is had from sums before it. A run
+    is at most eight times as long as the average one: the bins lie as the centres will.
     """
     total, first, second = (
         np.concatenate([[0.0], np.cumsum(weights * values**power)])[edges] for power in (0, 1, 2)
     )
-    mass = total[None, :] - total[:, None]
-    sums = first[None, :] - first[:, None]
-    squares = second[None, :] - second[:, None]
+    bins = len(edges) - 1
+    longest = min(bins, 8 * -(-bins // count))
+    ends = np.arange(bins + 1)[:, None]
+    starts = ends - longest + np.arange(longest)
+    begun = np.maximum(starts, 0)
+    mass = total[ends] - total[begun]
+    sums = first[ends] - first[begun]
     with np.errstate(divide="ignore", invalid="ignore"):
-        cost = np.where(mass > 0, squares - sums**2 / mass, np.inf)
-    best, origins = cost[0], []
-    for _ in range(count - 1):
-        through = best[:, None] + cost
-        origins.append(through.argmin(axis=0))
-        best = through.min(axis=0)
-    end = len(edges) - 1
-    centres = []
-    for origin in reversed(origins):
-        start = int(origin[end])
-        centres.append(sums[start, end] / mass[start, end])
+        cost = second[ends] - second[begun] - sums**2 / mass
+    cost[(starts < 0) | (mass <= 0)] = np.inf
+    best = np.full(bins + 1, np.inf)
+    best[0] = 0.0
+    origins = []
+    for _ in range(count):
+        before = np.concatenate([np.full(longest, np.inf), best])
+        through = np.lib.stride_tricks.sliding_window_view(before, longest)[: bins + 1] + cost
+        chosen = through.argmin(axis=1)
+        origins.append(chosen)
+        best = through[np.arange(bins + 1), chosen]
+    end, centres = bins, []
+    for chosen in reversed(origins):
+        start = int(starts[end, chosen[end]])
+        centres.append((first[end] - first[start]) / (total[end] - total[start]))
         end = start
-    centres.append(sums[0, end] / mass[0, end])
     return np.array(centres[::-1])
 
 

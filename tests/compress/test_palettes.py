@@ -68,6 +68,16 @@ def test_numbers_that_fit_into_the_palette_stay_as_they_are() -> None:
     np.testing.assert_array_equal(palettize(array, 8).values, array)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8])
+def test_numbers_that_lie_in_few_places_make_a_palette(bits: int) -> None:
+    near = RANDOM.normal(0, 1e-6, 3000)
+    array = np.concatenate([near, near + 6e4, [1.0, -6e4]]).astype(np.float16)
+    palette = palettize(array, bits)
+    assert np.isfinite(palette.numbers.astype(np.float32)).all()
+    distance = np.abs(array.astype(float) - palette.values.astype(float))
+    assert bits == 1 or distance.max() < 1.1
+
+
 def test_one_number_alone_makes_a_palette() -> None:
     array = np.full((4, 4), 0.25, np.float16)
     np.testing.assert_array_equal(palettize(array, 4).values, array)
