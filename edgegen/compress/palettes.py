@@ -21,7 +21,6 @@ _GROUP_ITERATIONS = 40
 _HALVES = 1 << 16
 _STANDING_STILL = 1e-6
 _DENSITY_BINS = 2048
-_MOST_BY_PROGRAMME = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +114,8 @@ def _start(
     """Return centres to begin with: the best that there are for the histogram in coarse bins.
 
     Bins are as fine as the cube root of the density, which is how the best of many centres lie
-    (Panter and Dite, "Quantization Distortion in Pulse-Count Modulation", 1951). More than 64
-    centres are taken from that spread itself.
+    (Panter and Dite, "Quantization Distortion in Pulse-Count Modulation", 1951). Where they are
+    fewer than the centres, those are taken from that spread itself.
     """
     density, edges = np.histogram(values, bins=min(_DENSITY_BINS, len(values)), weights=weights)
     spread = np.cumsum(np.cbrt(density))
@@ -127,11 +126,10 @@ def _start(
         places: NDArray[np.float64] = np.interp((np.arange(number) + 0.5) / number, spread, middles)
         return places
 
-    if count <= _MOST_BY_PROGRAMME:
-        bins = spread_over(min(max(8 * count, 256), len(values)))
-        cuts = np.unique([0, *np.searchsorted(values, _middles(bins)), len(values)])
-        if len(cuts) > count:
-            return _best_of_bins(values, weights, cuts, count)
+    bins = spread_over(min(max(8 * count, 256), len(values)))
+    cuts = np.unique([0, *np.searchsorted(values, _middles(bins)), len(values)])
+    if len(cuts) > count:
+        return _best_of_bins(values, weights, cuts, count)
     return spread_over(count)
 
 
