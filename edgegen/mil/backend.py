@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from edgegen_runner.backends import BackendOptions, coreml_tensors, require_outputs
+from edgegen_runner.backends import BackendOptions, coreml_tensors
 from edgegen_runner.errors import RunnerFailure, nearest
 from edgegen_runner.package import Component
 from numpy.typing import NDArray
@@ -65,23 +65,10 @@ class ReferenceSession:
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
     ) -> dict[str, NDArray[Any]]:
         """Compute outputs; see the runner's `Session.run`."""
-        names = list(self._component.outputs if outputs is None else outputs)
-        require_outputs(self._component, names)
-        values = coreml_tensors.feeds(self._component, inputs)
         try:
-            for program in self._programs:
-                missing = sorted(set(program.inputs) - set(values))
-                if missing:
-                    raise RunnerFailure(
-                        "bad-package",
-                        f"The program of {self._component.name} wants {', '.join(missing)}, which "
-                        "nothing computes.",
-                        "Build the package again.",
-                    )
-                values.update(program.run({name: values[name] for name in program.inputs}))
+            return coreml_tensors.run_programs(self._component, self._programs, inputs, outputs)
         except EdgegenError as error:
             raise _failure(error) from error
-        return coreml_tensors.results(self._component, values, names)
 
     def close(self) -> None:
         """Give the memory back."""

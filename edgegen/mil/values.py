@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.core.errors import IntegrityError
 from edgegen.mil.schema import (
     BlobFileValue,
     Bools,
@@ -27,6 +26,7 @@ from edgegen.mil.schema import (
     ValueType,
 )
 from edgegen.mil.types import BY_DTYPE, NAMES, TYPES, TypeName, unpack_bits
+from edgegen.mil.wire import not_a_model
 
 WEIGHTS_PATH = "@model_path/weights/weight.bin"
 """How a program names the file of weights beside it."""
@@ -95,16 +95,16 @@ def shape_of(value_type: ValueType | None) -> tuple[TypeName, tuple[int, ...]]:
     """
     tensor = None if value_type is None else value_type.tensor
     if tensor is None:
-        raise _broken("a value is no tensor")
+        raise not_a_model("a value is no tensor")
     if tensor.data_type not in NAMES:
-        raise _broken(f"a value has the unknown type {tensor.data_type}")
+        raise not_a_model(f"a value has the unknown type {tensor.data_type}")
     sizes = []
     for dimension in tensor.dimensions:
         if dimension.constant is None:
-            raise _broken("a tensor has an axis of unknown size")
+            raise not_a_model("a tensor has an axis of unknown size")
         sizes.append(dimension.constant.size)
     if any(size < 0 for size in sizes):
-        raise _broken("a tensor has an axis of negative size")
+        raise not_a_model("a tensor has an axis of negative size")
     return NAMES[tensor.data_type], tuple(sizes)
 
 
@@ -121,11 +121,11 @@ def read_value(value: Value, read_blob: ReadBlob) -> Any:
         return read_blob(value.blob_file.file_name, value.blob_file.offset, kind, shape)
     tensor = None if held is None else held.tensor
     if tensor is None:
-        raise _broken("a value has no numbers")
+        raise not_a_model("a value has no numbers")
     if tensor.strings is not None:
         texts = tensor.strings.values
         if len(texts) != int(np.prod(shape)):
-            raise _broken("a value does not hold as many texts as its type says")
+            raise not_a_model("a value does not hold as many texts as its type says")
         return list(texts) if shape else texts[0]
     return _numbers(tensor, kind, shape)
 
@@ -134,11 +134,11 @@ def _numbers(tensor: TensorValue, kind: TypeName, shape: tuple[int, ...]) -> NDA
     number_type = TYPES[kind]
     count = int(np.prod(shape, dtype=np.int64))
     if kind == "string":
-        raise _broken("a value of texts holds numbers")
+        raise not_a_model("a value of texts holds numbers")
     if tensor.bytes is not None:
         data = np.frombuffer(tensor.bytes.values, np.uint8)
         if data.size != -(-count * number_type.bits // 8):
-            raise _broken(f"a value of {count} numbers holds {data.size} bytes")
+            raise not_a_model(f"a value of {count} numbers holds {data.size} bytes")
         if number_type.is_packed:
             numbers = unpack_bits(data, count, number_type.bits, is_signed=kind == "int4")
         else:
@@ -160,14 +160,8 @@ def _numbers(tensor: TensorValue, kind: TypeName, shape: tuple[int, ...]) -> NDA
     )
     values = [] if member is None else member.values
     if len(values) != count:
-        raise _broken(f"a value of {count} numbers holds {len(values)}")
+        raise not_a_model(f"a value of {count} numbers holds {len(values)}")
     try:
         return np.array(values, number_type.numpy).reshape(shape)
     except OverflowError as error:
-        raise _broken(f"a value holds a number that is no {kind}") from error
-
-
-def _broken(why: str) -> IntegrityError:
-    return IntegrityError(
-        f"This is not a Core ML model: {why}.", hint="The file is damaged, or of another format."
-    )
+        raise not_a_model(f"a value holds a number that is no {kind}") from error

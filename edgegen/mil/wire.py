@@ -126,7 +126,7 @@ def decode(message: type[M], data: bytes | memoryview) -> M:
 
 def _decode(message: type[M], data: memoryview, depth: int) -> M:
     if depth > _DEEPEST:
-        raise _broken("messages are nested too deep")
+        raise not_a_model("messages are nested too deep")
     result = message()
     by_number = _by_number(message)
     for number, wire, value in _entries(data):
@@ -145,7 +145,7 @@ def _read_into(
         return
     wanted = _VARINT if field.kind in ("int", "bool") else _LENGTH
     if wire != wanted:
-        raise _broken(f"field {field.number} ({name}) is of wire type {wire}")
+        raise not_a_model(f"field {field.number} ({name}) is of wire type {wire}")
     if isinstance(value, int):
         setattr(result, name, bool(value) if field.kind == "bool" else _signed(value))
         return
@@ -179,9 +179,9 @@ def _entries(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
         elif wire in (_FIXED32, _FIXED64):
             size = 4 if wire == _FIXED32 else 8
         else:
-            raise _broken(f"field {number} has the wire type {wire}")
+            raise not_a_model(f"field {number} has the wire type {wire}")
         if size > len(data) - position:
-            raise _broken(f"field {number} is cut off")
+            raise not_a_model(f"field {number} is cut off")
         yield number, wire, data[position : position + size]
         position += size
 
@@ -190,7 +190,7 @@ def _map_entry(data: memoryview) -> tuple[str, memoryview]:
     key, body = "", memoryview(b"")
     for number, wire, value in _entries(data):
         if isinstance(value, int) or wire != _LENGTH:
-            raise _broken("a map has a key or a value of another kind")
+            raise not_a_model("a map has a key or a value of another kind")
         if number == 1:
             key = _text(value)
         elif number == 2:
@@ -204,11 +204,11 @@ def _unpack(field: Field, wire: int, value: int | memoryview) -> list[Any]:
     if field.kind in _FORMATS:
         dtype = _FORMATS[field.kind]
         if len(value) % dtype.itemsize:
-            raise _broken(f"field {field.number} is cut off")
+            raise not_a_model(f"field {field.number} is cut off")
         return [float(number) for number in np.frombuffer(value, dtype)]
     numbers, position = [], 0
     if wire != _LENGTH:
-        raise _broken(f"field {field.number} is of wire type {wire}")
+        raise not_a_model(f"field {field.number} is of wire type {wire}")
     while position < len(value):
         number, position = _read_varint(value, position)
         numbers.append(bool(number) if field.kind == "bool" else _signed(number))
@@ -246,7 +246,7 @@ def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if position >= len(data):
-            raise _broken("a number is cut off")
+            raise not_a_model("a number is cut off")
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
@@ -254,7 +254,7 @@ def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
             return value & _MASK, position
         shift += 7
         if shift > 63:
-            raise _broken("a number is too long")
+            raise not_a_model("a number is too long")
 
 
 def _signed(value: int) -> int:
@@ -266,7 +266,7 @@ def _text(value: memoryview) -> str:
     try:
         return bytes(value).decode()
     except UnicodeDecodeError as error:
-        raise _broken("a text is not UTF-8") from error
+        raise not_a_model("a text is not UTF-8") from error
 
 
 def _class_of(field: Field) -> type[Any]:
@@ -296,7 +296,8 @@ def _by_number(message: type[Any]) -> dict[int, tuple[str, Field]]:
     return _BY_NUMBER[message]
 
 
-def _broken(why: str) -> IntegrityError:
+def not_a_model(why: str) -> IntegrityError:
+    """Return the error for bytes that are no Core ML model."""
     return IntegrityError(
         f"This is not a Core ML model: {why}.", hint="The file is damaged, or of another format."
     )

@@ -31,7 +31,7 @@ from edgegen.exporters.coreml.graph import (
 from edgegen.exporters.coreml.interface import NativeTensor
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
-from edgegen.mil.types import BY_DTYPE, TypeName
+from edgegen.mil.types import BY_DTYPE, TYPES, TypeName
 
 SMALL_WEIGHT_ELEMENTS = 2048
 """Vectors and tensors up to this size are stored uncompressed, as coremltools leaves them."""
@@ -42,7 +42,6 @@ INTEGERS: Mapping[DType, TypeName] = {"int64": "int32", "int32": "int32", "bool"
 """Core ML has no arithmetic of int64."""
 
 _UNCHECKED_FROM = 17
-_NUMPY: Mapping[str, Any] = {"fp16": np.float16, "fp32": np.float32, "int32": np.int32}
 
 
 class GraphWriter:
@@ -146,7 +145,7 @@ class GraphWriter:
 
     def number(self, number: float, kind: TypeName) -> Value:
         """Return a constant number of a type."""
-        return self.constant(np.array(number, _NUMPY[kind]))
+        return self.constant(np.array(number, TYPES[kind].numpy))
 
     def cast(self, value: Value, kind: TypeName) -> Value:
         """Return `value` in another type; converted once, however many nodes want it so."""
@@ -170,7 +169,7 @@ class GraphWriter:
             return self.weight(argument, kind=wanted)
         if isinstance(argument, Value):
             return self.cast(argument, wanted)
-        return self.constant(np.asarray(argument).astype(_NUMPY[wanted]))
+        return self.constant(np.asarray(argument).astype(TYPES[wanted].numpy))
 
     def relabelled(self, value: Value, shape: Sequence[int], layout: Layout) -> Value:
         """Return the same numbers, lying the same way, under another of torch's shapes.
@@ -303,7 +302,7 @@ class GraphWriter:
             return tuple(item)
         array = np.asarray(item)
         if array.dtype.kind == "f" and kind in FLOATS:
-            array = array.astype(_NUMPY[kind])
+            array = array.astype(TYPES[kind].numpy)
         elif array.dtype.kind == "i":
             array = array.astype(np.int32)
         return self.constant(array)

@@ -15,7 +15,7 @@ import coremltools as ct
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
-from . import Array, BackendOptions, coreml_tensors, require_outputs, runtime_failure
+from . import Array, BackendOptions, coreml_tensors, runtime_failure
 
 _LESS_MEMORY = "Use residency 'sequential', a recipe with smaller weights, or a smaller image."
 _FAILURES = (RuntimeError, ValueError, TypeError)
@@ -62,11 +62,9 @@ class CompiledPart:
         self.inputs = frozenset(each.name for each in spec.description.input)
         self._model = ct.models.CompiledMLModel(str(_compiled(path)), unit)
 
-    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute all outputs from values among which the inputs are."""
-        results: dict[str, Array] = self._model.predict(
-            {name: values[name] for name in self.inputs}
-        )
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs."""
+        results: dict[str, Array] = self._model.predict(dict(inputs))
         return results
 
 
@@ -84,17 +82,12 @@ class CoreMlSession:
         self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
     ) -> dict[str, Array]:
         """Compute outputs; see `Session.run`."""
-        names = list(self._component.outputs if outputs is None else outputs)
-        require_outputs(self._component, names)
-        values = coreml_tensors.feeds(self._component, inputs)
         try:
-            for part in self._parts:
-                values.update(part.run(values))
+            return coreml_tensors.run_programs(self._component, self._parts, inputs, outputs)
         except _FAILURES as error:
             raise runtime_failure(
                 f"Core ML failed in {self._component.name}", error, _LESS_MEMORY
             ) from error
-        return coreml_tensors.results(self._component, values, names)
 
     def close(self) -> None:
         """Give the memory back."""

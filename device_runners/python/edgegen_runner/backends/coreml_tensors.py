@@ -6,21 +6,33 @@ sequence): so Apple's own Swift package can load them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Optional, Protocol
 
 import numpy as np
 
+from ..errors import RunnerFailure
 from ..package import Component
-from . import Array
+from . import Array, require_outputs
+
+
+class Program(Protocol):
+    """A program, or a chunk of one, that is loaded."""
+
+    @property
+    def inputs(self) -> Iterable[str]:
+        """Return the names of what it takes."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs."""
+
 
 NATIVE_NAMES: dict[str, str] = {
     "pooler_output": "pooled_outputs",
     "text_embeds": "pooled_outputs",
     "out_sample": "noise_pred",
-    "latent_sample": "z",
-    "latent_parameters": "latent",
 }
-"""A tensor's name -> its name in a package, where that is another and the same everywhere."""
+"""A tensor's name -> its name in a package, where that is another; the autoencoder's are below."""
 
 _HIDDEN_STATES = "hidden_states."
 _SEQUENCE = "encoder_hidden_states"
@@ -33,10 +45,36 @@ def native_name(component: str, tensor: str, *, is_output: bool) -> str:
             return "hidden_embeds"
         return NATIVE_NAMES.get(tensor, tensor)
     if component.startswith("vae_"):
-        pixels = "image" if is_output else "z"
-        latents = "latent" if is_output else "z"
-        return pixels if tensor == "sample" else latents
+        if not is_output:
+            return "z"
+        return "image" if tensor == "sample" else "latent"
     return tensor if tensor == "text_embeds" else NATIVE_NAMES.get(tensor, tensor)
+
+
+def run_programs(
+    component: Component,
+    programs: Sequence[Program],
+    inputs: Mapping[str, Array],
+    outputs: Optional[Sequence[str]],
+) -> dict[str, Array]:
+    """Compute a component's outputs; each program gets the inputs, and what those before it gave.
+
+    Raises RunnerFailure (bad-package) where an output is unknown, or nothing computes an input.
+    """
+    names = list(component.outputs if outputs is None else outputs)
+    require_outputs(component, names)
+    values = feeds(component, inputs)
+    for program in programs:
+        missing = sorted(set(program.inputs) - set(values))
+        if missing:
+            raise RunnerFailure(
+                "bad-package",
+                f"The program of {component.name} wants {', '.join(missing)}, which nothing "
+                "computes.",
+                "Build the package again.",
+            )
+        values.update(program.run({name: values[name] for name in program.inputs}))
+    return results(component, values, names)
 
 
 def feeds(component: Component, inputs: Mapping[str, Array]) -> dict[str, Array]:
