@@ -1,7 +1,8 @@
-"""What the targets' lowerings share: operators that move no number, and rules of arithmetic.
+"""What the targets' lowerings share: which of torch's operators mean the same, operators that move
+no number, and rules of arithmetic.
 
-A target's own table (`exporters/<target>/operators/__init__.py`) begins with `NEUTRAL` and says
-the rest.
+A target's own table (`exporters/<target>/operators/__init__.py`) names a lowering for each entry of
+`SPELLINGS`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def nothing(context: Context[Any], *_: Any, **__: Any) -> None:
     """Drop a condition that the capture has settled."""
 
 
-NEUTRAL: Mapping[str, Lowering] = {
+NEUTRAL: dict[str, Lowering] = {
     # one of several results, and conditions that the capture has settled
     "operator.getitem": getitem,
     "aten._assert_tensor_metadata.default": nothing,
@@ -48,6 +49,92 @@ NEUTRAL: Mapping[str, Lowering] = {
     "aten.feature_dropout.default": same,
     "aten.lift_fresh_copy.default": same,
 }
+
+
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    # casts
+    "to_dtype": ("aten.to.dtype",),
+    "to_dtype_layout": ("aten.to.dtype_layout", "aten._to_copy.default"),
+    "to_device": ("aten.to.device",),
+    # layout
+    "reshape": (
+        "aten.view.default",
+        "aten.reshape.default",
+        "aten._unsafe_view.default",
+        "aten.flatten.using_ints",
+        "aten.unflatten.int",
+    ),
+    "permute": ("aten.permute.default",),
+    "transpose": ("aten.transpose.int",),
+    "t": ("aten.t.default",),
+    "unsqueeze": ("aten.unsqueeze.default",),
+    "squeeze": ("aten.squeeze.dim",),
+    "expand": ("aten.expand.default",),
+    "slice": ("aten.slice.Tensor",),
+    "select": ("aten.select.int",),
+    "cat": ("aten.cat.default", "aten.concat.default"),
+    "split": ("aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default"),
+    "pad": ("aten.pad.default",),
+    "constant_pad": ("aten.constant_pad_nd.default",),
+    "arange": ("aten.arange.default",),
+    "arange_start": ("aten.arange.start",),
+    "ones": ("aten.ones.default",),
+    "index": ("aten.index.Tensor",),
+    # arithmetic
+    "add": ("aten.add.Tensor", "aten.add_.Tensor"),
+    "sub": ("aten.sub.Tensor",),
+    "rsub": ("aten.rsub.Scalar",),
+    "mul": ("aten.mul.Tensor", "aten.mul.Scalar"),
+    "div": ("aten.div.Tensor", "aten.div_.Tensor", "aten.div.Scalar"),
+    "power": ("aten.pow.Tensor_Scalar",),
+    "negative": ("aten.neg.default",),
+    "exp": ("aten.exp.default",),
+    "log": ("aten.log.default",),
+    "sin": ("aten.sin.default",),
+    "cos": ("aten.cos.default",),
+    "sqrt": ("aten.sqrt.default",),
+    "sigmoid": ("aten.sigmoid.default",),
+    "tanh": ("aten.tanh.default", "aten.tanh_.default"),
+    "relu": ("aten.relu.default", "aten.relu_.default"),
+    "silu": ("aten.silu.default", "aten.silu_.default"),
+    "gelu": ("aten.gelu.default",),
+    "clamp": ("aten.clamp.default",),
+    "mean": ("aten.mean.dim",),
+    "equal": ("aten.eq.Scalar", "aten.eq.Tensor"),
+    "less_or_equal": ("aten.le.Tensor",),
+    "argmax": ("aten.argmax.default",),
+    # layers
+    "linear": ("aten.linear.default",),
+    "conv2d": ("aten.conv2d.default",),
+    "embedding": ("aten.embedding.default",),
+    "group_norm": ("aten.group_norm.default",),
+    "layer_norm": ("aten.layer_norm.default",),
+    "upsample_nearest": ("aten.upsample_nearest2d.vec",),
+    "average_pool": ("aten.avg_pool2d.default",),
+    "softmax": ("aten.softmax.int",),
+    "matmul": ("aten.matmul.default", "aten.bmm.default"),
+    "baddbmm": ("aten.baddbmm.default",),
+    # attention
+    "attention": ("aten.scaled_dot_product_attention.default",),
+}
+"""What the networks of pipelines compute, and torch's names for each."""
+
+
+def operator_table(lowerings: Mapping[str, Lowering]) -> Mapping[str, Lowering]:
+    """Return torch's names → lowerings, of lowerings by their names in `SPELLINGS`.
+
+    The forms of `to_dtype` and `constant_pad` with more arguments follow from them.
+    """
+    lowerings = {
+        "to_dtype_layout": with_layout(lowerings["to_dtype"]),
+        "to_device": with_device(lowerings["to_dtype"]),
+        "pad": padding(lowerings["constant_pad"]),
+        **lowerings,
+    }
+    assert set(lowerings) == set(SPELLINGS), set(lowerings) ^ set(SPELLINGS)
+    return NEUTRAL | {
+        name: lowering for key, lowering in lowerings.items() for name in SPELLINGS[key]
+    }
 
 
 def with_layout(to_dtype: Lowering) -> Lowering:

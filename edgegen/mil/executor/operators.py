@@ -54,6 +54,8 @@ def _gelu(arguments: Arguments) -> torch.Tensor:
     mode, x = arguments.text("mode", "EXACT"), arguments.tensor("x")
     if mode == "SIGMOID_APPROXIMATION":
         return x * torch.sigmoid(1.702 * x)
+    if mode not in _GELU:
+        raise _unknown(arguments, f"the mode {mode!r}")
     return F.gelu(x, approximate=_GELU[mode])
 
 
@@ -129,9 +131,9 @@ def _pad(arguments: Arguments) -> torch.Tensor:
     pads = _as_torch(arguments.integers("pad"))
     if mode == "constant":
         return F.pad(arguments.tensor("x"), pads, value=arguments.number("constant_val", 0.0))
-    return F.pad(
-        arguments.tensor("x"), pads, mode={"reflect": "reflect", "replicate": "replicate"}[mode]
-    )
+    if mode not in ("reflect", "replicate"):
+        raise _unknown(arguments, f"the padding {mode!r}")
+    return F.pad(arguments.tensor("x"), pads, mode=mode)
 
 
 def _avg_pool(arguments: Arguments) -> torch.Tensor:
