@@ -16,13 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.conversion import Spent, say, size_bytes, spend, versions
-from benchmarks.convert_report import Conversion
+from benchmarks.component_peer import ComponentPeer
 from benchmarks.convert_sweep import Comparison, Outcome, failure, run_sweep
 from benchmarks.peer_environments import PEERS
 from edgegen.core.process import ProcessError
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
 
 PEER = PEERS["coreml"]
 SCRIPT = Path(__file__).with_name("coreml_export.py")
@@ -35,53 +32,28 @@ class CoreMlPeer:
     """The peer's side. Its float16 packages are converted once, and kept for the compression."""
 
     def __init__(self) -> None:
-        self._converted: dict[str, Spent] = {}
+        self._peer = ComponentPeer(PEER, SCRIPT, "mlpackage")
 
     def convert(self, python: Path, model: Path, folder: Path, recipe: str) -> Iterator[Outcome]:
         """Convert every component of a model, and compress it where the recipe says so."""
-        names = [component.name for component in read_pipeline(resolve(str(model))).components]
-        output = folder / f"peer-{recipe}"
-        output.mkdir()
+        peer, compressed = self._peer, folder / f"peer-{recipe}"
         command = "coremltools.convert(torch.jit.trace(…), compute_precision=FLOAT16)"
         try:
-            parts = [self._convert_once(python, model, folder, name) for name in names]
-            stages = [
-                part.as_stage(f"convert {name}") for part, name in zip(parts, names, strict=True)
-            ]
-            packages = [folder / f"{name}.mlpackage" for name in names]
+            names, parts = peer.convert(python, model, folder)
+            files = [peer.file(folder, name) for name in names]
             if recipe != "fp16":
                 command += f", coremltools.optimize.coreml: {recipe}"
-                for name in names:
-                    target = output / f"{name}.mlpackage"
-                    job = ["compress", str(folder / f"{name}.mlpackage"), recipe, str(target)]
-                    cost = spend([str(python), str(SCRIPT), *job])
-                    say(f"{name}: {cost}")
-                    stages.append(cost.as_stage(f"compress {name}"))
-                packages = [output / f"{name}.mlpackage" for name in names]
+                compressed.mkdir()
+                files = [peer.file(compressed, name) for name in names]
+                parts += [
+                    peer.compress(python, folder, name, recipe, verb="compress", output=file)
+                    for name, file in zip(names, files, strict=True)
+                ]
         except ProcessError as error:
             yield failure(TOOL, command, error)
             return
-        peaks = [stage.peak_memory_bytes for stage in stages]
-        yield Conversion(
-            tool=TOOL,
-            command=command,
-            versions=versions(str(python), PEER.toolkits),
-            weights=recipe,
-            size_bytes=sum(map(size_bytes, packages)),
-            wall_s=sum(stage.wall_s for stage in stages),
-            cpu_s=sum(stage.cpu_s for stage in stages),
-            peak_bytes=None if None in peaks else max(peak or 0 for peak in peaks),
-            parts=tuple(stages),
-        )
-        shutil.rmtree(output)
-
-    def _convert_once(self, python: Path, model: Path, folder: Path, name: str) -> Spent:
-        if name not in self._converted:
-            target = folder / f"{name}.mlpackage"
-            job = ["convert", str(model), name, str(target)]
-            self._converted[name] = spend([str(python), str(SCRIPT), *job])
-            say(f"{name}: {self._converted[name]}")
-        return self._converted[name]
+        yield peer.conversion(python, TOOL, command, recipe, parts, files)
+        shutil.rmtree(compressed, ignore_errors=True)
 
 
 COMPARISON = Comparison(

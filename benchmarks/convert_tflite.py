@@ -15,19 +15,15 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.conversion import Spent, say, size_bytes, spend, versions
-from benchmarks.convert_report import Conversion
+from benchmarks.component_peer import ComponentPeer
 from benchmarks.convert_sweep import Comparison, Outcome, failure, run_sweep
 from benchmarks.peer_environments import PEERS
-from edgegen.core.package import StageCost
 from edgegen.core.process import ProcessError
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
 
 PEER = PEERS["litert"]
 SCRIPT = Path(__file__).with_name("litert_export.py")
@@ -49,74 +45,41 @@ class LitertPeer:
     """The peer's side. Its float32 files are converted once, and kept for the quantizer."""
 
     def __init__(self) -> None:
-        self._converted: dict[str, Spent] = {}
+        self._peer = ComponentPeer(PEER, SCRIPT, "tflite")
 
     def convert(self, python: Path, model: Path, folder: Path, recipe: str) -> Iterator[Outcome]:
         """Convert every component of a model, and quantize it where the recipe says so."""
-        names = [component.name for component in read_pipeline(resolve(str(model))).components]
-        quantized = QUANTIZED[recipe]
+        peer, quantized = self._peer, QUANTIZED[recipe]
+        command = "litert_torch.convert(…).export(…)"
         try:
-            for name in names:
-                self._convert_once(python, model, folder, name)
+            names, parts = peer.convert(python, model, folder)
         except ProcessError as error:
-            yield failure(CONVERTER, "litert_torch.convert", error)
+            yield failure(CONVERTER, command, error)
             return
-        parts = [self._converted[name].as_stage(f"convert {name}") for name in names]
         if quantized is None:
-            files = [folder / f"{name}.tflite" for name in names]
-            yield _conversion(python, CONVERTER, "litert_torch.convert(…).export(…)", parts, files)
+            files = [peer.file(folder, name) for name in names]
+            yield peer.conversion(python, CONVERTER, command, "float32", parts, files)
             return
+        command += f", Quantizer with {quantized}"
         for tool, options in ((QUANTIZER, []), (f"{QUANTIZER}, repaired", ["--repair"])):
-            command = f"litert_torch.convert(…).export(…), Quantizer with {quantized}"
             output = folder / f"peer-{recipe}"
             output.mkdir()
-            files, spent, failed = [], [], False
-            for name in names:
-                target = output / f"{name}.tflite"
-                job = ["quantize", str(folder / f"{name}.tflite"), quantized, str(target)]
-                try:
-                    cost = spend([str(python), str(SCRIPT), *job, *options])
-                except ProcessError as error:
-                    yield failure(tool, f"{command}: {name}", error)
-                    failed = True
-                    break
-                spent.append(cost.as_stage(f"quantize {name}"))
-                files.append(target)
-            if not failed:
-                yield _conversion(python, tool, command, [*parts, *spent], files, quantized)
-            shutil.rmtree(output)
-            if not failed:
+            files, spent, name = [], [], ""
+            words = (quantized, *options)
+            try:
+                for name in names:
+                    files.append(peer.file(output, name))
+                    verb, file = "quantize", files[-1]
+                    cost = peer.compress(python, folder, name, *words, verb=verb, output=file)
+                    spent.append(cost)
+            except ProcessError as error:
+                yield failure(tool, f"{command}: {name}", error)
+            else:
+                both = [*parts, *spent]
+                yield peer.conversion(python, tool, command, quantized, both, files)
                 return
-
-    def _convert_once(self, python: Path, model: Path, folder: Path, name: str) -> None:
-        if name not in self._converted:
-            target = folder / f"{name}.tflite"
-            job = ["convert", str(model), name, str(target)]
-            self._converted[name] = spend([str(python), str(SCRIPT), *job])
-            say(f"{name}: {self._converted[name]}")
-
-
-def _conversion(
-    python: Path,
-    tool: str,
-    command: str,
-    parts: Sequence[StageCost],
-    files: Sequence[Path],
-    weights: str = "float32",
-) -> Conversion:
-    """Return what processes that ran one after the other took together."""
-    peaks = [part.peak_memory_bytes for part in parts]
-    return Conversion(
-        tool=tool,
-        command=command,
-        versions=versions(str(python), PEER.toolkits),
-        weights=weights,
-        size_bytes=sum(map(size_bytes, files)),
-        wall_s=sum(part.wall_s for part in parts),
-        cpu_s=sum(part.cpu_s for part in parts),
-        peak_bytes=None if None in peaks else max(peak or 0 for peak in peaks),
-        parts=tuple(parts),
-    )
+            finally:
+                shutil.rmtree(output)
 
 
 COMPARISON = Comparison(

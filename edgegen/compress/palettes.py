@@ -1,8 +1,11 @@
 """Palettes: each weight becomes the index of one of a few numbers.
 
-The numbers are the centres of a weighted one-dimensional k-means (Lloyd, "Least Squares
-Quantization in PCM", 1982). It runs on the histogram of the float16 values, of which there are at
-most 65,536, so its time does not depend on how many weights there are, and no weight is sampled.
+The numbers are the centres of a weighted one-dimensional k-means. It runs on the histogram of the
+float16 values, of which there are at most 65,536, so its time does not depend on how many weights
+there are, and no weight is sampled. Clusters are runs of values, so cuts between them are what is
+sought: by dynamic programming, first between coarse bins, then in narrow windows around what was
+found, down to single values (the exact programme over all values at once: Wu, "Optimal Quantization
+by Matrix Searching", 1991, and kmeans1d).
 """
 
 from __future__ import annotations
@@ -13,14 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ITERATIONS = 300
-"""Enough for the error to stand still in its fourth digit; most palettes are done far sooner."""
-
-_GROUP_ITERATIONS = 40
-
 _HALVES = 1 << 16
-_STANDING_STILL = 1e-6
 _DENSITY_BINS = 2048
+_BINS, _LONGEST = 4, 6
+_REACH = 12
+"""How many strides a cut between two clusters may move in one pass; strides shrink to one value."""
+_PASSES = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +51,8 @@ def palettize_groups(array: NDArray[np.float16], bits: int, channels: int) -> Gr
     Where the first axis is no multiple of `channels` there is one palette for all of it.
     """
     size = channels if array.shape[0] % channels == 0 else array.shape[0]
-    iterations = _GROUP_ITERATIONS if size < array.shape[0] else ITERATIONS
     parts = [
-        palettize(array[start : start + size], bits, iterations=iterations)
-        for start in range(0, array.shape[0], size)
+        palettize(array[start : start + size], bits) for start in range(0, array.shape[0], size)
     ]
     return GroupedPalettes(
         numbers=np.stack([part.numbers for part in parts]),
@@ -61,7 +60,7 @@ def palettize_groups(array: NDArray[np.float16], bits: int, channels: int) -> Gr
     )
 
 
-def palettize(array: NDArray[np.float16], bits: int, *, iterations: int = ITERATIONS) -> Palette:
+def palettize(array: NDArray[np.float16], bits: int) -> Palette:
     """Return the palette of 2^`bits` numbers that is nearest to `array` (float16, finite).
 
     A tensor with no more distinct numbers than that keeps them all.
@@ -72,7 +71,7 @@ def palettize(array: NDArray[np.float16], bits: int, *, iterations: int = ITERAT
     values = patterns.view(np.float16).astype(np.float64)
     order = np.argsort(values, kind="stable")
     values, weights = values[order], counts[patterns[order]].astype(np.float64)
-    centres = centres_of(values, weights, 1 << bits, iterations=iterations)
+    centres = centres_of(values, weights, 1 << bits)
     numbers = centres.astype(np.float16)
     # The nearest of the numbers as they are stored, which rounding may have moved.
     nearest = np.searchsorted(_middles(numbers.astype(np.float64)), values)
@@ -82,77 +81,101 @@ def palettize(array: NDArray[np.float16], bits: int, *, iterations: int = ITERAT
 
 
 def centres_of(
-    values: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    count: int,
-    *,
-    iterations: int = ITERATIONS,
+    values: NDArray[np.float64], weights: NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
     """Return the `count` centres of a k-means of ascending `values` that occur `weights` times."""
     if len(values) <= count:
         return np.pad(values, (0, count - len(values)), mode="edge")
-    total = np.concatenate([[0.0], np.cumsum(weights)])
-    moment = np.concatenate([[0.0], np.cumsum(weights * values)])
-    centres = _start(values, weights, count)
-    step = _STANDING_STILL * (values[-1] - values[0])
-    for _ in range(iterations):
-        cuts = np.searchsorted(values, _middles(centres))
-        edges = np.concatenate([[0], cuts, [len(values)]])
-        mass = total[edges[1:]] - total[edges[:-1]]
-        sums = moment[edges[1:]] - moment[edges[:-1]]
-        moved = np.where(mass > 0, sums / np.maximum(mass, 1.0), centres)
-        done = np.abs(moved - centres).max() <= step
-        centres = moved
-        if done:
+    cuts = _start(values, weights, count)
+    sums = _sums(values, weights)
+    stride = max(1, len(values) // (count * _REACH))
+    for _ in range(_PASSES):
+        moved = _best_cuts_near(sums, cuts, stride)
+        stands_still = np.array_equal(moved, cuts)
+        cuts = moved
+        if stands_still and stride == 1:
             break
-    return centres
+        stride = max(1, stride // 2) if stands_still else stride
+    total, moment, _ = sums
+    middles: NDArray[np.float64] = np.diff(moment[cuts]) / np.diff(total[cuts])
+    return middles
+
+
+def _best_cuts_near(
+    sums: NDArray[np.float64], cuts: NDArray[np.intp], stride: int
+) -> NDArray[np.intp]:
+    """Return the best cuts that are each at most `_REACH` strides from where they were.
+
+    By dynamic programming over the clusters, with the error of each from sums before it; what was
+    given is among the choices, so the error never grows.
+    """
+    offsets = np.arange(-_REACH, _REACH + 1) * stride
+    places = np.clip(cuts[:, None] + offsets, 0, cuts[-1])
+    places[0], places[-1] = 0, cuts[-1]
+    total, moment, energy = (each[places] for each in sums)
+    mass = total[1:, None, :] - total[:-1, :, None]
+    first = moment[1:, None, :] - moment[:-1, :, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = energy[1:, None, :] - energy[:-1, :, None] - first**2 / mass
+    cost[mass <= 0] = np.inf
+    best = np.where(offsets == 0, 0.0, np.inf)
+    origins = []
+    for layer in cost:
+        through = best[:, None] + layer
+        origins.append(through.argmin(axis=0))
+        best = through.min(axis=0)
+    choice = _REACH
+    moved = cuts.copy()
+    for index in range(len(cuts) - 2, 0, -1):
+        choice = int(origins[index][choice])
+        moved[index] = places[index, choice]
+    return moved
+
+
+def _sums(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of the weights before each place, and of their products with powers."""
+    powers = [np.cumsum(weights * values**power) for power in (0, 1, 2)]
+    return np.array([np.concatenate([[0.0], power]) for power in powers])
 
 
 def _start(
     values: NDArray[np.float64], weights: NDArray[np.float64], count: int
-) -> NDArray[np.float64]:
-    """Return centres to begin with: the best that there are for the histogram in coarse bins.
+) -> NDArray[np.intp]:
+    """Return cuts to begin with: the best that there are between coarse bins.
 
     Bins are as fine as the cube root of the density, which is how the best of many centres lie
     (Panter and Dite, "Quantization Distortion in Pulse-Count Modulation", 1951). Where they are
-    fewer than the centres, those are taken from that spread itself.
+    no more than the clusters, each cluster is a run of as many values.
     """
     density, edges = np.histogram(values, bins=min(_DENSITY_BINS, len(values)), weights=weights)
     spread = np.cumsum(np.cbrt(density))
     spread /= spread[-1]
-    middles = _middles(edges)
-
-    def spread_over(number: int) -> NDArray[np.float64]:
-        places: NDArray[np.float64] = np.interp((np.arange(number) + 0.5) / number, spread, middles)
-        return places
-
-    bins = spread_over(min(max(8 * count, 256), len(values)))
+    number = min(max(_BINS * count, 256), len(values))
+    bins = np.interp((np.arange(number) + 0.5) / number, spread, _middles(edges))
     cuts = np.unique([0, *np.searchsorted(values, _middles(bins)), len(values)])
     if len(cuts) > count:
-        return _best_of_bins(values, weights, cuts, count)
-    return spread_over(count)
+        return _best_of_bins(_sums(values, weights)[:, cuts], cuts, count)
+    return np.linspace(0, len(values), count + 1).astype(np.intp)
 
 
 def _best_of_bins(
-    values: NDArray[np.float64], weights: NDArray[np.float64], edges: NDArray[np.intp], count: int
-) -> NDArray[np.float64]:
-    """Return the best centres whose clusters are runs of bins, by dynamic programming.
+    sums: NDArray[np.float64], edges: NDArray[np.intp], count: int
+) -> NDArray[np.intp]:
+    """Return the best cuts of values into runs of bins, by dynamic programming.
 
-    `edges` are where bins begin, and the end; the error of a run is had from sums before it. A run
-    is at most eight times as long as the average one: the bins lie as the centres will.
+    `edges` are where bins begin, and the end; `sums` those before each edge. A run is at most six
+    times as long as the average one: the bins lie as the centres will.
     """
-    total, first, second = (
-        np.concatenate([[0.0], np.cumsum(weights * values**power)])[edges] for power in (0, 1, 2)
-    )
+    total, first, second = sums
     bins = len(edges) - 1
-    longest = min(bins, 8 * -(-bins // count))
+    longest = min(bins, _LONGEST * -(-bins // count))
     ends = np.arange(bins + 1)[:, None]
     starts = ends - longest + np.arange(longest)
     begun = np.maximum(starts, 0)
     mass = total[ends] - total[begun]
-    sums = first[ends] - first[begun]
+    moment = first[ends] - first[begun]
     with np.errstate(divide="ignore", invalid="ignore"):
-        cost = second[ends] - second[begun] - sums**2 / mass
+        cost = second[ends] - second[begun] - moment**2 / mass
     cost[(starts < 0) | (mass <= 0)] = np.inf
     best = np.full(bins + 1, np.inf)
     best[0] = 0.0
@@ -163,12 +186,10 @@ def _best_of_bins(
         chosen = through.argmin(axis=1)
         origins.append(chosen)
         best = through[np.arange(bins + 1), chosen]
-    end, centres = bins, []
+    places = [bins]
     for chosen in reversed(origins):
-        start = int(starts[end, chosen[end]])
-        centres.append((first[end] - first[start]) / (total[end] - total[start]))
-        end = start
-    return np.array(centres[::-1])
+        places.append(int(starts[places[-1], chosen[places[-1]]]))
+    return edges[places[::-1]]
 
 
 def _middles(centres: NDArray[Any]) -> NDArray[Any]:
