@@ -18,6 +18,14 @@ OPSETS = {15: "CoreML5", 16: "CoreML6", 17: "CoreML7", 18: "CoreML8"}
 """iOS's version -> the set of operations of a program."""
 
 
+def newest_version(minimum_os: int) -> int:
+    """Return the newest of these versions that systems from `minimum_os` on can read.
+
+    A later system reads what is written for an earlier one.
+    """
+    return max(version for version in OPSETS if version <= minimum_os)
+
+
 @dataclass(slots=True, kw_only=True)
 class ConstantDimension:
     """An axis whose size is known."""

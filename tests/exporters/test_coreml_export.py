@@ -129,7 +129,7 @@ def test_every_other_component_computes_what_torch_computes(
     ("recipe", "minimum_os", "least_db"),
     [
         ("mixed", 16, 18),
-        ("int4", 18, 12),
+        ("int4", 26, 12),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
             for each in (
@@ -157,7 +157,7 @@ def test_every_recipe_is_as_near_as_its_bits_allow_and_apples_reader_reads_it(
     assert compare(folder, unet, packages, rounds=True) > least_db
     ct = pytest.importorskip("coremltools")
     spec = ct.utils.load_spec(str(packages[0]))
-    assert spec.specificationVersion == minimum_os - 9
+    assert spec.specificationVersion == min(minimum_os, 18) - 9
     assert ct.models.MLModel(str(packages[0]), skip_model_load=True).get_spec() is not None
 
 

@@ -27,10 +27,11 @@ class CoreMlExporter:
         from edgegen.exporters.coreml.program import model_of
         from edgegen.exporters.coreml.weights import ConstantWriter, stored_bytes
         from edgegen.mil.mlpackage import save_model, weights_path
+        from edgegen.mil.schema import newest_version
         from edgegen.mil.weight_file import write_weight_file
 
         opened = open_component(job, progress)
-        minimum_os = job.minimum_os or OLDEST_OS
+        minimum_os = newest_version(job.minimum_os or OLDEST_OS)
         graph = lower(
             opened.capture,
             job.recipe,
