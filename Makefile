@@ -8,13 +8,15 @@ OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check bench test-slow test-scale test-peers test-emulated clean help
+.PHONY: demo test check bench train-builtin builtin-scores test-slow test-scale test-peers test-emulated clean help
 
 help:
 	@echo "make demo        package the built-in model, make images without torch, measure this machine"
 	@echo "make test        the tests that need nothing but this machine"
 	@echo "make check       format, lint, types, and the tests"
 	@echo "make bench       the benchmarks against peers, side by side (long)"
+	@echo "make train-builtin  the built-in models, from the seed (hours; goes on where it stopped)"
+	@echo "make builtin-scores  what the built-in models draw of what captions ask for (long)"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
 	@echo "make test-peers  our packages in the peers' own runtimes"
@@ -55,6 +57,12 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/convert_openvino.py --skip-without-peer
 	$(BIN)/python benchmarks/convert_tflite.py --skip-without-peer
 	$(BIN)/python benchmarks/runtime_step.py
+
+train-builtin: $(STAMP)
+	$(BIN)/python -m training --work $(OUT)/train-builtin
+
+builtin-scores: $(STAMP)
+	$(BIN)/python benchmarks/builtin_scores.py --every-caption --packages --write builtin-scores
 
 clean:
 	rm -rf $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache

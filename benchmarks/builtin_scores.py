@@ -1,0 +1,236 @@
+"""What the built-in models draw of what captions ask for, and what each recipe costs of it.
+
+    python benchmarks/builtin_scores.py [--models …] [--of-each N] [--every-caption]
+    python benchmarks/builtin_scores.py --packages [--targets …]
+
+Every model is drawn with diffusers at its own steps and guidance: N scenes of each group of the
+seen and of the held-out combinations. `--every-caption` draws, besides, every caption of every
+single thing with the seeds 0 to 4 (the model card's figure; hours on two cores). `--packages` draws
+the same scenes from a package in each recipe, with edgegen's runner on this machine, and gives
+beside each score the mean PSNR of its pictures against diffusers'.
+
+A picture is read by matching (`edgegen/scenes/reading.py`); the reader's own accuracy, on pictures
+that are known and on what the autoencoder makes of them, is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from numpy.typing import NDArray
+
+from benchmarks.machine import Machine, read_machine
+from edgegen.core.codec import dump_json
+from edgegen.core.errors import EdgegenError
+from edgegen.exporters.targets import load_target, target_names
+from edgegen.packaging.build import build
+from edgegen.packaging.plan import plan
+from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.source import resolve
+from edgegen.quality.draw_scenes import package_drawer
+from edgegen.quality.metrics import psnr_db
+from edgegen.reference.draw_scenes import torch_drawer
+from edgegen.scenes.combinations import Split
+from edgegen.scenes.render import render
+from edgegen.scenes.scores import (
+    Draw,
+    Request,
+    Score,
+    judge_all,
+    sampled_requests,
+    score,
+    single_requests,
+)
+
+RESULTS = Path(__file__).with_name("results")
+MODELS = ("builtin:scenes", "builtin:scenes-4step", "builtin:scenes-4step-tiny")
+SEEDS = range(5)
+_AT_ONCE = 32
+_EVERY_CAPTION = "plain, every caption, seeds 0 to 4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Who drew, and the score of each split and group; `psnr_db` is against diffusers."""
+
+    model: str
+    drawn_by: str
+    scores: Mapping[str, Score]
+    psnr_db: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Everything that a run found."""
+
+    machine: Machine
+    drawn: tuple[Drawn, ...] = ()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Score, print and write."""
+    options = _parse(arguments)
+    requests = [
+        *sampled_requests(Split.TRAINED, options.of_each),
+        *sampled_requests(Split.HELD_OUT, options.of_each),
+    ]
+    drawn: list[Drawn] = [_judged("known pictures", "the reader itself", requests, _known)[0]]
+    machine = read_machine()
+    for model in options.models:
+        for row in _model(model, requests, options):
+            drawn.append(row)
+            print(f"{row.model}, {row.drawn_by}: {row.failure or _summary(row)}", flush=True)
+            _write(Found(machine=machine, drawn=tuple(drawn)), options.write)
+    print(markdown(Found(machine=machine, drawn=tuple(drawn))))
+    return 0
+
+
+def _model(model: str, requests: Sequence[Request], options: argparse.Namespace) -> Iterator[Drawn]:
+    folder = resolve(model)
+    generation = read_pipeline(folder).generation
+    pipeline = DiffusionPipeline.from_pretrained(folder.path, dtype=torch.float32)
+    yield _judged(model, "its autoencoder, of known pictures", requests, _rebuilt(pipeline))[0]
+    draw = torch_drawer(pipeline, steps=generation.steps, guidance=generation.guidance)
+    row, pictures = _judged(model, "diffusers", requests, draw)
+    yield row
+    if options.every_caption:
+        single = single_requests(SEEDS)
+        judged = ((request, verdict) for request, _, verdict in judge_all(single, draw, batch=32))
+        scores = {_EVERY_CAPTION: next(iter(score(judged).values()))}
+        yield Drawn(model=model, drawn_by="diffusers", scores=scores)
+    if options.packages:
+        for target in options.targets:
+            for recipe in load_target(target).recipes:
+                yield _package(model, target, recipe, requests, pictures)
+
+
+def _package(
+    model: str,
+    target: str,
+    recipe: str,
+    requests: Sequence[Request],
+    reference: Sequence[NDArray[np.uint8]],
+) -> Drawn:
+    name = f"{target} {recipe}"
+    with tempfile.TemporaryDirectory(prefix="builtin-scores-") as work:
+        package = Path(work, "package")
+        try:
+            build(
+                plan(resolve(model), target=target, destination=package, recipe=recipe),
+                parity=False,
+            )
+            draw = package_drawer(package)
+            row, pictures = _judged(model, name, requests, draw, batch=len(requests))
+        except EdgegenError as error:
+            return Drawn(model=model, drawn_by=name, scores={}, failure=str(error))
+    distance_db = psnr_db(np.stack(reference), np.stack(pictures), peak=255.0)
+    return Drawn(model=model, drawn_by=name, scores=row.scores, psnr_db=distance_db)
+
+
+def _judged(
+    model: str, drawn_by: str, requests: Sequence[Request], draw: Draw, *, batch: int = _AT_ONCE
+) -> tuple[Drawn, list[NDArray[np.uint8]]]:
+    judged = list(judge_all(requests, draw, batch=batch))
+    scores = score((request, verdict) for request, _, verdict in judged)
+    named = {f"{split}, {group}": found for (split, group), found in scores.items()}
+    return Drawn(model=model, drawn_by=drawn_by, scores=named), [item[1] for item in judged]
+
+
+def _known(requests: Sequence[Request]) -> NDArray[np.uint8]:
+    return np.stack([render(request.scene) for request in requests])
+
+
+def _rebuilt(pipeline: DiffusionPipeline) -> Draw:
+    """Return a drawer of known pictures as a model's autoencoder gives them back."""
+
+    @torch.no_grad()
+    def draw(requests: Sequence[Request]) -> NDArray[np.uint8]:
+        pictures = torch.from_numpy(_known(requests)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        encoded = pipeline.vae.encode(pictures)
+        latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mean
+        decoded = pipeline.vae.decode(latents).sample.permute(0, 2, 3, 1)
+        return np.rint((decoded.clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
+
+    return draw
+
+
+_COLUMNS = ("things", "count", "colour", "placement", "all_right")
+
+
+def _summary(row: Drawn) -> str:
+    shares = ", ".join(f"{name} {found.all_right:.1%}" for name, found in row.scores.items())
+    return shares if row.psnr_db is None else f"{row.psnr_db:.1f} dB, {shares}"
+
+
+def markdown(found: Found) -> str:
+    """Return the scores as a page of text: all of each model, and of packages what is right."""
+    lines = ["# What the built-in models draw", "", f"{found.machine.describe()}.", ""]
+    whole = [row for row in found.drawn if row.psnr_db is None and row.failure is None]
+    for row in whole:
+        lines += [
+            f"## {row.model}, {row.drawn_by}",
+            "",
+            "| scenes | pictures | things | count | colour | placement | all right |",
+            "|---" * 7 + "|",
+        ]
+        for name, item in row.scores.items():
+            cells = [_percent(getattr(item, column)) for column in _COLUMNS]
+            lines.append(f"| {name} | {item.pictures} | {' | '.join(cells)} |")
+        lines.append("")
+    packages = [row for row in found.drawn if row.psnr_db is not None or row.failure is not None]
+    if packages:
+        groups = list(dict.fromkeys(name for row in packages for name in row.scores))
+        lines += [
+            "## All right, package by package",
+            "",
+            "PSNR is that of all pictures together against diffusers'.",
+            "",
+            f"| model | package | PSNR, dB | {' | '.join(groups)} |",
+            "|---" * (3 + len(groups)) + "|",
+        ]
+        for row in packages:
+            if row.failure is not None:
+                lines.append(f"| {row.model} | {row.drawn_by} | {row.failure} |")
+                continue
+            cells = [_percent(row.scores[name].all_right) for name in groups]
+            lines.append(
+                f"| {row.model} | {row.drawn_by} | {row.psnr_db:.1f} | {' | '.join(cells)} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _write(found: Found, name: str | None) -> None:
+    if name is not None:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(dump_json(found), encoding="utf-8")
+        (RESULTS / f"{name}.md").write_text(markdown(found), encoding="utf-8")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=MODELS, help="models, or folders")
+    parser.add_argument("--of-each", type=int, default=200, help="scenes of each group and split")
+    parser.add_argument("--every-caption", action="store_true")
+    parser.add_argument("--packages", action="store_true", help="every recipe of the targets, too")
+    parser.add_argument("--targets", nargs="+", default=target_names(), choices=target_names())
+    parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

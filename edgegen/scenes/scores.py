@@ -1,0 +1,132 @@
+"""Scores a model on scenes: how often its pictures show what the captions ask for.
+
+A request is a caption with a seed; whoever draws it, diffusers or a package, only returns pixels.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.scenes.catalogue import scenes
+from edgegen.scenes.combinations import Split
+from edgegen.scenes.reading import read_picture
+from edgegen.scenes.scene import WHITE, Kind, Scene
+from edgegen.scenes.verdict import Verdict, judge
+
+_SELECTION_SEED = 20261125
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A caption of a scene of a split, and the seed of its noise."""
+
+    split: Split
+    scene: Scene
+    caption: str
+    seed: int
+
+
+Draw = Callable[[Sequence[Request]], NDArray[np.uint8]]
+"""Draws requests: (requests, 64, 64, 3)."""
+
+
+GROUPS = ("plain", "colour", "size", "place", "count", "pair")
+"""What is scored together: a thing alone on white, on a colour, and the other kinds of scenes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The shares, 0 to 1, of so many pictures that are right; None where nothing asks for it."""
+
+    pictures: int
+    things: float
+    count: float
+    colour: float
+    placement: float | None
+    all_right: float
+
+
+def group_of(scene: Scene) -> str:
+    """Return the group of a scene."""
+    if scene.kind is Kind.SINGLE:
+        return "plain" if scene.background == WHITE else "colour"
+    return scene.kind.value
+
+
+def single_requests(seeds: Iterable[int]) -> list[Request]:
+    """Return every caption of every thing alone on white, with every seed."""
+    plain = [scene for scene in scenes(Split.TRAINED) if group_of(scene) == "plain"]
+    return [
+        Request(Split.TRAINED, scene, caption, seed)
+        for seed in seeds
+        for scene in plain
+        for caption in scene.captions
+    ]
+
+
+def sampled_requests(split: Split, number: int, groups: Sequence[str] = GROUPS) -> list[Request]:
+    """Return a fixed choice of `number` requests of each group of a split, plainest captions."""
+    chosen: dict[str, list[Scene]] = {group: [] for group in groups}
+    for scene in scenes(split):
+        if (group := group_of(scene)) in chosen:
+            chosen[group].append(scene)
+    generator = random.Random(_SELECTION_SEED)  # noqa: S311 - the same choice every time
+    return [
+        Request(split, scene, scene.captions[0], index % 5)
+        for members in chosen.values()
+        for index, scene in enumerate(generator.sample(members, min(number, len(members))))
+    ]
+
+
+def judge_all(
+    requests: Sequence[Request],
+    draw: Draw,
+    *,
+    batch: int = 16,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Request, NDArray[np.uint8], Verdict]]:
+    """Draw requests and judge each picture."""
+    with (progress or SilentProgress()).step(
+        "pictures", total=len(requests), unit="images"
+    ) as step:
+        for start in range(0, len(requests), batch):
+            part = requests[start : start + batch]
+            for request, pixels in zip(part, draw(part), strict=True):
+                yield request, pixels, judge(request.scene, read_picture(pixels))
+                step.advance()
+
+
+def score(verdicts: Iterable[tuple[Request, Verdict]]) -> Mapping[tuple[Split, str], Score]:
+    """Return the score of each split and group that has verdicts."""
+    grouped: dict[tuple[Split, str], list[Verdict]] = {}
+    for request, verdict in verdicts:
+        key = request.split, group_of(request.scene)
+        grouped.setdefault(key, []).append(verdict)
+    return {
+        (split, group): _score(grouped[split, group])
+        for split in Split
+        for group in GROUPS
+        if (split, group) in grouped
+    }
+
+
+def _score(verdicts: Sequence[Verdict]) -> Score:
+    placed = [verdict.placement for verdict in verdicts if verdict.placement is not None]
+    return Score(
+        pictures=len(verdicts),
+        things=_share(verdict.things for verdict in verdicts),
+        count=_share(verdict.count for verdict in verdicts),
+        colour=_share(verdict.colour for verdict in verdicts),
+        placement=_share(placed) if placed else None,
+        all_right=_share(verdict.all_right for verdict in verdicts),
+    )
+
+
+def _share(values: Iterable[bool]) -> float:
+    return float(np.mean(list(values)))

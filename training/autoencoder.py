@@ -1,0 +1,109 @@
+"""The first stage: an autoencoder that turns a picture into 8 × 8 latents and back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.dataset import TrainingScenes
+from training.loop import Stage
+from training.settings import AUTOENCODER, AUTOENCODER_CONFIG, LATENT_CHANNELS, LATENT_PX, SEED
+
+_SQUARE_WEIGHT, _KL_WEIGHT = 2.0, 1e-4
+_ENCODED_AT_ONCE = 64
+_MEASURED = 1024
+
+
+def train_autoencoder(
+    training_scenes: TrainingScenes, folder: Path, device: torch.device, deadline: float | None
+) -> AutoencoderKL:
+    """Train it, or go on; return it with the scaling that gives its latents unit variance."""
+    torch.manual_seed(SEED)
+    autoencoder = AutoencoderKL(**AUTOENCODER_CONFIG)
+
+    def loss(module: nn.Module, generator: torch.Generator) -> Tensor:
+        pictures = training_scenes.collages(AUTOENCODER.batch, generator).to(device)
+        posterior = module.encode(pictures).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
+        decoded = module.decode(posterior.mean + posterior.std * noise).sample
+        error = decoded - pictures
+        divergence = posterior.kl().mean() / posterior.mean[0].numel()
+        return error.abs().mean() + _SQUARE_WEIGHT * error.square().mean() + _KL_WEIGHT * divergence
+
+    stage = Stage(
+        name="autoencoder",
+        module=autoencoder,
+        loss=loss,
+        schedule=AUTOENCODER,
+        folder=folder,
+        device=device,
+        deadline=deadline,
+        watch=lambda step, module: print(
+            f"autoencoder {step}: {reconstruction_db(module, training_scenes, device):.2f} dB",
+            flush=True,
+        ),
+    )
+    trained = stage.run()
+    assert isinstance(trained, AutoencoderKL)
+    indices = training_scenes.draw(_MEASURED, torch.Generator().manual_seed(SEED)).tolist()
+    spread = _encode(trained, training_scenes, indices, device).std().item()
+    trained.register_to_config(scaling_factor=1 / spread)
+    return trained
+
+
+def encode_all(
+    autoencoder: AutoencoderKL, training_scenes: TrainingScenes, path: Path, device: torch.device
+) -> NDArray[np.float16]:
+    """Encode every scene once, scaled; keep the latents in a file, (scenes, 8, 8, 8)."""
+    number = len(training_scenes.scenes)
+    shape = (number, LATENT_CHANNELS, LATENT_PX, LATENT_PX)
+    if not path.exists():
+        beside = path.with_suffix(".part")
+        with beside.open("wb") as file:
+            latents = np.zeros(shape, np.float16)
+            for start in range(0, number, _ENCODED_AT_ONCE):
+                indices = range(start, min(start + _ENCODED_AT_ONCE, number))
+                encoded = _encode(autoencoder, training_scenes, indices, device)
+                scaled = encoded * autoencoder.config.scaling_factor
+                latents[start : start + len(indices)] = scaled.cpu().numpy()
+                if start % (_ENCODED_AT_ONCE * 200) == 0:
+                    print(f"encoded {start}/{number}", flush=True)
+            np.save(file, latents)
+        beside.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+@torch.no_grad()
+def reconstruction_db(
+    autoencoder: nn.Module, training_scenes: TrainingScenes, device: torch.device
+) -> float:
+    """Return the PSNR of decoded pictures over a fixed draw of scenes."""
+    indices = training_scenes.draw(256, torch.Generator().manual_seed(SEED)).tolist()
+    errors = []
+    for start in range(0, len(indices), _ENCODED_AT_ONCE):
+        pictures = training_scenes.pictures(indices[start : start + _ENCODED_AT_ONCE]).to(device)
+        decoded = autoencoder.decode(autoencoder.encode(pictures).latent_dist.mean).sample
+        errors.append((decoded.clamp(-1, 1) - pictures).square().mean().item())
+    return 10 * math.log10(4 / (sum(errors) / len(errors)))
+
+
+@torch.no_grad()
+def _encode(
+    autoencoder: AutoencoderKL,
+    training_scenes: TrainingScenes,
+    indices: range | list[int],
+    device: torch.device,
+) -> Tensor:
+    parts = [
+        autoencoder.encode(
+            training_scenes.pictures(indices[start : start + _ENCODED_AT_ONCE]).to(device)
+        ).latent_dist.mean
+        for start in range(0, len(indices), _ENCODED_AT_ONCE)
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,93 @@
+"""The second stage: the text encoder and the UNet, together, on the latents of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from training.dataset import Captions, TrainingScenes
+from training.loop import Stage
+from training.settings import (
+    DENOISER,
+    DENOISER_CONFIG,
+    EMPTY_CAPTIONS,
+    SCHEDULER_CONFIG,
+    SEED,
+    SNR_LIMIT,
+    TEXT_ENCODER_CONFIG,
+)
+
+
+class Denoiser(nn.Module):
+    """A text encoder and a UNet: noise as predicted from latents, timesteps and token ids."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                **TEXT_ENCODER_CONFIG,
+                vocab_size=len(tokenizer),
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+        self.unet = UNet2DConditionModel(**DENOISER_CONFIG)
+
+    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """Predict the noise: (batch, 8, 8, 8) of such latents, (batch,), (batch, 24)."""
+        states = self.text_encoder(tokens).last_hidden_state
+        noise: Tensor = self.unet(latents, timesteps, states).sample
+        return noise
+
+
+def train_denoiser(
+    training_scenes: TrainingScenes,
+    latents: NDArray[np.float16],
+    captions: Captions,
+    tokenizer: CLIPTokenizer,
+    folder: Path,
+    device: torch.device,
+    deadline: float | None,
+    watch: Callable[[int, nn.Module], None] | None,
+) -> Denoiser:
+    """Train both, or go on."""
+    torch.manual_seed(SEED)
+    denoiser = Denoiser(tokenizer)
+    kept = DDPMScheduler(**SCHEDULER_CONFIG).alphas_cumprod
+    signal_to_noise = kept / (1 - kept)
+    weights = signal_to_noise.clamp(max=SNR_LIMIT) / signal_to_noise
+
+    def loss(module: nn.Module, generator: torch.Generator) -> Tensor:
+        indices = training_scenes.draw(DENOISER.batch, generator)
+        tokens = captions.draw(indices, EMPTY_CAPTIONS, generator)
+        clean = torch.from_numpy(latents[indices.numpy()].astype(np.float32))
+        noise = torch.randn(clean.shape, generator=generator)
+        timesteps = torch.randint(len(kept), (len(indices),), generator=generator)
+        share = kept[timesteps, None, None, None]
+        noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            predicted = module(noisy.to(device), timesteps.to(device), tokens.to(device))
+        errors = (predicted.float() - noise.to(device)).square().mean((1, 2, 3))
+        return (errors * weights[timesteps].to(device)).mean()
+
+    stage = Stage(
+        name="denoiser",
+        module=denoiser,
+        loss=loss,
+        schedule=DENOISER,
+        folder=folder,
+        device=device,
+        deadline=deadline,
+        watch=watch,
+    )
+    trained = stage.run()
+    assert isinstance(trained, Denoiser)
+    return trained

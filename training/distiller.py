@@ -1,0 +1,119 @@
+"""The third stage: a UNet that needs four steps and no guidance, taught by the second's.
+
+Latent consistency distillation (arXiv:2310.04378) with the guidance fixed: whatever two points of
+the teacher's way from noise to a picture the student gets, it has to name the same picture.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.dataset import Captions, TrainingScenes
+from training.denoiser import Denoiser
+from training.loop import Stage
+from training.settings import (
+    CONSISTENCY_STEPS,
+    DISTILLER,
+    GUIDANCE,
+    SCHEDULER_CONFIG,
+)
+
+_SIGMA_DATA, _TIMESTEP_SCALING = 0.5, 10.0
+"""Of diffusers' LCMScheduler, whose boundary conditions the student has to have."""
+_HUBER = 0.001
+
+
+class _Way:
+    """The teacher's schedule: what shares of picture and noise a timestep has."""
+
+    def __init__(self) -> None:
+        kept = DDPMScheduler(**SCHEDULER_CONFIG).alphas_cumprod
+        self.picture, self.noise = kept.sqrt(), (1 - kept).sqrt()
+        self.stride = len(kept) // CONSISTENCY_STEPS
+
+    def shares(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shares at timesteps, (batch, 1, 1, 1); before the first, all is picture."""
+        at = timesteps.clamp(min=0)
+        picture = torch.where(timesteps < 0, 1.0, self.picture[at])
+        noise = torch.where(timesteps < 0, 0.0, self.noise[at])
+        return picture[:, None, None, None], noise[:, None, None, None]
+
+    def consistent(self, latents: Tensor, predicted: Tensor, timesteps: Tensor) -> Tensor:
+        """Return the picture that a predicted noise names, as LCMScheduler computes it."""
+        picture, noise = self.shares(timesteps)
+        clean = (latents - noise * predicted) / picture
+        scaled = timesteps.clamp(min=0)[:, None, None, None] * _TIMESTEP_SCALING
+        skip = _SIGMA_DATA**2 / (scaled**2 + _SIGMA_DATA**2)
+        out = scaled / (scaled**2 + _SIGMA_DATA**2).sqrt()
+        return skip * latents + out * clean
+
+
+def distill(
+    teacher: Denoiser,
+    training_scenes: TrainingScenes,
+    latents: NDArray[np.float16],
+    captions: Captions,
+    folder: Path,
+    device: torch.device,
+    deadline: float | None,
+    watch: Callable[[int, nn.Module], None] | None,
+) -> nn.Module:
+    """Train the student's UNet, or go on; the text encoder stays the teacher's."""
+    teacher = teacher.to(device).eval().requires_grad_(False)
+    student = copy.deepcopy(teacher.unet).requires_grad_(True)
+    way = _Way()
+
+    def loss(module: nn.Module, generator: torch.Generator) -> Tensor:
+        indices = training_scenes.draw(DISTILLER.batch, generator)
+        tokens = captions.draw(indices, 0.0, generator).to(device)
+        empty = torch.from_numpy(captions.empty.astype(np.int64)).to(device)
+        clean = torch.from_numpy(latents[indices.numpy()].astype(np.float32))
+        noise = torch.randn(clean.shape, generator=generator)
+        later = torch.randint(CONSISTENCY_STEPS, (len(indices),), generator=generator)
+        later = (later + 1) * way.stride - 1
+        earlier = later - way.stride
+        picture, noisiness = way.shares(later)
+        noisy = picture * clean + noisiness * noise
+        with torch.no_grad():
+            states = teacher.text_encoder(tokens).last_hidden_state
+            silent = teacher.text_encoder(empty[None]).last_hidden_state.expand_as(states)
+            both = teacher.unet(
+                torch.cat([noisy, noisy]).to(device),
+                torch.cat([later, later]).to(device),
+                torch.cat([states, silent]),
+            ).sample.cpu()
+            with_text, without = both.chunk(2)
+            guided = without + GUIDANCE * (with_text - without)
+            named = (noisy - noisiness * guided) / picture
+            earlier_picture, earlier_noise = way.shares(earlier)
+            before = earlier_picture * named + earlier_noise * guided
+            at = earlier.clamp(min=0)
+            predicted = stage.average(before.to(device), at.to(device), states).sample.cpu()
+            wanted = torch.where(
+                (earlier < 0)[:, None, None, None],
+                before,
+                way.consistent(before, predicted, earlier),
+            )
+        predicted = module(noisy.to(device), later.to(device), states).sample.cpu()
+        error = way.consistent(noisy, predicted, later) - wanted
+        return ((error.square() + _HUBER**2).sqrt() - _HUBER).mean()
+
+    stage = Stage(
+        name="distiller",
+        module=student,
+        loss=loss,
+        schedule=DISTILLER,
+        folder=folder,
+        device=device,
+        deadline=deadline,
+        watch=watch,
+    )
+    return stage.run()

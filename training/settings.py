@@ -1,0 +1,118 @@
+"""The shape of the built-in model and how each stage of its training goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgegen.scenes.scene import PICTURE_PX, Kind
+
+SEED = 0
+CAPTION_TOKENS = 24
+VOCABULARY = 1600
+"""At most so many tokens, of which the most frequent words are one each."""
+LATENT_CHANNELS = 8
+REDUCTION = 8
+LATENT_PX = PICTURE_PX // REDUCTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A stage: AdamW, a warm-up, a constant rate, and a linear decay over the last share of steps.
+
+    `average` is the decay of the exponential moving average of the weights, which is what is kept.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 200
+    decay_share: float = 0.2
+    average: float = 0.999
+    weight_decay: float = 1e-3
+    clip: float = 1.0
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rising = min(1.0, (step + 1) / self.warmup)
+        falling = (self.steps - step) / max(1.0, self.steps * self.decay_share)
+        return self.learning_rate * min(rising, falling, 1.0)
+
+
+AUTOENCODER = Schedule(steps=6000, batch=8, learning_rate=1.5e-3)
+DENOISER = Schedule(steps=25000, batch=64, learning_rate=1e-3)
+DISTILLER = Schedule(steps=6000, batch=64, learning_rate=2e-4, average=0.995)
+TINY_AUTOENCODER = Schedule(steps=6000, batch=16, learning_rate=1e-3)
+
+MIX: Mapping[tuple[Kind, bool], float] = {
+    (Kind.SINGLE, False): 0.16,
+    (Kind.SINGLE, True): 0.16,
+    (Kind.SIZE, False): 0.07,
+    (Kind.SIZE, True): 0.07,
+    (Kind.PLACE, False): 0.08,
+    (Kind.PLACE, True): 0.06,
+    (Kind.COUNT, False): 0.08,
+    (Kind.COUNT, True): 0.08,
+    (Kind.PAIR, False): 0.17,
+    (Kind.PAIR, True): 0.07,
+}
+"""Of a batch, the share of each kind of scene, without and with a coloured background."""
+
+AUTOENCODER_CONFIG: Mapping[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (16, 32, 64, 96),
+    "layers_per_block": 1,
+    "latent_channels": LATENT_CHANNELS,
+    "norm_num_groups": 8,
+    "sample_size": PICTURE_PX,
+}
+TINY_AUTOENCODER_CONFIG: Mapping[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "encoder_block_out_channels": (16, 16, 32, 32),
+    "decoder_block_out_channels": (32, 32, 16, 16),
+    "num_encoder_blocks": (1, 1, 2, 2),
+    "num_decoder_blocks": (2, 2, 1, 1),
+    "latent_channels": LATENT_CHANNELS,
+}
+TEXT_ENCODER_CONFIG: Mapping[str, Any] = {
+    "hidden_size": 128,
+    "intermediate_size": 512,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": CAPTION_TOKENS,
+    "projection_dim": 128,
+}
+DENOISER_CONFIG: Mapping[str, Any] = {
+    "sample_size": LATENT_PX,
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": LATENT_CHANNELS,
+    "block_out_channels": (64, 128, 224),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+    "layers_per_block": 1,
+    "cross_attention_dim": 128,
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
+}
+SCHEDULER_CONFIG: Mapping[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+EMPTY_CAPTIONS = 0.1
+"""The share of captions that are emptied, for classifier-free guidance."""
+GUIDANCE = 3.0
+"""What pictures are drawn with, and what the student of few steps has learned in."""
+CONSISTENCY_STEPS = 50
+"""How many points of the teacher's way the student is asked about."""
+SNR_LIMIT = 5.0
+"""The loss of a step is weighted by min(SNR, this) / SNR (arXiv:2303.09556)."""
