@@ -361,18 +361,23 @@ class Child:
             return True
         if hasattr(os, "waitid"):  # looks without reaping: the group's number stays taken
             flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            return os.waitid(os.P_PID, self.pid, flags) is not None
+            with contextlib.suppress(ChildProcessError):  # `_reap` says what it means
+                return os.waitid(os.P_PID, self.pid, flags) is not None
         return self._reap(os.WNOHANG) is not None  # macOS before Python 3.13
 
     def _reap(self, flags: int = 0) -> int | None:
         if self.returncode is None:
             if not flags:
                 self._signal_group(signal.SIGKILL)
-            pid, status, usage = os.wait4(self.pid, flags)
-            if pid == 0:
-                return None
-            self.cpu_s = usage.ru_utime + usage.ru_stime
-            code = os.waitstatus_to_exitcode(status)
+            try:
+                pid, status, usage = os.wait4(self.pid, flags)
+            except ChildProcessError:  # a signal's exception struck between the reaping and here
+                code = -signal.SIGKILL
+            else:
+                if pid == 0:
+                    return None
+                self.cpu_s = usage.ru_utime + usage.ru_stime
+                code = os.waitstatus_to_exitcode(status)
             self._process.returncode = code
             self.returncode = self._returncodes.get(code, code)
         return self.returncode

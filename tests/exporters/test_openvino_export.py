@@ -117,7 +117,7 @@ def test_open_axes_are_open_and_the_others_are_not(
         assert axes == [axis if isinstance(axis, int) else None for axis in tensor.shape]
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # ONNX has the same test
 def test_fp16_storage_halves_the_weights_and_changes_nothing_where_they_were_fp16(
     tmp_path: Path,
 ) -> None:

@@ -195,3 +195,10 @@ def test_many_threads_can_run_programs_at_once() -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == [f"{n}\n" for n in range(6)]
+
+
+def test_a_child_whose_end_a_signal_swallowed_is_closed_without_another_error() -> None:
+    with Child(python("pass")) as child:
+        os.waitpid(child.pid, 0)  # as if an exception had struck just behind this call in `_reap`
+    assert child.returncode == -signal.SIGKILL
+    assert child.wait() == -signal.SIGKILL
