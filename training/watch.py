@@ -18,7 +18,7 @@ from edgegen.scenes.combinations import Split
 from edgegen.scenes.scores import judge_all, sampled_requests, score
 from training.loop import append_row
 
-_OF_EACH = 12
+_OF_EACH = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
