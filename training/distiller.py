@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -31,11 +31,11 @@ _SIGMA_DATA, _TIMESTEP_SCALING = 0.5, 10.0
 _HUBER = 0.001
 
 
-class _Way:
+class Way:
     """The teacher's schedule: what shares of picture and noise a timestep has."""
 
     def __init__(self) -> None:
-        kept = DDPMScheduler(**SCHEDULER_CONFIG).alphas_cumprod
+        kept = DDIMScheduler(**SCHEDULER_CONFIG).alphas_cumprod
         self.picture, self.noise = kept.sqrt(), (1 - kept).sqrt()
         self.stride = len(kept) // CONSISTENCY_STEPS
 
@@ -55,6 +55,13 @@ class _Way:
         out = scaled / (scaled**2 + _SIGMA_DATA**2).sqrt()
         return skip * latents + out * clean
 
+    def before(self, latents: Tensor, predicted: Tensor, later: Tensor, earlier: Tensor) -> Tensor:
+        """Return where a predicted noise leads to at an earlier timestep, as DDIM steps."""
+        picture, noise = self.shares(later)
+        clean = (latents - noise * predicted) / picture
+        picture, noise = self.shares(earlier)
+        return picture * clean + noise * predicted
+
 
 def distill(
     teacher: Denoiser,
@@ -69,7 +76,7 @@ def distill(
     """Train the student's UNet, or go on; the text encoder stays the teacher's."""
     teacher = teacher.to(device).eval().requires_grad_(False)
     student = copy.deepcopy(teacher.unet).requires_grad_(True)
-    way = _Way()
+    way = Way()
 
     def loss(module: nn.Module, generator: torch.Generator) -> Tensor:
         indices = training_scenes.draw(DISTILLER.batch, generator)
@@ -92,9 +99,7 @@ def distill(
             ).sample.cpu()
             with_text, without = both.chunk(2)
             guided = without + GUIDANCE * (with_text - without)
-            named = (noisy - noisiness * guided) / picture
-            earlier_picture, earlier_noise = way.shares(earlier)
-            before = earlier_picture * named + earlier_noise * guided
+            before = way.before(noisy, guided, later, earlier)
             at = earlier.clamp(min=0)
             predicted = stage.average(before.to(device), at.to(device), states).sample.cpu()
             wanted = torch.where(

@@ -74,10 +74,10 @@ AUTOENCODER_CONFIG: Mapping[str, Any] = {
 TINY_AUTOENCODER_CONFIG: Mapping[str, Any] = {
     "in_channels": 3,
     "out_channels": 3,
-    "encoder_block_out_channels": (16, 16, 32, 32),
-    "decoder_block_out_channels": (32, 32, 16, 16),
-    "num_encoder_blocks": (1, 1, 2, 2),
-    "num_decoder_blocks": (2, 2, 1, 1),
+    "encoder_block_out_channels": (16,) * 4,
+    "decoder_block_out_channels": (16,) * 4,
+    "num_encoder_blocks": (1, 1, 2, 3),
+    "num_decoder_blocks": (3, 3, 2, 1),
     "latent_channels": LATENT_CHANNELS,
 }
 TEXT_ENCODER_CONFIG: Mapping[str, Any] = {
@@ -92,7 +92,7 @@ DENOISER_CONFIG: Mapping[str, Any] = {
     "sample_size": LATENT_PX,
     "in_channels": LATENT_CHANNELS,
     "out_channels": LATENT_CHANNELS,
-    "block_out_channels": (64, 128, 224),
+    "block_out_channels": (64, 128, 208),
     "down_block_types": ("CrossAttnDownBlock2D",) * 3,
     "up_block_types": ("CrossAttnUpBlock2D",) * 3,
     "layers_per_block": 1,
