@@ -86,8 +86,8 @@ def centres_of(
     """Return the `count` centres of a k-means of ascending `values` that occur `weights` times."""
     if len(values) <= count:
         return np.pad(values, (0, count - len(values)), mode="edge")
-    cuts = _start(values, weights, count)
     sums = _sums(values, weights)
+    cuts = _start(values, weights, sums, count)
     stride = max(1, len(values) // (count * _REACH))
     for _ in range(_PASSES):
         moved = _best_cuts_near(sums, cuts, stride)
@@ -139,7 +139,10 @@ def _sums(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[
 
 
 def _start(
-    values: NDArray[np.float64], weights: NDArray[np.float64], count: int
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    count: int,
 ) -> NDArray[np.intp]:
     """Return cuts to begin with: the best that there are between coarse bins.
 
@@ -154,7 +157,7 @@ def _start(
     bins = np.interp((np.arange(number) + 0.5) / number, spread, _middles(edges))
     cuts = np.unique([0, *np.searchsorted(values, _middles(bins)), len(values)])
     if len(cuts) > count:
-        return _best_of_bins(_sums(values, weights)[:, cuts], cuts, count)
+        return _best_of_bins(sums[:, cuts], cuts, count)
     return np.linspace(0, len(values), count + 1).astype(np.intp)
 
 

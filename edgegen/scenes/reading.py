@@ -53,13 +53,6 @@ def read_picture(pixels: NDArray[np.uint8]) -> Reading:
     return reading
 
 
-def nearest_thing(pixels: NDArray[np.uint8], background: str, place: Placement) -> int:
-    """Return which thing, drawn at a place, is nearest to the picture there."""
-    picture = pixels.astype(np.float32) - _colour(background)
-    gains, _ = _gains(picture, background, place.size, [(place.x, place.y)])
-    return int(gains[0].argmax())
-
-
 def _likely_backgrounds(picture: Floats) -> list[str]:
     """Return the colours that most of the border's pixels are nearest to."""
     inner = slice(_RING_PX, -_RING_PX)

@@ -70,12 +70,11 @@ def single_requests(seeds: Iterable[int]) -> list[Request]:
     ]
 
 
-def sampled_requests(split: Split, number: int, groups: Sequence[str] = GROUPS) -> list[Request]:
+def sampled_requests(split: Split, number: int) -> list[Request]:
     """Return a fixed choice of `number` requests of each group of a split, plainest captions."""
-    chosen: dict[str, list[Scene]] = {group: [] for group in groups}
+    chosen: dict[str, list[Scene]] = {group: [] for group in GROUPS}
     for scene in scenes(split):
-        if (group := group_of(scene)) in chosen:
-            chosen[group].append(scene)
+        chosen[group_of(scene)].append(scene)
     generator = random.Random(_SELECTION_SEED)  # noqa: S311 - the same choice every time
     return [
         Request(split, scene, scene.captions[0], index % 5)
