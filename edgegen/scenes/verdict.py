@@ -12,17 +12,23 @@ _PLACED = (Kind.PLACE, Kind.PAIR)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What of a scene is right. `placement` is None where the caption says nothing of places."""
+    """What of a scene is right.
+
+    `placement` is None where the caption says nothing of places; `size` is whether each thing is as
+    large as in the scene, the normal size included.
+    """
 
     things: bool
     count: bool
     colour: bool
+    size: bool
     placement: bool | None
 
     @property
     def all_right(self) -> bool:
         """Return whether nothing is wrong."""
-        return self.things and self.count and self.colour and self.placement is not False
+        right = self.things and self.count and self.colour and self.size
+        return right and self.placement is not False
 
 
 def judge(scene: Scene, reading: Reading) -> Verdict:
@@ -32,6 +38,7 @@ def judge(scene: Scene, reading: Reading) -> Verdict:
         things=found == set(scene.things),
         count=len(reading.placements) == len(scene.placements),
         colour=reading.background == scene.background,
+        size={item.size for item in reading.placements} == {item.size for item in scene.placements},
         placement=_in_place(scene, reading) if scene.kind in _PLACED else None,
     )
 

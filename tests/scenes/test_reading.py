@@ -81,6 +81,16 @@ def test_a_wrong_background_is_a_wrong_colour_alone():
     assert (verdict.things, verdict.count, verdict.colour) == (True, True, False)
 
 
+def test_a_big_thing_that_is_drawn_at_its_normal_size_is_not_right():
+    big = Scene(
+        kind=Kind.SIZE, background="white", placements=(Placement(5, 0, 0, 64),), captions=()
+    )
+    verdict = judge(big, Reading("white", (Placement(5, 8, 8, 48),)))
+    assert verdict.things
+    assert not verdict.size
+    assert not verdict.all_right
+
+
 def test_a_count_has_no_placement_to_judge():
     scene = Scene(
         kind=Kind.COUNT,
