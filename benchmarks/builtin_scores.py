@@ -7,7 +7,8 @@ Every model is drawn with diffusers at its own steps and guidance: N scenes of e
 seen and of the held-out combinations. `--every-caption` draws, besides, every caption of every
 single thing with the seeds 0 to 4 (the model card's figure; hours on two cores). `--packages` draws
 the same scenes from a package in each recipe, with edgegen's runner on this machine, and gives
-beside each score the mean PSNR of its pictures against diffusers'.
+beside each score the PSNR of its pictures against diffusers'. `--pictures FOLDER` puts the first
+scenes of each group on one page for each model and split, with what is wrong in each.
 
 A picture is read by matching (`edgegen/scenes/reading.py`); the reader's own accuracy, on pictures
 that are known and on what the autoencoder makes of them, is measured in the same run.
@@ -40,23 +41,32 @@ from edgegen.pipelines.source import resolve
 from edgegen.quality.draw_scenes import package_drawer
 from edgegen.quality.metrics import psnr_db
 from edgegen.reference.draw_scenes import torch_drawer
+from edgegen.report.pictures import Tile, encode_png, grid
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.render import render
+from edgegen.scenes.scene import PICTURE_PX
 from edgegen.scenes.scores import (
     Draw,
     Request,
     Score,
+    group_of,
     judge_all,
     sampled_requests,
     score,
     single_requests,
 )
+from edgegen.scenes.verdict import Verdict
 
 RESULTS = Path(__file__).with_name("results")
 MODELS = ("builtin:scenes", "builtin:scenes-4step", "builtin:scenes-4step-tiny")
 SEEDS = range(5)
 _AT_ONCE = 32
+_ON_A_PAGE = 8
 _EVERY_CAPTION = "plain, every caption, seeds 0 to 4"
+
+
+Judged = tuple[Request, NDArray[np.uint8], Verdict]
+"""What was asked for, (64, 64, 3) of what was drawn, and what of it is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,27 +112,29 @@ def _model(model: str, requests: Sequence[Request], options: argparse.Namespace)
     pipeline = DiffusionPipeline.from_pretrained(folder.path, dtype=torch.float32)
     yield _judged(model, "its autoencoder, of known pictures", requests, _rebuilt(pipeline))[0]
     draw = torch_drawer(pipeline, steps=generation.steps, guidance=generation.guidance)
-    row, pictures = _judged(model, "diffusers", requests, draw)
+    row, judged = _judged(model, "diffusers", requests, draw)
     yield row
+    if options.pictures:
+        _draw_pages(model, judged, options.pictures)
     if options.every_caption:
         single = single_requests(SEEDS)
-        judged = ((request, verdict) for request, _, verdict in judge_all(single, draw, batch=32))
-        scores = {_EVERY_CAPTION: next(iter(score(judged).values()))}
+        verdicts = ((request, verdict) for request, _, verdict in judge_all(single, draw, batch=32))
+        scores = {_EVERY_CAPTION: next(iter(score(verdicts).values()))}
         yield Drawn(model=model, drawn_by="diffusers", scores=scores)
     if options.packages:
         for target in options.targets:
             for recipe in load_target(target).recipes:
-                yield _package(model, target, recipe, requests, pictures)
+                yield _package(model, target, recipe, judged)
 
 
 def _package(
     model: str,
     target: str,
     recipe: str,
-    requests: Sequence[Request],
-    reference: Sequence[NDArray[np.uint8]],
+    reference: Sequence[Judged],
 ) -> Drawn:
     name = f"{target} {recipe}"
+    requests = [request for request, _, _ in reference]
     with tempfile.TemporaryDirectory(prefix="builtin-scores-") as work:
         package = Path(work, "package")
         try:
@@ -131,20 +143,43 @@ def _package(
                 parity=False,
             )
             draw = package_drawer(package)
-            row, pictures = _judged(model, name, requests, draw, batch=len(requests))
+            row, judged = _judged(model, name, requests, draw, batch=len(requests))
         except EdgegenError as error:
             return Drawn(model=model, drawn_by=name, scores={}, failure=str(error))
-    distance_db = psnr_db(np.stack(reference), np.stack(pictures), peak=255.0)
+    expected, drawn = (np.stack([pixels for _, pixels, _ in it]) for it in (reference, judged))
+    distance_db = psnr_db(expected, drawn, peak=255.0)
     return Drawn(model=model, drawn_by=name, scores=row.scores, psnr_db=distance_db)
 
 
 def _judged(
     model: str, drawn_by: str, requests: Sequence[Request], draw: Draw, *, batch: int = _AT_ONCE
-) -> tuple[Drawn, list[NDArray[np.uint8]]]:
+) -> tuple[Drawn, list[Judged]]:
     judged = list(judge_all(requests, draw, batch=batch))
     scores = score((request, verdict) for request, _, verdict in judged)
     named = {f"{split}, {group}": found for (split, group), found in scores.items()}
-    return Drawn(model=model, drawn_by=drawn_by, scores=named), [item[1] for item in judged]
+    return Drawn(model=model, drawn_by=drawn_by, scores=named), judged
+
+
+def _draw_pages(model: str, judged: Sequence[Judged], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = model.rstrip("/").rpartition("/")[2].removeprefix("builtin:")
+    for split in dict.fromkeys(request.split for request, _, _ in judged):
+        of_group: dict[str, list[Tile]] = {}
+        for request, pixels, verdict in judged:
+            tiles = of_group.setdefault(group_of(request.scene), [])
+            if request.split is split and len(tiles) < _ON_A_PAGE:
+                tiles.append(Tile(pixels, f"{request.caption}{_mistakes(verdict)}"))
+        page = grid(
+            [tile for tiles in of_group.values() for tile in tiles],
+            columns=_ON_A_PAGE,
+            least_width=2 * PICTURE_PX,
+        )
+        (folder / f"{name}-{split}.png").write_bytes(encode_png(page))
+
+
+def _mistakes(verdict: Verdict) -> str:
+    wrong = [name for name in _COLUMNS[:-1] if getattr(verdict, name) is False]
+    return f" (wrong: {', '.join(wrong)})" if wrong else ""
 
 
 def _known(requests: Sequence[Request]) -> NDArray[np.uint8]:
@@ -165,7 +200,7 @@ def _rebuilt(pipeline: DiffusionPipeline) -> Draw:
     return draw
 
 
-_COLUMNS = ("things", "count", "colour", "placement", "all_right")
+_COLUMNS = ("things", "count", "colour", "size", "placement", "all_right")
 
 
 def _summary(row: Drawn) -> str:
@@ -181,8 +216,8 @@ def markdown(found: Found) -> str:
         lines += [
             f"## {row.model}, {row.drawn_by}",
             "",
-            "| scenes | pictures | things | count | colour | placement | all right |",
-            "|---" * 7 + "|",
+            "| scenes | pictures | things | count | colour | size | placement | all right |",
+            "|---" * 8 + "|",
         ]
         for name, item in row.scores.items():
             cells = [_percent(getattr(item, column)) for column in _COLUMNS]
@@ -228,6 +263,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--every-caption", action="store_true")
     parser.add_argument("--packages", action="store_true", help="every recipe of the targets, too")
     parser.add_argument("--targets", nargs="+", default=target_names(), choices=target_names())
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="pages of what is drawn")
     parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
     return parser.parse_args(arguments)
 

@@ -29,7 +29,7 @@ from training.dataset import TrainingScenes, tokenize
 from training.denoiser import Denoiser, train_denoiser
 from training.distiller import distill
 from training.loop import OutOfTimeError, stop_when_interrupted
-from training.settings import GUIDANCE, SCHEDULER_CONFIG
+from training.settings import CONSISTENCY_STEPS, GUIDANCE, SCHEDULER_CONFIG
 from training.tiny_autoencoder import train_tiny_autoencoder
 from training.tokens import make_tokenizer
 from training.watch import Drawing, Watch
@@ -64,24 +64,27 @@ def _train(work: Path, device: torch.device, deadline: float | None) -> None:
     latents = encode_all(autoencoder, training_scenes, work / "latents.npy", device)
 
     def pipeline(
-        vae: nn.Module, text_encoder: nn.Module, unet: nn.Module, scheduler: type[SchedulerMixin]
+        vae: nn.Module, text_encoder: nn.Module, unet: nn.Module, scheduler: SchedulerMixin
     ) -> StableDiffusionPipeline:
         return StableDiffusionPipeline(
             vae=vae,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             unet=unet,
-            scheduler=scheduler(**SCHEDULER_CONFIG),
+            scheduler=scheduler,
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
 
+    many_steps = DDIMScheduler(**SCHEDULER_CONFIG)
+    few_steps = LCMScheduler(**SCHEDULER_CONFIG, original_inference_steps=CONSISTENCY_STEPS)
+
     def base(denoiser: Denoiser) -> StableDiffusionPipeline:
-        return pipeline(autoencoder, denoiser.text_encoder, denoiser.unet, DDIMScheduler)
+        return pipeline(autoencoder, denoiser.text_encoder, denoiser.unet, many_steps)
 
     def few(unet: UNet2DConditionModel) -> StableDiffusionPipeline:
-        return pipeline(autoencoder, denoiser.text_encoder, unet, LCMScheduler)
+        return pipeline(autoencoder, denoiser.text_encoder, unet, few_steps)
 
     data = (training_scenes, latents, captions)
     stop = (work, device, deadline)
@@ -91,7 +94,7 @@ def _train(work: Path, device: torch.device, deadline: float | None) -> None:
     student = distill(denoiser, *data, *stop, Watch(few, work, _FEW))
     _save(few(student), work / "models" / "scenes-4step")
     tiny: AutoencoderTiny = train_tiny_autoencoder(training_scenes, latents, *stop)
-    smallest = pipeline(tiny, denoiser.text_encoder, student, LCMScheduler)
+    smallest = pipeline(tiny, denoiser.text_encoder, student, few_steps)
     _save(smallest, work / "models" / "scenes-4step-tiny")
 
 

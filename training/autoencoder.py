@@ -11,11 +11,11 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgegen.pipelines.source import resolve
 from training.dataset import TrainingScenes
 from training.loop import Stage
 from training.settings import (
     AUTOENCODER,
-    AUTOENCODER_CONFIG,
     DECODER,
     LATENT_CHANNELS,
     LATENT_PX,
@@ -32,7 +32,8 @@ def train_autoencoder(
 ) -> AutoencoderKL:
     """Train it, or go on; return it with the scaling that gives its latents unit variance."""
     torch.manual_seed(SEED)
-    autoencoder = AutoencoderKL(**AUTOENCODER_CONFIG)
+    emoji = resolve("builtin:emoji").path
+    autoencoder = AutoencoderKL.from_pretrained(emoji / "vae", dtype=torch.float32)
 
     def loss(module: nn.Module, generator: torch.Generator) -> Tensor:
         pictures = training_scenes.collages(AUTOENCODER.batch, generator).to(device)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from training.dataset import Captions, TrainingScenes
 from training.denoiser import Denoiser
-from training.loop import Stage
+from training.loop import Stage, in_bfloat16
 from training.settings import (
     CONSISTENCY_STEPS,
     DISTILLER,
@@ -89,26 +89,32 @@ def distill(
         earlier = later - way.stride
         picture, noisiness = way.shares(later)
         noisy = picture * clean + noisiness * noise
-        with torch.no_grad():
+        with torch.no_grad(), in_bfloat16(device):
             states = teacher.text_encoder(tokens).last_hidden_state
             silent = teacher.text_encoder(empty[None]).last_hidden_state.expand_as(states)
-            both = teacher.unet(
-                torch.cat([noisy, noisy]).to(device),
-                torch.cat([later, later]).to(device),
-                torch.cat([states, silent]),
-            ).sample.cpu()
+            both = (
+                teacher.unet(
+                    torch.cat([noisy, noisy]).to(device),
+                    torch.cat([later, later]).to(device),
+                    torch.cat([states, silent]),
+                )
+                .sample.float()
+                .cpu()
+            )
             with_text, without = both.chunk(2)
             guided = without + GUIDANCE * (with_text - without)
             before = way.before(noisy, guided, later, earlier)
             at = earlier.clamp(min=0)
-            predicted = stage.average(before.to(device), at.to(device), states).sample.cpu()
+            predicted = stage.average(before.to(device), at.to(device), states).sample
+            predicted = predicted.float().cpu()
             wanted = torch.where(
                 (earlier < 0)[:, None, None, None],
                 before,
                 way.consistent(before, predicted, earlier),
             )
-        predicted = module(noisy.to(device), later.to(device), states).sample.cpu()
-        error = way.consistent(noisy, predicted, later) - wanted
+        with in_bfloat16(device):
+            predicted = module(noisy.to(device), later.to(device), states).sample
+        error = way.consistent(noisy, predicted.float().cpu(), later) - wanted
         return ((error.square() + _HUBER**2).sqrt() - _HUBER).mean()
 
     stage = Stage(

@@ -36,6 +36,15 @@ def stop_when_interrupted() -> None:
         signal.signal(number, lambda *_: _interrupted.set())
 
 
+def in_bfloat16(device: torch.device) -> torch.autocast:
+    """Return the context in which a device multiplies in bfloat16, if it has instructions for it.
+
+    On a CPU with AVX-512-BF16 that is twice as fast as float32.
+    """
+    is_quick = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_quick)
+
+
 Loss = Callable[[nn.Module, torch.Generator], Tensor]
 """Draws a batch with a generator (on the CPU), and returns the loss of a module on it."""
 
@@ -58,6 +67,8 @@ class Stage:
     """Of `time.monotonic()`; the run stops there with `OutOfTimeError`."""
     watch: Callable[[int, nn.Module], None] | None = None
     """Called with the step and the averaged module after each checkpoint, while the run goes on."""
+    is_compiled: bool = False
+    """Whether the loss gets the module compiled: minutes at first, then half as fast again."""
     average: nn.Module = field(init=False)
     """The averaged module, while the stage runs."""
     _started: float = field(default_factory=time.monotonic, init=False)
@@ -75,13 +86,14 @@ class Stage:
             fused=True,
         )
         first = self._load(module, average, optimizer)
+        called = torch.compile(module, dynamic=False) if self.is_compiled else module
         losses: list[Tensor] = []
         saved = reported = time.monotonic()
         for step in range(first, schedule.steps):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step)
             generator = torch.Generator().manual_seed(SEED * 1_000_003 + step)
-            loss = self.loss(module, generator)
+            loss = self.loss(called, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), schedule.clip)

@@ -40,11 +40,11 @@ class Schedule:
         return self.learning_rate * min(rising, falling, 1.0)
 
 
-AUTOENCODER = Schedule(steps=6000, batch=8, learning_rate=1.5e-3)
-DECODER = Schedule(steps=8000, batch=8, learning_rate=7e-4)
-DENOISER = Schedule(steps=25000, batch=64, learning_rate=1e-3)
-DISTILLER = Schedule(steps=6000, batch=64, learning_rate=2e-4, average=0.995)
-TINY_AUTOENCODER = Schedule(steps=6000, batch=16, learning_rate=1e-3)
+AUTOENCODER = Schedule(steps=3000, batch=8, learning_rate=1e-3)
+DECODER = Schedule(steps=3000, batch=8, learning_rate=7e-4)
+DENOISER = Schedule(steps=17000, batch=64, learning_rate=1e-3, decay_share=0.35)
+DISTILLER = Schedule(steps=1600, batch=64, learning_rate=2e-4, average=0.98)
+TINY_AUTOENCODER = Schedule(steps=3000, batch=16, learning_rate=1e-3)
 
 MIX: Mapping[tuple[Kind, bool], float] = {
     (Kind.SINGLE, False): 0.16,
@@ -60,17 +60,6 @@ MIX: Mapping[tuple[Kind, bool], float] = {
 }
 """Of a batch, the share of each kind of scene, without and with a coloured background."""
 
-AUTOENCODER_CONFIG: Mapping[str, Any] = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (16, 32, 64, 96),
-    "layers_per_block": 1,
-    "latent_channels": LATENT_CHANNELS,
-    "norm_num_groups": 8,
-    "sample_size": PICTURE_PX,
-}
 TINY_AUTOENCODER_CONFIG: Mapping[str, Any] = {
     "in_channels": 3,
     "out_channels": 3,
@@ -113,7 +102,11 @@ EMPTY_CAPTIONS = 0.1
 """The share of captions that are emptied, for classifier-free guidance."""
 GUIDANCE = 3.0
 """What pictures are drawn with, and what the student of few steps has learned in."""
-CONSISTENCY_STEPS = 50
-"""How many points of the teacher's way the student is asked about."""
-SNR_LIMIT = 5.0
-"""The loss of a step is weighted by min(SNR, this) / SNR (arXiv:2303.09556)."""
+CONSISTENCY_STEPS = 20
+"""How many points of the teacher's way the student is asked about, and its scheduler chooses of."""
+SNR_LIMIT, SNR_FLOOR = 5.0, 0.1
+"""The squared error of the picture that a prediction names counts min(SNR, limit) + floor times.
+
+The limit is arXiv:2303.09556's. Without the floor, what is decided while nearly all is noise, which
+is where a thing stands, counted nothing, and was learned last.
+"""

@@ -24,9 +24,9 @@ def inspect(
 ) -> None:
     """Say what MODEL is made of, and which targets can take it.
 
-    MODEL is a diffusers folder, the id of a model on the hub (ORG/NAME or ORG/NAME@REVISION), or
-    builtin:emoji. Only configurations and the headers of weights are read; of a model on the hub
-    nothing else is fetched.
+    MODEL is a diffusers folder, the id of a model on the hub (ORG/NAME or ORG/NAME@REVISION), or a
+    model that ships with edgegen (builtin:scenes). Only configurations and the headers of weights
+    are read; of a model on the hub nothing else is fetched.
     """
     from edgegen.core.codec import encode
     from edgegen.exporters.targets import load_targets

@@ -65,7 +65,7 @@ def package(
 ) -> None:
     """Build a package of MODEL that a device runs.
 
-    MODEL is `builtin:emoji`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`.
+    MODEL is `builtin:scenes`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`.
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
     the packages draws beside torch's picture, with the PSNR.
     """

@@ -78,6 +78,3 @@ NOT_EXPORTED = (
 ENCODER_PREFIXES = ("encoder.", "quant_conv.")
 DECODER_PREFIXES = ("decoder.", "post_quant_conv.")
 """Which keys of an autoencoder belong to which of the two components that it makes."""
-
-BUILTIN_SETTINGS: Mapping[str, tuple[int, float]] = {"builtin:emoji": (25, 3.0)}
-"""Steps and guidance that the cards of built-in models recommend."""

@@ -14,9 +14,9 @@ from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Family, Generation, PipelineSpec, Role
 from edgegen.pipelines import signatures
 from edgegen.pipelines.binding import is_ignored
+from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.pipelines.configs import ComponentConfig
 from edgegen.pipelines.families import (
-    BUILTIN_SETTINGS,
     COMPONENT_CLASSES,
     DECODER_PREFIXES,
     ENCODER_PREFIXES,
@@ -54,9 +54,9 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
         family, components, generation = _unconditional(index)
     else:
         family, components, generation = _latent_diffusion(index)
-    if folder.source in BUILTIN_SETTINGS:
-        steps, guidance = BUILTIN_SETTINGS[folder.source]
-        generation = replace(generation, steps=steps, guidance=guidance)
+    builtin = BUILTIN_MODELS.get(folder.source)
+    if builtin is not None:
+        generation = replace(generation, steps=builtin.steps, guidance=builtin.guidance)
     _scheduler(index)
     return PipelineSpec(
         source=folder.source,

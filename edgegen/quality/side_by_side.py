@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.quality.metrics import Array, psnr_db
 from edgegen.quality.parity import to_levels
 from edgegen.quality.runner_side import RunnerSide
 from edgegen.reference import golden
 from edgegen.reference.case import FOLDER_NAME, SMALL_MODEL_PX, plan_case
 from edgegen.reference.run import make_golden
-
-PROMPTS: Mapping[str, str] = {"builtin:emoji": "panda"}
-"""What a built-in model is asked for, where the user says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +50,9 @@ def plan_drawing(spec: PipelineSpec, folder: Path, *, prompt: str | None) -> Gol
     small = max(generation.width, generation.height) <= SMALL_MODEL_PX
     if case.prompt is None:
         return replace(case, steps=generation.steps) if small else case
-    wanted = prompt or PROMPTS.get(spec.source)
-    case = replace(case, prompt=wanted or case.prompt, negative_prompt=None)
+    builtin = BUILTIN_MODELS.get(spec.source)
+    wanted = prompt or (case.prompt if builtin is None else builtin.prompt)
+    case = replace(case, prompt=wanted, negative_prompt=None)
     return replace(case, steps=generation.steps) if small else case
 
 

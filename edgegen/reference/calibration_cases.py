@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.reference.case import SEED, plan_case
 
 STEPS = (4, 6, 9, 13)
@@ -22,11 +22,6 @@ PROMPTS = (
     "a busy street in a city at night, neon signs, rain",
 )
 """For a model whose card names none; other ones than those it is compared and tried with."""
-
-BUILTIN_PROMPTS: Mapping[str, tuple[str, ...]] = {
-    "builtin:emoji": ("fox face", "hamburger", "soccer ball", "cactus")
-}
-"""Captions that a model which ships with edgegen was trained with."""
 
 _CARD_NAME = "README.md"
 _LONGEST_CARD_BYTES = 1 << 20
@@ -54,7 +49,8 @@ def plan_calibration(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[G
 
 def choose_prompts(spec: PipelineSpec, folder: Path) -> tuple[str, ...]:
     """Return a prompt a trajectory: known captions, or the card's examples, or plain ones."""
-    known = BUILTIN_PROMPTS.get(spec.source) or card_prompts(folder / _CARD_NAME)
+    builtin = BUILTIN_MODELS.get(spec.source)
+    known = builtin.calibration_prompts if builtin else card_prompts(folder / _CARD_NAME)
     return tuple(dict.fromkeys((*known, *PROMPTS)))[: len(STEPS)]
 
 

@@ -48,6 +48,7 @@ class Score:
     things: float
     count: float
     colour: float
+    size: float
     placement: float | None
     all_right: float
 
@@ -122,6 +123,7 @@ def _score(verdicts: Sequence[Verdict]) -> Score:
         things=_share(verdict.things for verdict in verdicts),
         count=_share(verdict.count for verdict in verdicts),
         colour=_share(verdict.colour for verdict in verdicts),
+        size=_share(verdict.size for verdict in verdicts),
         placement=_share(placed) if placed else None,
         all_right=_share(verdict.all_right for verdict in verdicts),
     )
