@@ -114,6 +114,8 @@ def _save(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     beside = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     pipeline.save_pretrained(beside)
+    for path in (folder.parents[1] / "tokenizer").iterdir():  # transformers writes neither
+        shutil.copy(path, beside / "tokenizer")
     for name in ("vae", "text_encoder", "unet"):
         component = getattr(pipeline, name)
         type(component).from_pretrained(beside / name, dtype=torch.float16).save_pretrained(
