@@ -36,6 +36,7 @@ from edgegen.core.errors import EdgegenError
 from edgegen.exporters.targets import load_target, target_names
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
+from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import resolve
 from edgegen.quality.draw_scenes import package_drawer
@@ -58,7 +59,7 @@ from edgegen.scenes.scores import (
 from edgegen.scenes.verdict import Verdict
 
 RESULTS = Path(__file__).with_name("results")
-MODELS = ("builtin:scenes", "builtin:scenes-4step", "builtin:scenes-4step-tiny")
+MODELS = tuple(name for name in BUILTIN_MODELS if name.startswith("builtin:scenes"))
 SEEDS = range(5)
 _AT_ONCE = 32
 _ON_A_PAGE = 8
