@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.machine import Machine, read_machine
 from edgegen.core.codec import dump_json
@@ -42,7 +43,7 @@ from edgegen.pipelines.source import resolve
 from edgegen.quality.draw_scenes import package_drawer
 from edgegen.quality.metrics import psnr_db
 from edgegen.reference.draw_scenes import torch_drawer
-from edgegen.report.pictures import Tile, encode_png, grid
+from edgegen.report.pictures import Tile, grid
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.render import render
 from edgegen.scenes.scene import PICTURE_PX
@@ -175,7 +176,8 @@ def _draw_pages(model: str, judged: Sequence[Judged], folder: Path) -> None:
             columns=_ON_A_PAGE,
             least_width=2 * PICTURE_PX,
         )
-        (folder / f"{name}-{split}.png").write_bytes(encode_png(page))
+        few_colours = Image.fromarray(page).quantize(256, dither=Image.Dither.NONE)
+        few_colours.save(folder / f"{name}-{split}.png", optimize=True)
 
 
 def _mistakes(verdict: Verdict) -> str:

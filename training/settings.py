@@ -42,21 +42,21 @@ class Schedule:
 
 AUTOENCODER = Schedule(steps=3000, batch=8, learning_rate=1e-3)
 DECODER = Schedule(steps=3000, batch=8, learning_rate=7e-4)
-DENOISER = Schedule(steps=17000, batch=64, learning_rate=1e-3, decay_share=0.35)
+DENOISER = Schedule(steps=24000, batch=64, learning_rate=1e-3, decay_share=0.35)
 DISTILLER = Schedule(steps=1600, batch=64, learning_rate=2e-4, average=0.98)
 TINY_AUTOENCODER = Schedule(steps=3000, batch=16, learning_rate=1e-3)
 
 MIX: Mapping[tuple[Kind, bool], float] = {
-    (Kind.SINGLE, False): 0.16,
-    (Kind.SINGLE, True): 0.16,
+    (Kind.SINGLE, False): 0.10,
+    (Kind.SINGLE, True): 0.11,
     (Kind.SIZE, False): 0.07,
     (Kind.SIZE, True): 0.07,
-    (Kind.PLACE, False): 0.08,
-    (Kind.PLACE, True): 0.06,
-    (Kind.COUNT, False): 0.08,
-    (Kind.COUNT, True): 0.08,
-    (Kind.PAIR, False): 0.17,
-    (Kind.PAIR, True): 0.07,
+    (Kind.PLACE, False): 0.11,
+    (Kind.PLACE, True): 0.10,
+    (Kind.COUNT, False): 0.06,
+    (Kind.COUNT, True): 0.06,
+    (Kind.PAIR, False): 0.22,
+    (Kind.PAIR, True): 0.10,
 }
 """Of a batch, the share of each kind of scene, without and with a coloured background."""
 
@@ -104,7 +104,7 @@ GUIDANCE = 3.0
 """What pictures are drawn with, and what the student of few steps has learned in."""
 CONSISTENCY_STEPS = 20
 """How many points of the teacher's way the student is asked about, and its scheduler chooses of."""
-SNR_LIMIT, SNR_FLOOR = 5.0, 0.1
+SNR_LIMIT, SNR_FLOOR = 5.0, 0.5
 """The squared error of the picture that a prediction names counts min(SNR, limit) + floor times.
 
 The limit is arXiv:2303.09556's. Without the floor, what is decided while nearly all is noise, which

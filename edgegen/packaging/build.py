@@ -30,6 +30,7 @@ from edgegen.core.progress import Progress, SilentProgress
 from edgegen.exporters.base import ExportJob, ExportResult
 from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion, convert
+from edgegen.packaging import tokenizer_files
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.pipelines.licences import licence_files
@@ -39,7 +40,8 @@ from edgegen.reference.run import make_golden
 
 GOLDEN_FOLDER = "golden"
 CALIBRATION_NAME = "calibration.json"
-COPIED = ("model_index.json", "scheduler", "tokenizer", "tokenizer_2", "feature_extractor")
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+COPIED = ("model_index.json", "scheduler", *TOKENIZERS, "feature_extractor")
 CONFIG_NAME = "config.json"
 CARD_NAME = "MODEL_CARD.md"
 
@@ -165,6 +167,8 @@ def _copy_companions(plan: BuildPlan, staging: Path) -> None:
             for file in sorted(source.iterdir()):
                 if file.is_file() and file.suffix in (".json", ".txt"):
                     shutil.copyfile(file, staging / name / file.name)
+            if name in TOKENIZERS:
+                tokenizer_files.complete(staging / name)
         elif source.is_file():
             shutil.copyfile(source, staging / name)
     for file in licence_files(plan.model):

@@ -33,6 +33,7 @@ CHROOT = Path("/mnt")
 """Where a root is mounted, in the server's own mount namespace: sshd's ChrootDirectory wants a path
 of which every part belongs to root, and a test's folder below /tmp has none."""
 
+_SEPARATION = Path("/run/sshd")
 _WATCH = Path(__file__).with_name("until_input_ends.py")
 _START_S = 20.0
 
@@ -141,6 +142,8 @@ class Sshd:
         assert program is not None, "call needs_sshd first"
         arguments = [program, "-D", "-f", str(self.folder / "sshd_config")]
         arguments += ["-E", str(self.folder / "sshd.log")]
+        if os.geteuid() == 0:  # sshd of root wants it; the service makes it at boot
+            _SEPARATION.mkdir(mode=0o755, exist_ok=True)
         if self._root is not None:
             arguments = [
                 # A process namespace, too: its first process takes all others with it.
