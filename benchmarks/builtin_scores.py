@@ -1,14 +1,15 @@
 """What the built-in models draw of what captions ask for, and what each recipe costs of it.
 
     python benchmarks/builtin_scores.py [--models …] [--of-each N] [--every-caption]
-    python benchmarks/builtin_scores.py --packages [--targets …]
+    python benchmarks/builtin_scores.py --packages [--targets …] [--of-each-package N]
 
 Every model is drawn with diffusers at its own steps and guidance: N scenes of each group of the
 seen and of the held-out combinations. `--every-caption` draws, besides, every caption of every
-single thing with the seeds 0 to 4 (the model card's figure; hours on two cores). `--packages` draws
-the same scenes from a package in each recipe, with edgegen's runner on this machine, and gives
-beside each score the PSNR of its pictures against diffusers'. `--pictures FOLDER` puts the first
-scenes of each group on one page for each model and split, with what is wrong in each.
+single thing with the seeds 0 to 4 (the model card's figure). `--packages` draws the first of the
+same scenes from a package in each recipe, with edgegen's runner on this machine, and gives beside
+each score the PSNR of its pictures against diffusers'. `--pictures FOLDER` puts the first scenes of
+each group on one page for each model and split, with what is wrong in each. `--write NAME` keeps
+what an earlier run has written of other models.
 
 A picture is read by matching (`edgegen/scenes/reading.py`); the reader's own accuracy, on pictures
 that are known and on what the autoencoder makes of them, is measured in the same run.
@@ -17,9 +18,12 @@ that are known and on what the autoencoder makes of them, is measured in the sam
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +36,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.machine import Machine, read_machine
-from edgegen.core.codec import dump_json
+from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import EdgegenError
 from edgegen.exporters.targets import load_target, target_names
 from edgegen.packaging.build import build
@@ -62,6 +66,7 @@ from edgegen.scenes.verdict import Verdict
 RESULTS = Path(__file__).with_name("results")
 MODELS = tuple(name for name in BUILTIN_MODELS if name.startswith("builtin:scenes"))
 SEEDS = range(5)
+READER = "known pictures"
 _AT_ONCE = 32
 _ON_A_PAGE = 8
 _EVERY_CAPTION = "plain, every caption, seeds 0 to 4"
@@ -80,6 +85,8 @@ class Drawn:
     scores: Mapping[str, Score]
     psnr_db: float | None = None
     failure: str | None = None
+    is_of_packages: bool = False
+    """Whether it is a package's, or diffusers' for the scenes that packages draw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +104,24 @@ def main(arguments: Sequence[str]) -> int:
         *sampled_requests(Split.TRAINED, options.of_each),
         *sampled_requests(Split.HELD_OUT, options.of_each),
     ]
-    drawn: list[Drawn] = [_judged("known pictures", "the reader itself", requests, _known)[0]]
+    drawn: list[Drawn] = [_judged(READER, "the reader itself", requests, _known)[0]]
     machine = read_machine()
+    earlier = _written(options.write)
     for model in options.models:
         for row in _model(model, requests, options):
             drawn.append(row)
             print(f"{row.model}, {row.drawn_by}: {row.failure or _summary(row)}", flush=True)
-            _write(Found(machine=machine, drawn=tuple(drawn)), options.write)
+            _write(Found(machine=machine, drawn=_merged(earlier, drawn)), options.write)
     print(markdown(Found(machine=machine, drawn=tuple(drawn))))
     return 0
+
+
+def _merged(earlier: Sequence[Drawn], drawn: Sequence[Drawn]) -> tuple[Drawn, ...]:
+    """Return new rows and the earlier ones of other models, in the order of the models."""
+    again = {row.model for row in drawn}
+    rows = [*(row for row in earlier if row.model not in again), *drawn]
+    order = [READER, *MODELS, *again]
+    return tuple(sorted(rows, key=lambda row: order.index(row.model)))
 
 
 def _model(model: str, requests: Sequence[Request], options: argparse.Namespace) -> Iterator[Drawn]:
@@ -124,17 +140,36 @@ def _model(model: str, requests: Sequence[Request], options: argparse.Namespace)
         scores = {_EVERY_CAPTION: next(iter(score(verdicts).values()))}
         yield Drawn(model=model, drawn_by="diffusers", scores=scores)
     if options.packages:
-        for target in options.targets:
-            for recipe in load_target(target).recipes:
-                yield _package(model, target, recipe, judged)
+        yield from _packages(model, _first(judged, options.of_each_package), options)
 
 
-def _package(
-    model: str,
-    target: str,
-    recipe: str,
-    reference: Sequence[Judged],
-) -> Drawn:
+def _first(judged: Sequence[Judged], number: int) -> list[Judged]:
+    """Return the first of each split and group."""
+    chosen: dict[object, list[Judged]] = {}
+    for item in judged:
+        members = chosen.setdefault((item[0].split, group_of(item[0].scene)), [])
+        members.extend([item] if len(members) < number else [])
+    return [item for members in chosen.values() for item in members]
+
+
+def _packages(
+    model: str, reference: Sequence[Judged], options: argparse.Namespace
+) -> Iterator[Drawn]:
+    """Score diffusers' pictures that are given, and those of a package in each recipe."""
+    scores = _scores(reference)
+    yield Drawn(model=model, drawn_by="diffusers", scores=scores, is_of_packages=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+        rows = [
+            pool.submit(_package, model, target, recipe, reference)
+            for target in options.targets
+            for recipe in load_target(target).recipes
+        ]
+        for row in rows:
+            yield row.result()
+
+
+def _package(model: str, target: str, recipe: str, reference: Sequence[Judged]) -> Drawn:
     name = f"{target} {recipe}"
     requests = [request for request, _, _ in reference]
     with tempfile.TemporaryDirectory(prefix="builtin-scores-") as work:
@@ -144,22 +179,32 @@ def _package(
                 plan(resolve(model), target=target, destination=package, recipe=recipe),
                 parity=False,
             )
-            draw = package_drawer(package)
-            row, judged = _judged(model, name, requests, draw, batch=len(requests))
+            draw = package_drawer(package, threads=1)
+            judged = list(judge_all(requests, draw, batch=len(requests)))
         except EdgegenError as error:
-            return Drawn(model=model, drawn_by=name, scores={}, failure=str(error))
+            return Drawn(
+                model=model, drawn_by=name, scores={}, failure=str(error), is_of_packages=True
+            )
     expected, drawn = (np.stack([pixels for _, pixels, _ in it]) for it in (reference, judged))
-    distance_db = psnr_db(expected, drawn, peak=255.0)
-    return Drawn(model=model, drawn_by=name, scores=row.scores, psnr_db=distance_db)
+    return Drawn(
+        model=model,
+        drawn_by=name,
+        scores=_scores(judged),
+        psnr_db=psnr_db(expected, drawn, peak=255.0),
+        is_of_packages=True,
+    )
 
 
 def _judged(
-    model: str, drawn_by: str, requests: Sequence[Request], draw: Draw, *, batch: int = _AT_ONCE
+    model: str, drawn_by: str, requests: Sequence[Request], draw: Draw
 ) -> tuple[Drawn, list[Judged]]:
-    judged = list(judge_all(requests, draw, batch=batch))
+    judged = list(judge_all(requests, draw, batch=_AT_ONCE))
+    return Drawn(model=model, drawn_by=drawn_by, scores=_scores(judged)), judged
+
+
+def _scores(judged: Sequence[Judged]) -> Mapping[str, Score]:
     scores = score((request, verdict) for request, _, verdict in judged)
-    named = {f"{split}, {group}": found for (split, group), found in scores.items()}
-    return Drawn(model=model, drawn_by=drawn_by, scores=named), judged
+    return {f"{split}, {group}": found for (split, group), found in scores.items()}
 
 
 def _draw_pages(model: str, judged: Sequence[Judged], folder: Path) -> None:
@@ -214,8 +259,7 @@ def _summary(row: Drawn) -> str:
 def markdown(found: Found) -> str:
     """Return the scores as a page of text: all of each model, and of packages what is right."""
     lines = ["# What the built-in models draw", "", f"{found.machine.describe()}.", ""]
-    whole = [row for row in found.drawn if row.psnr_db is None and row.failure is None]
-    for row in whole:
+    for row in (row for row in found.drawn if not row.is_of_packages):
         lines += [
             f"## {row.model}, {row.drawn_by}",
             "",
@@ -226,30 +270,51 @@ def markdown(found: Found) -> str:
             cells = [_percent(getattr(item, column)) for column in _COLUMNS]
             lines.append(f"| {name} | {item.pictures} | {' | '.join(cells)} |")
         lines.append("")
-    packages = [row for row in found.drawn if row.psnr_db is not None or row.failure is not None]
-    if packages:
-        groups = list(dict.fromkeys(name for row in packages for name in row.scores))
-        lines += [
-            "## All right, package by package",
-            "",
-            "PSNR is that of all pictures together against diffusers'.",
-            "",
-            f"| model | package | PSNR, dB | {' | '.join(groups)} |",
-            "|---" * (3 + len(groups)) + "|",
-        ]
-        for row in packages:
-            if row.failure is not None:
-                lines.append(f"| {row.model} | {row.drawn_by} | {row.failure} |")
-                continue
-            cells = [_percent(row.scores[name].all_right) for name in groups]
-            lines.append(
-                f"| {row.model} | {row.drawn_by} | {row.psnr_db:.1f} | {' | '.join(cells)} |"
-            )
+    for model in dict.fromkeys(row.model for row in found.drawn if row.is_of_packages):
+        lines += _package_table([row for row in found.drawn if row.model == model])
     return "\n".join(lines) + "\n"
+
+
+def _package_table(rows: Sequence[Drawn]) -> list[str]:
+    rows = [row for row in rows if row.is_of_packages]
+    reference = rows[0].scores
+    pictures = sum(item.pictures for item in reference.values())
+    lines = [
+        f"## {rows[0].model}: all right, package by package",
+        "",
+        f"{pictures} pictures. Placement and things are means over all scenes that ask for them;",
+        "PSNR is that of all pictures together against diffusers'.",
+        "",
+        f"| package | PSNR, dB | {' | '.join(reference)} | placement | things |",
+        "|---" * (4 + len(reference)) + "|",
+    ]
+    for row in rows:
+        if row.failure is not None:
+            lines.append(f"| {row.drawn_by} | {row.failure} |")
+            continue
+        distance = "" if row.psnr_db is None else f"{row.psnr_db:.1f}"
+        cells = [_percent(row.scores[name].all_right) for name in reference]
+        means = [_percent(_mean(row.scores, name)) for name in ("placement", "things")]
+        lines.append(f"| {row.drawn_by} | {distance} | {' | '.join([*cells, *means])} |")
+    return [*lines, ""]
+
+
+def _mean(scores: Mapping[str, Score], name: str) -> float | None:
+    """Return a mean over groups, weighted by their pictures; None where none asks for it."""
+    asked = [item for item in scores.values() if getattr(item, name) is not None]
+    pictures = sum(item.pictures for item in asked)
+    if not asked:
+        return None
+    return sum(item.pictures * getattr(item, name) for item in asked) / pictures
 
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
+
+
+def _written(name: str | None) -> tuple[Drawn, ...]:
+    path = RESULTS / f"{name}.json"
+    return load_json(Found, path).drawn if name is not None and path.exists() else ()
 
 
 def _write(found: Found, name: str | None) -> None:
@@ -265,6 +330,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--of-each", type=int, default=200, help="scenes of each group and split")
     parser.add_argument("--every-caption", action="store_true")
     parser.add_argument("--packages", action="store_true", help="every recipe of the targets, too")
+    parser.add_argument("--of-each-package", type=int, default=20, help="as many of them at most")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="packages at a time")
     parser.add_argument("--targets", nargs="+", default=target_names(), choices=target_names())
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="pages of what is drawn")
     parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")

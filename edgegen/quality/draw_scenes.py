@@ -21,14 +21,19 @@ from edgegen.scenes.scores import Draw, Request
 
 
 def package_drawer(
-    package: Path, *, steps: int | None = None, guidance: float | None = None
+    package: Path,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    threads: int | None = None,
 ) -> Draw:
     """Return a function that draws requests with a package, a process for each seed.
 
-    Steps and guidance are the package's own unless given. Drawing raises what the runner raises.
+    Steps and guidance are the package's own unless given, and threads the runtime's choice. Drawing
+    raises what the runner raises.
     """
     manifest = load_json(PackageManifest, package / MANIFEST_NAME)
-    backend = backend_here(manifest.target, Wishes())
+    backend = backend_here(manifest.target, Wishes(threads=threads))
 
     def draw(requests: Sequence[Request]) -> NDArray[np.uint8]:
         pictures = np.zeros((len(requests), PICTURE_PX, PICTURE_PX, 3), np.uint8)
