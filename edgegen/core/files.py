@@ -128,23 +128,24 @@ def _is_about(error: OSError, folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def staged_folder(destination: Path, *, replace: bool) -> Iterator[Path]:
+def staged_folder(destination: Path, *, replace: bool, setting: str = "--output") -> Iterator[Path]:
     """Yield an empty folder beside `destination`; on success it becomes `destination`.
 
     On any exception the staging folder is removed and `destination` is as it was. With `replace`
     an existing folder is exchanged for the new one, then removed. Whether it may be replaced at
-    all is the caller's decision. Raises ConfigError where `destination` exists and `replace` is
-    false, and ResourceError where the disk cannot hold it.
+    all is the caller's decision; `setting` is what the user changes to have another folder. Raises
+    ConfigError where `destination` exists and `replace` is false, and ResourceError where the disk
+    cannot hold it.
     """
     destination = Path(os.path.abspath(destination))
-    with translate_disk_errors(destination.parent):
+    with translate_disk_errors(destination.parent, setting=setting):
         _take_back(destination)
     if not replace and os.path.lexists(destination):
         raise ConfigError(f"{destination} exists.", hint="Choose another folder, or pass --force.")
     token = secrets.token_hex(4)
     staging = destination.parent / f"{STAGING_PREFIX}{destination.name}-{token}"
     lock_path = staging.with_name(staging.name + _LOCK_SUFFIX)
-    with translate_disk_errors(destination.parent), _parents(destination):
+    with translate_disk_errors(destination.parent, setting=setting), _parents(destination):
         remove_stale(destination)
         with _lock(lock_path):
             try:

@@ -16,6 +16,8 @@ class BuiltinModel:
     """What it is asked for where the user says nothing."""
     calibration_prompts: tuple[str, ...]
     """One for each trajectory that compression is calibrated on."""
+    shares: str | None = None
+    """The model whose components, and other files, it has where its folder has none of its own."""
 
 
 BUILTIN_MODELS: Mapping[str, BuiltinModel] = {

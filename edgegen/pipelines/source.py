@@ -10,9 +10,9 @@ from pathlib import Path
 
 from edgegen.core.errors import SourceError, nearest
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.pipelines.builtin_folder import PREFIX, builtin_folder
+from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 
-BUILTIN_PREFIX = "builtin:"
-_BUILTIN_FOLDER = Path(__file__).with_name("builtin")
 _HUB_ID = re.compile(r"(?P<id>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
 
 
@@ -27,14 +27,14 @@ class ModelFolder:
     @property
     def name(self) -> str:
         """Return what a folder of its packages is called: `emoji`, or a hub id's second half."""
-        if self.source.startswith(BUILTIN_PREFIX) or Path(self.source).exists():
+        if self.source.startswith(PREFIX) or Path(self.source).exists():
             return self.path.resolve().name
         return self.source.partition("@")[0].rpartition("/")[2]
 
 
 def builtin_models() -> tuple[str, ...]:
     """Return the names of the models that ship with edgegen."""
-    return tuple(sorted(path.name for path in _BUILTIN_FOLDER.iterdir() if path.is_dir()))
+    return tuple(sorted(name.removeprefix(PREFIX) for name in BUILTIN_MODELS))
 
 
 def resolve(
@@ -88,7 +88,7 @@ def resolve_headers(
 
 
 def _local(model: str, revision: str | None) -> ModelFolder | None:
-    if model.startswith(BUILTIN_PREFIX):
+    if model.startswith(PREFIX):
         return _builtin(model, revision)
     folder = Path(model).expanduser()
     if model and folder.is_dir():
@@ -105,7 +105,7 @@ def _hub_id(model: str, revision: str | None) -> tuple[str, str | None]:
         raise SourceError(
             f"There is no folder {model}, and it is not the id of a model on the hub either.",
             hint="Give a diffusers folder, a hub id (ORG/NAME or ORG/NAME@REVISION), or "
-            f"{', '.join(BUILTIN_PREFIX + name for name in builtin_models())}.",
+            f"{', '.join(PREFIX + name for name in builtin_models())}.",
         )
     if revision and match["revision"] and revision != match["revision"]:
         raise SourceError(
@@ -116,12 +116,12 @@ def _hub_id(model: str, revision: str | None) -> tuple[str, str | None]:
 
 
 def _builtin(model: str, revision: str | None) -> ModelFolder:
-    name = model.removeprefix(BUILTIN_PREFIX)
+    name = model.removeprefix(PREFIX)
     known = builtin_models()
     if name not in known:
         raise SourceError(f"There is no built-in model '{name}'.", hint=nearest(name, known))
     _refuse_revision(model, revision)
-    return ModelFolder(path=_BUILTIN_FOLDER / name, source=model)
+    return ModelFolder(path=builtin_folder(name), source=model)
 
 
 def _refuse_revision(model: str, revision: str | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.core.errors import SourceError
-from edgegen.pipelines.builtin_models import BUILTIN_MODELS
+from edgegen.pipelines.builtin_folder import SHIPPED
 from edgegen.pipelines.source import builtin_models, resolve, resolve_headers
 
 
@@ -97,5 +97,5 @@ def test_resolving_what_is_here_does_not_import_the_hub(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_builtin_model_has_its_settings():
-    assert [f"builtin:{name}" for name in builtin_models()] == sorted(BUILTIN_MODELS)
+def test_every_builtin_model_has_a_folder():
+    assert {path.name for path in SHIPPED.iterdir()} == set(builtin_models())
