@@ -43,7 +43,7 @@ class Schedule:
 AUTOENCODER = Schedule(steps=3000, batch=8, learning_rate=1e-3)
 DECODER = Schedule(steps=3000, batch=8, learning_rate=7e-4)
 DENOISER = Schedule(steps=24000, batch=64, learning_rate=1e-3, decay_share=0.35)
-DISTILLER = Schedule(steps=1600, batch=64, learning_rate=2e-4, average=0.98)
+DISTILLER = Schedule(steps=2000, batch=64, learning_rate=2e-4, average=0.98)
 TINY_AUTOENCODER = Schedule(steps=3000, batch=16, learning_rate=1e-3)
 
 MIX: Mapping[tuple[Kind, bool], float] = {

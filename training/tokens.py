@@ -20,9 +20,11 @@ def make_tokenizer(captions: Iterable[str], folder: Path) -> CLIPTokenizer:
     """Learn merges from captions; write `vocab.json` and `merges.txt`; return the tokenizer.
 
     Every letter and digit is in the vocabulary, alone and at a word's end, so that any prompt in
-    English can be written with it.
+    English can be written with it. They are given to the trainer, which would number those at a
+    word's end in another order each time.
     """
-    letters = string.ascii_lowercase + string.digits
+    letters = string.digits + string.ascii_lowercase
+    alphabet = [*letters, *(letter + _END_OF_WORD for letter in letters)]
     learner = Tokenizer(models.BPE(end_of_word_suffix=_END_OF_WORD))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -30,15 +32,12 @@ def make_tokenizer(captions: Iterable[str], folder: Path) -> CLIPTokenizer:
         vocab_size=VOCABULARY,
         min_frequency=2,
         end_of_word_suffix=_END_OF_WORD,
-        special_tokens=[],
+        special_tokens=alphabet,
         show_progress=False,
     )
-    learner.train_from_iterator([*captions, *letters, " ".join(letters)], trainer)
+    learner.train_from_iterator(captions, trainer)
     learned = json.loads(learner.to_str())["model"]
     vocabulary: dict[str, int] = dict(learned["vocab"])
-    for letter in letters:
-        for token in (letter, letter + _END_OF_WORD):
-            vocabulary.setdefault(token, len(vocabulary))
     for token in _SPECIAL:
         vocabulary[token] = len(vocabulary)
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in learned["merges"]]

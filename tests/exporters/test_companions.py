@@ -13,6 +13,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from edgegen.exporters.companions import write_companions
+from edgegen.packaging.tokenizer_files import complete
 
 TinyPipeline = Callable[..., Path]
 PROMPTS = ("a photo of a cat", "", " ".join(["Red café 123 (?)"] * 40), "  Ünïcode 🐱  x")
@@ -45,6 +46,21 @@ def test_tokenizers_give_the_models_own_ids_padded_and_cut(
         for prompt in PROMPTS:
             expected = tokenizer(prompt, padding="max_length", max_length=77, truncation=True)
             assert list(compiled([prompt])["input_ids"][0]) == expected["input_ids"]
+
+
+def test_a_tokenizer_that_transformers_saved_anew_gives_its_ids_too(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(tiny_pipeline("sd15") / "tokenizer")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    for name in ("vocab.json", "merges.txt"):  # transformers 4 writes them
+        (tmp_path / "tokenizer" / name).unlink(missing_ok=True)
+    complete(tmp_path / "tokenizer")
+    write_companions("openvino", tmp_path)
+    compiled = openvino.Core().compile_model(tmp_path / "tokenizer" / WRITTEN[0], "CPU")
+    for prompt in PROMPTS:
+        expected = tokenizer(prompt, padding="max_length", max_length=77, truncation=True)
+        assert list(compiled([prompt])["input_ids"][0]) == expected["input_ids"]
 
 
 def test_the_same_tokenizer_gives_the_same_bytes_wherever_it_lies(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgegen.pipelines.source import resolve
 from edgegen.scenes.scene import WHITE
 from training.dataset import Captions, TrainingScenes, tokenize
 from training.settings import CAPTION_TOKENS, MIX
@@ -88,3 +89,11 @@ def test_captions_hold_their_rows_by_scene():
     drawn = captions.draw(torch.tensor([0, 1]), 0.0, torch.Generator().manual_seed(0))
     assert drawn[0].item() == 1
     assert drawn[1].item() in (2, 3)
+
+
+def test_the_tokenizer_of_all_captions_is_the_one_that_ships(tmp_path, training_scenes):
+    texts = [caption for scene in training_scenes.scenes for caption in scene.captions]
+    make_tokenizer(texts, tmp_path)
+    shipped = resolve("builtin:scenes").path / "tokenizer"
+    for name in ("vocab.json", "merges.txt"):
+        assert (tmp_path / name).read_text("utf-8") == (shipped / name).read_text("utf-8")
