@@ -113,6 +113,8 @@ def _save(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Write a pipeline in float16 beside its place, and rename it."""
     beside = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
+    pipeline.tokenizer.backend_tokenizer.no_padding()  # how it was last used is no part of it
+    pipeline.tokenizer.backend_tokenizer.no_truncation()
     pipeline.save_pretrained(beside)
     for path in (folder.parents[1] / "tokenizer").iterdir():  # transformers writes neither
         shutil.copy(path, beside / "tokenizer")

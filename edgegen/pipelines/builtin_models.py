@@ -20,6 +20,13 @@ class BuiltinModel:
     """The model whose components, and other files, it has where its folder has none of its own."""
 
 
+_SCENES_PROMPT = "three tomatoes on a blue background"
+_SCENES_CALIBRATION_PROMPTS = (
+    "a hamburger",
+    "three apples on a blue background",
+    "a big cactus",
+    "a cat above a guitar on a yellow background",
+)
 BUILTIN_MODELS: Mapping[str, BuiltinModel] = {
     "builtin:emoji": BuiltinModel(
         steps=25,
@@ -30,13 +37,22 @@ BUILTIN_MODELS: Mapping[str, BuiltinModel] = {
     "builtin:scenes": BuiltinModel(
         steps=25,
         guidance=3.0,
-        prompt="three tomatoes on a blue background",
-        calibration_prompts=(
-            "a hamburger",
-            "three apples on a blue background",
-            "a big cactus",
-            "a cat above a guitar on a yellow background",
-        ),
+        prompt=_SCENES_PROMPT,
+        calibration_prompts=_SCENES_CALIBRATION_PROMPTS,
+    ),
+    "builtin:scenes-4step": BuiltinModel(
+        steps=4,
+        guidance=1.0,
+        prompt=_SCENES_PROMPT,
+        calibration_prompts=_SCENES_CALIBRATION_PROMPTS,
+        shares="builtin:scenes",
+    ),
+    "builtin:scenes-4step-tiny": BuiltinModel(
+        steps=4,
+        guidance=1.0,
+        prompt=_SCENES_PROMPT,
+        calibration_prompts=_SCENES_CALIBRATION_PROMPTS,
+        shares="builtin:scenes-4step",
     ),
 }
 """By what a user types."""
