@@ -16,7 +16,7 @@ help:
 	@echo "make check       format, lint, types, and the tests"
 	@echo "make bench       the benchmarks against peers, side by side (long)"
 	@echo "make train-builtin  the built-in models, from the seed (hours; goes on where it stopped)"
-	@echo "make builtin-scores  what the built-in models draw of what captions ask for (long)"
+	@echo "make builtin-scores  what the built-in models draw of what captions ask for (hours)"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
 	@echo "make test-peers  our packages in the peers' own runtimes"

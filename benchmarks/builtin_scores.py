@@ -66,7 +66,7 @@ from edgegen.scenes.verdict import Verdict
 RESULTS = Path(__file__).with_name("results")
 MODELS = tuple(name for name in BUILTIN_MODELS if name.startswith("builtin:scenes"))
 SEEDS = range(5)
-READER = "known pictures"
+READER, REFERENCE = "known pictures", "diffusers"
 _AT_ONCE = 32
 _ON_A_PAGE = 8
 _EVERY_CAPTION = "plain, every caption, seeds 0 to 4"
@@ -130,7 +130,7 @@ def _model(model: str, requests: Sequence[Request], options: argparse.Namespace)
     pipeline = DiffusionPipeline.from_pretrained(folder.path, dtype=torch.float32)
     yield _judged(model, "its autoencoder, of known pictures", requests, _rebuilt(pipeline))[0]
     draw = torch_drawer(pipeline, steps=generation.steps, guidance=generation.guidance)
-    row, judged = _judged(model, "diffusers", requests, draw)
+    row, judged = _judged(model, REFERENCE, requests, draw)
     yield row
     if options.pictures:
         _draw_pages(model, judged, options.pictures)
@@ -138,7 +138,7 @@ def _model(model: str, requests: Sequence[Request], options: argparse.Namespace)
         single = single_requests(SEEDS)
         verdicts = ((request, verdict) for request, _, verdict in judge_all(single, draw, batch=32))
         scores = {_EVERY_CAPTION: next(iter(score(verdicts).values()))}
-        yield Drawn(model=model, drawn_by="diffusers", scores=scores)
+        yield Drawn(model=model, drawn_by=REFERENCE, scores=scores)
     if options.packages:
         yield from _packages(model, _first(judged, options.of_each_package), options)
 
@@ -157,7 +157,7 @@ def _packages(
 ) -> Iterator[Drawn]:
     """Score diffusers' pictures that are given, and those of a package in each recipe."""
     scores = _scores(reference)
-    yield Drawn(model=model, drawn_by="diffusers", scores=scores, is_of_packages=True)
+    yield Drawn(model=model, drawn_by=REFERENCE, scores=scores, is_of_packages=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
         rows = [
@@ -270,13 +270,18 @@ def markdown(found: Found) -> str:
             cells = [_percent(getattr(item, column)) for column in _COLUMNS]
             lines.append(f"| {name} | {item.pictures} | {' | '.join(cells)} |")
         lines.append("")
-    for model in dict.fromkeys(row.model for row in found.drawn if row.is_of_packages):
-        lines += _package_table([row for row in found.drawn if row.model == model])
+    tables: list[list[Drawn]] = []
+    for row in (row for row in found.drawn if row.is_of_packages):
+        if row.drawn_by == REFERENCE:
+            tables.append([])
+        tables[-1].append(row)
+    for rows in tables:
+        lines += _package_table(rows)
     return "\n".join(lines) + "\n"
 
 
 def _package_table(rows: Sequence[Drawn]) -> list[str]:
-    rows = [row for row in rows if row.is_of_packages]
+    """Return what packages made of the scenes that the first row's diffusers drew."""
     reference = rows[0].scores
     pictures = sum(item.pictures for item in reference.values())
     lines = [
@@ -327,10 +332,10 @@ def _write(found: Found, name: str | None) -> None:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS, help="models, or folders")
-    parser.add_argument("--of-each", type=int, default=200, help="scenes of each group and split")
+    parser.add_argument("--of-each", type=int, default=60, help="scenes of each group and split")
     parser.add_argument("--every-caption", action="store_true")
     parser.add_argument("--packages", action="store_true", help="every recipe of the targets, too")
-    parser.add_argument("--of-each-package", type=int, default=20, help="as many of them at most")
+    parser.add_argument("--of-each-package", type=int, default=15, help="as many of them at most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="packages at a time")
     parser.add_argument("--targets", nargs="+", default=target_names(), choices=target_names())
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="pages of what is drawn")
