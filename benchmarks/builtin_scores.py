@@ -136,7 +136,9 @@ def _model(model: str, requests: Sequence[Request], options: argparse.Namespace)
         _draw_pages(model, judged, options.pictures)
     if options.every_caption:
         single = single_requests(SEEDS)
-        verdicts = ((request, verdict) for request, _, verdict in judge_all(single, draw, batch=32))
+        verdicts = (
+            (request, verdict) for request, _, verdict in judge_all(single, draw, batch=_AT_ONCE)
+        )
         scores = {_EVERY_CAPTION: next(iter(score(verdicts).values()))}
         yield Drawn(model=model, drawn_by=REFERENCE, scores=scores)
     if options.packages:

@@ -30,9 +30,9 @@ from edgegen.core.progress import Progress, SilentProgress
 from edgegen.exporters.base import ExportJob, ExportResult
 from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion, convert
-from edgegen.packaging import tokenizer_files
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.source_hash import weights_sha256
+from edgegen.pipelines import tokenizer_files
 from edgegen.pipelines.licences import licence_files
 from edgegen.quality.parity import check_package, require
 from edgegen.reference.calibrate import Calibrated, make_calibration
@@ -40,8 +40,7 @@ from edgegen.reference.run import make_golden
 
 GOLDEN_FOLDER = "golden"
 CALIBRATION_NAME = "calibration.json"
-TOKENIZERS = ("tokenizer", "tokenizer_2")
-COPIED = ("model_index.json", "scheduler", *TOKENIZERS, "feature_extractor")
+COPIED = ("model_index.json", "scheduler", *tokenizer_files.FOLDERS, "feature_extractor")
 CONFIG_NAME = "config.json"
 CARD_NAME = "MODEL_CARD.md"
 
@@ -167,7 +166,7 @@ def _copy_companions(plan: BuildPlan, staging: Path) -> None:
             for file in sorted(source.iterdir()):
                 if file.is_file() and file.suffix in (".json", ".txt"):
                     shutil.copyfile(file, staging / name / file.name)
-            if name in TOKENIZERS:
+            if name in tokenizer_files.FOLDERS:
                 tokenizer_files.complete(staging / name)
         elif source.is_file():
             shutil.copyfile(source, staging / name)

@@ -26,6 +26,7 @@ from edgegen.pipelines.families import (
 from edgegen.pipelines.index import PipelineIndex
 from edgegen.pipelines.licences import licence_name
 from edgegen.pipelines.source import ModelFolder
+from edgegen.pipelines.tokenizer_files import MERGES_NAME, SERIALIZED_NAME, VOCABULARY_NAME
 from edgegen.pipelines.weights import Weights
 
 _INPAINT: Mapping[str, Family] = {
@@ -257,11 +258,12 @@ def _text_length(index: PipelineIndex, text_encoder: str, config: ComponentConfi
     name = text_encoder.replace("text_encoder", "tokenizer")
     index.component(name, TOKENIZER_CLASSES)
     folder = index.folder / name
-    if not (folder / "tokenizer.json").is_file():
-        missing = [file for file in ("vocab.json", "merges.txt") if not (folder / file).is_file()]
+    if not (folder / SERIALIZED_NAME).is_file():
+        names = (VOCABULARY_NAME, MERGES_NAME)
+        missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise SourceError(
-                f"{folder} has neither tokenizer.json nor {' and '.join(missing)}.",
+                f"{folder} has neither {SERIALIZED_NAME} nor {' and '.join(missing)}.",
                 hint="Download the model again, or save the pipeline with its tokenizer.",
             )
     tokenizer = ComponentConfig.read(folder / "tokenizer_config.json")

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from edgegen.core.codec import load_json_object
 from edgegen.core.files import translate_disk_errors
+from edgegen.pipelines.tokenizer_files import FOLDERS, VOCABULARY_NAME
 
-FOLDERS = ("tokenizer", "tokenizer_2")
-VOCABULARY_NAME = "vocab.json"
 CONFIG_NAME = "tokenizer_config.json"
 GRAPH_NAME = "openvino_tokenizer.xml"
 CLIP_LENGTH = 77

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgegen.core.errors import SourceError
-from edgegen.packaging.tokenizer_files import complete
 from edgegen.pipelines.source import resolve
+from edgegen.pipelines.tokenizer_files import complete
 
 MODEL: dict[str, Any] = {
     "type": "BPE",

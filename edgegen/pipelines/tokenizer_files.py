@@ -1,7 +1,7 @@
-"""Writes the files by which most runtimes know a CLIP tokenizer: vocab.json and merges.txt.
+"""The files of a pipeline's CLIP tokenizers, and those by which most runtimes know one.
 
 transformers 5 saves `tokenizer.json` alone. openvino_genai's tokenizer and the Kotlin and Swift
-kits read the two older files, so a package always has them.
+kits read `vocab.json` and `merges.txt`, so a package always has them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from edgegen.core.codec import load_json_object
 from edgegen.core.errors import SourceError
 
+FOLDERS = ("tokenizer", "tokenizer_2")
 SERIALIZED_NAME = "tokenizer.json"
 VOCABULARY_NAME = "vocab.json"
 MERGES_NAME = "merges.txt"
