@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= out
 
+# A test that hangs, or that takes its process down, fails by name; it doesn't hold up the others.
+PYTEST := $(BIN)/python -m pytest -q
+IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart=0 \
+	-o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -32,25 +37,25 @@ demo: $(STAMP)
 	$(BIN)/python demo/demo.py $(OUT)/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) $(IN_PARALLEL)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) $(IN_PARALLEL)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow
 
 test-scale: $(STAMP)
-	$(BIN)/python -m pytest -q -m scale
+	$(PYTEST) -m scale
 
 test-peers: $(STAMP)
-	$(BIN)/python -m pytest -q -m peers
+	$(PYTEST) -m peers
 
 test-emulated: $(STAMP)
-	$(BIN)/python -m pytest -q -m emulated
+	$(PYTEST) -m emulated
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/convert_onnx.py

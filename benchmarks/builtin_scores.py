@@ -22,6 +22,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -161,7 +162,9 @@ def _packages(
     scores = _scores(reference)
     yield Drawn(model=model, drawn_by=REFERENCE, scores=scores, is_of_packages=True)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        options.jobs, mp_context=context, initializer=_end_with_the_parent
+    ) as pool:
         rows = [
             pool.submit(_package, model, target, recipe, reference)
             for target in options.targets
@@ -169,6 +172,18 @@ def _packages(
         ]
         for row in rows:
             yield row.result()
+
+
+def _end_with_the_parent() -> None:
+    """Let this process of a pool end when the one that started it does, even by a signal."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _package(model: str, target: str, recipe: str, reference: Sequence[Judged]) -> Drawn:

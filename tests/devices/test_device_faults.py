@@ -142,6 +142,11 @@ def _wait_for_two_runners(home: Path, said: Path) -> None:
     assert len(found) >= 2, said.read_text()
 
 
+def _hear_interrupts() -> None:
+    """Undo what a background shell does to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_that_is_ended_here_leaves_no_process_behind_ssh(
     sshd: Sshd, tmp_path: Path, number: signal.Signals
@@ -155,6 +160,7 @@ def test_a_command_that_is_ended_here_leaves_no_process_behind_ssh(
             stdout=said,
             stderr=said,
             start_new_session=True,
+            preexec_fn=_hear_interrupts,
         ) as process,
     ):
         try:
