@@ -80,6 +80,31 @@ def test_a_program_computes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(program._package), WEIGHT.sum(1) + np.ones((2, 1)))
 
 
+@pytest.mark.parametrize("room", [0, 4, WEIGHT.nbytes, 1 << 20])
+def test_another_run_computes_what_the_first_did_whatever_was_kept(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgegen.mil.executor.program.KEPT_BYTES", room)
+    program = MilProgram(build(tmp_path))
+    for factor in (1, 2, 3):
+        x = factor * np.arange(8, dtype=np.float32).reshape(2, 4)
+        np.testing.assert_array_equal(program.run({"x": x})["y"], x @ WEIGHT.T + 1)
+
+
+def test_weights_that_were_kept_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = MilProgram(build(tmp_path))
+    x = np.ones((2, 4), np.float32)
+    first = program.run({"x": x})["y"]
+
+    def unwanted(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(program, "_read_blob", unwanted)
+    np.testing.assert_array_equal(program.run({"x": x})["y"], first)
+
+
 def test_a_result_in_float16_is_rounded_and_an_overflow_is_seen(tmp_path: Path) -> None:
     def in_half(block: schema.Block) -> None:
         for item in block.operations[2:]:

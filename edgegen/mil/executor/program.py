@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -21,6 +22,9 @@ from edgegen.mil.values import read_value, shape_of
 from edgegen.mil.weight_file import WeightFile
 
 MAIN = "main"
+KEPT_BYTES = 256 << 20
+"""What a program keeps of its weights between two runs, at most."""
+
 _MODEL_PATH = "@model_path/"
 
 
@@ -29,8 +33,9 @@ class MilProgram:
 
     Arithmetic is float32's; with `rounds` each result is then rounded to the type that the program
     declares for it, as a device that computes in float16 would at least. Weights are read from the
-    mapped file when an operation wants them, and are not kept. `inputs` and `outputs` are the
-    program's tensors: name → type and shape.
+    mapped file, and decompressed, when an operation wants them; the first that fit into KEPT_BYTES
+    are kept for the next run. `inputs` and `outputs` are the program's tensors: name → type and
+    shape.
 
     Raises IntegrityError where the package is damaged, RunnerError (with their names) for
     operations that this executor does not know.
@@ -47,7 +52,7 @@ class MilProgram:
             raise self._broken("it holds no program")
         _refuse_unknown(package, block)
         self.inputs = {item.name: shape_of(item.type) for item in function.inputs}
-        self._block = block
+        self._outputs = block.outputs
         types = {
             output.name: output.type
             for operation in block.operations
@@ -55,36 +60,61 @@ class MilProgram:
         }
         self._check_bindings(function, block)
         self.outputs = {name: shape_of(types.get(name)) for name in block.outputs}
-        self._last_use = _last_uses(block)
+        self._operations = block.operations
+        self._last_use = _last_uses(self._operations, self._outputs)
+        self._to_keep = _operands_of_the_file(block)
+        self._kept: dict[str, Any] = {}
+        self._room_bytes = KEPT_BYTES
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Compute the outputs from arrays in the types and shapes that `inputs` says.
 
         Raises IntegrityError where an operation's result is not of the shape that is declared.
         """
-        values: dict[str, Any] = {name: as_tensor(array) for name, array in inputs.items()}
+        values = {**self._kept, **{name: as_tensor(array) for name, array in inputs.items()}}
         with torch.no_grad():
-            for number, operation in enumerate(self._block.operations):
+            for number, operation in enumerate(self._operations):
                 self._step(operation, values)
                 for name in self._last_use.get(number, ()):
                     del values[name]
-        return {name: as_tensor(values[name]).numpy() for name in self._block.outputs}
+        self._leave_out_what_is_kept()
+        return {name: as_tensor(values[name]).numpy() for name in self._outputs}
+
+    def _leave_out_what_is_kept(self) -> None:
+        """Let the next run begin without the operations whose results are kept."""
+        if self._to_keep:
+            self._operations = _needed(self._operations, self._outputs, self._kept)
+            self._last_use = _last_uses(self._operations, (*self._outputs, *self._kept))
+            self._to_keep = frozenset()
 
     def _step(self, operation: Operation, values: dict[str, Any]) -> None:
         results = self._compute(operation, values)
         if len(results) != len(operation.outputs):
             raise self._broken(f"{operation.type} has {len(results)} results")
         for output, result in zip(operation.outputs, results, strict=True):
-            if isinstance(result, str):
-                values[output.name] = result
-                continue
-            kind, shape = shape_of(output.type)
-            if tuple(result.shape) != shape:
-                raise self._broken(
-                    f"{operation.type} gives {output.name!r} the shape {tuple(result.shape)}, and "
-                    f"{shape} is declared"
-                )
-            values[output.name] = self._rounded(operation.type, result, kind)
+            value = result
+            if not isinstance(result, (str, list)):
+                kind, shape = shape_of(output.type)
+                if tuple(result.shape) != shape:
+                    raise self._broken(
+                        f"{operation.type} gives {output.name!r} the shape {tuple(result.shape)}, "
+                        f"and {shape} is declared"
+                    )
+                value = self._rounded(operation.type, result, kind)
+            if output.name in self._to_keep:
+                value = self._keep(output.name, value)
+            values[output.name] = value
+
+    def _keep(self, name: str, value: Any) -> Any:
+        """Return a value as operations want it; keep it for the next run if there is room."""
+        size = 0
+        if isinstance(value, np.ndarray):
+            value = as_tensor(value) if value.dtype.kind == "f" else value
+            size = value.nbytes
+        if size <= self._room_bytes:
+            self._room_bytes -= size
+            self._kept[name] = value
+        return value
 
     def _compute(self, operation: Operation, values: Mapping[str, Any]) -> tuple[Any, ...]:
         if operation.type == "const":
@@ -183,16 +213,44 @@ def _names(inputs: Mapping[str, Argument]) -> list[str]:
     ]
 
 
-def _last_uses(block: Block) -> dict[int, list[str]]:
+def _operands_of_the_file(block: Block) -> frozenset[str]:
+    """Return the results that the file alone determines and that an operation on others takes."""
+    determined: set[str] = set()
+    taken: set[str] = set()
+    for operation in block.operations:
+        names = _names(operation.inputs)
+        if operation.type == "const" or (
+            operation.type in DECOMPRESSIONS and determined.issuperset(names)
+        ):
+            determined.update(output.name for output in operation.outputs)
+        else:
+            taken.update(names)
+    return frozenset(determined & taken)
+
+
+def _needed(
+    operations: Sequence[Operation], outputs: Iterable[str], known: Container[str]
+) -> list[Operation]:
+    """Return the operations that compute the outputs where some results are known already."""
+    wanted = set(outputs)
+    needed = []
+    for operation in reversed(operations):
+        if any(it.name in wanted and it.name not in known for it in operation.outputs):
+            needed.append(operation)
+            wanted.update(_names(operation.inputs))
+    return needed[::-1]
+
+
+def _last_uses(operations: Sequence[Operation], lasting: Container[str]) -> dict[int, list[str]]:
     """Return for each operation's place the values that nothing wants after it."""
     last: dict[str, int] = {}
-    for number, operation in enumerate(block.operations):
+    for number, operation in enumerate(operations):
         for output in operation.outputs:
             last[output.name] = number
         for name in _names(operation.inputs):
             last[name] = number
     uses: dict[int, list[str]] = {}
     for name, number in last.items():
-        if name not in block.outputs:
+        if name not in lasting:
             uses.setdefault(number, []).append(name)
     return uses
