@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from edgegen.core.folders import cache_folder
 from tests.tiny_models import build
 
 TinyPipeline = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep logs, and the lock of this machine as a device, apart from the user's and each other."""
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep logs, the cache, and the lock of this machine as a device, apart from the user's.
+
+    Each worker has its own: what tests make in the cache (the packed runner, the folders of
+    built-in models) is made in a moment. Only the root folders of the emulated devices, which take
+    minutes and downloads, stay where earlier runs have left them.
+    """
+    roots = os.environ.get("EDGEGEN_TEST_CACHE_DIR") or str(cache_folder() / "tests")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEGEN_TEST_CACHE_DIR", roots)
+        patch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("EDGEGEN_STATE_DIR", str(tmp_path_factory.mktemp("state")))
         yield
 

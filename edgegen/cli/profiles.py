@@ -41,7 +41,7 @@ def _show_all(console: Console, found: tuple[DeviceProfile, ...]) -> None:
             profile.kind,
             format_bytes(profile.hardware.memory_bytes),
             format_bytes(profile.application_memory_bytes),
-            ", ".join(options.recipe for options in profile.runtimes),
+            ", ".join(dict.fromkeys(options.recipe for options in profile.runtimes)),
         )
         for profile in found
     ]

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltinModel:
-    """How a model is drawn with best, as its card says, and captions that it was trained on."""
+    """How a model is drawn with best, as its card says, and captions to draw with it.
+
+    The captions are in the words that it was trained on; the scenes that they ask for need not be
+    among those that it saw.
+    """
 
     steps: int
     guidance: float

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.core.codec import load_json
-from edgegen.core.errors import RunnerError
+from edgegen.core.errors import ConfigError, RunnerError
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.quality.png import read_pixels
 from edgegen.runner import job
@@ -29,10 +29,18 @@ def package_drawer(
 ) -> Draw:
     """Return a function that draws requests with a package, a process for each seed.
 
-    Steps and guidance are the package's own unless given, and threads the runtime's choice. Drawing
-    raises what the runner raises.
+    Steps and guidance are the package's own unless given, and threads the runtime's choice. Raises
+    ConfigError where the package's pictures are not of a scene's size; drawing raises what the
+    runner raises.
     """
     manifest = load_json(PackageManifest, package / MANIFEST_NAME)
+    size = manifest.generation.width, manifest.generation.height
+    if size != (PICTURE_PX, PICTURE_PX):
+        raise ConfigError(
+            f"{package} draws pictures of {size[0]} × {size[1]} pixels; scenes are of "
+            f"{PICTURE_PX} × {PICTURE_PX}.",
+            hint="Make one that draws them: edgegen package builtin:scenes --target onnx -o DIR",
+        )
     backend = backend_here(manifest.target, Wishes(threads=threads))
 
     def draw(requests: Sequence[Request]) -> NDArray[np.uint8]:

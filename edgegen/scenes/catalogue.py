@@ -21,17 +21,15 @@ from edgegen.scenes.objects import Name, SceneObject, objects
 from edgegen.scenes.scene import (
     BIG_PX,
     COLOURS,
+    NORMAL_CORNER_PX,
     NORMAL_PX,
-    PICTURE_PX,
+    SMALL_CORNERS_PX,
     SMALL_PX,
     WHITE,
     Kind,
     Placement,
     Scene,
 )
-
-_MARGIN = (PICTURE_PX - NORMAL_PX) // 2
-_STEP = (PICTURE_PX - SMALL_PX) // 2
 
 PLACES = (
     ("in the top left corner", "at the top left"),
@@ -61,7 +59,7 @@ _PAIRS = (
 )
 
 _COLOURED_IN = 4
-"""Of counts and pairs, one scene of so many is coloured; the others are white."""
+"""About one pair of so many stands on a colour, chosen by a hash; the others on white."""
 
 
 def scenes(split: Split) -> Iterator[Scene]:
@@ -76,7 +74,7 @@ def scenes(split: Split) -> Iterator[Scene]:
 
 
 def _singles(thing: SceneObject, split: Split) -> Iterator[Scene]:
-    placement = (Placement(thing.index, _MARGIN, _MARGIN, NORMAL_PX),)
+    placement = (Placement(thing.index, NORMAL_CORNER_PX, NORMAL_CORNER_PX, NORMAL_PX),)
     for colour in COLOURS:
         if colour_split(thing.index, colour) is split:
             captions = [name.with_article() for name in thing.names]
@@ -137,7 +135,8 @@ def _together(first: Name, word: str, second: Name) -> str:
 
 def _small(thing: SceneObject, place: int) -> Placement:
     row, column = divmod(place, 3)
-    return Placement(thing.index, column * _STEP, row * _STEP, SMALL_PX)
+    x, y = SMALL_CORNERS_PX[column], SMALL_CORNERS_PX[row]
+    return Placement(thing.index, x, y, SMALL_PX)
 
 
 def _scene(

@@ -1,8 +1,10 @@
 """Which combinations a model is trained on, and which are held out to test it.
 
-The rules look at indices only, so everyone computes the same split. A scene is held out where any
-of its combinations is: a thing with a colour, with a count, with a place, or with another thing.
-What is neither trained on nor held out is left alone: of the pairs of things, three in four.
+The rules look at indices only, so everyone computes the same split. A scene is held out where its
+caption names a combination that is: a thing with a colour, with a count, with a place, or with
+another thing. A place is held out only where a caption names it: counts and pairs that are trained
+on may show a thing just where it is held out alone. What is neither trained on nor held out is left
+alone: of the pairs of things, three in four.
 """
 
 from __future__ import annotations

@@ -26,7 +26,12 @@ class Name:
     plural: str | None
 
     def with_article(self, adjective: str = "") -> str:
-        """Return "a fox", "an owl", "a small owl", or "grapes"."""
+        """Return "a fox", "an owl", "a small owl", or "grapes".
+
+        The rule is wrong for "hourglass" ("a hourglass") and "ewe" ("an ewe"), as `plural` is for
+        "wolf" ("wolfs"). The models that ship were trained on these words, so they stay until
+        those are trained again.
+        """
         words = f"{adjective} {self.singular}".strip()
         if self.plural is None:
             return words

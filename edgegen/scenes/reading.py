@@ -18,13 +18,14 @@ from edgegen.scenes.render import Floats, sprites
 from edgegen.scenes.scene import (
     BIG_PX,
     COLOURS,
+    GRID_PX,
+    NORMAL_CORNER_PX,
     NORMAL_PX,
     PICTURE_PX,
     SMALL_PX,
     Placement,
 )
 
-GRID_PX = 8
 MOST_THINGS = 4
 
 _BACKGROUNDS_TRIED = 3
@@ -70,10 +71,9 @@ def _explain(picture: Floats, background: str) -> tuple[float, Reading]:
     """Return what the best hypothesis on a background leaves unexplained, and that hypothesis."""
     rest = picture - _colour(background)
     everything = float(np.square(rest).sum())
-    margin = (PICTURE_PX - NORMAL_PX) // 2
     found = [
         _alone(rest, background, BIG_PX, 0),
-        _alone(rest, background, NORMAL_PX, margin),
+        _alone(rest, background, NORMAL_PX, NORMAL_CORNER_PX),
         _small_ones(rest, background),
     ]
     gain, placements = max(found, key=lambda pair: pair[0])

@@ -13,6 +13,12 @@ from enum import StrEnum
 PICTURE_PX = 64
 BIG_PX, NORMAL_PX, SMALL_PX = 64, 48, 32
 """The sizes of a thing: filling the picture, alone with a margin, and one of several."""
+GRID_PX = 8
+"""What every thing's corner is a multiple of."""
+NORMAL_CORNER_PX = (PICTURE_PX - NORMAL_PX) // 2
+"""From the left and from above: where a thing of the normal size begins, which is centered."""
+SMALL_CORNERS_PX = (0, (PICTURE_PX - SMALL_PX) // 2, PICTURE_PX - SMALL_PX)
+"""From the left or from above: where a small thing can begin; the second is the middle."""
 
 Rgb = tuple[int, int, int]
 

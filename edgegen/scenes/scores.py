@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.core.progress import Progress, SilentProgress
 from edgegen.scenes.catalogue import scenes
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.reading import read_picture
 from edgegen.scenes.scene import WHITE, Kind, Scene
 from edgegen.scenes.verdict import Verdict, judge
+
+SEEDS = range(5)
+"""What noise comes from: requests take the seeds in turn, or all of them."""
 
 _SELECTION_SEED = 20261125
 
@@ -60,7 +62,7 @@ def group_of(scene: Scene) -> str:
     return scene.kind.value
 
 
-def single_requests(seeds: Iterable[int]) -> list[Request]:
+def single_requests(seeds: Iterable[int] = SEEDS) -> list[Request]:
     """Return every caption of every thing alone on white, with every seed."""
     plain = [scene for scene in scenes(Split.TRAINED) if group_of(scene) == "plain"]
     return [
@@ -78,28 +80,42 @@ def sampled_requests(split: Split, number: int) -> list[Request]:
         chosen[group_of(scene)].append(scene)
     generator = random.Random(_SELECTION_SEED)  # noqa: S311 - the same choice every time
     return [
-        Request(split, scene, scene.captions[0], index % 5)
+        request
         for members in chosen.values()
-        for index, scene in enumerate(generator.sample(members, min(number, len(members))))
+        for request in _plainest(split, generator.sample(members, min(number, len(members))))
+    ]
+
+
+def placed_anew_requests() -> list[Request]:
+    """Return the held-out places at which no trained picture has the thing, in company either.
+
+    Most of the held-out places are shown in training all the same: by a count, or by a pair, whose
+    captions name no place.
+    """
+    shown = {placement for scene in scenes(Split.TRAINED) for placement in scene.placements}
+    anew = [
+        scene
+        for scene in scenes(Split.HELD_OUT)
+        if scene.kind is Kind.PLACE and shown.isdisjoint(scene.placements)
+    ]
+    return _plainest(Split.HELD_OUT, anew)
+
+
+def _plainest(split: Split, members: Iterable[Scene]) -> list[Request]:
+    return [
+        Request(split, scene, scene.captions[0], SEEDS[index % len(SEEDS)])
+        for index, scene in enumerate(members)
     ]
 
 
 def judge_all(
-    requests: Sequence[Request],
-    draw: Draw,
-    *,
-    batch: int = 16,
-    progress: Progress | None = None,
+    requests: Sequence[Request], draw: Draw, *, batch: int = 16
 ) -> Iterator[tuple[Request, NDArray[np.uint8], Verdict]]:
-    """Draw requests and judge each picture."""
-    with (progress or SilentProgress()).step(
-        "pictures", total=len(requests), unit="images"
-    ) as step:
-        for start in range(0, len(requests), batch):
-            part = requests[start : start + batch]
-            for request, pixels in zip(part, draw(part), strict=True):
-                yield request, pixels, judge(request.scene, read_picture(pixels))
-                step.advance()
+    """Draw requests, so many at once, and judge each picture."""
+    for start in range(0, len(requests), batch):
+        part = requests[start : start + batch]
+        for request, pixels in zip(part, draw(part), strict=True):
+            yield request, pixels, judge(request.scene, read_picture(pixels))
 
 
 def score(verdicts: Iterable[tuple[Request, Verdict]]) -> Mapping[tuple[Split, str], Score]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgegen.scenes.reading import GRID_PX, Reading
-from edgegen.scenes.scene import Kind, Placement, Scene
+from edgegen.scenes.reading import Reading
+from edgegen.scenes.scene import GRID_PX, Kind, Placement, Scene
 
 _PLACED = (Kind.PLACE, Kind.PAIR)
 

@@ -17,6 +17,7 @@ from edgegen.scenes.combinations import Split
 from edgegen.scenes.scores import judge_all, sampled_requests
 
 LARGEST_BYTES = 32_000_000
+OF_EACH = 4
 
 every_model = pytest.mark.parametrize("name", BUILTIN_MODELS)
 every_scenes_model = pytest.mark.parametrize(
@@ -113,8 +114,11 @@ def test_a_scenes_model_draws_most_of_what_captions_ask_for(name):
     steps = min(generation.steps, 10)
     draw = torch_drawer(pipeline, steps=steps, guidance=generation.guidance)
 
-    judged = list(judge_all(sampled_requests(Split.TRAINED, 4), draw, batch=24))
+    judged = list(judge_all(sampled_requests(Split.TRAINED, OF_EACH), draw, batch=24))
 
     assert np.mean([verdict.colour for _, _, verdict in judged]) > 0.8
     assert np.mean([verdict.count for _, _, verdict in judged]) > 0.7
     assert np.mean([verdict.things for _, _, verdict in judged]) > 0.5
+    placed = [verdict.placement for _, _, verdict in judged if verdict.placement is not None]
+    assert len(placed) == 2 * OF_EACH, "places and pairs"
+    assert np.mean(placed) > 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def read(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
 
+def like(path: Path, place: Path) -> Path:
+    """Write a file of other bytes, but of the size and the time of another; return its path."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("?" * len(path.read_text()))
+    shutil.copystat(path, place)
+    return place
+
+
 def test_a_model_that_shares_nothing_is_where_it_ships(shipped: Path) -> None:
     assert builtin_folder("whole") == shipped / "whole"
 
@@ -66,16 +75,13 @@ def test_the_folder_is_made_once(shipped: Path) -> None:
     assert builtin_folder("tiny").stat().st_ino == first
 
 
-@pytest.mark.parametrize("change", ["moved", "changed", "more", "fewer", "damaged"])
+@pytest.mark.parametrize("change", ["changed", "more", "fewer", "damaged", "led astray"])
 def test_the_folder_is_made_again_when_edgegen_changed(
-    shipped: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    shipped: Path, tmp_path: Path, change: str
 ) -> None:
     expected = QUICK | {"vae/weights": "t"}
     folder = builtin_folder("tiny")
-    if change == "moved":
-        shipped = shipped.rename(shipped.with_name("elsewhere"))
-        monkeypatch.setattr(module, "SHIPPED", shipped)
-    elif change == "changed":  # the installer replaces the file
+    if change == "changed":  # the installer replaces the file
         (shipped / "tiny" / "vae" / "weights").unlink()
         (shipped / "tiny" / "vae" / "weights").write_text("new")
         expected["vae/weights"] = "new"
@@ -86,11 +92,54 @@ def test_the_folder_is_made_again_when_edgegen_changed(
     elif change == "fewer":
         (shipped / "whole" / "index").unlink()
         del expected["index"]
-    else:
+    elif change == "damaged":
         (folder / "unet" / "weights").unlink()
+    else:  # a file that differs in nothing but its bytes
+        (folder / "unet" / "weights").unlink()
+        (folder / "unet" / "weights").symlink_to(
+            like(shipped / "quick" / "unet" / "weights", tmp_path / "weights")
+        )
 
     assert builtin_folder("tiny") == folder
     assert read(folder) == expected
+
+
+def test_an_installation_that_moved_gets_a_folder_of_its_own(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = builtin_folder("tiny")
+    moved = shipped.rename(shipped.with_name("elsewhere"))
+    monkeypatch.setattr(module, "SHIPPED", moved)
+    assert builtin_folder("tiny") != before
+    assert read(builtin_folder("tiny")) == QUICK | {"vae/weights": "t"}
+
+
+def test_an_old_installation_of_equal_sizes_and_times_keeps_its_folder_and_the_new_has_its_own(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = tmp_path / "new"
+    for name in FILES:
+        like(shipped / name, new / name)
+    expected = {shipped: QUICK | {"vae/weights": "t"}}
+    expected[new] = {name: "?" * len(text) for name, text in expected[shipped].items()}
+    made = set()
+    for installation in (shipped, new) * 2:
+        monkeypatch.setattr(module, "SHIPPED", installation)
+        folder = builtin_folder("tiny")
+        assert read(folder) == expected[installation]
+        made.add((folder, folder.stat().st_ino, folder.stat().st_ctime_ns))
+    assert len(made) == 2, "neither is made again for the other"
+
+
+def test_an_installation_that_is_reached_by_two_paths_has_one_folder(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = builtin_folder("tiny")
+    inode = folder.stat().st_ino
+    (tmp_path / "link").symlink_to(shipped)
+    monkeypatch.setattr(module, "SHIPPED", tmp_path / "link")
+    assert builtin_folder("tiny") == folder
+    assert folder.stat().st_ino == inode
 
 
 def test_a_disk_without_links_gets_copies(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

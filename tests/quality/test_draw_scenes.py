@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from edgegen.core.errors import ConfigError
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
 from edgegen.pipelines.source import resolve
@@ -14,8 +17,17 @@ from edgegen.quality.draw_scenes import package_drawer
 from edgegen.quality.metrics import psnr_db
 from edgegen.reference.draw_scenes import torch_drawer
 from edgegen.scenes.combinations import Split
+from edgegen.scenes.objects import objects
 from edgegen.scenes.scene import Kind, Placement, Scene
-from edgegen.scenes.scores import GROUPS, Request, judge_all, sampled_requests, single_requests
+from edgegen.scenes.scores import (
+    GROUPS,
+    Request,
+    group_of,
+    judge_all,
+    sampled_requests,
+    single_requests,
+)
+from tests.tiny_packages import onnx_package
 
 SCENE = Scene(
     kind=Kind.SINGLE, background="white", placements=(Placement(0, 8, 8, 48),), captions=("panda",)
@@ -38,18 +50,28 @@ def test_a_package_draws_what_diffusers_draws_request_by_request(tmp_path):
         assert psnr_db(one, other, peak=255.0) > 40
 
 
+def test_a_package_of_pictures_of_another_size_is_refused_before_it_draws(tmp_path):
+    package = onnx_package(tmp_path / "package", width=32)
+    with pytest.raises(ConfigError, match="32 × 32 pixels") as caught:
+        package_drawer(package)
+    assert "edgegen package builtin:scenes" in caught.value.hint
+
+
 def test_every_caption_of_every_thing_is_asked_for_with_every_seed():
     requests = single_requests([0, 1])
     assert len({(request.caption, request.seed) for request in requests}) == len(requests)
-    assert {request.scene.things[0] for request in requests} == set(range(415))
+    assert {request.scene.things[0] for request in requests} == set(range(len(objects())))
 
 
-@pytest.mark.parametrize("split", [Split.TRAINED, Split.HELD_OUT])
-def test_a_choice_of_requests_is_the_same_every_time_and_of_its_split(split):
+@pytest.mark.parametrize(
+    ("split", "groups"),
+    [(Split.TRAINED, set(GROUPS)), (Split.HELD_OUT, set(GROUPS) - {"plain", "size"})],
+)
+def test_a_choice_of_requests_is_the_same_every_time_and_of_its_split(split, groups):
     requests = sampled_requests(split, 3)
     assert requests == sampled_requests(split, 3)
     assert {request.split for request in requests} == {split}
-    assert len(requests) == 3 * (len(GROUPS) if split is Split.TRAINED else 4)
+    assert Counter(group_of(request.scene) for request in requests) == dict.fromkeys(groups, 3)
 
 
 def test_requests_are_drawn_in_batches_and_judged_one_by_one():
