@@ -1,7 +1,8 @@
 """Trains the built-in models: `python -m training [--work FOLDER] [--minutes N] [--device cuda]`.
 
 Stops at the end, after so many minutes, or when it is interrupted, and goes on from there when
-started again. The models lie in `FOLDER/models` at the end.
+started again. The models lie in `FOLDER/models` at the end. Exits with 3 where it was stopped, and
+with 2 where `FOLDER` has what other settings or data made.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
     LCMScheduler,
@@ -28,7 +28,7 @@ from training.autoencoder import encode_all, train_autoencoder, train_decoder
 from training.dataset import TrainingScenes, tokenize
 from training.denoiser import Denoiser, train_denoiser
 from training.distiller import distill
-from training.loop import OutOfTimeError, stop_when_interrupted
+from training.loop import OtherBasisError, OutOfTimeError, stop_when_interrupted
 from training.settings import CONSISTENCY_STEPS, GUIDANCE, SCHEDULER_CONFIG
 from training.tiny_autoencoder import train_tiny_autoencoder
 from training.tokens import make_tokenizer
@@ -36,6 +36,8 @@ from training.watch import Drawing, Watch
 
 _BASE = Drawing(name="denoiser", steps=12, guidance=GUIDANCE)
 _FEW = Drawing(name="distiller", steps=4, guidance=1.0)
+_REFUSED, _STOPPED = 2, 3
+"""What a run that did not come to its end exits with."""
 
 
 def main() -> int:
@@ -45,13 +47,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    deadline = time.monotonic() + options.minutes * 60 if options.minutes else None
+    deadline = time.monotonic() + options.minutes * 60 if options.minutes is not None else None
     options.work.mkdir(parents=True, exist_ok=True)
     stop_when_interrupted()
     try:
         _train(options.work, torch.device(options.device), deadline)
     except OutOfTimeError as stopped:
-        print(stopped)
+        print(f"{stopped} Run the same command again to go on.")
+        return _STOPPED
+    except OtherBasisError as error:
+        print(error, file=sys.stderr)
+        return _REFUSED
     return 0
 
 
@@ -60,8 +66,8 @@ def _train(work: Path, device: torch.device, deadline: float | None) -> None:
     texts = [caption for scene in training_scenes.scenes for caption in scene.captions]
     tokenizer = make_tokenizer(texts, work / "tokenizer")
     captions = tokenize(training_scenes.scenes, tokenizer)
-    autoencoder = _autoencoder(training_scenes, work, device, deadline)
-    latents = encode_all(autoencoder, training_scenes, work / "latents.npy", device)
+    autoencoder = train_autoencoder(training_scenes, work, device, deadline)
+    latents = encode_all(autoencoder, training_scenes, work / "latents.npy", device, deadline)
 
     def pipeline(
         vae: nn.Module, text_encoder: nn.Module, unet: nn.Module, scheduler: SchedulerMixin
@@ -96,17 +102,6 @@ def _train(work: Path, device: torch.device, deadline: float | None) -> None:
     tiny: AutoencoderTiny = train_tiny_autoencoder(training_scenes, latents, *stop)
     smallest = pipeline(tiny, denoiser.text_encoder, student, few_steps)
     _save(smallest, work / "models" / "scenes-4step-tiny")
-
-
-def _autoencoder(
-    training_scenes: TrainingScenes, work: Path, device: torch.device, deadline: float | None
-) -> AutoencoderKL:
-    folder = work / "vae"
-    if not folder.exists():
-        trained = train_autoencoder(training_scenes, work, device, deadline)
-        trained.save_pretrained(work / "vae.part")
-        (work / "vae.part").rename(folder)
-    return AutoencoderKL.from_pretrained(folder).to(device).eval().requires_grad_(False)
 
 
 def _save(pipeline: StableDiffusionPipeline, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from edgegen.scenes.catalogue import scenes
+from edgegen.scenes.catalogue import COUNTS, scenes
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.objects import objects
-from edgegen.scenes.render import render
+from edgegen.scenes.render import SHEET, render
 from edgegen.scenes.scene import (
     BIG_PX,
     COLOURS,
@@ -25,9 +26,9 @@ from edgegen.scenes.scene import (
     Placement,
     Scene,
 )
+from training.basis import basis_of
 from training.settings import CAPTION_TOKENS, MIX
 
-_CORNERS = ((0, 0), (32, 0), (0, 32), (32, 32))
 _CENTER = ((8, 8),)
 _ALL = ((0, 0),)
 
@@ -42,6 +43,19 @@ class TrainingScenes:
             groups[scene.kind, scene.background != WHITE].append(index)
         self._groups = [torch.tensor(groups[key]) for key in MIX]
         self._shares = torch.tensor(list(MIX.values()))
+
+    @cached_property
+    def basis(self) -> str:
+        """What `basis_of` says of the pictures, and of how often each is drawn."""
+        drawn = [
+            (
+                str(scene.kind),
+                scene.background,
+                *((it.thing, it.x, it.y, it.size) for it in scene.placements),
+            )
+            for scene in self.scenes
+        ]
+        return basis_of(drawn, SHEET.read_bytes(), COLOURS, MIX)
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """Return the indices of so many scenes, (number,), each kind with its share."""
@@ -61,7 +75,9 @@ class TrainingScenes:
         quarter one that fills the picture. An autoencoder learns from them in fewer steps than from
         scenes, which are mostly background.
         """
-        layouts = ((SMALL_PX, _CORNERS), (SMALL_PX, _CORNERS), (NORMAL_PX, _CENTER), (BIG_PX, _ALL))
+        _, corners_of_four = COUNTS[4]
+        four, one = (SMALL_PX, corners_of_four), (NORMAL_PX, _CENTER)
+        layouts = (four, four, one, (BIG_PX, _ALL))
         drawn = []
         for _ in range(number):
             numbers = torch.randint(1 << 30, (6,), generator=generator).tolist()
@@ -97,6 +113,11 @@ class Captions:
     ids: NDArray[np.int16]
     starts: NDArray[np.int64]
     empty: NDArray[np.int16]
+
+    @property
+    def basis(self) -> str:
+        """What `basis_of` says of them."""
+        return basis_of(self.ids, self.starts, self.empty)
 
     def draw(self, scene_indices: Tensor, empty_share: float, generator: torch.Generator) -> Tensor:
         """Return a caption of each scene, (scenes, tokens), emptied by chance."""

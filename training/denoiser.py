@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from training.basis import basis_of
 from training.dataset import Captions, TrainingScenes
 from training.loop import Stage, in_bfloat16
 from training.settings import (
@@ -90,6 +91,19 @@ def train_denoiser(
         schedule=DENOISER,
         folder=folder,
         device=device,
+        basis=basis_of(
+            SEED,
+            DENOISER,
+            DENOISER_CONFIG,
+            TEXT_ENCODER_CONFIG,
+            len(tokenizer),
+            SCHEDULER_CONFIG,
+            EMPTY_CAPTIONS,
+            (SNR_LIMIT, SNR_FLOOR),
+            training_scenes.basis,
+            captions.basis,
+            latents,
+        ),
         deadline=deadline,
         watch=watch,
         is_compiled=True,

@@ -1,4 +1,4 @@
-"""The third stage: a UNet that needs four steps and no guidance, taught by the second's.
+"""The fourth stage: a UNet that needs four steps and no guidance, taught by the second's.
 
 Latent consistency distillation (arXiv:2310.04378) with the guidance fixed: whatever two points of
 the teacher's way from noise to a picture the student gets, it has to name the same picture.
@@ -16,6 +16,7 @@ from diffusers import DDIMScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.basis import basis_of
 from training.dataset import Captions, TrainingScenes
 from training.denoiser import Denoiser
 from training.loop import Stage, in_bfloat16
@@ -24,6 +25,7 @@ from training.settings import (
     DISTILLER,
     GUIDANCE,
     SCHEDULER_CONFIG,
+    SEED,
 )
 
 _SIGMA_DATA, _TIMESTEP_SCALING = 0.5, 10.0
@@ -124,6 +126,18 @@ def distill(
         schedule=DISTILLER,
         folder=folder,
         device=device,
+        basis=basis_of(
+            SEED,
+            DISTILLER,
+            SCHEDULER_CONFIG,
+            CONSISTENCY_STEPS,
+            GUIDANCE,
+            (_SIGMA_DATA, _TIMESTEP_SCALING, _HUBER),
+            teacher,
+            training_scenes.basis,
+            captions.basis,
+            latents,
+        ),
         deadline=deadline,
         watch=watch,
     )

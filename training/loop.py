@@ -2,18 +2,18 @@
 
 What a step draws depends on the seed and on its number alone, so a stage that was stopped ten times
 sees the same batches as one that never was. Checkpoints are safetensors, written beside their place
-and renamed, every five minutes and at the end.
+and renamed, every five minutes and at the end. Each has the basis that it was trained on
+(`basis.py`), and is refused where the run has another.
 """
 
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from training.settings import SEED, Schedule
+from training.tables import append_row, drop_rows_after
 
 CHECKPOINT_S = 300.0
 REPORT_STEPS = 100
@@ -34,6 +35,11 @@ def stop_when_interrupted() -> None:
     """Let SIGINT and SIGTERM end the run after the step that is under way, with a checkpoint."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: _interrupted.set())
+
+
+def is_over(deadline: float | None) -> bool:
+    """Say whether the run has to stop: its deadline has passed, or a signal has come."""
+    return _interrupted.is_set() or (deadline is not None and time.monotonic() > deadline)
 
 
 def in_bfloat16(device: torch.device) -> torch.autocast:
@@ -53,6 +59,10 @@ class OutOfTimeError(Exception):
     """The time that a run was given is over; the checkpoint says where to go on."""
 
 
+class OtherBasisError(Exception):
+    """What lies there was made from something else than the run would make it from."""
+
+
 @dataclass(kw_only=True)
 class Stage:
     """One stage: what is trained, on what, and where its checkpoint lies."""
@@ -63,6 +73,8 @@ class Stage:
     schedule: Schedule
     folder: Path
     device: torch.device
+    basis: str = ""
+    """What `basis_of` says of all that the weights depend on: settings, data, earlier weights."""
     deadline: float | None = None
     """Of `time.monotonic()`; the run stops there with `OutOfTimeError`."""
     watch: Callable[[int, nn.Module], None] | None = None
@@ -74,7 +86,10 @@ class Stage:
     _started: float = field(default_factory=time.monotonic, init=False)
 
     def run(self) -> nn.Module:
-        """Train to the end, or go on; return the averaged module."""
+        """Train to the end, or go on; return the averaged module.
+
+        Raises OutOfTimeError, and OtherBasisError where the checkpoint has another basis.
+        """
         module = self.module.to(self.device).train()
         self.average = average = copy.deepcopy(module).eval().requires_grad_(False)
         schedule = self.schedule
@@ -86,6 +101,8 @@ class Stage:
             fused=True,
         )
         first = self._load(module, average, optimizer)
+        for path in (self._curve, self.folder / f"{self.name}.scores.csv"):
+            drop_rows_after(path, first)
         called = torch.compile(module, dynamic=False) if self.is_compiled else module
         losses: list[Tensor] = []
         saved = reported = time.monotonic()
@@ -105,11 +122,10 @@ class Stage:
                 now = time.monotonic()
                 self._report(done, float(torch.stack(losses).mean()), len(losses), now - reported)
                 losses, reported = [], now
-            late = self.deadline is not None and time.monotonic() > self.deadline
-            over = late or _interrupted.is_set()
+            over = is_over(self.deadline)
             if over or done == schedule.steps or time.monotonic() - saved > CHECKPOINT_S:
                 self._save(done, module, average, optimizer)
-                if self.watch is not None and not over:
+                if self.watch is not None and (not over or done == schedule.steps):
                     self.watch(done, average)
                 saved = time.monotonic()
             if over and done < schedule.steps:
@@ -119,6 +135,10 @@ class Stage:
     @property
     def _checkpoint(self) -> Path:
         return self.folder / f"{self.name}.checkpoint.safetensors"
+
+    @property
+    def _curve(self) -> Path:
+        return self.folder / f"{self.name}.curve.csv"
 
     def _save(
         self, step: int, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
@@ -130,7 +150,8 @@ class Stage:
                 tensors[f"optimizer.{index}.{key}"] = value
         beside = self._checkpoint.with_suffix(".part")
         tensors = {key: value.detach().contiguous().cpu() for key, value in tensors.items()}
-        save_file(tensors, beside, {"progress": json.dumps({"step": step})})
+        progress = json.dumps({"step": step})
+        save_file(tensors, beside, {"progress": progress, "basis": self.basis})
         beside.replace(self._checkpoint)
 
     def _load(self, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
@@ -138,7 +159,13 @@ class Stage:
         if not self._checkpoint.exists():
             return 0
         with safe_open(self._checkpoint, "pt", device=str(self.device)) as file:
-            step = int(json.loads(file.metadata()["progress"])["step"])
+            metadata = file.metadata()
+            if metadata.get("basis") != self.basis:
+                raise OtherBasisError(
+                    f"{self._checkpoint} was trained on other settings, data or earlier stages."
+                    " Remove it to train the stage anew."
+                )
+            step = int(json.loads(metadata["progress"])["step"])
             keys = list(file.keys())
             for prefix, target in (("module.", module), ("average.", average)):
                 own = [key for key in keys if key.startswith(prefix)]
@@ -164,17 +191,7 @@ class Stage:
             f" {minutes:.1f} min, {left:.0f} min left",
             flush=True,
         )
-        append_row(self.folder / f"{self.name}.curve.csv", ("step", "loss"), (step, f"{loss:.5f}"))
-
-
-def append_row(path: Path, header: Iterable[object], row: Iterable[object]) -> None:
-    """Add a row to a table, under a header where the table begins."""
-    is_new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(header)
-        writer.writerow(row)
+        append_row(self._curve, ("step", "loss"), (step, f"{loss:.5f}"))
 
 
 @torch.no_grad()

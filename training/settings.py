@@ -46,6 +46,9 @@ DENOISER = Schedule(steps=24000, batch=64, learning_rate=1e-3, decay_share=0.35)
 DISTILLER = Schedule(steps=2000, batch=64, learning_rate=2e-4, average=0.98)
 TINY_AUTOENCODER = Schedule(steps=3000, batch=16, learning_rate=1e-3)
 
+SQUARE_WEIGHT, KL_WEIGHT = 2.0, 1e-4
+"""An autoencoder's loss: |error| + so much error² + so much of the divergence of its latents."""
+
 MIX: Mapping[tuple[Kind, bool], float] = {
     (Kind.SINGLE, False): 0.10,
     (Kind.SINGLE, True): 0.11,

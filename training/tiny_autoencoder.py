@@ -10,11 +10,11 @@ from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.autoencoder import picture_loss
+from training.basis import basis_of
 from training.dataset import TrainingScenes
 from training.loop import Stage
-from training.settings import SEED, TINY_AUTOENCODER, TINY_AUTOENCODER_CONFIG
-
-_SQUARE_WEIGHT = 2.0
+from training.settings import SEED, SQUARE_WEIGHT, TINY_AUTOENCODER, TINY_AUTOENCODER_CONFIG
 
 
 def train_tiny_autoencoder(
@@ -31,9 +31,9 @@ def train_tiny_autoencoder(
         indices = training_scenes.draw(TINY_AUTOENCODER.batch, generator)
         pictures = training_scenes.pictures(indices.tolist()).to(device)
         known = torch.from_numpy(latents[indices.numpy()].astype(np.float32)).to(device)
-        error = module.decode(known).sample - pictures
+        decoded = module.decode(known).sample
         encoded = module.encode(pictures).latents - known
-        return error.abs().mean() + _SQUARE_WEIGHT * error.square().mean() + encoded.square().mean()
+        return picture_loss(decoded - pictures) + encoded.square().mean()
 
     stage = Stage(
         name="tiny-autoencoder",
@@ -42,6 +42,14 @@ def train_tiny_autoencoder(
         schedule=TINY_AUTOENCODER,
         folder=folder,
         device=device,
+        basis=basis_of(
+            SEED,
+            TINY_AUTOENCODER,
+            TINY_AUTOENCODER_CONFIG,
+            SQUARE_WEIGHT,
+            training_scenes.basis,
+            latents,
+        ),
         deadline=deadline,
     )
     trained = stage.run()

@@ -16,7 +16,7 @@ from torch import nn
 from edgegen.reference.draw_scenes import torch_drawer
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.scores import judge_all, sampled_requests, score
-from training.loop import append_row
+from training.tables import append_row
 
 _OF_EACH = 6
 

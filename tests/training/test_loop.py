@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from edgegen.core.process import run
 from training import loop
-from training.loop import OutOfTimeError, Stage
+from training.loop import OtherBasisError, OutOfTimeError, Stage
 from training.settings import Schedule
+from training.tables import append_row
 
 SCHEDULE = Schedule(steps=30, batch=4, learning_rate=0.05, warmup=5)
 WEIGHTS = torch.tensor([[1.0, -2.0, 3.0]])
@@ -105,3 +109,53 @@ def test_the_watcher_sees_the_averaged_weights(tmp_path):
     seen = []
     done = stage(tmp_path, watch=lambda step, module: seen.append((step, module))).run()
     assert seen == [(30, done)]
+
+
+def test_the_watcher_sees_the_last_weights_even_where_the_time_is_over(tmp_path):
+    seen = []
+    options = {"schedule": replace(SCHEDULE, steps=2), "watch": lambda step, _: seen.append(step)}
+    with pytest.raises(OutOfTimeError):
+        stage(tmp_path, deadline=time.monotonic(), **options).run()
+    assert seen == []
+    stage(tmp_path, deadline=time.monotonic(), **options).run()
+    assert seen == [2]
+
+
+def test_a_checkpoint_of_another_basis_is_refused_and_kept(tmp_path):
+    with pytest.raises(OutOfTimeError):
+        stage(tmp_path, basis="one", deadline=time.monotonic()).run()
+    path = tmp_path / "stage.checkpoint.safetensors"
+    before = path.read_bytes()
+    message = f"{path} was trained on other settings, data or earlier stages. Remove it"
+    with pytest.raises(OtherBasisError, match=re.escape(message)):
+        stage(tmp_path, basis="other").run()
+    assert path.read_bytes() == before
+    stage(tmp_path, basis="one").run()
+
+
+def test_a_checkpoint_without_a_basis_is_refused(tmp_path):
+    stage(tmp_path).run()
+    path = tmp_path / "stage.checkpoint.safetensors"
+    save_file(load_file(path), path, {"progress": '{"step": 30}'})
+    with pytest.raises(OtherBasisError):
+        stage(tmp_path).run()
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_rows_of_steps_that_a_kill_undid_are_not_doubled(tmp_path, monkeypatch, has_checkpoint):
+    monkeypatch.setattr(loop, "REPORT_STEPS", 1)
+    if has_checkpoint:
+        with pytest.raises(OutOfTimeError):
+            stage(tmp_path, deadline=time.monotonic()).run()
+    first = 1 if has_checkpoint else 0
+    for step in range(first + 1, 8):
+        append_row(tmp_path / "stage.curve.csv", ("step", "loss"), (step, "0.5"))
+    for step in (first, 7):
+        append_row(tmp_path / "stage.scores.csv", ("step", "split"), (step, "trained"))
+    stage(tmp_path).run()
+    rows = (tmp_path / "stage.curve.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", *map(str, range(1, 31))]
+    assert not [row for row in rows if row.endswith(",0.5")]
+    scores = (tmp_path / "stage.scores.csv").read_text().splitlines()
+    assert scores == ["step,split", f"{first},trained"]
+    assert not list(tmp_path.glob("*.part"))
