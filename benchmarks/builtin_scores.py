@@ -5,11 +5,11 @@
 
 Every model is drawn with diffusers at its own steps and guidance: N scenes of each group of the
 seen and of the held-out combinations. `--every-caption` draws, besides, every caption of every
-single thing with the seeds 0 to 4 (the model card's figure). `--packages` draws the first of the
-same scenes from a package in each recipe, with edgegen's runner on this machine, and gives beside
-each score the PSNR of its pictures against diffusers'. `--pictures FOLDER` puts the first scenes of
-each group on one page for each model and split, with what is wrong in each. `--write NAME` keeps
-what an earlier run has written of other models.
+single thing with each seed (the model card's figure). `--packages` draws the first of the same
+scenes from a package in each recipe, with edgegen's runner on this machine, and gives beside each
+score the PSNR of its pictures against diffusers'. `--pictures FOLDER` puts the first scenes of each
+group on one page for each model and split, with what is wrong in each. `--write NAME` adds to what
+earlier runs have written there, and replaces what they have of the same.
 
 A picture is read by matching (`edgegen/scenes/reading.py`); the reader's own accuracy, on pictures
 that are known and on what the autoencoder makes of them, is measured in the same run.
@@ -23,9 +23,9 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -36,13 +36,27 @@ from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.builtin_scores_report import (
+    COLUMNS,
+    MODELS,
+    READER,
+    REFERENCE,
+    Drawn,
+    Found,
+    Which,
+    asked,
+    markdown,
+    merged,
+    package_name,
+    weights_digest,
+)
 from benchmarks.machine import Machine, read_machine
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import EdgegenError
+from edgegen.core.files import write_atomic
 from edgegen.exporters.targets import load_target, target_names
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import resolve
 from edgegen.quality.draw_scenes import package_drawer
@@ -53,11 +67,13 @@ from edgegen.scenes.combinations import Split
 from edgegen.scenes.render import render
 from edgegen.scenes.scene import PICTURE_PX
 from edgegen.scenes.scores import (
+    SEEDS,
     Draw,
     Request,
     Score,
     group_of,
     judge_all,
+    placed_anew_requests,
     sampled_requests,
     score,
     single_requests,
@@ -65,85 +81,75 @@ from edgegen.scenes.scores import (
 from edgegen.scenes.verdict import Verdict
 
 RESULTS = Path(__file__).with_name("results")
-MODELS = tuple(name for name in BUILTIN_MODELS if name.startswith("builtin:scenes"))
-SEEDS = range(5)
-READER, REFERENCE = "known pictures", "diffusers"
 _AT_ONCE = 32
 _ON_A_PAGE = 8
-_EVERY_CAPTION = "plain, every caption, seeds 0 to 4"
+_EVERY_CAPTION = f"plain, every caption, seeds {SEEDS[0]} to {SEEDS[-1]}"
+_PLACED_ANEW = "held-out, place that no trained picture shows, in company either"
 
 
 Judged = tuple[Request, NDArray[np.uint8], Verdict]
 """What was asked for, (64, 64, 3) of what was drawn, and what of it is right."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """Who drew, and the score of each split and group; `psnr_db` is against diffusers."""
-
-    model: str
-    drawn_by: str
-    scores: Mapping[str, Score]
-    psnr_db: float | None = None
-    failure: str | None = None
-    is_of_packages: bool = False
-    """Whether it is a package's, or diffusers' for the scenes that packages draw."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Everything that a run found."""
-
-    machine: Machine
-    drawn: tuple[Drawn, ...] = ()
-
-
 def main(arguments: Sequence[str]) -> int:
     """Score, print and write."""
     options = _parse(arguments)
+    machine = read_machine()
     requests = [
         *sampled_requests(Split.TRAINED, options.of_each),
         *sampled_requests(Split.HELD_OUT, options.of_each),
     ]
-    drawn: list[Drawn] = [_judged(READER, "the reader itself", requests, _known)[0]]
-    machine = read_machine()
-    earlier = _written(options.write)
-    for model in options.models:
-        for row in _model(model, requests, options):
-            drawn.append(row)
-            print(f"{row.model}, {row.drawn_by}: {row.failure or _summary(row)}", flush=True)
-            _write(Found(machine=machine, drawn=_merged(earlier, drawn)), options.write)
-    print(markdown(Found(machine=machine, drawn=tuple(drawn))))
+    found = _written(options.write)
+    for row in _rows(options.models, requests, machine, options):
+        print(f"{row.model}, {row.drawn_by}: {row.failure or _summary(row)}", flush=True)
+        weights = None if row.model == READER else weights_digest(resolve(row.model).path)
+        found = merged(found, row, weights)
+        _write(found, options.write)
+    print(markdown(found))
     return 0
 
 
-def _merged(earlier: Sequence[Drawn], drawn: Sequence[Drawn]) -> tuple[Drawn, ...]:
-    """Return new rows and the earlier ones of other models, in the order of the models."""
-    again = {row.model for row in drawn}
-    rows = [*(row for row in earlier if row.model not in again), *drawn]
-    order = [READER, *MODELS, *again]
-    return tuple(sorted(rows, key=lambda row: order.index(row.model)))
+def _rows(
+    models: Sequence[str],
+    requests: Sequence[Request],
+    machine: Machine,
+    options: argparse.Namespace,
+) -> Iterator[Drawn]:
+    yield _judged(READER, "the reader itself", machine, requests, _known)[0]
+    for model in models:
+        yield from _model(model, requests, machine, options)
 
 
-def _model(model: str, requests: Sequence[Request], options: argparse.Namespace) -> Iterator[Drawn]:
+def _model(
+    model: str, requests: Sequence[Request], machine: Machine, options: argparse.Namespace
+) -> Iterator[Drawn]:
     folder = resolve(model)
     generation = read_pipeline(folder).generation
     pipeline = DiffusionPipeline.from_pretrained(folder.path, dtype=torch.float32)
-    yield _judged(model, "its autoencoder, of known pictures", requests, _rebuilt(pipeline))[0]
+    known = "its autoencoder, of known pictures"
+    yield _judged(model, known, machine, requests, _rebuilt(pipeline))[0]
     draw = torch_drawer(pipeline, steps=generation.steps, guidance=generation.guidance)
-    row, judged = _judged(model, REFERENCE, requests, draw)
+    row, judged = _judged(model, REFERENCE, machine, requests, draw)
     yield row
     if options.pictures:
         _draw_pages(model, judged, options.pictures)
+    others: dict[Which, tuple[str, Callable[[], list[Request]]]]
+    others = {"placed anew": (_PLACED_ANEW, placed_anew_requests)}
     if options.every_caption:
-        single = single_requests(SEEDS)
-        verdicts = (
-            (request, verdict) for request, _, verdict in judge_all(single, draw, batch=_AT_ONCE)
+        others["every caption"] = (_EVERY_CAPTION, single_requests)
+    for which, (name, wanted) in others.items():
+        these = wanted()
+        verdicts = ((it, verdict) for it, _, verdict in judge_all(these, draw, batch=_AT_ONCE))
+        yield Drawn(
+            model=model,
+            drawn_by=REFERENCE,
+            requests=which,
+            asked=asked(these),
+            machine=machine,
+            scores={name: next(iter(score(verdicts).values()))},
         )
-        scores = {_EVERY_CAPTION: next(iter(score(verdicts).values()))}
-        yield Drawn(model=model, drawn_by=REFERENCE, scores=scores)
     if options.packages:
-        yield from _packages(model, _first(judged, options.of_each_package), options)
+        yield from _packages(model, _first(judged, options.of_each_package), machine, options)
 
 
 def _first(judged: Sequence[Judged], number: int) -> list[Judged]:
@@ -156,17 +162,23 @@ def _first(judged: Sequence[Judged], number: int) -> list[Judged]:
 
 
 def _packages(
-    model: str, reference: Sequence[Judged], options: argparse.Namespace
+    model: str, reference: Sequence[Judged], machine: Machine, options: argparse.Namespace
 ) -> Iterator[Drawn]:
     """Score diffusers' pictures that are given, and those of a package in each recipe."""
-    scores = _scores(reference)
-    yield Drawn(model=model, drawn_by=REFERENCE, scores=scores, is_of_packages=True)
+    yield Drawn(
+        model=model,
+        drawn_by=REFERENCE,
+        requests="of packages",
+        asked=asked(request for request, _, _ in reference),
+        machine=machine,
+        scores=_scores(reference),
+    )
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         options.jobs, mp_context=context, initializer=_end_with_the_parent
     ) as pool:
         rows = [
-            pool.submit(_package, model, target, recipe, reference)
+            pool.submit(_package, model, target, recipe, machine, reference)
             for target in options.targets
             for recipe in load_target(target).recipes
         ]
@@ -186,9 +198,18 @@ def _end_with_the_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _package(model: str, target: str, recipe: str, reference: Sequence[Judged]) -> Drawn:
-    name = f"{target} {recipe}"
+def _package(
+    model: str, target: str, recipe: str, machine: Machine, reference: Sequence[Judged]
+) -> Drawn:
     requests = [request for request, _, _ in reference]
+    row = Drawn(
+        model=model,
+        drawn_by=package_name(target, recipe),
+        requests="of packages",
+        asked=asked(requests),
+        machine=machine,
+        scores={},
+    )
     with tempfile.TemporaryDirectory(prefix="builtin-scores-") as work:
         package = Path(work, "package")
         try:
@@ -199,24 +220,24 @@ def _package(model: str, target: str, recipe: str, reference: Sequence[Judged]) 
             draw = package_drawer(package, threads=1)
             judged = list(judge_all(requests, draw, batch=len(requests)))
         except EdgegenError as error:
-            return Drawn(
-                model=model, drawn_by=name, scores={}, failure=str(error), is_of_packages=True
-            )
+            return replace(row, failure=str(error))
     expected, drawn = (np.stack([pixels for _, pixels, _ in it]) for it in (reference, judged))
-    return Drawn(
-        model=model,
-        drawn_by=name,
-        scores=_scores(judged),
-        psnr_db=psnr_db(expected, drawn, peak=255.0),
-        is_of_packages=True,
-    )
+    return replace(row, scores=_scores(judged), psnr_db=psnr_db(expected, drawn, peak=255.0))
 
 
 def _judged(
-    model: str, drawn_by: str, requests: Sequence[Request], draw: Draw
+    model: str, drawn_by: str, machine: Machine, requests: Sequence[Request], draw: Draw
 ) -> tuple[Drawn, list[Judged]]:
     judged = list(judge_all(requests, draw, batch=_AT_ONCE))
-    return Drawn(model=model, drawn_by=drawn_by, scores=_scores(judged)), judged
+    row = Drawn(
+        model=model,
+        drawn_by=drawn_by,
+        requests="sampled",
+        asked=asked(requests),
+        machine=machine,
+        scores=_scores(judged),
+    )
+    return row, judged
 
 
 def _scores(judged: Sequence[Judged]) -> Mapping[str, Score]:
@@ -243,7 +264,7 @@ def _draw_pages(model: str, judged: Sequence[Judged], folder: Path) -> None:
 
 
 def _mistakes(verdict: Verdict) -> str:
-    wrong = [name for name in _COLUMNS[:-1] if getattr(verdict, name) is False]
+    wrong = [name for name in COLUMNS[:-1] if getattr(verdict, name) is False]
     return f" (wrong: {', '.join(wrong)})" if wrong else ""
 
 
@@ -265,85 +286,21 @@ def _rebuilt(pipeline: DiffusionPipeline) -> Draw:
     return draw
 
 
-_COLUMNS = ("things", "count", "colour", "size", "placement", "all_right")
-
-
 def _summary(row: Drawn) -> str:
     shares = ", ".join(f"{name} {found.all_right:.1%}" for name, found in row.scores.items())
     return shares if row.psnr_db is None else f"{row.psnr_db:.1f} dB, {shares}"
 
 
-def markdown(found: Found) -> str:
-    """Return the scores as a page of text: all of each model, and of packages what is right."""
-    lines = ["# What the built-in models draw", "", f"{found.machine.describe()}.", ""]
-    for row in (row for row in found.drawn if not row.is_of_packages):
-        lines += [
-            f"## {row.model}, {row.drawn_by}",
-            "",
-            "| scenes | pictures | things | count | colour | size | placement | all right |",
-            "|---" * 8 + "|",
-        ]
-        for name, item in row.scores.items():
-            cells = [_percent(getattr(item, column)) for column in _COLUMNS]
-            lines.append(f"| {name} | {item.pictures} | {' | '.join(cells)} |")
-        lines.append("")
-    tables: list[list[Drawn]] = []
-    for row in (row for row in found.drawn if row.is_of_packages):
-        if row.drawn_by == REFERENCE:
-            tables.append([])
-        tables[-1].append(row)
-    for rows in tables:
-        lines += _package_table(rows)
-    return "\n".join(lines) + "\n"
-
-
-def _package_table(rows: Sequence[Drawn]) -> list[str]:
-    """Return what packages made of the scenes that the first row's diffusers drew."""
-    reference = rows[0].scores
-    pictures = sum(item.pictures for item in reference.values())
-    lines = [
-        f"## {rows[0].model}: all right, package by package",
-        "",
-        f"{pictures} pictures. Placement and things are means over all scenes that ask for them;",
-        "PSNR is that of all pictures together against diffusers'.",
-        "",
-        f"| package | PSNR, dB | {' | '.join(reference)} | placement | things |",
-        "|---" * (4 + len(reference)) + "|",
-    ]
-    for row in rows:
-        if row.failure is not None:
-            lines.append(f"| {row.drawn_by} | {row.failure} |")
-            continue
-        distance = "" if row.psnr_db is None else f"{row.psnr_db:.1f}"
-        cells = [_percent(row.scores[name].all_right) for name in reference]
-        means = [_percent(_mean(row.scores, name)) for name in ("placement", "things")]
-        lines.append(f"| {row.drawn_by} | {distance} | {' | '.join([*cells, *means])} |")
-    return [*lines, ""]
-
-
-def _mean(scores: Mapping[str, Score], name: str) -> float | None:
-    """Return a mean over groups, weighted by their pictures; None where none asks for it."""
-    asked = [item for item in scores.values() if getattr(item, name) is not None]
-    pictures = sum(item.pictures for item in asked)
-    if not asked:
-        return None
-    return sum(item.pictures * getattr(item, name) for item in asked) / pictures
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
-
-
-def _written(name: str | None) -> tuple[Drawn, ...]:
+def _written(name: str | None) -> Found:
     path = RESULTS / f"{name}.json"
-    return load_json(Found, path).drawn if name is not None and path.exists() else ()
+    return load_json(Found, path) if name is not None and path.exists() else Found()
 
 
 def _write(found: Found, name: str | None) -> None:
     if name is not None:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(dump_json(found), encoding="utf-8")
-        (RESULTS / f"{name}.md").write_text(markdown(found), encoding="utf-8")
+        write_atomic(RESULTS / f"{name}.json", dump_json(found).encode())
+        write_atomic(RESULTS / f"{name}.md", markdown(found).encode())
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -22,12 +22,15 @@ class Machine:
     load_average: float | None
 
     def describe(self) -> str:
-        """Return it as one line."""
+        """Return it as one line, with what else it did."""
         load = "unknown" if self.load_average is None else f"{self.load_average:.1f}"
+        return f"{self.name()}, load average {load} before it began"
+
+    def name(self) -> str:
+        """Return what it is, for results that do not depend on what else it did."""
         return (
             f"{self.cores} × {self.processor}{', virtual' if self.virtual_machine else ''}, "
-            f"{self.memory_bytes / 1e9:.0f} GB, {self.operating_system}, Python {self.python}, "
-            f"load average {load} before it began"
+            f"{self.memory_bytes / 1e9:.0f} GB, {self.operating_system}, Python {self.python}"
         )
 
 
