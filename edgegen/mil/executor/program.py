@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edgegen.mil.weight_file import WeightFile
 
 MAIN = "main"
 KEPT_BYTES = 256 << 20
-"""What a program keeps of its weights between two runs, at most."""
+"""A program whose weights take no more, in float32, keeps them between two runs."""
 
 _MODEL_PATH = "@model_path/"
 
@@ -33,9 +34,8 @@ class MilProgram:
 
     Arithmetic is float32's; with `rounds` each result is then rounded to the type that the program
     declares for it, as a device that computes in float16 would at least. Weights are read from the
-    mapped file, and decompressed, when an operation wants them; the first that fit into KEPT_BYTES
-    are kept for the next run. `inputs` and `outputs` are the program's tensors: name → type and
-    shape.
+    mapped file, and decompressed, when an operation wants them; those of a small program are kept
+    for the next run. `inputs` and `outputs` are the program's tensors: name → type and shape.
 
     Raises IntegrityError where the package is damaged, RunnerError (with their names) for
     operations that this executor does not know.
@@ -63,8 +63,9 @@ class MilProgram:
         self._operations = block.operations
         self._last_use = _last_uses(self._operations, self._outputs)
         self._to_keep = _operands_of_the_file(block)
+        if sum(4 * prod(shape_of(types[name])[1]) for name in self._to_keep) > KEPT_BYTES:
+            self._to_keep = frozenset()
         self._kept: dict[str, Any] = {}
-        self._room_bytes = KEPT_BYTES
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Compute the outputs from arrays in the types and shapes that `inputs` says.
@@ -106,14 +107,10 @@ class MilProgram:
             values[output.name] = value
 
     def _keep(self, name: str, value: Any) -> Any:
-        """Return a value as operations want it; keep it for the next run if there is room."""
-        size = 0
-        if isinstance(value, np.ndarray):
-            value = as_tensor(value) if value.dtype.kind == "f" else value
-            size = value.nbytes
-        if size <= self._room_bytes:
-            self._room_bytes -= size
-            self._kept[name] = value
+        """Keep a value for the next run, in the form that operations want; return it so."""
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            value = as_tensor(value)
+        self._kept[name] = value
         return value
 
     def _compute(self, operation: Operation, values: Mapping[str, Any]) -> tuple[Any, ...]:
