@@ -4,7 +4,8 @@
     python benchmarks/builtin_scores.py --packages [--targets …] [--of-each-package N]
 
 Every model is drawn with diffusers at its own steps and guidance: N scenes of each group of the
-seen and of the held-out combinations. `--every-caption` draws, besides, every caption of every
+seen and of the held-out combinations, and the held-out places that no trained picture shows in
+company either. `--every-caption` draws, besides, every caption of every
 single thing with each seed (the model card's figure). `--packages` draws the first of the same
 scenes from a package in each recipe, with edgegen's runner on this machine, and gives beside each
 score the PSNR of its pictures against diffusers'. `--pictures FOLDER` puts the first scenes of each
@@ -99,11 +100,11 @@ def main(arguments: Sequence[str]) -> int:
         *sampled_requests(Split.TRAINED, options.of_each),
         *sampled_requests(Split.HELD_OUT, options.of_each),
     ]
+    weights = {model: weights_digest(resolve(model).path) for model in options.models}
     found = _written(options.write)
     for row in _rows(options.models, requests, machine, options):
         print(f"{row.model}, {row.drawn_by}: {row.failure or _summary(row)}", flush=True)
-        weights = None if row.model == READER else weights_digest(resolve(row.model).path)
-        found = merged(found, row, weights)
+        found = merged(found, row, weights.get(row.model))
         _write(found, options.write)
     print(markdown(found))
     return 0

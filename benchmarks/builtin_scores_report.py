@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from benchmarks.machine import Machine
+from edgegen.core.files import sha256_of
 from edgegen.exporters.targets import load_target, target_names
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.scenes.scores import Request, Score
@@ -87,11 +88,10 @@ def asked(requests: Iterable[Request]) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the SHA-256 of a model's weights: of the names and bytes of its files of tensors."""
+    """Return the SHA-256 of a model's weights: of the hashes and names of its files of tensors."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-        digest.update(path.read_bytes())
+        digest.update(f"{sha256_of(path)} {path.relative_to(folder).as_posix()}\n".encode())
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ from edgegen.scenes.render import SHEET, render
 from edgegen.scenes.scene import (
     BIG_PX,
     COLOURS,
+    NORMAL_CORNER_PX,
     NORMAL_PX,
     SMALL_PX,
     WHITE,
@@ -29,7 +30,7 @@ from edgegen.scenes.scene import (
 from training.basis import basis_of
 from training.settings import CAPTION_TOKENS, MIX
 
-_CENTER = ((8, 8),)
+_CENTER = ((NORMAL_CORNER_PX, NORMAL_CORNER_PX),)
 _ALL = ((0, 0),)
 
 

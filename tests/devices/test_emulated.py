@@ -24,7 +24,7 @@ from edgegen.runner.pack import pack_runner
 from edgegen.runner.wheels import download, wheels_for
 from tests.devices.android_root import AndroidRoot
 from tests.devices.arm64_root import MODEL, arm64_root
-from tests.devices.emulation import arm64_programs, cached_folder, needs_emulation
+from tests.devices.emulation import arm64_programs, needs_emulation
 from tests.devices.sshd import Sshd, needs_sshd
 from tests.tiny_packages import onnx_package
 
@@ -44,9 +44,7 @@ def _emulation() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    roots = cached_folder("x", "x").parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEGEN_TEST_CACHE_DIR", str(roots))
         patch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -21,7 +21,7 @@ from tests.devices.adb_server import ADB, AdbServer
 from tests.devices.adb_standin import StandInDevice
 from tests.devices.android_root import AndroidRoot
 from tests.devices.arm64_root import MODEL, arm64_root
-from tests.devices.emulation import arm64_programs, cached_folder, needs_emulation
+from tests.devices.emulation import arm64_programs, needs_emulation
 from tests.devices.sshd import Sshd, needs_sshd
 
 pytestmark = pytest.mark.emulated
@@ -39,9 +39,7 @@ def _emulation() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    roots = cached_folder("x", "x").parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEGEN_TEST_CACHE_DIR", str(roots))
         patch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
 
