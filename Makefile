@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= out
+FUZZ_CASES ?= 1000
 
 # A test that hangs, or that takes its process down, fails by name; it doesn't hold up the others.
 PYTEST := $(BIN)/python -m pytest -q
@@ -13,7 +14,7 @@ IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-resta
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check bench train-builtin builtin-scores test-slow test-scale test-peers test-emulated clean help
+.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated clean help
 
 help:
 	@echo "make demo        package the built-in model, make images without torch, measure this machine"
@@ -23,6 +24,7 @@ help:
 	@echo "make train-builtin  the built-in models, from the seed (hours; goes on where it stopped)"
 	@echo "make builtin-scores  what the built-in models draw of what captions ask for (hours)"
 	@echo "make test-slow   the tests that take minutes"
+	@echo "make fuzz        broken and hostile input, FUZZ_CASES of each fuzzer (default: 1000)"
 	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
 	@echo "make test-peers  our packages in the peers' own runtimes"
 	@echo "make test-emulated  a Raspberry Pi and an Android device, played by qemu (root; Debian)"
@@ -47,6 +49,9 @@ check: $(STAMP)
 
 test-slow: $(STAMP)
 	$(PYTEST) -m slow
+
+fuzz: $(STAMP)
+	EDGEGEN_FUZZ_CASES=$(FUZZ_CASES) $(PYTEST) tests/fuzz
 
 test-scale: $(STAMP)
 	$(PYTEST) -m scale
