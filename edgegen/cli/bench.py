@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console, can_redraw
 from edgegen.cli.durations import DURATION
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
@@ -22,7 +23,23 @@ if TYPE_CHECKING:
     from edgegen.core.measurement import Measurement
 
 
-@click.command()
+@command(
+    examples=(
+        "edgegen bench scenes/onnx-fp16-storage --quick",
+        "edgegen bench my-package --device ssh://pi@raspberrypi.local --html report.html",
+        "edgegen bench my-package --device adb://SERIAL --sustained 10m",
+    ),
+    groups={
+        "Where": ("device", "patience_s", "start_c"),
+        "How much": ("quick", "images", "restarts", "sustained_s", "only_plan"),
+        "What is drawn": ("prompt", "negative_prompt", "seed", "width", "height"),
+        "How": ("steps", "guidance", "scheduler"),
+        "The runtime": ("providers", "threads", "memory", "residency"),
+        "Components only": ("benchmark_model", "benchmark_tool", "accelerator"),
+        "The result": ("json_file", "html_file"),
+    },
+    ends_with=("MissingDependencyError", "DeviceError", "RunnerError", "IntegrityError"),
+)
 @click.argument("package", type=click.Path(path_type=Path))
 @device_option("local")
 @click.option(

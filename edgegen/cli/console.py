@@ -1,7 +1,8 @@
 """What the user sees: the only module that prints, and the only one that imports rich.
 
 Standard output carries results and nothing else; progress, warnings and errors go to standard
-error. rich is imported when there is a terminal to draw on, never before.
+error. Everything passes `printable`: foreign text cannot steer the terminal. rich is imported when
+there is a terminal to draw on, never before.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from edgegen.cli.formats import format_amount, format_rate, format_seconds
+from edgegen.cli.layout import fit
 from edgegen.cli.plain_progress import PlainProgress
+from edgegen.cli.printable import printable, printable_json, printable_line
 from edgegen.core.progress import Progress, SilentProgress, Unit
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ Cell = str | int | float | None
 
 MISSING = "–"
 """What a table shows for None: a figure that is not known is never 0."""
+JSON_SCHEMA_VERSION = 1
+"""Of what commands write with --json; it changes when a key changes its meaning or goes."""
 
 
 class Console:
@@ -35,7 +40,7 @@ class Console:
 
     Colours and bars need a terminal; NO_COLOR takes the colours away, TERM=dumb both, and
     `quiet` leaves only results, warnings and errors. `output` and `errors` stand in for the
-    standard streams.
+    standard streams. `wide` is set by --verbose: tables keep all columns, however wide.
     """
 
     def __init__(
@@ -46,21 +51,28 @@ class Console:
         errors: TextIO | None = None,
     ) -> None:
         self.quiet = quiet
+        self.wide = False
         self._output = output or sys.stdout
         self._errors = errors or sys.stderr
 
     def print(self, text: str = "") -> None:
         """Print a line of the result as it is, without any markup."""
-        self._output.write(text + "\n")
+        self._output.write(printable(text) + "\n")
 
     def json(self, value: object) -> None:
-        """Print a value (dataclasses included) as JSON; the result of a command with --json."""
+        """Print a mapping or a dataclass as one JSON object; the result of a command with --json.
+
+        The object has a `schema_version`: the value's own, else `JSON_SCHEMA_VERSION`.
+        """
         import json
 
         from edgegen.core.codec import encode
 
-        text = json.dumps(encode(value), indent=2, ensure_ascii=False, allow_nan=False)
-        self._output.write(text + "\n")
+        encoded = encode(value)
+        assert isinstance(encoded, dict), "what --json writes is an object"
+        whole = {"schema_version": JSON_SCHEMA_VERSION, **encoded}
+        text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+        self._output.write(printable_json(text) + "\n")
 
     def table(
         self,
@@ -71,24 +83,30 @@ class Console:
     ) -> None:
         """Print a table; numbers stand on the right, None is a dash, `notes` come below.
 
-        On a terminal it fits the width; elsewhere it is aligned text that wraps nothing.
+        On a terminal it fits the width: texts are wrapped between words, then columns are left out
+        from the right. Elsewhere, and where the console is `wide`, it is text that wraps nothing.
         """
-        cells = [[_text_of(cell) for cell in row] for row in rows]
+        title, columns = printable_line(title), [printable_line(name) for name in columns]
+        cells = [[printable_line(_text_of(cell)) for cell in row] for row in rows]
         right = [
             all(isinstance(row[i], int | float | None) for row in rows) and bool(rows)
             for i in range(len(columns))
         ]
-        if can_redraw(self._output):
+        if can_redraw(self._output) and not self.wide:
             self._terminal_table(title, columns, cells, right)
         else:
             self._output.write(_plain_table(title, columns, cells, right))
         for note in notes:
             self.print(note)
 
+    def lines(self, text: str) -> None:
+        """Write on standard error what is neither a note nor an error: help, a traceback."""
+        self._errors.write(printable(text.rstrip("\n")) + "\n")
+
     def note(self, text: str) -> None:
         """Say on standard error what is good to know; `quiet` leaves it out."""
         if not self.quiet:
-            self._errors.write(text + "\n")
+            self._errors.write(printable(text) + "\n")
 
     def warn(self, text: str) -> None:
         """Say on standard error what is probably wrong."""
@@ -146,20 +164,31 @@ class Console:
         right: Sequence[bool],
     ) -> None:
         from rich import box
+        from rich.cells import cell_len
         from rich.console import Console as RichConsole
         from rich.table import Table
         from rich.text import Text
 
+        room = RichConsole(file=self._output).width
+        texts = [[name, *(row[i] for row in cells)] for i, name in enumerate(columns)]
+        layout = fit(texts, room - 1, between=3, length=cell_len)
         table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
-        for name, is_number in zip(columns, right, strict=True):
-            table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        for place, width in zip(layout.columns, layout.widths, strict=True):
+            justify: Literal["left", "right"] = "right" if right[place] else "left"
+            table.add_column(Text(columns[place]), justify=justify, width=width)
         for row in cells:
-            table.add_row(*(Text(cell) for cell in row))
-        RichConsole(file=self._output, highlight=False).print(table)
+            table.add_row(*(Text(row[place]) for place in layout.columns))
+        # What is wider than the terminal is one word, which the terminal wraps.
+        needed = sum(layout.widths) + 3 * len(layout.widths) + 1
+        RichConsole(file=self._output, highlight=False, width=max(room, needed)).print(table)
+        left_out = columns[len(layout.columns) :]
+        if left_out:
+            self.print(f"Left out to fit: {', '.join(left_out)}. All columns: -v")
 
     def _labelled(self, label: str, colour: str, text: str) -> None:
         start, end = (f"\x1b[{colour}m", "\x1b[0m") if has_colours(self._errors) else ("", "")
-        _write_line(self._errors, f"{start}{label}:{end} {text}")
+        self._errors.write(f"{start}{label}:{end} {printable(text)}\n")
+        self._errors.flush()
 
 
 def can_redraw(stream: TextIO) -> bool:
@@ -212,7 +241,7 @@ def _mean_of_cells(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArra
 
 
 def _write_line(stream: TextIO, text: str) -> None:
-    stream.write(text + "\n")
+    stream.write(printable(text) + "\n")
     stream.flush()
 
 
@@ -229,6 +258,7 @@ class _TerminalProgress:
     def step(
         self, name: str, *, total: float | None = None, unit: Unit = "items"
     ) -> Iterator[_TerminalStep]:
+        name = printable_line(name)
         bars = self._enter()
         step = _TerminalStep(bars, name, total, unit)
         mark = "✗"
@@ -294,7 +324,7 @@ class _TerminalStep:
         )
 
     def describe(self, text: str) -> None:
-        self._bars.update(self._task, text=text)
+        self._bars.update(self._task, text=printable_line(text))
 
     def close(self, line: str) -> None:
         self._bars.remove_task(self._task)

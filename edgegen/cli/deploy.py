@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
 from edgegen.cli.on_device import attached, device_option, patience_option
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     from edgegen.runner.deployment import Deployment
 
 
-@click.command()
+@command(
+    examples=(
+        "edgegen deploy scenes/onnx-fp16-storage -d ssh://pi@raspberrypi.local",
+        "edgegen deploy my-package -d adb://SERIAL --name scenes",
+    ),
+    ends_with=(
+        "DeviceError",
+        "RunnerError",
+        "IntegrityError",
+    ),
+)
 @click.argument("package", type=click.Path(path_type=Path))
 @device_option()
 @click.option("--name", help="The package's name there; model, target and recipe unless told.")
@@ -91,7 +102,10 @@ def _show(console: Console, done: Deployment) -> None:
         )
 
 
-@click.command()
+@command(
+    examples=("edgegen rollback scenes-onnx-fp16-storage -d ssh://pi@raspberrypi.local",),
+    ends_with=("DeviceError",),
+)
 @click.argument("name")
 @device_option()
 @click.option("--json", "as_json", is_flag=True, help="Write the two versions as JSON.")
@@ -114,7 +128,10 @@ def rollback(console: Console, name: str, device: str, as_json: bool) -> None:
         console.print(f"{name} on {device}: {now} is current, {before} was.")
 
 
-@click.command()
+@command(
+    examples=("edgegen status -d ssh://pi@raspberrypi.local",),
+    ends_with=("DeviceError",),
+)
 @device_option()
 @click.option("--json", "as_json", is_flag=True, help="Write the store as JSON.")
 @click.pass_obj
@@ -154,7 +171,10 @@ def _rows(package: StoredPackage) -> list[tuple[str | None, ...]]:
     ]
 
 
-@click.command()
+@command(
+    examples=("edgegen prune -d ssh://pi@raspberrypi.local --keep 0",),
+    ends_with=("DeviceError",),
+)
 @device_option()
 @click.option("--name", help="Only this package's versions.")
 @click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import VERBOSE, Command
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from edgegen.devices.discovery import Listing
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, params=[VERBOSE])
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
 @click.pass_context
 def devices(context: click.Context, as_json: bool) -> None:
@@ -25,6 +26,10 @@ def devices(context: click.Context, as_json: bool) -> None:
     ssh://[user@]host
     """
     if context.invoked_subcommand is not None:
+        if as_json:
+            raise click.UsageError(
+                f"--json comes after '{context.invoked_subcommand}'.", ctx=context
+            )
         return
     from edgegen.devices.discovery import attached, survey
     from edgegen.runner.pack import pack_runner
@@ -41,7 +46,11 @@ def devices(context: click.Context, as_json: bool) -> None:
     _show_all(console, listings)
 
 
-@devices.command()
+@devices.command(
+    cls=Command,
+    examples=("edgegen devices show ssh://pi@raspberrypi.local",),
+    ends_with=("DeviceError",),
+)
 @click.argument("addresses", metavar="DEVICE...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
 @click.pass_obj
@@ -71,7 +80,14 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
         raise DeviceError(failed[0].problem, hint=failed[0].hint)
 
 
-@devices.command()
+@devices.command(
+    cls=Command,
+    examples=(
+        "edgegen devices setup ssh://pi@raspberrypi.local",
+        "edgegen devices setup adb://SERIAL --runtime ai_edge_litert",
+    ),
+    ends_with=("MissingDependencyError", "DeviceError", "ResourceError"),
+)
 @click.argument("device", metavar="DEVICE")
 @click.option(
     "--wheels",
@@ -126,10 +142,11 @@ def setup(
     console.print(f"{device} is ready: Python {done.python}, {packages}, in {done.place}.")
 
 
-@devices.command()
+@devices.command(cls=Command, examples=("edgegen devices forget ssh://pi@raspberrypi.local",))
 @click.argument("device", metavar="DEVICE")
+@click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
 @click.pass_obj
-def forget(console: Console, device: str) -> None:
+def forget(console: Console, device: str, as_json: bool) -> None:
     """Take a DEVICE off the list of those that were used from here; nothing on it changes."""
     from edgegen.core.errors import ConfigError
     from edgegen.devices.known import forget as remove
@@ -139,7 +156,10 @@ def forget(console: Console, device: str) -> None:
         raise ConfigError(
             f"{device} is not on the list.", hint=f"On it: {', '.join(known()) or 'none'}."
         )
-    console.print(f"{device} is no longer listed.")
+    if as_json:
+        console.json({"forgotten": device, "known": known()})
+    else:
+        console.print(f"{device} is no longer listed.")
 
 
 def _show_all(console: Console, listings: list[Listing]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console
 from edgegen.core.errors import MissingDependencyError
 
 
-@click.command()
+@command(examples=("edgegen doctor",), ends_with=("MissingDependencyError",))
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:

@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
     from edgegen.pipelines.summary import PipelineSummary
 
 
-@click.command()
+@command(
+    examples=(
+        "edgegen inspect builtin:scenes",
+        "edgegen inspect stabilityai/sd-turbo --verbose",
+    ),
+    ends_with=("SourceError",),
+)
 @click.argument("model")
 @click.option("--revision", help="Branch, tag or commit of a model of the hub.")
 @click.option("--offline", is_flag=True, help="Ask the cache alone, never the hub.")

@@ -175,7 +175,7 @@ class _Report:
         message, hint = error.format_message(), ""
         context = getattr(error, "ctx", None)
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            sys.stderr.write(message + "\n")
+            Console().lines(message)
             return
         if isinstance(error, click.NoSuchOption) and error.option_name in _OWN_OPTIONS:
             hint = f"Put it before the command: edgegen {error.option_name} …"
@@ -187,7 +187,7 @@ class _Report:
         if self.debug:
             import traceback
 
-            sys.stderr.write(traceback.format_exc())
+            Console().lines(traceback.format_exc())
 
     def unexpected(self, error: Exception, arguments: Sequence[str]) -> None:
         from edgegen.cli.crash import write_crash_log

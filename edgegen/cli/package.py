@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
@@ -16,7 +17,26 @@ if TYPE_CHECKING:
     from edgegen.packaging.plan import BuildPlan
 
 
-@click.command()
+@command(
+    examples=(
+        "edgegen package builtin:scenes -t onnx",
+        "edgegen package ./my-model -p iphone-15-pro -o out",
+        "edgegen package ORG/NAME -t onnx:fp16-storage -t tflite:int8-dynamic -o out",
+    ),
+    groups={
+        "What is built": ("targets", "recipes", "profile"),
+        "The model": ("revision", "offline"),
+        "The result": ("output", "force", "dry_run", "as_json"),
+        "The comparison with torch": ("skip_parity", "accept_failed_parity", "prompt"),
+    },
+    ends_with=(
+        "MissingDependencyError",
+        "ExportError",
+        "RunnerError",
+        "SourceError",
+        "ResourceError",
+    ),
+)
 @click.argument("model")
 @click.option(
     "-t", "--target", "targets", multiple=True, required=True, help="Package format; repeatable."
@@ -102,7 +122,7 @@ def package(
             console.warn(warning)
     if dry_run:
         if as_json:
-            console.json([_plan_row(planned) for planned in plans])
+            console.json({"plans": [_plan_row(planned) for planned in plans]})
         else:
             for planned in plans:
                 _show_plan(console, planned)
@@ -122,7 +142,7 @@ def package(
     if several and not skip_parity:
         _draw(console, plans, results, prompt, rows, quiet=as_json)
     if as_json:
-        console.json(rows)
+        console.json({"packages": rows})
 
 
 def _draw(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.formats import format_bytes
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from edgegen.core.profile import DeviceProfile
 
 
-@click.command()
+@command(examples=("edgegen profiles", "edgegen profiles raspberry-pi-5"))
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Write the profiles as JSON.")
 @click.pass_obj
@@ -26,7 +27,7 @@ def profiles(console: Console, name: str | None, as_json: bool) -> None:
 
     found = (load_profile(name),) if name else (load_profile("host"), *list_profiles())
     if as_json:
-        console.json(found[0] if name else {"profiles": found})
+        console.json({"profiles": found})
     elif name:
         _show_one(console, found[0])
     else:

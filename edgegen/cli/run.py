@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_seconds
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
@@ -22,7 +23,22 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
+@command(
+    examples=(
+        'edgegen run scenes/onnx-fp16-storage --prompt "a cat above a dog" -o cat.png',
+        'edgegen run my-package --prompt "the same, in winter" --image photo.png --strength 0.6',
+        'edgegen run my-package --prompt "a fox" --device ssh://pi@raspberrypi.local',
+    ),
+    groups={
+        "What is drawn": ("prompt", "negative_prompt", "seed", "count", "width", "height"),
+        "How": ("steps", "guidance", "guidance_rescale", "eta", "scheduler"),
+        "From a picture": ("image", "mask", "strength"),
+        "Where": ("device", "patience_s"),
+        "The runtime": ("runtime", "provider", "threads", "memory", "residency"),
+        "The result": ("output", "as_json"),
+    },
+    ends_with=("MissingDependencyError", "DeviceError", "RunnerError", "IntegrityError"),
+)
 @click.argument("package", type=click.Path(path_type=Path))
 @device_option(LOCAL)
 @click.option("--prompt", help="What to draw. Needed, unless the model takes no text.")

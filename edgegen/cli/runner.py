@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import Command
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.formats import format_bytes
 
@@ -19,7 +20,12 @@ def runner() -> None:
     """Build what devices are given to run packages with."""
 
 
-@runner.command(short_help="Build a bundle for a device without Python.")
+@runner.command(
+    cls=Command,
+    short_help="Build a bundle for a device without Python.",
+    examples=("edgegen runner build --platform android-arm64 -o bundle.tar",),
+    ends_with=("MissingDependencyError", "ResourceError"),
+)
 @click.option(
     "--platform",
     required=True,

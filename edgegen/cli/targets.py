@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
     from edgegen.core.target import TargetSpec
 
 
-@click.command()
+@command(examples=("edgegen targets", "edgegen targets onnx"))
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Write the targets as JSON.")
 @click.pass_obj
@@ -25,8 +26,7 @@ def targets(console: Console, name: str | None, as_json: bool) -> None:
 
     found = (load_target(name),) if name else tuple(load_targets().values())
     if as_json:
-        described = [_as_json(target) for target in found]
-        console.json(described[0] if name else {"targets": described})
+        console.json({"targets": [_as_json(target) for target in found]})
     elif name:
         _show_one(console, found[0])
     else:
@@ -87,17 +87,17 @@ def _show_one(console: Console, target: TargetSpec) -> None:
     console.table(f"{target.title}: {target.description}", columns, rows, notes)
     cells = [
         (
-            f"{cell.runtime} {cell.runtime_version}",
-            cell.loader,
             cell.family,
             cell.scheduler,
             cell.result,
+            cell.loader,
+            f"{cell.runtime} {cell.runtime_version}",
             cell.why,
         )
         for cell in target.compatibility
     ]
     if cells:
-        columns = ("runtime", "loader", "family", "scheduler", "result", "why")
+        columns = ("family", "scheduler", "result", "loader", "runtime", "why")
         console.table("Measured compatibility", columns, cells)
     else:
         console.print("Compatibility with peers: not measured yet.")

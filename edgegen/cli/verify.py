@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegen.cli.command import command
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
     from edgegen.packaging.verify import Verification
 
 
-@click.command()
+@command(
+    examples=(
+        "edgegen verify scenes/onnx-fp16-storage",
+        "edgegen verify my-package --full --model ./my-model",
+    ),
+    ends_with=("MissingDependencyError", "ParityError", "RunnerError", "IntegrityError"),
+)
 @click.argument("package", type=click.Path(path_type=Path))
 @click.option(
     "--full", is_flag=True, help="Compare with torch at the model's own size; needs the model."

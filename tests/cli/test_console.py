@@ -67,11 +67,13 @@ def test_a_table_in_a_file_is_aligned_and_wraps_nothing(
 def test_a_table_on_a_terminal_fits_it_and_keeps_brackets(
     screen: Screen,
 ) -> None:
-    screen.console.table(*TABLE)
+    title, columns, rows = TABLE
+    screen.console.table(title, columns, rows[:2])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.output.getvalue())
     assert "unet[0]" in plain
     assert "Steps [s]" in plain
     assert max(map(len, plain.splitlines())) <= 80
+    assert "seconds" in plain
 
 
 def test_an_empty_table_has_its_heads(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +87,11 @@ def test_json_is_the_whole_of_standard_output(capsys: pytest.CaptureFixture[str]
     console.note("By the way.")
     console.json({"budget": Budget(latency_s=2.5), "none": None})
     output = capsys.readouterr()
-    assert json.loads(output.out) == {"budget": {"latency_s": 2.5}, "none": None}
+    assert json.loads(output.out) == {
+        "schema_version": 1,
+        "budget": {"latency_s": 2.5},
+        "none": None,
+    }
     assert output.err == "warning: Mind the gap.\nBy the way.\n"
 
 
@@ -285,3 +291,89 @@ def test_counts_amounts_and_rates_name_their_units() -> None:
     assert format_rate(120e6, "bytes") == "120 MB/s"
     assert format_rate(0.05, "steps") == "20.0 s a step"
     assert format_rate(3.1, "steps") == "3.10 steps/s"
+
+
+ESCAPE, C1, REVERSED, BYTE = "\x1b]0;owned\x07", "\x9b31m", "\u202etxt.exe", "\udce9"
+
+
+@pytest.mark.parametrize("foreign", [ESCAPE, C1, REVERSED, BYTE, "a\rb", "\x00"], ids=repr)
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_foreign_text_reaches_no_terminal_raw(
+    foreign: str, on_terminal: bool, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    output, errors = (Terminal(), Terminal()) if on_terminal else (io.StringIO(), io.StringIO())
+    console = Console(output=output, errors=errors)
+    console.print(foreign)
+    console.table(foreign, (foreign, "b"), [(foreign, 1)], [foreign])
+    console.note(foreign)
+    console.warn(foreign)
+    console.error(foreign, foreign)
+    console.lines(foreign)
+    console.json({"name": foreign})
+    with console.progress.step(foreign, total=2) as step:
+        step.describe(foreign)
+        step.advance(2)
+    written = output.getvalue() + errors.getvalue()
+    drawn_by_rich = r"\x1b\[\??[0-9;]*[A-Za-z]"
+    assert foreign not in re.sub(drawn_by_rich, "", written.replace("\r", ""))
+    assert "\x1b]" not in written
+    assert not set("\x00\x07\x9b\u202e\udce9") & set(written)
+
+
+def test_json_keeps_foreign_text_for_its_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [ESCAPE, C1, REVERSED, "ünï", "line\nline"]
+    Console().json({"names": names})
+    written = capsys.readouterr().out
+    assert json.loads(written)["names"] == names
+    assert "ünï" in written
+
+
+def test_a_cell_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table("T", ("a",), [("one\n| forged",)])
+    assert "one\\n| forged" in capsys.readouterr().out
+
+
+WIDE = (
+    "Devices",
+    ("device", "state", "what it is", "profile"),
+    [
+        (
+            "ssh://somebody@a-board-with-a-long-name.local:2222",
+            "ready",
+            "x " * 30,
+            "raspberry-pi-5",
+        ),
+        ("adb://192.168.100.101:5555", "not set up", "y " * 10, "pixel-8"),
+    ],
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_a_table_breaks_no_word_and_says_what_it_left_out(
+    width: int, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen.console.table(*WIDE)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.output.getvalue())
+    assert max(map(len, plain.partition("Left out")[0].splitlines())) <= width
+    for address, *_ in WIDE[2]:
+        assert address in plain
+    shown = [name for name in WIDE[1] if name in plain.partition("Left out")[0]]
+    hidden = [name for name in WIDE[1] if name not in shown]
+    assert bool(hidden) == ("Left out to fit" in plain)
+    assert all(name in plain for name in hidden)
+    assert shown == list(WIDE[1][: len(shown)])
+
+
+def test_a_wide_console_keeps_all_columns(screen: Screen) -> None:
+    screen.console.wide = True
+    screen.console.table(*WIDE)
+    assert "raspberry-pi-5" in screen.output.getvalue()
+    assert "Left out" not in screen.output.getvalue()
+
+
+def test_a_word_wider_than_the_terminal_is_whole_in_the_output(screen: Screen) -> None:
+    name = "a" * 120
+    screen.console.table("T", ("name", "b"), [(name, 1)])
+    assert name in screen.output.getvalue()

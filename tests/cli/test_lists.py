@@ -32,7 +32,7 @@ def test_a_profile_is_shown_with_the_sources_of_its_figures(
 
 def test_a_profile_as_json_can_be_read_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["profiles", "pixel-8", "--json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+    (data,) = json.loads(capsys.readouterr().out)["profiles"]
     assert decode(DeviceProfile, data, source="output") == load_profile("pixel-8")
 
 

@@ -74,12 +74,13 @@ def test_with_json_an_error_is_json_on_standard_output(
     fail.append(SourceError("The model is gone.", hint="Look again."))
     assert run(["inspect", "--json"]) == 9
     assert json.loads(capsys.readouterr().out) == {
+        "schema_version": 1,
         "error": {
             "kind": "SourceError",
             "message": "The model is gone.",
             "hint": "Look again.",
             "exit_code": 9,
-        }
+        },
     }
 
 

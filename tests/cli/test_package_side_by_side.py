@@ -65,7 +65,7 @@ def test_two_targets_leave_one_picture_beside_their_packages(
     monkeypatch.chdir(tmp_path)
     folder = tiny_pipeline("ddpm")
     assert run(["package", str(folder), "-t", "onnx", "-t", "openvino", "--json"]) == 0
-    rows = json.loads(capfd.readouterr().out)
+    rows = json.loads(capfd.readouterr().out)["packages"]
     place = tmp_path / folder.name
     assert {path.name for path in place.iterdir()} == {
         "onnx-fp16-storage",
