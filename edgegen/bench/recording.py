@@ -129,6 +129,7 @@ class Recorder:
                         psnr_db=event.psnr_db,
                         threshold_db=event.threshold_db,
                         passed=event.passed,
+                        why=event.why,
                     )
                 )
             case Warn():

@@ -207,7 +207,7 @@ class GoldenCheck:
     """One comparison with the package's golden case, made on the device.
 
     `layer` is component, trajectory or image. `psnr_db` is None where both are equal, and, with
-    `passed` false, where one is not finite.
+    `passed` false, where nothing could be measured. `why` says why it failed.
     """
 
     layer: str
@@ -215,6 +215,7 @@ class GoldenCheck:
     psnr_db: float | None = None
     threshold_db: float
     passed: bool
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

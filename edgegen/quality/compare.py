@@ -25,7 +25,7 @@ _LEAST_BATCH_COSINE = 0.5
 def compare(
     layer: Layer, name: str, reference: Array, value: Array, *, threshold_db: float
 ) -> ParityCheck:
-    """Compare an output with what torch computed.
+    """Compare an output with what torch computed; the runner's `compare.py` has the same rule.
 
     The PSNR is the lowest of the samples of the batch. It fails where the shape is another; where a
     value is not finite; where the output is constant and the reference is not; and where the PSNR
@@ -42,12 +42,14 @@ def compare(
         count = int((~np.isfinite(value)).sum())
         why = f"{count:,} of {value.size:,} values are not finite"
         return failed(layer, name, why, threshold_db=threshold_db)
+    if not np.isfinite(reference).all():
+        return failed(layer, name, "the reference is not finite", threshold_db=threshold_db)
     ratio_db = worst_psnr_db(reference, value, peak=IMAGE_PEAK if layer == "image" else None)
     why = ""
     if is_constant(value) and not is_constant(reference):
         why = "the output is constant"
     elif ratio_db == -math.inf:
-        why = "the reference is constant, and the output is not it"
+        why = "the reference has no range to measure by, and the output is not equal to it"
     elif ratio_db < threshold_db:
         mixed = ", and the samples of the batch are mixed up" if _is_mixed(reference, value) else ""
         why = f"{ratio_db:.1f} dB is below {threshold_db:g} dB{mixed}"

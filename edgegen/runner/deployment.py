@@ -111,10 +111,9 @@ def require_passed(checks: Sequence[Check | GoldenCheck], device: str, consequen
             f"The golden case made no comparison on {device}.", hint="Build the package again."
         )
     worst = failed[-1]
-    reached = "is not finite" if worst.psnr_db is None else f"reaches {worst.psnr_db:.1f} dB"
     raise ParityError(
-        f"{device} does not compute what the package promises: {worst.layer} {worst.name} "
-        f"{reached}, not {worst.threshold_db:g} dB. {consequence}",
+        f"{device} does not compute what the package promises: {worst.layer} {worst.name}: "
+        f"{worst.why}. {consequence}",
         hint="Check the package with `edgegen verify`; if it passes elsewhere, look at the "
         "runtime's version there: edgegen devices",
     )

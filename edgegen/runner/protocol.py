@@ -161,7 +161,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A comparison of the golden case."""
+    """A comparison of the golden case; `why` is empty where it passed."""
 
     t: float
     layer: Literal["component", "trajectory", "image"]
@@ -170,6 +170,7 @@ class Check:
     threshold_db: float
     max_abs_error: float | None
     passed: bool
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,28 @@ def copy(package: Path, folder: Path) -> Path:
     return Path(shutil.copytree(package, folder))
 
 
+def write_probes(package: Path, golden: Path) -> None:
+    """Write a probe of each component of a tiny ONNX package, two samples, by onnxruntime."""
+    import onnxruntime
+
+    draws = np.random.default_rng(0)
+    for component in json.loads((package / "edgegen.json").read_text())["components"]:
+        name, feeds = component["spec"]["name"], {}
+        for tensor in component["spec"]["inputs"]:
+            names = {axis: 8 for axis in tensor["shape"] if isinstance(axis, str)} | {"batch": 2}
+            shape = [names.get(axis, axis) for axis in tensor["shape"]]
+            is_text = tensor["dtype"] == "int64"
+            numbers = draws.integers(0, 600, shape) if is_text else draws.random(shape)
+            feeds[tensor["name"]] = np.asarray(numbers, tensor["dtype"])
+            np.save(golden / f"{name}.in.{tensor['name']}.npy", feeds[tensor["name"]])
+        session = onnxruntime.InferenceSession(
+            package / component["path"], providers=["CPUExecutionProvider"]
+        )
+        outputs = [tensor["name"] for tensor in component["spec"]["outputs"]]
+        for output, value in zip(outputs, session.run(outputs, feeds), strict=True):
+            np.save(golden / f"{name}.out.{output}.npy", value)
+
+
 def golden_package(package: Path, folder: Path) -> Path:
     """Give a package the golden case that it computes itself."""
     copy(package, folder)
@@ -89,6 +111,7 @@ def golden_package(package: Path, folder: Path) -> Path:
     assert image.path is not None
     levels = read_png(Path(image.path)).astype(np.float32) / np.float32(127.5) - 1
     np.save(golden / "image.npy", np.ascontiguousarray(levels.transpose(2, 0, 1)[None]))
+    write_probes(package, golden)
     case = {
         "folder": "golden",
         "prompt": PROMPT[0],
@@ -316,7 +339,7 @@ def test_golden_case_passes_on_its_own_package_and_fails_on_another_image(
 ) -> None:
     folder = golden_package(package, tmp_path / "golden")
     checks = [e for e in events(GoldenJob(package=str(folder))) if isinstance(e, Check)]
-    assert [check.layer for check in checks] == ["trajectory", "trajectory", "image"]
+    assert [check.layer for check in checks] == 3 * ["component"] + 2 * ["trajectory"] + ["image"]
     assert all(check.passed for check in checks)
     image = folder / "golden" / "image.npy"
     np.save(image, np.load(image) * np.float32(0.9))
@@ -324,6 +347,46 @@ def test_golden_case_passes_on_its_own_package_and_fails_on_another_image(
     assert not checks[-1].passed
     assert checks[-1].psnr_db is not None
     assert 5 < checks[-1].psnr_db < 60
+
+
+def test_golden_case_fails_where_one_sample_of_a_batch_does(package: Path, tmp_path: Path) -> None:
+    folder = golden_package(package, tmp_path / "golden")
+    path = folder / "golden" / "unet.out.out_sample.npy"
+    array = np.load(path)
+    array[1] += np.float32(1e-3)
+    np.save(path, array)
+    checks = [e for e in events(GoldenJob(package=str(folder))) if isinstance(e, Check)]
+    failed = [check for check in checks if not check.passed]
+    assert [check.name for check in failed] == ["unet.out_sample"]
+    assert "is below 90 dB" in failed[0].why
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("unet.in.sample.npy", "cannot be read"),
+        ("vae_decoder.out.sample.npy", "cannot be read"),
+        ("trajectory.0.npy", "no trajectory"),
+        ("image.npy", "cannot be read"),
+    ],
+)
+def test_golden_case_that_is_not_whole_is_refused(
+    name: str, says: str, package: Path, tmp_path: Path
+) -> None:
+    folder = golden_package(package, tmp_path / "golden")
+    (folder / "golden" / name).unlink()
+    with pytest.raises(IntegrityError, match=says):
+        events(GoldenJob(package=str(folder)))
+
+
+def test_golden_case_of_fewer_steps_than_are_made_fails(package: Path, tmp_path: Path) -> None:
+    folder = golden_package(package, tmp_path / "golden")
+    (folder / "golden" / "trajectory.1.npy").unlink()
+    checks = [e for e in events(GoldenJob(package=str(folder))) if isinstance(e, Check)]
+    failed = [check for check in checks if not check.passed]
+    assert [(check.name, check.why) for check in failed] == [
+        ("steps", "the runner made 2 steps, torch 1")
+    ]
 
 
 def test_probe_computes_what_onnxruntime_computes(package: Path, tmp_path: Path) -> None:

@@ -6,20 +6,22 @@ each step of a short run, and its image. Thresholds are the recipe's.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import load_array
 from .backends import Backend
+from .compare import compare, failed
 from .errors import RunnerFailure
 from .events import Emit
 from .job import GoldenJob
 from .package import Golden, Package, load_package
 from .pipelines import open_pipeline
-from .probe import load_array
+from .pipelines.base import Pipeline
+from .png import to_uint8
 from .request import Request
 from .residency import Components
 
@@ -32,7 +34,8 @@ IMAGE_PEAK = 2.0
 def check(job: GoldenJob, backend: Backend, emit: Emit) -> None:
     """Emit a ``check`` event for each comparison; a failed one does not end the job.
 
-    Raises RunnerFailure (bad-package) where the package has no golden case, or a broken one.
+    Whatever cannot be compared has failed, as in the parity gate on the host. Raises RunnerFailure
+    (bad-package) where the package has no golden case, or one that is not whole.
     """
     package = load_package(job.package, verify=job.verify)
     if package.golden is None:
@@ -48,36 +51,68 @@ def check(job: GoldenJob, backend: Backend, emit: Emit) -> None:
 
 
 def _check_components(package: Package, golden: Golden, components: Components, emit: Emit) -> None:
+    threshold_db = package.tolerance.component_psnr_db
     for component in package.components.values():
-        inputs = {
-            name: golden.folder / f"{component.name}.in.{name}.npy" for name in component.inputs
-        }
-        if not all(path.is_file() for path in inputs.values()):
-            continue
-        outputs = components.run(component.name, {n: _load(path) for n, path in inputs.items()})
-        for name, value in outputs.items():
-            path = golden.folder / f"{component.name}.out.{name}.npy"
-            if path.is_file():
-                compared = compare(_load(path), value, package.tolerance.component_psnr_db)
-                emit("check", layer="component", name=f"{component.name}.{name}", **compared)
+        probe = golden.folder / component.name
+        inputs = {name: _load(f"{probe}.in.{name}.npy") for name in component.inputs}
+        expected = {name: _load(f"{probe}.out.{name}.npy") for name in component.outputs}
+        outputs = components.run(component.name, inputs, list(expected))
+        for name, array in expected.items():
+            compared = compare(array, outputs[name], threshold_db)
+            emit("check", layer="component", name=f"{component.name}.{name}", **compared)
 
 
 def _check_images(package: Package, golden: Golden, components: Components, emit: Emit) -> None:
     """Draw the golden image from its seed, and compare the latents on the way and the pixels."""
+    steps = _count_trajectory(golden.folder)
     pipeline = open_pipeline(components, _request(golden))
     conditioning = pipeline.encode(golden.prompt)
     start = pipeline.prepare(golden.seed)
-    latents = start.latents
+    latents, made = start.latents, 0
+    threshold_db = package.tolerance.trajectory_psnr_db
     for step in pipeline.denoise(conditioning, start):
-        latents = step.latents
-        path = golden.folder / f"trajectory.{step.index}.npy"
-        if path.is_file():
-            compared = compare(_load(path), latents, package.tolerance.trajectory_psnr_db)
+        latents, made = step.latents, made + 1
+        if step.index < steps:
+            expected = _load(golden.folder / f"trajectory.{step.index}.npy")
+            compared = compare(expected, latents, threshold_db)
             emit("check", layer="trajectory", name=f"step {step.index}", **compared)
-    image, expected = pipeline.decode(latents), _load(golden.folder / "image.npy")
+    if made != steps:
+        compared = failed(f"the runner made {made} steps, torch {steps}", threshold_db)
+        emit("check", layer="trajectory", name="steps", **compared)
+    emit(
+        "check", layer="image", name="image", **_compare_images(package, golden, pipeline, latents)
+    )
+
+
+def _compare_images(
+    package: Package, golden: Golden, pipeline: Pipeline, latents: Array
+) -> dict[str, Any]:
+    """Compare the first image as it is saved, in 256 levels."""
     threshold_db = package.tolerance.image_psnr_db
-    compared = compare(_levels(expected), _levels(image), threshold_db, peak=IMAGE_PEAK)
-    emit("check", layer="image", name="image", **compared)
+    path = golden.folder / "image.npy"
+    try:
+        expected = to_uint8(_load(path))
+    except ValueError as error:
+        raise RunnerFailure(
+            "bad-package", f"{path} is not an image: {error}", "Build the package again."
+        ) from error
+    try:
+        value = to_uint8(pipeline.decode(latents))[:1]
+    except ValueError as error:
+        return failed(str(error), threshold_db)
+    return compare(_levels(expected), _levels(value), threshold_db, peak=IMAGE_PEAK)
+
+
+def _count_trajectory(folder: Path) -> int:
+    """Return how many calls of the scheduler a golden case has, counted from 0 without a gap."""
+    steps = 0
+    while (folder / f"trajectory.{steps}.npy").is_file():
+        steps += 1
+    if steps == 0:
+        raise RunnerFailure(
+            "bad-package", f"{folder} has no trajectory.", "Build the package again."
+        )
+    return steps
 
 
 def _request(golden: Golden) -> Request:
@@ -98,43 +133,10 @@ def _request(golden: Golden) -> Request:
     )
 
 
-def _levels(image: Array) -> Array:
-    """Round an image in −1…1 to what eight bits hold, as it is saved."""
-    levels = np.rint(np.clip((image + 1) / 2, 0, 1) * np.float32(255))
-    return (levels / np.float32(127.5) - 1).astype(np.float32)
+def _levels(pixels: npt.NDArray[np.uint8]) -> Array:
+    """Return pixels in the range of images, −1…1."""
+    return pixels.astype(np.float32) / np.float32(127.5) - 1
 
 
-def compare(
-    expected: Array, value: Array, threshold_db: float, *, peak: Optional[float] = None
-) -> dict[str, Any]:
-    """Return the fields of a ``check``: PSNR over the range of what is expected, and the verdict.
-
-    ``psnr_db`` is None where both are equal or one is not finite, or has another shape.
-    """
-    if expected.shape != value.shape or not np.isfinite(value).all():
-        return _verdict(None, threshold_db, None, False)
-    difference = expected.astype(np.float64) - value
-    largest = float(np.abs(difference).max()) if difference.size else 0.0
-    error = float(np.mean(difference * difference)) if difference.size else 0.0
-    if error == 0:
-        return _verdict(None, threshold_db, 0.0, True)
-    span = float(expected.max()) - float(expected.min()) if peak is None else peak
-    if span <= 0:
-        return _verdict(None, threshold_db, largest, False)
-    psnr_db = 20 * math.log10(span) - 10 * math.log10(error)
-    return _verdict(psnr_db, threshold_db, largest, psnr_db >= threshold_db)
-
-
-def _verdict(
-    psnr_db: Optional[float], threshold_db: float, largest: Optional[float], passed: bool
-) -> dict[str, Any]:
-    return {
-        "psnr_db": psnr_db,
-        "threshold_db": threshold_db,
-        "max_abs_error": largest,
-        "passed": passed,
-    }
-
-
-def _load(path: Path) -> Array:
-    return load_array(path, "bad-package")
+def _load(path: Union[Path, str]) -> Array:
+    return load_array(Path(path), "bad-package")

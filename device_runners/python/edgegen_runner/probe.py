@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import load_array
 from .backends import Backend
 from .errors import RunnerFailure
 from .events import Emit
 from .job import ProbeJob
 from .package import load_package
 from .residency import Components
-
-Array = npt.NDArray[Any]
 
 
 def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
@@ -41,17 +38,3 @@ def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
         raise RunnerFailure(
             "disk", f"{job.outputs} cannot be written: {error}.", "Free some space there."
         ) from error
-
-
-def load_array(path: Path, kind: str = "bad-request") -> Array:
-    """Read a ``.npy`` file; nothing is unpickled.
-
-    Raises RunnerFailure of a kind where it is missing or something else.
-    """
-    try:
-        value = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunnerFailure(kind, f"{path} cannot be read: {error}.") from error
-    if not isinstance(value, np.ndarray):
-        raise RunnerFailure(kind, f"{path} is no .npy file.")
-    return value

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.random  # numpy would load it when the first image draws
 import numpy.typing as npt
 
+from ..arrays import load_array
 from ..errors import RunnerFailure
 from ..package import Package
 from ..request import Request
@@ -150,15 +151,12 @@ def first_noise(request: Request, shape: tuple[int, ...], noise: Noise) -> Array
     """
     if request.latents is None:
         return noise(shape)
-    try:
-        latents = np.load(request.latents, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    latents = load_array(request.latents)
+    if latents.shape != shape:
         raise RunnerFailure(
-            "bad-request", f"The latents {request.latents} cannot be read: {error}."
-        ) from error
-    if not isinstance(latents, np.ndarray) or latents.shape != shape:
-        raise RunnerFailure(
-            "bad-request", f"The latents {request.latents} are not of the shape {shape}."
+            "bad-request",
+            f"The latents {request.latents} are of the shape {latents.shape}, not {shape}.",
+            "Their size is the image's by the autoencoder's factor.",
         )
     return latents.astype(np.float32)
 
