@@ -28,7 +28,8 @@ _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
 _LONGEST_HEADER = 1 << 16
 _MOST_AXES = 32
 _HEADER = re.compile(
-    r"\{'descr': '(?P<type>\|[biu]1|[<>](?:[iu][248]|f[248]))', 'fortran_order': (?P<order>True|False), "
+    r"\{'descr': '(?P<type>\|[biu]1|[<>](?:[iu][248]|f[248]))', "
+    r"'fortran_order': (?P<order>True|False), "
     r"'shape': \((?P<shape>(?:\d{1,18}, ?)*(?:\d{1,18},?)?)\),? ?\}\s*",
     re.ASCII,
 )
