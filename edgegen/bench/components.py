@@ -8,7 +8,6 @@ image's latency, and is never called one.
 from __future__ import annotations
 
 import posixpath
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from edgegen.core.model import Component
 from edgegen.core.package import PackageManifest
 from edgegen.core.process import ProcessError, describe_exit
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.scratch import ScratchFolder
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, push, send_blobs, shipment
 
@@ -179,8 +179,8 @@ def _place(device: Device, program: str, progress: Progress) -> str:
 
 def _run(device: Device, arguments: list[str], options: BenchmarkModelOptions) -> str:
     """Run a program on the device to its end, and return what it wrote to both streams."""
-    with tempfile.TemporaryDirectory(prefix="edgegen-") as folder:
-        log = Path(folder) / "log"  # the first lines say what ran where: none may be lost
+    with ScratchFolder("tool") as folder:
+        log = folder / "log"  # the first lines say what ran where: none may be lost
         with closing(device.start_watched(arguments, log=log)) as child:
             try:
                 lines = list(child.lines(silence_s=_SILENCE_S))

@@ -169,13 +169,13 @@ def bench(
     (files evicted from the page cache), steady images in several processes, and the peak memory in
     a run of its own. With --sustained one process makes images until the time is up instead.
     """
-    import tempfile
 
     from edgegen.bench.plan import BenchSettings, plan
     from edgegen.bench.session import Conditions, measure
     from edgegen.bench.sustained import sustained_runs
     from edgegen.core.codec import dump_json
     from edgegen.core.files import write_atomic
+    from edgegen.core.scratch import ScratchFolder
 
     console = context.find_object(Console) or Console()
     outputs = [Path(file) for file in (json_file, html_file) if file is not None and file != "-"]
@@ -203,14 +203,14 @@ def bench(
     conditions = Conditions(cool_first=planned.is_sustained, start_c=start_c, patience_s=patience_s)
     # Lines, not bars: drawing bars took 1.6 % of a core, which the runtime's threads want too.
     progress = PlainProgress(console.note)
-    with tempfile.TemporaryDirectory(prefix="edgegen-bench-") as folder:
+    with ScratchFolder("bench") as folder:
         with attached(device, progress, console.note) as connected:
             measurement = measure(
                 planned,
                 progress,
                 device=connected,
                 conditions=conditions,
-                pictures=Path(folder),
+                pictures=folder,
             )
         if json_file == "-":
             console.json(measurement)
@@ -221,7 +221,7 @@ def bench(
             from edgegen.report.details import pictures_in
             from edgegen.report.html import page
 
-            made = pictures_in(Path(folder), measurement)
+            made = pictures_in(folder, measurement)
             write_atomic(html_file, page(measurement, made, sustained))
     if json_file != "-":
         _show(console, measurement, sustained)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -30,6 +30,7 @@ from edgegen.core.errors import (
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import StageCost
 from edgegen.core.process import Child
+from edgegen.core.scratch import ScratchFolder
 
 Event = Mapping[str, Any]
 Emit = Callable[..., None]
@@ -107,14 +108,12 @@ def call(
     ExportError where it died otherwise; both show the end of its log.
     """
     arguments = [sys.executable, "-P", "-m", module]
-    environment = {**_ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parents[2])}
     started_s, cpu_started_s = time.monotonic(), time.process_time()
     done: Event | None = None
-    # A folder of its own: toolkits look for files that they could mean in the current one.
     with (
-        tempfile.TemporaryDirectory() as scratch,
+        _own_environment() as (scratch, environment),
         PeakSampler() as sampler,
-        Child(arguments, log=log, env=environment, cwd=Path(scratch)) as child,
+        Child(arguments, log=log, env=environment, cwd=scratch) as child,
     ):
         child.send(json.dumps(encode(job)))
         for line in child.lines():
@@ -137,6 +136,18 @@ def call(
             peak_memory_bytes=sampler.peak_pss_bytes,
         ),
     )
+
+
+@contextmanager
+def _own_environment() -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """Yield a worker's own folder, and its environment.
+
+    Toolkits look for files that they could mean in the current folder, and leave temporary ones:
+    they do so in this one, which goes with the worker.
+    """
+    with ScratchFolder("worker") as scratch:
+        package = str(Path(__file__).parents[2])
+        yield scratch, {**_ENVIRONMENT, "PYTHONPATH": package, "TMPDIR": str(scratch)}
 
 
 def _parse(line: str, stage: str) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +22,7 @@ from edgegen.core.errors import (
     DeviceUnreachableError,
 )
 from edgegen.core.process import Child
+from edgegen.core.scratch import SYSTEM_FOLDER, ScratchFolder, default_roots
 from edgegen.devices.transports import find_python
 
 COMMAND_VARIABLE = "EDGEGEN_SSH"
@@ -44,7 +43,7 @@ class SshTransport:
         self.address = address
         self.home = "~/.edgegen"
         self._user, self._host, self._port = _parse(address)
-        self._sockets: Path | None = None
+        self._sockets: ScratchFolder | None = None
 
     def interpreter(self) -> tuple[str, ...]:
         """Return the command that finds the device's Python."""
@@ -111,15 +110,14 @@ class SshTransport:
     def close(self) -> None:
         """Remove the folder of the control socket."""
         if self._sockets is not None:
-            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._sockets.close()
             self._sockets = None
 
     def _socket_folder(self) -> Path:
-        # The path of a socket may have 108 characters at most, so it does not lie in the state
-        # folder. Private by mkdtemp's mode.
+        # The path of a socket may have 108 characters at most, so it lies in /tmp.
         if self._sockets is None:
-            self._sockets = Path(tempfile.mkdtemp(prefix="edgegen-ssh-", dir="/tmp"))
-        return self._sockets
+            self._sockets = ScratchFolder("ssh", roots=(SYSTEM_FOLDER, *default_roots()))
+        return self._sockets.path
 
 
 _FAULTS: tuple[tuple[str, type[DeviceError], str, str], ...] = (

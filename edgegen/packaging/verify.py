@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from edgegen.core.package import (
     StageCost,
 )
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.scratch import ScratchFolder
 from edgegen.packaging.integrity import (
     load_manifest,
     manifest_sha256,
@@ -100,8 +100,8 @@ def _compare_with_model(
             f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
             hint="Give the same model in the same revision with --model.",
         )
-    with tempfile.TemporaryDirectory(prefix="edgegen-reference-") as scratch:
-        place = Path(scratch, FOLDER_NAME)
+    with ScratchFolder("reference") as scratch:
+        place = scratch / FOLDER_NAME
         made = make_golden(spec, folder.path, place, full=True, progress=progress)
         run = check_package(
             package, manifest, case=made.case, folder=place, artifact=artifact, progress=progress

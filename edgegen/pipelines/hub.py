@@ -11,7 +11,6 @@ stopped: huggingface_hub 2 starts a file again. hf_hub_download then finds them,
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from edgegen.core.errors import SourceError
 from edgegen.core.progress import Progress
+from edgegen.core.scratch import ScratchFolder
 from edgegen.pipelines.hub_errors import (
     Unreachable,
     explain,
@@ -92,9 +92,9 @@ def fetch_headers(
         return
     from edgegen.pipelines.hub_transfer import fetch_header
 
-    with tempfile.TemporaryDirectory(prefix="edgegen-inspect-") as temporary:
+    with ScratchFolder("inspect") as temporary:
         for name, size in listing.sizes.items():
-            path = Path(temporary, name)
+            path = temporary / name
             path.parent.mkdir(exist_ok=True)
             if (folder / name).exists():
                 path.symlink_to((folder / name).resolve())
@@ -102,7 +102,7 @@ def fetch_headers(
             with translate_hub_errors(repository, revision), path.open("wb") as file:
                 file.write(fetch_header(repository, listing.commit, name, size))
                 file.truncate(size)
-        yield Path(temporary), listing.commit
+        yield temporary, listing.commit
 
 
 def _list(repository: str, revision: str | None, *, offline: bool) -> _Listing | Unreachable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from edgegen.core.codec import load_json
 from edgegen.core.errors import ConfigError, RunnerError
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
+from edgegen.core.scratch import ScratchFolder
 from edgegen.quality.png import read_pixels
 from edgegen.runner import job
 from edgegen.runner.backend_choice import Wishes, backend_here
@@ -47,7 +47,7 @@ def package_drawer(
         pictures = np.zeros((len(requests), PICTURE_PX, PICTURE_PX, 3), np.uint8)
         for seed in sorted({request.seed for request in requests}):
             places = [index for index, request in enumerate(requests) if request.seed == seed]
-            with tempfile.TemporaryDirectory(prefix="edgegen-scenes-") as folder:
+            with ScratchFolder("scenes") as folder:
                 images = generate(
                     job.GenerateJob(
                         package=str(package.absolute()),
@@ -57,7 +57,7 @@ def package_drawer(
                             guidance=guidance,
                             seed=seed,
                         ),
-                        output=folder,
+                        output=str(folder),
                         backend=backend,
                     )
                 )

@@ -6,7 +6,6 @@ the runner that devices use, in another: neither is ever in this process.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from edgegen.core.package import (
 )
 from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.core.recipe import Tolerance
+from edgegen.core.scratch import ScratchFolder
 from edgegen.quality.compare import Layer, compare, failed
 from edgegen.quality.metrics import Array
 from edgegen.reference import golden
@@ -100,14 +100,14 @@ def check_package(
     with (
         PeakSampler() as sampler,
         (progress or SilentProgress()).step("parity", total=total, unit="items") as step,
-        tempfile.TemporaryDirectory(prefix="edgegen-parity-") as scratch,
+        ScratchFolder("parity") as scratch,
     ):
         for index, component in enumerate(manifest.components):
             step.describe(component.spec.name)
-            place = Path(scratch, str(index))
+            place = scratch / str(index)
             checks += _check_component(side, component, folder, place, tolerance)
             step.advance()
-        place = Path(scratch, "run")
+        place = scratch / "run"
         checks += _check_run(side, case, folder, place, steps, tolerance, step)
         step.advance()
     cost = StageCost(

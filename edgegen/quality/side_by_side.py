@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.scratch import ScratchFolder
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.quality.metrics import Array, psnr_db
 from edgegen.quality.parity import to_levels
@@ -71,8 +71,8 @@ def draw_side_by_side(
     """
     shown = progress or SilentProgress()
     case = plan_drawing(spec, folder, prompt=prompt)
-    with tempfile.TemporaryDirectory(prefix="edgegen-draw-") as scratch:
-        place = Path(scratch, FOLDER_NAME)
+    with ScratchFolder("draw") as scratch:
+        place = scratch / FOLDER_NAME
         make_golden(spec, folder, place, case=case, progress=shown, log=log)
         image = golden.read_array(place, golden.IMAGE_NAME)[0]
         reference = _rgb(to_levels(image).transpose(1, 2, 0))
@@ -80,7 +80,7 @@ def draw_side_by_side(
         with shown.step("pictures", total=len(packages), unit="items") as step:
             for index, (label, package) in enumerate(packages.items()):
                 step.describe(label)
-                trajectory = Path(scratch, str(index))
+                trajectory = scratch / str(index)
                 trajectory.mkdir()
                 pixels = _rgb(RunnerSide(package).generate(case, place, trajectory))
                 distance_db = psnr_db(reference, pixels, peak=255.0)

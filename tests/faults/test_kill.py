@@ -93,6 +93,8 @@ class Builds:
     def __init__(self, model: Path, old: Path, place: Path) -> None:
         self.model, self.old, self.place = model, old, place
         self.out = place / "out"
+        self.temporary = place.parent / "temporary"
+        self.temporary.mkdir()
 
     def kill_at(self, moment: Moment) -> str:
         """Build until a moment, kill, and check; return what is then there: old, new or nothing."""
@@ -130,11 +132,16 @@ class Builds:
             assert outcome.code == 0, outcome.errors
         verify_files(self.out, load_manifest(self.out))
         assert [path.name for path in self.place.iterdir()] == ["out"]
+        assert list(self.temporary.iterdir()) == []
 
     def command(self, *, parity: bool) -> Command:
         options = [] if parity else ["--skip-parity"]
         arguments = ["package", self.model, "-t", "onnx", "-r", "fp32", "-o", self.out, "--force"]
-        return Command(arguments=[*arguments, *options], folder=self.place.parent)
+        return Command(
+            arguments=[*arguments, *options],
+            folder=self.place.parent,
+            env={"TMPDIR": str(self.temporary)},
+        )
 
 
 @pytest.fixture
@@ -145,8 +152,9 @@ def builds(tiny_pipeline: TinyPipeline, guarded_package: Path, place: Path) -> B
 def test_killed_packaging_leaves_what_was_there_and_the_next_run_cleans_up(
     builds: Builds,
 ) -> None:
-    found = [
-        builds.kill_at(Moment(after="conversion", delay_s=0.5, replaces=False)),
+    found = [builds.kill_at(Moment(after="conversion", delay_s=0.5, replaces=False))]
+    assert list(builds.temporary.glob("edgegen-worker-*"))
+    found += [
         builds.kill_at(Moment(after="weights", delay_s=0, replaces=True)),
         builds.kill_at(Moment(after="exchange", delay_s=0, replaces=True)),
     ]

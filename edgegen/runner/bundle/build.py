@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from edgegen.core.errors import ConfigError
 from edgegen.core.files import sha256_of, staged_folder, translate_disk_errors
 from edgegen.core.folders import cache_folder
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.scratch import ScratchFolder
 from edgegen.core.shipped import shipped
 from edgegen.runner.bundle.archive import (
     CONTENTS_FILE,
@@ -87,9 +87,8 @@ def build_bundle(
     place = _place(platform, runtime)
     with (
         translate_disk_errors(place.parent, setting=_SETTING),
-        tempfile.TemporaryDirectory(prefix="edgegen-bundle-") as temporary,
+        ScratchFolder("bundle") as scratch,
     ):
-        scratch = Path(temporary)
         pins = wheels_for(
             _version(facts.python), "Linux", facts.machine, facts.glibc, runtime=runtime
         )
