@@ -20,12 +20,12 @@ from benchmarks.convert_report import Conversion
 from benchmarks.full_size_models import sd15_full, sdxl_full
 from edgegen import __version__
 from edgegen.core.codec import load_json
+from edgegen.core.manifest import load_manifest
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import EVIDENCE_NAME, Evidence, StageCost
 from edgegen.core.process import Child, ProcessError, run
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
-from edgegen.packaging.integrity import load_manifest
 from edgegen.pipelines.source import resolve
 
 MODELS = Path(__file__).resolve().parents[1] / "out" / "models"

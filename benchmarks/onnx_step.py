@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.conversion import model_folder, spend
 from benchmarks.machine import read_machine
+from edgegen.core.manifest import load_manifest
 from edgegen.core.process import Child
 from edgegen.core.profile import Shapes
 from edgegen.devices.host import host_profile
 from edgegen.packaging.build import build
-from edgegen.packaging.integrity import load_manifest
 from edgegen.packaging.plan import plan
 from edgegen.pipelines.source import resolve
 from tests.peers.environment import peers_python

@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen.core.codec import load_json, load_json_object
+from edgegen.core.codec import load_json_object
 from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.files import inside, sha256_of
+from edgegen.core.manifest import load_manifest
 from edgegen.core.measurement import (
     MemoryMode,
     PackageIdentity,
@@ -109,12 +110,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
     """
     _check(settings)
     manifest_path = package / MANIFEST_NAME
-    if not manifest_path.is_file():
-        raise ConfigError(
-            f"{package} is no package: it has no {MANIFEST_NAME}.",
-            hint="Make one with: edgegen package MODEL --target onnx -o DIR",
-        )
-    manifest = load_json(PackageManifest, manifest_path)
+    manifest = load_manifest(package)
     files = tuple(inside(package, artifact.path) for artifact in manifest.files)
     for file in files:
         if not file.is_file():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,30 @@ COMMANDS: Mapping[str, LazyCommand] = {
 }
 
 
+SYNONYMS: Mapping[str, str] = {
+    "benchmark": "bench",
+    "build": "package",
+    "check": "verify",
+    "compile": "package",
+    "convert": "package",
+    "draw": "run",
+    "export": "package",
+    "generate": "run",
+    "info": "inspect",
+    "install": "deploy",
+    "list": "devices",
+    "ls": "devices",
+    "measure": "bench",
+    "push": "deploy",
+    "quantize": "package",
+    "show": "inspect",
+    "test": "verify",
+    "txt2img": "run",
+    "validate": "verify",
+}
+"""Words of other tools, and the command here that does it."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
@@ -89,8 +114,14 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that was typed, or say which one is nearest."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"No such command '{args[0]}'. {nearest(args[0], COMMANDS)}")
+        if args[0] == "help":
+            args = [*args[1:], "--help"]
+            if args == ["--help"]:
+                Console().print(ctx.get_help())
+                ctx.exit()
+        word = args[0]
+        if word not in COMMANDS and not word.startswith("-"):
+            raise click.UsageError(f"No such command '{word}'. {_meant(args)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -99,12 +130,23 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
 
+def _meant(arguments: Sequence[str]) -> str:
+    """Return what was probably meant by a command line whose first word is no command."""
+    word, *rest = arguments
+    if word == "list":
+        lists = ("devices", "profiles", "targets", "status")
+        return f"Lists: {', '.join(f'edgegen {name}' for name in lists)}."
+    if word in SYNONYMS:
+        return f"Here it is: {shlex.join(['edgegen', SYNONYMS[word], *rest])}"
+    return nearest(word, COMMANDS)
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every command has its own --help. Commands with --json write errors as JSON, too.",
 )
-@click.version_option(__version__, prog_name="edgegen")
+@click.version_option(__version__, "--version", "-V", prog_name="edgegen")
 @click.option("--quiet", "-q", is_flag=True, help="Show results, warnings and errors only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -199,7 +241,7 @@ class _Report:
         self.show(type(error).__name__, f"{type(error).__name__}: {error}", hint, 1)
 
 
-_OWN_OPTIONS = ("--quiet", "-q", "--debug", "--version")
+_OWN_OPTIONS = ("--quiet", "-q", "--debug", "--version", "-V")
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +38,12 @@ if TYPE_CHECKING:
 )
 @click.argument("model")
 @click.option(
-    "-t", "--target", "targets", multiple=True, required=True, help="Package format; repeatable."
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET[:RECIPE]",
+    help="Package format; repeatable. Default: those of the profile's runtimes.",
 )
 @click.option(
     "-o",
@@ -85,7 +89,8 @@ def package(
 ) -> None:
     """Build a package of MODEL that a device runs.
 
-    MODEL is `builtin:scenes`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`.
+    MODEL is `builtin:scenes`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`,
+    also as the address of its page.
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
     the packages draws beside torch's picture, with the PSNR.
     """
@@ -93,27 +98,28 @@ def package(
     from edgegen.devices.profiles import load_profile
     from edgegen.packaging.build import build
     from edgegen.packaging.plan import plan
+    from edgegen.packaging.wanted import wanted_packages
     from edgegen.pipelines.source import resolve
 
-    wanted = list(itertools.product(dict.fromkeys(targets), dict.fromkeys(recipes or (None,))))
+    device = None if profile is None else load_profile(profile)
+    wanted = wanted_packages(targets, recipes, device)
     several = len(wanted) > 1
     if prompt is not None and (not several or skip_parity):
         raise ConfigError(
             "--prompt is for the picture that is drawn of several packages and of torch.",
             hint="Give more than one --target or --recipe, and leave --skip-parity out.",
         )
-    device = None if profile is None else load_profile(profile)
     folder = resolve(model, revision=revision, offline=offline, progress=console.progress)
     in_folders = several or output is None
     base = output or Path(folder.name)
     plans = []
-    for target, recipe in wanted:
+    for each in wanted:
         planned = plan(
             folder,
-            target=target,
-            destination=base / target if in_folders else base,
+            target=each.target,
+            destination=base / each.target if in_folders else base,
             profile=device,
-            recipe=recipe,
+            recipe=each.recipe,
             force=force,
             in_folder_of_its_own=in_folders,
         )

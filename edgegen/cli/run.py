@@ -101,12 +101,11 @@ def run(
     The same seed gives the image that diffusers gives. A device gets what it lacks of the package,
     and the images come back.
     """
-    from edgegen.core.codec import load_json
-    from edgegen.core.package import MANIFEST_NAME, PackageManifest
+    from edgegen.core.manifest import load_manifest
     from edgegen.runner.backend_choice import HOST_BACKENDS, Wishes, backend_here
     from edgegen.runner.session import generate
 
-    manifest = load_json(PackageManifest, package / MANIFEST_NAME)
+    manifest = load_manifest(package)
     _check_prompt(manifest, prompt)
     folder, names = _places(output, prompt, seed, count)
     wishes = Wishes(

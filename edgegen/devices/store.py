@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgegen.core.codec import decode, load_json
+from edgegen.core.codec import decode
 from edgegen.core.errors import ConfigError, DeviceError, DeviceFullError, IntegrityError
 from edgegen.core.files import inside, sha256_of
+from edgegen.core.manifest import load_manifest
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S
@@ -94,12 +95,7 @@ def shipment(package: Path, name: str | None = None) -> Shipment:
     or has another size.
     """
     path = package / MANIFEST_NAME
-    if not path.is_file():
-        raise ConfigError(
-            f"{package} is no package: it has no {MANIFEST_NAME}.",
-            hint="Make one with: edgegen package MODEL --target onnx -o DIR",
-        )
-    manifest = load_json(PackageManifest, path)
+    manifest = load_manifest(package)
     own = sha256_of(path)
     files = [
         File(

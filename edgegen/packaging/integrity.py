@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from edgegen.core.codec import decode, dump_json, load_json_object
-from edgegen.core.errors import ConfigError, IntegrityError
+from edgegen.core.codec import dump_json
+from edgegen.core.errors import IntegrityError
 from edgegen.core.files import inside, sha256_of, write_atomic
 from edgegen.core.package import (
     EVIDENCE_NAME,
     MANIFEST_NAME,
-    SCHEMA_VERSION,
     Artifact,
     Evidence,
     PackageManifest,
@@ -28,36 +27,6 @@ _UNLISTED = (MANIFEST_NAME, EVIDENCE_NAME)
 _CHUNK_BYTES = 8 << 20
 _SHOWN = 5
 _HINT = "Copy or build the package again; what differs was changed after it was built."
-
-
-def load_manifest(package: Path) -> PackageManifest:
-    """Read a package's manifest.
-
-    Raises ConfigError where there is no package, or its manifest is not one that this edgegen
-    reads: another schema version, an unknown key, a value of another type.
-    """
-    if not package.is_dir():
-        raise ConfigError(
-            f"There is no package {package}.",
-            hint="Build one: edgegen package MODEL --target onnx -o DIR.",
-        )
-    path = package / MANIFEST_NAME
-    if not path.is_file():
-        raise ConfigError(
-            f"{package} is no package: {MANIFEST_NAME} is missing.", hint=_near(package)
-        )
-    data = load_json_object(path)
-    version = data.get("schema_version")
-    if type(version) is not int:
-        raise ConfigError(f"{path} has no schema_version.", hint="Build the package again.")
-    if version != SCHEMA_VERSION:
-        newer = "Upgrade edgegen: pip install --upgrade edgegen."
-        older = "Build the package again with this edgegen."
-        raise ConfigError(
-            f"{path} has schema version {version}; this edgegen reads {SCHEMA_VERSION}.",
-            hint=newer if version > SCHEMA_VERSION else older,
-        )
-    return decode(PackageManifest, data, source=str(path))
 
 
 def verify_files(
@@ -173,13 +142,3 @@ def _sha256(path: Path, advance: Callable[[float], None]) -> str:
         with contextlib.suppress(AttributeError, OSError):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return digest.hexdigest()
-
-
-def _near(package: Path) -> str:
-    """Return a hint: the packages just below the folder, else what a pipeline's folder needs."""
-    inner = sorted(path.parent for path in package.glob(f"*/{MANIFEST_NAME}"))
-    if inner:
-        return f"Did you mean {inner[0]}?"
-    if (package / "model_index.json").is_file():
-        return f"It is a pipeline: package it with edgegen package {package} --target onnx."
-    return "Give the folder that edgegen package wrote."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgegen.core.codec import load_json
 from edgegen.core.errors import ConfigError, SourceError
+from edgegen.core.manifest import load_manifest
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import (
     EVIDENCE_NAME,
@@ -19,7 +20,6 @@ from edgegen.core.package import (
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.scratch import ScratchFolder
 from edgegen.packaging.integrity import (
-    load_manifest,
     manifest_sha256,
     verify_files,
     write_evidence,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,11 @@ from edgegen.pipelines.builtin_folder import PREFIX, builtin_folder
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 
 _HUB_ID = re.compile(r"(?P<id>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
+_HUB_URL = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[\w][\w.-]*/[\w][\w.-]*)"
+    r"(?:/(?:tree|commit|blob|resolve)/(?P<revision>[\w][\w.-]*)(?P<inner>/[^?#]*)?)?/?(?:[?#].*)?"
+)
+"""The address of a model's page, as it is copied from a browser."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,7 @@ def resolve(
     An existing folder wins over a hub id of the same name. Files of a hub id are downloaded into
     the hub's own cache, and found there again; `offline` uses the cache alone. Raises SourceError.
     """
+    model = _without_address(model)
     local = _local(model, revision)
     if local is not None:
         return local
@@ -74,6 +81,7 @@ def resolve_headers(
     Of a hub id whose weights are not here yet only the headers are fetched: the folder then holds
     sparse weight files of the right size, which read as zeros. Raises SourceError.
     """
+    model = _without_address(model)
     local = _local(model, revision)
     if local is not None:
         yield local
@@ -99,13 +107,31 @@ def _local(model: str, revision: str | None) -> ModelFolder | None:
     return None
 
 
+def _without_address(model: str) -> str:
+    """Return `ORG/NAME[@REVISION]` for the address of a model's page, anything else as it is."""
+    match = _HUB_URL.fullmatch(model)
+    if match is None or Path(model).exists():
+        return model
+    name = match["id"] + (f"@{match['revision']}" if match["revision"] else "")
+    inner = (match["inner"] or "").strip("/")
+    if inner:
+        raise SourceError(
+            f"{model} is the address of a file or a folder inside a model.",
+            hint=f"Give the whole pipeline: {name}",
+        )
+    return name
+
+
 def _hub_id(model: str, revision: str | None) -> tuple[str, str | None]:
     match = _HUB_ID.fullmatch(model)
     if match is None:
+        known = ", ".join(PREFIX + name for name in builtin_models())
+        close = difflib.get_close_matches(model.lower(), builtin_models(), n=1)
+        guess = f"Did you mean '{PREFIX}{close[0]}'? " if close else ""
         raise SourceError(
             f"There is no folder {model}, and it is not the id of a model on the hub either.",
-            hint="Give a diffusers folder, a hub id (ORG/NAME or ORG/NAME@REVISION), or "
-            f"{', '.join(PREFIX + name for name in builtin_models())}.",
+            hint=f"{guess}Give a diffusers folder, a hub id (ORG/NAME or ORG/NAME@REVISION), or "
+            f"{known}.",
         )
     if revision and match["revision"] and revision != match["revision"]:
         raise SourceError(

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.core.codec import load_json
 from edgegen.core.errors import ConfigError, RunnerError
-from edgegen.core.package import MANIFEST_NAME, PackageManifest
+from edgegen.core.manifest import load_manifest
 from edgegen.core.scratch import ScratchFolder
 from edgegen.quality.png import read_pixels
 from edgegen.runner import job
@@ -33,7 +32,7 @@ def package_drawer(
     ConfigError where the package's pictures are not of a scene's size; drawing raises what the
     runner raises.
     """
-    manifest = load_json(PackageManifest, package / MANIFEST_NAME)
+    manifest = load_manifest(package)
     size = manifest.generation.width, manifest.generation.height
     if size != (PICTURE_PX, PICTURE_PX):
         raise ConfigError(

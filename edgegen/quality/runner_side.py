@@ -6,9 +6,9 @@ import hashlib
 from contextlib import closing
 from pathlib import Path
 
-from edgegen.core.codec import load_json
 from edgegen.core.errors import RunnerError
-from edgegen.core.package import MANIFEST_NAME, GoldenCase, PackageManifest
+from edgegen.core.manifest import load_manifest
+from edgegen.core.package import GoldenCase
 from edgegen.quality.metrics import Array
 from edgegen.quality.png import read_pixels
 from edgegen.reference import golden
@@ -83,7 +83,7 @@ class RunnerSide:
     @property
     def _backend(self) -> Backend:
         if self._chosen is None:  # asked only now: a build writes the manifest after this is made
-            manifest = load_json(PackageManifest, Path(self._package) / MANIFEST_NAME)
+            manifest = load_manifest(Path(self._package))
             self._chosen = backend_here(manifest.target, Wishes(memory="lean"))
         return self._chosen
 

@@ -185,7 +185,7 @@ def test_pickle_in_a_golden_case_is_refused_and_never_loaded(
     package: Path, edgegen: Edgegen, tmp_path: Path
 ) -> None:
     from edgegen.core.errors import IntegrityError
-    from edgegen.packaging.integrity import load_manifest
+    from edgegen.core.manifest import load_manifest
     from edgegen.quality.parity import check_package
 
     path = next((package / "golden").glob("*.npy"))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgegen.packaging.integrity import load_manifest, verify_files
+from edgegen.core.manifest import load_manifest
+from edgegen.packaging.integrity import verify_files
 from tests.conftest import TinyPipeline
 from tests.faults.command import Command, staging_of
 

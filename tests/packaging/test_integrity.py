@@ -17,10 +17,10 @@ from onnx import TensorProto, helper
 
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError, IntegrityError
+from edgegen.core.manifest import load_manifest
 from edgegen.core.package import Artifact, Evidence, PackageManifest
 from edgegen.packaging.external_data import external_locations
 from edgegen.packaging.integrity import (
-    load_manifest,
     manifest_sha256,
     verify_files,
     write_evidence,
@@ -312,7 +312,7 @@ def test_what_is_no_package_says_what_to_give_instead(package: Path) -> None:
     assert "edgegen package MODEL" in hint(package / "nothing", "There is no package")
     assert f"Did you mean {package}?" in hint(package.parent, "is no package")
     (package / "unet" / "model_index.json").write_text("{}")
-    assert "edgegen package" in hint(package / "unet", "is no package")
+    assert "edgegen package" in hint(package / "unet", "is a model, not a package")
     (package / "edgegen.json").write_text("{")
     assert hint(package, "not JSON")
 

@@ -55,6 +55,7 @@ def main() -> None:
         return
     answer = {
         "path": str(folder.path),
+        "source": folder.source,
         "revision": folder.revision,
         "family": spec.family,
         "parameters": sum(component.parameters for component in spec.components),

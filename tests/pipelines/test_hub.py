@@ -421,3 +421,24 @@ def test_the_index_of_shards_is_fetched_with_them(hub):
     names = ["model_index.json", "unet/config.json", index, *shards]
 
     assert set(choose_files(dict.fromkeys(names, 1), repository=REPOSITORY)) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("https://huggingface.co/{}", "{}"),
+        ("huggingface.co/{}/", "{}"),
+        ("https://hf.co/{}?library=diffusers", "{}"),
+        ("https://huggingface.co/{}/tree/main", "{}@main"),
+        (f"https://huggingface.co/{{}}/commit/{COMMIT}", f"{{}}@{COMMIT}"),
+    ],
+)
+def test_the_address_of_a_model_s_page_is_its_id(address, source, resolve):
+    answer = resolve(address.format(REPOSITORY))
+    assert (answer["revision"], answer["source"]) == (COMMIT, source.format(REPOSITORY))
+
+
+def test_the_address_of_a_file_in_a_model_is_refused_with_the_model_s_id(resolve):
+    answer = resolve(f"https://huggingface.co/{REPOSITORY}/blob/main/unet/config.json")
+    assert "inside a model" in answer["message"]
+    assert f"{REPOSITORY}@main" in answer["hint"]

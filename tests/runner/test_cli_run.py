@@ -116,7 +116,7 @@ def test_folder_that_is_no_package_and_manifest_with_an_unknown_key(
     import shutil
 
     assert edgegen(["run", str(tmp_path), "--prompt", "x"]) == 2
-    assert "edgegen.json does not exist" in capsys.readouterr().err
+    assert "edgegen.json is missing" in capsys.readouterr().err
     folder = tmp_path / "changed"
     shutil.copytree(package, folder)
     change_manifest(folder, famly="x")
