@@ -86,6 +86,16 @@ def test_guidance_embedding_is_diffusers(dimension: int) -> None:
         (b'{"command": "generate", "package": "p", "file_names": ["../x.png"]}', "file name"),
         (b'{"command": "generate", "package": "p", "backend": {"memory": "big"}}', "memory"),
         (b'{"command": "describe", "package": "p"}', "package"),
+        (b'{"command": "generate", "package": "a\\u0000b"}', "not a path"),
+        (b'{"command": "generate", "package": "\\ud800"}', "not a path"),
+        (b'{"command": "generate", "package": "p", "file_names": ["\\ud800.png"]}', "file name"),
+        (
+            b'{"command": "generate", "package": "p", "request": {"seed": ' + b"9" * 5000 + b"}}",
+            "5,000",
+        ),
+        (b'{"command": "generate", "package": "p", "request": {"width": 1000000}}', "width"),
+        (b'{"command": "generate", "package": "p", "request": {"guidance": 1e999}}', "guidance"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_broken_job_is_refused_by_name(line: bytes, says: str) -> None:
@@ -118,7 +128,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "path",
-    ["../outside.onnx", "/etc/passwd", "unet/../../x", "..\\x", "C:/x", "", "link/passwd"],
+    ["../outside.onnx", "/etc/passwd", "unet/../../x", "..\\x", "C:/x", ".", "link/passwd", "a\0b"],
 )
 def test_manifest_with_a_path_that_leaves_the_package_is_refused(
     package: Path, tmp_path: Path, path: str
@@ -141,7 +151,14 @@ def test_manifest_with_a_path_that_leaves_the_package_is_refused(
     [
         ({"schema_version": 2}, "schema version 2"),
         ({"generation": {"width": 3}}, "broken"),
-        ({"components": None}, "broken"),
+        ({"components": None}, "'components' is missing"),
+        ({"components": {}}, "not a list"),
+        ({"components": [{"spec": {"name": "unet"}, "path": ""}]}, "not a text"),
+        ({"components": [{"spec": {"name": "../unet"}, "path": "unet"}]}, "not a plain name"),
+        ({"components": [7] * 65}, "at most 64"),
+        ({"files": [{"path": "a"}]}, "'sha256' is missing"),
+        ({"generation": {"width": "wide"}}, "not a whole number"),
+        ({"generation": {"width": 10**9}}, "not between"),
         ({"recipe": {}}, "broken"),
         ({"golden": {"folder": "../.."}}, "leaves the package"),
     ],

@@ -28,7 +28,7 @@ def main() -> int:
 
     try:
         line = read_job_line()
-    except EOFError as error:
+    except (EOFError, ValueError) as error:
         sys.stderr.write(f"{error} Try --help.\n")
         return 2
     emit = EventWriter()

@@ -37,3 +37,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
     guess = f"Did you mean {close[0]!r}? " if close else ""
     return f"{guess}Known: {', '.join(names)}."
+
+
+def shortened(value: object) -> str:
+    """Return how Python writes a value, cut where it is long: it may come from anywhere."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    if not isinstance(value, (str, int, float)):
+        return f"of the type {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional, Union
 
-from .errors import RunnerFailure
+from .errors import RunnerFailure, shortened
+from .files import open_regular
+from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_STEPS
+from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 1
 MODEL_PACKAGE = ".mlpackage"
 """What Core ML opens is a folder."""
 
-_LARGEST_JSON_BYTES = 64 << 20
+_LARGEST_JSON_BYTES = 16 << 20
+_MOST_FILES = 100_000
+_MOST_COMPONENTS = 64
+_MOST_TENSORS = 1_000
+_MOST_RULES = 10_000
+_LARGEST_AXIS = 1 << 20
 _PIECE_BYTES = 8 << 20
 
 
@@ -147,14 +155,13 @@ def load_package(folder: Path, *, verify: bool = False) -> Package:
             "Use the runner of the edgegen that built the package.",
         )
     try:
-        package = _read_manifest(folder, manifest)
-        files = [(str(file["path"]), str(file["sha256"])) for file in manifest["files"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        package, files = _read_manifest(folder, Table(manifest, MANIFEST_NAME, "bad-package"))
+    except RunnerFailure as failure:
         raise RunnerFailure(
-            "bad-package",
-            f"{folder / MANIFEST_NAME} is broken: {type(error).__name__}: {error}.",
-            "Build the package again, or copy it again.",
-        ) from error
+            failure.kind,
+            f"{folder / MANIFEST_NAME} is broken: {failure.message}",
+            failure.hint or "Build the package again, or copy it again.",
+        ) from failure
     for component in package.components.values():
         for path in (component.path, *component.parts):
             if not (path.is_dir() if path.suffix == MODEL_PACKAGE else path.is_file()):
@@ -178,12 +185,12 @@ def inside(folder: Path, relative: str) -> Path:
         and ":" not in parts[0]
         and ".." not in parts
     )
-    root = folder.resolve()
-    path = folder.joinpath(*parts) if plain else folder
-    if not plain or root not in (path.resolve(), *path.resolve().parents):
+    root = os.path.realpath(folder)
+    path = folder.joinpath(*parts) if plain and is_path(relative) else folder
+    if path == folder or os.path.commonpath((root, os.path.realpath(path))) != root:
         raise RunnerFailure(
             "bad-package",
-            f"The path {relative!r} leaves the package {folder}.",
+            f"The path {shortened(relative)} leaves the package {folder}.",
             "Do not use this package: it was made or changed by something else.",
         )
     return path
@@ -195,9 +202,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises RunnerFailure (bad-package) where it is missing, too large or something else.
     """
     try:
-        if path.stat().st_size > _LARGEST_JSON_BYTES:
+        with open_regular(path) as file:
+            data = file.read(_LARGEST_JSON_BYTES + 1)
+        if len(data) > _LARGEST_JSON_BYTES:
             raise ValueError(f"it is larger than {_LARGEST_JSON_BYTES >> 20} MiB")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(data)
     except FileNotFoundError:
         hint = "Give the folder that `edgegen package` made."
         raise RunnerFailure("bad-package", f"{path} does not exist.", hint) from None
@@ -210,42 +219,73 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_manifest(folder: Path, manifest: Mapping[str, Any]) -> Package:
-    known = Generation.__dataclass_fields__
-    generation = {key: value for key, value in manifest["generation"].items() if key in known}
-    recipe = manifest["recipe"]
-    rules = [rule.get("storage") for rule in recipe.get("rules") or ()]
-    storages = frozenset(str(each) for each in (recipe.get("storage"), *rules) if each is not None)
-    files = frozenset(str(file["path"]) for file in manifest["files"])
-    components = {}
-    for packaged in manifest["components"]:
-        spec, path = packaged["spec"], str(packaged["path"])
-        components[str(spec["name"])] = Component(
-            str(spec["name"]),
-            inside(folder, path),
-            _read_tensors(spec["inputs"]),
-            _read_tensors(spec["outputs"]),
-            tuple(inside(folder, part) for part in _part_names(path, files)),
-            str(recipe.get("name", "")),
-            storages,
-        )
-    tolerance = recipe["tolerance"]
-    golden = manifest.get("golden")
-    return Package(
+def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[str, str]]]:
+    """Return a package, and the path and the sha256 of each of its files."""
+    files = [
+        (file.text("path"), file.text("sha256"))
+        for file in manifest.tables("files", most=_MOST_FILES)
+    ]
+    recipe = manifest.table("recipe")
+    components = _read_components(folder, manifest, recipe, frozenset(path for path, _ in files))
+    tolerance = recipe.table("tolerance")
+    golden = manifest.optional_table("golden")
+    package = Package(
         folder=folder,
-        family=str(manifest["family"]),
-        pipeline_class=str(manifest["pipeline_class"]),
-        generation=Generation(**generation),
+        family=manifest.text("family"),
+        pipeline_class=manifest.text("pipeline_class"),
+        generation=_read_generation(manifest.table("generation")),
         components=components,
         tolerance=Tolerance(
-            float(tolerance["component_psnr_db"]),
-            float(tolerance["trajectory_psnr_db"]),
-            float(tolerance["image_psnr_db"]),
+            tolerance.number("component_psnr_db"),
+            tolerance.number("trajectory_psnr_db"),
+            tolerance.number("image_psnr_db"),
         ),
         golden=None if golden is None else _read_golden(folder, golden),
-        model=str(manifest["source"]["model"]),
-        target=str(manifest["target"]),
+        model=manifest.table("source").text("model"),
+        target=manifest.text("target"),
     )
+    return package, files
+
+
+def _read_generation(table: Table) -> Generation:
+    return Generation(
+        width=table.whole("width", least=1, most=LONGEST_SIDE),
+        height=table.whole("height", least=1, most=LONGEST_SIDE),
+        latent_channels=table.whole("latent_channels", least=1, most=_LARGEST_AXIS),
+        vae_scale_factor=table.whole("vae_scale_factor", 8, least=1, most=LONGEST_SIDE),
+        scaling_factor=table.number("scaling_factor", 1.0, above=0),
+        shift_factor=table.number("shift_factor", 0.0),
+        steps=table.whole("steps", 25, least=1, most=MOST_STEPS),
+        guidance=table.number("guidance", 7.5),
+        text_length=table.optional_whole("text_length", least=1, most=_LARGEST_AXIS),
+        guidance_embedding_dim=table.optional_whole(
+            "guidance_embedding_dim", least=1, most=_LARGEST_AXIS
+        ),
+        force_zeros_for_empty_prompt=table.truth("force_zeros_for_empty_prompt"),
+        requires_aesthetics_score=table.truth("requires_aesthetics_score"),
+    )
+
+
+def _read_components(
+    folder: Path, manifest: Table, recipe: Table, files: frozenset[str]
+) -> dict[str, Component]:
+    rules = recipe.tables("rules", most=_MOST_RULES, default=[])
+    storages = [recipe.optional_text("storage"), *(rule.optional_text("storage") for rule in rules)]
+    name = recipe.optional_text("name") or ""
+    components = {}
+    for packaged in manifest.tables("components", most=_MOST_COMPONENTS):
+        spec, path = packaged.table("spec"), packaged.text("path")
+        component = Component(
+            spec.name("name"),
+            inside(folder, path),
+            _read_tensors(spec, "inputs"),
+            _read_tensors(spec, "outputs"),
+            tuple(inside(folder, part) for part in _part_names(path, files)),
+            name,
+            frozenset(storage for storage in storages if storage is not None),
+        )
+        components[component.name] = component
+    return components
 
 
 def _part_names(path: str, files: frozenset[str]) -> list[str]:
@@ -263,23 +303,26 @@ def _part_names(path: str, files: frozenset[str]) -> list[str]:
     return list(takewhile(files.__contains__, names))
 
 
-def _read_tensors(specs: list[Mapping[str, Any]]) -> dict[str, Tensor]:
-    tensors = (Tensor(str(s["name"]), str(s["dtype"]), tuple(s["shape"])) for s in specs)
+def _read_tensors(spec: Table, key: str) -> dict[str, Tensor]:
+    tensors = (
+        Tensor(table.name("name"), table.text("dtype"), table.shape("shape"))
+        for table in spec.tables(key, most=_MOST_TENSORS)
+    )
     return {tensor.name: tensor for tensor in tensors}
 
 
-def _read_golden(folder: Path, golden: Mapping[str, Any]) -> Golden:
+def _read_golden(folder: Path, golden: Table) -> Golden:
     return Golden(
-        folder=inside(folder, str(golden["folder"])),
-        prompt=golden.get("prompt"),
-        negative_prompt=golden.get("negative_prompt"),
-        width=int(golden["width"]),
-        height=int(golden["height"]),
-        steps=int(golden["steps"]),
-        guidance=float(golden["guidance"]),
-        seed=int(golden["seed"]),
-        scheduler=str(golden["scheduler"]),
-        strength=golden.get("strength"),
+        folder=inside(folder, golden.text("folder")),
+        prompt=golden.optional_text("prompt"),
+        negative_prompt=golden.optional_text("negative_prompt"),
+        width=golden.whole("width", least=1, most=LONGEST_SIDE),
+        height=golden.whole("height", least=1, most=LONGEST_SIDE),
+        steps=golden.whole("steps", least=1, most=MOST_STEPS),
+        guidance=golden.number("guidance"),
+        seed=golden.whole("seed", least=0, most=HIGHEST_SEED),
+        scheduler=golden.text("scheduler"),
+        strength=golden.optional_number("strength", least=0, most=1),
     )
 
 
@@ -288,7 +331,7 @@ def _verify(folder: Path, files: list[tuple[str, str]]) -> None:
         path = inside(folder, relative)
         digest = hashlib.sha256()
         try:
-            with path.open("rb", buffering=0) as file:
+            with open_regular(path) as file:
                 while True:
                     piece = file.read(_PIECE_BYTES)
                     if not piece:

@@ -8,6 +8,13 @@ from typing import Optional
 
 HIGHEST_SEED = 2**63 - 1
 
+# Larger numbers are a mistake of whoever wrote them: they would take days, or all memory.
+LONGEST_SIDE = 16_384
+MOST_IMAGES = 1_000_000
+MOST_STEPS = 10_000
+MOST_THREADS = 1_024
+SHORTEST_INTERVAL_S = 0.001
+
 
 @dataclass(frozen=True)
 class Request:
