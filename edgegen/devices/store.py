@@ -215,7 +215,7 @@ def _send(device: Device, file: File, offset: int, step: Step) -> int:
         if offset == 0:
             raise IntegrityError(
                 f"{file.source} is not the file that its manifest names, or it changed on its way.",
-                hint="Look with `edgegen verify` whether it is whole, and retry.",
+                hint="Check the package, and push it again: edgegen verify PACKAGE",
             ) from error
         device.agent.put(file.source, file.sha256, file.size_bytes, advance=step.advance)
         return offset

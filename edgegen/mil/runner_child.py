@@ -16,6 +16,7 @@ def main() -> int:
     from edgegen_runner.__main__ import main as run
 
     backends.BACKENDS["coreml_reference"] = "edgegen.mil.backend:ReferenceBackend"
+    backends.INSTALL["coreml_reference"] = "'edgegen[coreml]'"
     backends.FOR_TARGET["coreml"] = ("coreml", "coreml_reference")
     return run()
 

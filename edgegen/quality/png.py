@@ -32,7 +32,7 @@ def read_pixels(path: Path) -> Pixels:
     except (OSError, ValueError, KeyError, struct.error, zlib.error) as error:
         raise RunnerError(
             f"The image {path} is not what the runner writes: {error}.",
-            hint="Let this edgegen pack its own runner.",
+            hint="Draw it again; if it stays so, check the disk that it was written to.",
         ) from error
 
 

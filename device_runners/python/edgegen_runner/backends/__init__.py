@@ -34,8 +34,14 @@ FOR_TARGET: dict[str, tuple[str, ...]] = {
 }
 """A package's target -> the backends that run it; for a runner by hand, a host says the name."""
 
-_INSTALL = {"coreml": "coremltools", "tflite_runtime": "tflite-runtime 'numpy<2'"}
-"""What pip is asked for, where it is not the name with hyphens."""
+INSTALL = {
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "ai_edge_litert": "ai-edge-litert",
+    "tflite_runtime": "tflite-runtime 'numpy<2'",
+    "coreml": "coremltools",
+}
+"""What pip is asked for: names that PyPI has, of the runtimes' own authors."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +131,7 @@ def open_backend(options: BackendOptions) -> Backend:
         raise RunnerFailure(
             "missing-runtime",
             f"{options.name} cannot be imported: {error}.",
-            "Install it for this Python: pip install "
-            + _INSTALL.get(options.name, options.name.replace("_", "-")),
+            f"Install it for this Python: pip install {INSTALL[options.name]}",
         ) from error
     return backend
 
