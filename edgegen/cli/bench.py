@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console, can_redraw
 from edgegen.cli.durations import DURATION
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     },
     ends_with=("MissingDependencyError", "DeviceError", "RunnerError", "IntegrityError"),
 )
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option("local")
 @click.option(
     "--sustained",

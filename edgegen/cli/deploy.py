@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
 from edgegen.cli.on_device import attached, device_option, patience_option
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         "IntegrityError",
     ),
 )
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option()
 @click.option("--name", help="The package's name there; model, target and recipe unless told.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import VERBOSE, Command
+from edgegen.cli.completion import complete_device
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
 
@@ -51,7 +52,9 @@ def devices(context: click.Context, as_json: bool) -> None:
     examples=("edgegen devices show ssh://pi@raspberrypi.local",),
     ends_with=("DeviceError",),
 )
-@click.argument("addresses", metavar="DEVICE...", nargs=-1, required=True)
+@click.argument(
+    "addresses", metavar="DEVICE...", nargs=-1, required=True, shell_complete=complete_device
+)
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
 @click.pass_obj
 def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
@@ -88,7 +91,7 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     ),
     ends_with=("MissingDependencyError", "DeviceError", "ResourceError"),
 )
-@click.argument("device", metavar="DEVICE")
+@click.argument("device", metavar="DEVICE", shell_complete=complete_device)
 @click.option(
     "--wheels",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -143,7 +146,7 @@ def setup(
 
 
 @devices.command(cls=Command, examples=("edgegen devices forget ssh://pi@raspberrypi.local",))
-@click.argument("device", metavar="DEVICE")
+@click.argument("device", metavar="DEVICE", shell_complete=complete_device)
 @click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
 @click.pass_obj
 def forget(console: Console, device: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import complete_model
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     ),
     ends_with=("SourceError",),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("--revision", help="Branch, tag or commit of a model of the hub.")
 @click.option("--offline", is_flag=True, help="Ask the cache alone, never the hub.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the components' inputs and outputs.")

@@ -65,6 +65,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "targets": LazyCommand(
         "edgegen.cli.targets:targets", "List the package formats, and what they hold."
     ),
+    "completion": LazyCommand(
+        "edgegen.cli.completion:completion", "Print what a shell needs to complete command lines."
+    ),
 }
 
 
@@ -165,7 +168,9 @@ def main() -> NoReturn:
         os.environ.setdefault(name, "1")
     signal.signal(signal.SIGTERM, _terminate)
     if "_EDGEGEN_COMPLETE" in os.environ:
-        edgegen.main(prog_name="edgegen")
+        from edgegen.cli.completion import answer
+
+        answer(edgegen)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgegen.cli.completion import complete_device
 from edgegen.cli.durations import DURATION
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def device_option(default: str | None = None) -> Callable[[F], F]:
         default=default,
         show_default=default is not None,
         metavar="DEVICE",
+        shell_complete=complete_device,
         help=DEVICE_HELP,
     )
 

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import (
+    complete_model,
+    complete_profile,
+    complete_recipe,
+    complete_target,
+)
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
@@ -36,13 +42,14 @@ if TYPE_CHECKING:
         "ResourceError",
     ),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "-t",
     "--target",
     "targets",
     multiple=True,
     metavar="TARGET[:RECIPE]",
+    shell_complete=complete_target,
     help="Package format; repeatable. Default: those of the profile's runtimes.",
 )
 @click.option(
@@ -52,12 +59,18 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where the package goes; without it, to NAME/<target>-<recipe>.",
 )
-@click.option("-p", "--profile", help="Device profile: `edgegen profiles` lists them.")
+@click.option(
+    "-p",
+    "--profile",
+    shell_complete=complete_profile,
+    help="Device profile: `edgegen profiles` lists them.",
+)
 @click.option(
     "-r",
     "--recipe",
     "recipes",
     multiple=True,
+    shell_complete=complete_recipe,
     help="Recipe of the target, or a .toml file of your own; repeatable.",
 )
 @click.option("--revision", help="Branch, tag or commit of a hub model.")

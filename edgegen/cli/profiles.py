@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import complete_profile
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.formats import format_bytes
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @command(examples=("edgegen profiles", "edgegen profiles raspberry-pi-5"))
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_profile)
 @click.option("--json", "as_json", is_flag=True, help="Write the profiles as JSON.")
 @click.pass_obj
 def profiles(console: Console, name: str | None, as_json: bool) -> None:

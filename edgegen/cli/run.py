@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_seconds
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
@@ -39,7 +40,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     },
     ends_with=("MissingDependencyError", "DeviceError", "RunnerError", "IntegrityError"),
 )
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option(LOCAL)
 @click.option("--prompt", help="What to draw. Needed, unless the model takes no text.")
 @click.option("--negative-prompt", help="What not to draw.")

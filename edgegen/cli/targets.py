@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import complete_target_name
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @command(examples=("edgegen targets", "edgegen targets onnx"))
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_target_name)
 @click.option("--json", "as_json", is_flag=True, help="Write the targets as JSON.")
 @click.pass_obj
 def targets(console: Console, name: str | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     ),
     ends_with=("MissingDependencyError", "ParityError", "RunnerError", "IntegrityError"),
 )
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @click.option(
     "--full", is_flag=True, help="Compare with torch at the model's own size; needs the model."
 )

@@ -151,13 +151,16 @@ def _first_line(error: BaseException) -> str:
     return lines[0].removesuffix(".")
 
 
-def _similar(repository: str) -> str:
-    """Name the model in the cache that is spelled most like `repository`."""
+def models_in_cache() -> list[str]:
+    """Return the ids of the models that the hub's cache has something of."""
     from huggingface_hub import constants
 
-    folders = Path(constants.HF_HUB_CACHE).glob("models--*--*")
-    known = [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
-    close = difflib.get_close_matches(
-        repository, [name for name in known if name != repository], n=1, cutoff=0.8
-    )
+    folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*"))
+    return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
+
+
+def _similar(repository: str) -> str:
+    """Name the model in the cache that is spelled most like `repository`."""
+    known = [name for name in models_in_cache() if name != repository]
+    close = difflib.get_close_matches(repository, known, n=1, cutoff=0.8)
     return f"Did you mean '{close[0]}'? " if close else ""

@@ -96,6 +96,6 @@ def test_examples_of_help_are_whole_command_lines(
     (tmp_path / "photo.png").touch()
     for path, command in EVERY:
         for example in command.examples:
-            words = shlex.split(example)
+            words = shlex.split(example.partition(" >")[0])
             context = command.make_context("edgegen", words[1 + len(path) :], None)
             context.close()
