@@ -107,8 +107,10 @@ def package(
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
     the packages draws beside torch's picture, with the PSNR.
     """
+    from edgegen.cli.app_table import show_app_facts
     from edgegen.core.errors import ConfigError
     from edgegen.devices.profiles import load_profile
+    from edgegen.packaging.app_facts import app_facts
     from edgegen.packaging.build import build
     from edgegen.packaging.plan import plan
     from edgegen.packaging.wanted import wanted_packages
@@ -157,7 +159,11 @@ def package(
         results.append(built)
         if not as_json:
             _show(console, built)
-    rows = [_row(built) for built in results]
+            show_app_facts(console, app_facts(planned, built.manifest, built.path))
+    rows = [
+        {**_row(built), "app": app_facts(planned, built.manifest, built.path)}
+        for planned, built in zip(plans, results, strict=True)
+    ]
     if several and not skip_parity:
         _draw(console, plans, results, prompt, rows, quiet=as_json)
     if as_json:

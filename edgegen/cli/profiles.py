@@ -87,10 +87,22 @@ def _show_one(console: Console, profile: DeviceProfile) -> None:
             options.operators,
             options.shapes,
             options.threads,
+            None if options.minimum_os is None else f"iOS {options.minimum_os}",
+            options.attention if options.target == "coreml" else None,
         )
         for options in profile.runtimes
     ]
-    columns = ("target", "package", "recipe", "providers", "operators", "shapes", "threads")
+    columns = (
+        "target",
+        "package",
+        "recipe",
+        "providers",
+        "operators",
+        "shapes",
+        "threads",
+        "oldest system",
+        "attention",
+    )
     links = {source.url for source in profile.sources if source.url}
     notes = [profile.notes.strip(), *sorted(links)]
     console.table("Runtimes", columns, runtimes, [note for note in notes if note])

@@ -1,0 +1,75 @@
+"""What an app that carries a package has to know: systems, size, licences, and the next step."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegen.core.package import PackageManifest
+from edgegen.core.profile import Attention
+from edgegen.core.shipped import shipped
+from edgegen.packaging.plan import BuildPlan
+from edgegen.pipelines.licences import licence_files
+
+KIT_FOLDER = "kit"
+_MACOS_IS_BEHIND = 3  # iOS 17 and macOS 14 came together
+_NEEDS_A_PICTURE = ("stable-diffusion-inpaint", "stable-diffusion-xl-inpaint")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppFacts:
+    """Facts of one package for the app that carries it.
+
+    `oldest_systems` is None where the target ties a package to no version of a system, `attention`
+    where it has one form only. `app_bytes` is what the app carries to draw from a prompt: all but
+    the golden case and, where a picture isn't needed, the image encoder (`left_out`).
+    """
+
+    oldest_systems: str | None
+    attention: Attention | None
+    app_bytes: int
+    left_out: tuple[str, ...]
+    licence: str | None
+    licence_files: tuple[str, ...]
+    next_steps: tuple[str, ...]
+
+
+def app_facts(plan: BuildPlan, manifest: PackageManifest, package: Path) -> AppFacts:
+    """Return what an app needs to know of the package that was built to `package`."""
+    left_out = _left_out(manifest)
+    ios = manifest.operator_sets.get("iOS")
+    return AppFacts(
+        oldest_systems=None if ios is None else f"iOS {ios}, macOS {ios - _MACOS_IS_BEHIND}",
+        attention=plan.attention if ios is not None else None,
+        app_bytes=sum(
+            file.size_bytes
+            for file in manifest.files
+            if file.path.partition("/")[0] not in left_out
+        ),
+        left_out=left_out,
+        licence=manifest.source.licence,
+        licence_files=tuple(path.name for path in licence_files(package)),
+        next_steps=_next_steps(manifest, package),
+    )
+
+
+def _left_out(manifest: PackageManifest) -> tuple[str, ...]:
+    """Return the folders that an app which draws from a prompt alone does not carry."""
+    golden = () if manifest.golden is None else (manifest.golden.folder,)
+    if manifest.family in _NEEDS_A_PICTURE:
+        return golden
+    return (*golden, *(c.spec.name for c in manifest.components if c.spec.role == "encoder"))
+
+
+def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
+    place = shlex.quote(str(package))
+    prompt = "" if manifest.generation.text_length is None else ' --prompt "…"'
+    kit = shipped("targets") / manifest.target / KIT_FOLDER
+    steps = [
+        f"edgegen run {place}{prompt} -o picture.png",
+        f"edgegen bench {place} --device DEVICE",
+    ]
+    if kit.is_dir():
+        steps.append(f"for an app: {kit / 'README.md'}")
+    return tuple(steps)
