@@ -11,6 +11,8 @@ import contextlib
 import dataclasses
 import json
 import math
+import re
+import reprlib
 import tomllib
 import types
 import typing
@@ -20,11 +22,22 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from edgegen.core.errors import ConfigError, nearest
+from edgegen.core.regular_files import open_regular
 
 T = TypeVar("T")
+_HALF_OF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
-MAXIMUM_FILE_BYTES = 64 << 20
-"""No TOML or JSON file that edgegen reads is larger; one that is, is not what it says it is."""
+MAXIMUM_JSON_BYTES = 16 << 20
+"""The largest that a pipeline has is a tokenizer of about 4 MB. Lists in lists take 25 times their
+size in memory."""
+MAXIMUM_TOML_BYTES = 128 << 10
+MAXIMUM_TOML_LINE = 1024
+"""What people write by hand is 13 KB at most. tomllib's time and memory grow with the square of a
+key's parts (`a.a.a.a`), so a line is limited, too."""
+MAXIMUM_ITEMS = 100_000
+"""Entries of a list or a table in a file of a known form; a package has dozens of files."""
+MAXIMUM_INTEGER = 2**63 - 1
+"""Counts and sizes in bytes are below it; larger numbers break whatever computes with them."""
 
 
 def load_toml(cls: type[T], path: Path) -> T:
@@ -32,9 +45,16 @@ def load_toml(cls: type[T], path: Path) -> T:
 
     Raises ConfigError where the file is not TOML, or does not hold exactly what `cls` has.
     """
+    text = _read_text(path, MAXIMUM_TOML_BYTES)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(line) > MAXIMUM_TOML_LINE:
+            raise ConfigError(
+                f"{path}: line {number} has over {MAXIMUM_TOML_LINE} characters.",
+                hint="Break it: a list can take several lines, and so can a text in triple quotes.",
+            )
     try:
-        data = tomllib.loads(_read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also numbers of thousands of digits
         raise ConfigError(f"{path} is not TOML: {error}.", hint="Correct the file.") from error
     return decode(cls, data, source=str(path))
 
@@ -49,12 +69,13 @@ def load_json(cls: type[T], path: Path) -> T:
 
 def load_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object, without a schema (a diffusers config, say)."""
-    return parse_json_object(_read_text(path), source=str(path))
+    return parse_json_object(_read_text(path, MAXIMUM_JSON_BYTES), source=str(path))
 
 
 def parse_json_object(text: str, *, source: str) -> dict[str, Any]:
     """Parse a JSON text that holds one object; duplicate keys and NaN are refused.
 
+    So are characters that are half of a pair: they cannot be written to a file or a terminal.
     Raises ConfigError that names `source`.
     """
 
@@ -69,6 +90,8 @@ def parse_json_object(text: str, *, source: str) -> dict[str, Any]:
 
     try:
         data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        if _HALF_OF_A_PAIR.search(text):
+            json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not JSON: {error}.", hint="Restore the file.") from error
     if not isinstance(data, dict):
@@ -115,14 +138,16 @@ def _decode(kind: Any, data: object, source: str, at: str) -> Any:
     if origin is Literal:
         if data in arguments and type(data) in {type(argument) for argument in arguments}:
             return data
-        known = nearest(str(data), [str(argument) for argument in arguments])
-        raise ConfigError(f"{source}: {at} is {data!r}.", hint=known)
+        known = nearest(_shown(data).strip("'"), [str(argument) for argument in arguments])
+        raise ConfigError(f"{source}: {at} is {_shown(data)}.", hint=known)
+    if isinstance(data, list | tuple | Mapping):
+        _refuse_many(data, source, at)
     if origin is tuple and isinstance(data, list | tuple):
         return _decode_tuple(arguments, data, source, at)
     if origin in (Mapping, dict, types.MappingProxyType) and isinstance(data, Mapping):
         return {
             _decode(arguments[0], key, source, at): _decode(
-                arguments[1], item, source, f"{at}.{key}"
+                arguments[1], item, source, f"{at}.{_name(key)}"
             )
             for key, item in data.items()
         }
@@ -133,13 +158,16 @@ def _decode(kind: Any, data: object, source: str, at: str) -> Any:
         with contextlib.suppress(OverflowError):
             if math.isfinite(data):
                 return float(data)
-    elif kind in (str, int, bool) and type(data) is kind:
+    elif kind is int and type(data) is int:
+        if abs(data) <= MAXIMUM_INTEGER:
+            return data
+    elif kind in (str, bool) and type(data) is kind:
         return data
     elif kind is types.NoneType and data is None:
         return None
     wanted = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
     raise ConfigError(
-        f"{source}: {at or 'the file'} is {data!r}, which is not a {wanted}.",
+        f"{source}: {at or 'the file'} is {_shown(data)}, which is not a {wanted}.",
         hint=f"Give {at or 'it'} a {wanted}.",
     )
 
@@ -147,7 +175,7 @@ def _decode(kind: Any, data: object, source: str, at: str) -> Any:
 def _decode_dataclass(cls: type[Any], data: object, source: str, at: str) -> Any:
     if not isinstance(data, Mapping):
         raise ConfigError(
-            f"{source}: {at or 'the file'} is {data!r}, which is not a table.",
+            f"{source}: {at or 'the file'} is {_shown(data)}, which is not a table.",
             hint=f"Give it the keys of {cls.__name__}.",
         )
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -155,7 +183,10 @@ def _decode_dataclass(cls: type[Any], data: object, source: str, at: str) -> Any
     prefix = f"{at}." if at else ""
     for key in data:
         if key not in fields:
-            raise ConfigError(f"{source}: unknown key '{prefix}{key}'.", hint=nearest(key, fields))
+            name = _name(key)
+            raise ConfigError(
+                f"{source}: unknown key '{prefix}{name}'.", hint=nearest(name, fields)
+            )
     values = {
         name: _decode(hints[name], data[name], source, prefix + name)
         for name in fields
@@ -207,11 +238,52 @@ def _type_hints(cls: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _read_text(path: Path) -> str:
+def _refuse_many(data: Any, source: str, at: str) -> None:
+    if len(data) > MAXIMUM_ITEMS:
+        raise ConfigError(
+            f"{source}: {at} has {len(data):,} entries; {MAXIMUM_ITEMS:,} are the most.",
+            hint="This is not what edgegen writes: restore the file.",
+        )
+
+
+def _name(key: object) -> str:
+    """Return a key as an error names it: whole, unless it is a whole text."""
+    text = str(key)
+    return text if len(text) <= _SHORT.maxstring else f"{text[: _SHORT.maxstring]}…"
+
+
+def _shown(value: object) -> str:
+    """Return a value as an error shows it: shortened, whatever it is."""
+    return _SHORT.repr(value)
+
+
+class _Short(reprlib.Repr):
+    """Shortens values; a number may have more digits than Python prints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Return a number that fits, else how long it is at least."""
+        if abs(x) > MAXIMUM_INTEGER:
+            return f"a number of {len(str(MAXIMUM_INTEGER))} digits or more"
+        return super().repr_int(x, level)
+
+
+_SHORT = _Short()
+
+
+def _read_text(path: Path, limit_bytes: int) -> str:
     try:
-        if path.stat().st_size > MAXIMUM_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {MAXIMUM_FILE_BYTES >> 20} MiB.")
-        return path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            data = file.read(limit_bytes + 1)
+        if len(data) > limit_bytes:
+            raise ConfigError(
+                f"{path} is larger than {limit_bytes >> 10:,} KiB.",
+                hint="It is not what its name says: restore the file.",
+            )
+        return data.decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist.", hint="Check the path.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -108,6 +108,7 @@ class RegressionError(EdgegenError):
 
 
 INTERRUPTED_EXIT_CODE = 130
+_LONGEST_WORD = 100  # a whole file, where a name belongs, would be compared for minutes
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -117,6 +118,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     "Did you mean 'onnx'? Known: coreml, onnx."
     """
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(word[:_LONGEST_WORD], names, n=1, cutoff=0.4)
     guess = f"Did you mean '{close[0]}'? " if close else ""
     return f"{guess}Known: {', '.join(names)}."

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from edgegen.core.errors import ConfigError, IntegrityError, ResourceError
+from edgegen.core.regular_files import open_regular
 
 STAGING_PREFIX = ".edgegen-"
 _LOCK_SUFFIX = ".lock"
@@ -45,7 +46,7 @@ _UNWRITABLE = (
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal digits, reading it in pieces."""
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
         with contextlib.suppress(AttributeError, OSError):
@@ -86,7 +87,7 @@ def write_atomic(path: Path, data: bytes | str, *, setting: str = "--output") ->
     content = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f"{STAGING_PREFIX}{path.name}-{secrets.token_hex(4)}")
     try:
-        with translate_disk_errors(path.parent, setting=setting), temporary.open("wb") as file:
+        with translate_disk_errors(path.parent, setting=setting), temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

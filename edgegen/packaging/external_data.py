@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgegen.core.errors import IntegrityError
+from edgegen.core.regular_files import open_regular
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAXIMUM_DEPTH = 64
@@ -41,7 +42,7 @@ def external_locations(model: Path) -> tuple[str, ...]:
     if model.stat().st_size == 0:
         raise IntegrityError(f"{model} is empty.", hint="Build or copy the package again.")
     with (
-        model.open("rb") as file,
+        open_regular(model) as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
     ):
         try:

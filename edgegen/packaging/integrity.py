@@ -21,6 +21,7 @@ from edgegen.core.package import (
     PackageManifest,
 )
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.regular_files import open_regular
 from edgegen.packaging.external_data import external_locations
 
 _UNLISTED = (MANIFEST_NAME, EVIDENCE_NAME)
@@ -135,7 +136,7 @@ def _refuse(package: Path, problems: list[str]) -> None:
 
 def _sha256(path: Path, advance: Callable[[float], None]) -> str:
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             advance(len(chunk))

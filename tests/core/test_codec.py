@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegen.core.codec import (
-    MAXIMUM_FILE_BYTES,
+    MAXIMUM_INTEGER,
+    MAXIMUM_ITEMS,
+    MAXIMUM_JSON_BYTES,
     decode,
     dump_json,
     encode,
@@ -25,7 +28,7 @@ from edgegen.core.codec import (
 )
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import PipelineSpec
-from edgegen.core.package import Evidence, PackageManifest
+from edgegen.core.package import Artifact, Evidence, PackageManifest
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
@@ -48,7 +51,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(values_of(arguments[0]), values_of(arguments[1]), max_size=2)
     simple: dict[Any, st.SearchStrategy[Any]] = {
         str: st.text(max_size=8),
-        int: st.integers(),
+        int: st.integers(-MAXIMUM_INTEGER, MAXIMUM_INTEGER),
         bool: st.booleans(),
         float: st.floats(allow_nan=False, allow_infinity=False),
         types.NoneType: st.none(),
@@ -196,8 +199,10 @@ PIPELINE: dict[str, Any] = {
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ('{"a": ' + "1" * 5000 + "}", "is not JSON"),
+        ('{"a": ["\\ud800"]}', "surrogates not allowed"),
+        ('{"\\uDFFF": 1}', "surrogates not allowed"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_json_that_is_not_one_plain_object_is_refused(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as raised:
@@ -207,13 +212,81 @@ def test_json_that_is_not_one_plain_object_is_refused(text: str, says: str) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["name = ", "a = 1\na = 2", "x = " + "[" * 20_000], ids=["cut", "twice", "deep"]
+    "text",
+    [
+        "name = ",
+        "a = 1\na = 2",
+        "x = " + "[\n" * 20_000,
+        "x = " + "{a=" * 300,
+        "x = " + "[" * 1000,
+        "x = " + "9" * 1000 + "\n" + "y = 1" * 3,
+        "x = 2026-02-31",
+    ],
+    ids=["cut", "twice", "deep", "deep-tables", "deep-line", "digits", "no-such-day"],
 )
 def test_toml_that_cannot_be_read_is_an_error_of_the_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"mine\.toml is not TOML"):
         load_toml(Recipe, path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0x" + "f" * 900, "9" * 900, "1e999", "-" + "9" * 900, "2026-01-01", "[[[[[[[[[1]]]]]]]]]"],
+)
+@pytest.mark.parametrize("key", ["storage", "palette_channels", "rules", "tolerance", "none"])
+def test_numbers_and_lists_of_any_size_are_an_error_of_the_file(
+    key: str, value: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    lines = [f'{name} = "{text}"' for name, text in RECIPE.items() if isinstance(text, str)]
+    path.write_text(
+        "\n".join([*(it for it in lines if not it.startswith(key)), f"{key} = {value}"])
+    )
+    with pytest.raises(ConfigError, match=rf"mine\.toml: .*{key}") as raised:
+        load_toml(Recipe, path)
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a" + ".a" * 100_000 + " = 1", "larger than 128 KiB"),
+        ("a" + ".a" * 1_000 + " = 1", "line 1 has over 1024 characters"),
+        ("a = [" + "\n0," * 300_000 + "]", "larger than 128 KiB"),
+    ],
+    ids=["long-key", "long-line", "long-list"],
+)
+def test_toml_that_would_take_long_to_read_is_not_read(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says) as raised:
+        load_toml(Recipe, path)
+    assert raised.value.hint
+
+
+def test_a_list_of_more_entries_than_any_file_of_ours_has_is_refused() -> None:
+    rules = [{}] * (MAXIMUM_ITEMS + 1)
+    with pytest.raises(ConfigError, match="rules has 100,001 entries"):
+        decode(Recipe, changed(rules=rules), source="r")
+
+
+def test_an_integer_that_no_size_or_count_can_be_is_refused() -> None:
+    artifact = {"path": "a", "sha256": "0", "size_bytes": 2**63}
+    with pytest.raises(ConfigError, match=r"size_bytes is a number of 19 digits or more"):
+        decode(Artifact, artifact, source="m")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_or_a_device_is_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    make(path)
+    for read in (lambda: load_json_object(path), lambda: load_toml(Recipe, path)):
+        with pytest.raises(ConfigError, match=r"cannot be read: it is a (pipe|device), not a file"):
+            read()
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -236,8 +309,8 @@ def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     with path.open("wb") as file:
-        file.truncate(MAXIMUM_FILE_BYTES + 1)
-    with pytest.raises(ConfigError, match="larger than 64 MiB"):
+        file.truncate(MAXIMUM_JSON_BYTES + 1)
+    with pytest.raises(ConfigError, match="larger than 16,384 KiB"):
         load_json_object(path)
 
 
