@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 def format_bytes(size_bytes: float) -> str:
     """Write a size in decimal units, three digits: `1.72 GB`, `640 kB`, `12 bytes`."""
@@ -50,6 +52,20 @@ def format_rate(rate: float, unit: str) -> str:
     if 0 < rate < 0.5:
         return f"{format_seconds(1 / rate)} a {unit.removesuffix('s')}"
     return f"{_three_digits(rate)} {unit}/s"
+
+
+def format_variants(variants: Mapping[str, str | None]) -> str:
+    """Name the weights that were taken, by component: `fp16 of unet, plain of vae`.
+
+    >>> format_variants({"unet": None, "vae": None})
+    'the plain files'
+    """
+    of: dict[str, list[str]] = {}
+    for component, variant in variants.items():
+        of.setdefault(variant or "plain", []).append(component)
+    if list(of) == ["plain"]:
+        return "the plain files"
+    return ", ".join(f"{variant} of {' and '.join(names)}" for variant, names in of.items())
 
 
 def _three_digits(value: float) -> str:

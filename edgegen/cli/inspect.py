@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 )
 @click.argument("model", shell_complete=complete_model)
 @click.option("--revision", help="Branch, tag or commit of a model of the hub.")
+@click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
 @click.option("--offline", is_flag=True, help="Ask the cache alone, never the hub.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the components' inputs and outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Write everything as JSON.")
 @click.pass_obj
 def inspect(
-    console: Console, model: str, revision: str | None, offline: bool, verbose: bool, as_json: bool
+    console: Console,
+    model: str,
+    revision: str | None,
+    variant: str | None,
+    offline: bool,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """Say what MODEL is made of, and which targets can take it.
 
@@ -42,7 +49,7 @@ def inspect(
     from edgegen.pipelines.summary import summarize
 
     with resolve_headers(
-        model, revision=revision, offline=offline, progress=console.progress
+        model, revision=revision, variant=variant, offline=offline, progress=console.progress
     ) as folder:
         summary = summarize(folder)
     family = summary.pipeline.family
@@ -85,6 +92,7 @@ def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> Non
         f"Images: {generation.width}×{generation.height}, {latents}.",
         f"Scheduler: {summary.scheduler}; {generation.steps} steps{guidance}.",
         f"Prompt: {generation.text_length} tokens." if generation.text_length else "Prompt: none.",
+        f"Weights: {_taken(summary)}.",
         f"Licence: {pipeline.licence or 'not stated'}.",
         f"Targets: {', '.join(targets) or 'none yet'}.",
     ]
@@ -92,6 +100,15 @@ def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> Non
         notes.append(f"Left out of packages: {', '.join(pipeline.extras)}.")
     columns = ("component", "class", "parameters", "stored as", "size")
     console.table(at, columns, rows, notes)
+
+
+def _taken(summary: PipelineSummary) -> str:
+    """Say which of the weight files that are there are taken, and how to have others."""
+    from edgegen.cli.formats import format_variants
+
+    others = sorted({name for component in summary.components for name in component.variants})
+    taken = format_variants({it.spec.folder: it.spec.variant for it in summary.components})
+    return f"{taken}; --variant takes {' or '.join(others)}" if others else taken
 
 
 def _show_signatures(console: Console, summary: PipelineSummary) -> None:

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     help="Recipe of the target, or a .toml file of your own; repeatable.",
 )
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
 @click.option("--offline", is_flag=True, help="Use the hub's cache alone.")
 @click.option("--force", is_flag=True, help="Replace a package that is there already.")
 @click.option("--skip-parity", is_flag=True, help="Do not compare with torch; no golden case.")
@@ -92,6 +93,7 @@ def package(
     profile: str | None,
     recipes: tuple[str, ...],
     revision: str | None,
+    variant: str | None,
     offline: bool,
     force: bool,
     skip_parity: bool,
@@ -124,7 +126,9 @@ def package(
             "--prompt is for the picture that is drawn of several packages and of torch.",
             hint="Give more than one --target or --recipe, and leave --skip-parity out.",
         )
-    folder = resolve(model, revision=revision, offline=offline, progress=console.progress)
+    folder = resolve(
+        model, revision=revision, variant=variant, offline=offline, progress=console.progress
+    )
     in_folders = several or output is None
     base = output or Path(folder.name)
     plans = []
@@ -221,6 +225,7 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
         "profile": None if plan.profile is None else plan.profile.name,
         "operators": plan.operators,
         "shapes": plan.shapes,
+        "variants": {component.folder: component.variant for component in plan.components},
         "minimum_os": plan.minimum_os,
         "attention": plan.attention,
         "destination": str(plan.destination),
@@ -229,6 +234,8 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
 
 
 def _show_plan(console: Console, plan: BuildPlan) -> None:
+    from edgegen.cli.formats import format_variants
+
     rows: list[list[str | int]] = [
         [component.name, component.parameters, f"{plan.storage_bytes[component.name] / 1e6:,.1f}"]
         for component in plan.components
@@ -240,6 +247,7 @@ def _show_plan(console: Console, plan: BuildPlan) -> None:
         notes=[
             f"{plan.recipe.description}",
             f"{plan.shapes} shapes, {plan.operators} operators, to {plan.destination}",
+            f"Weights: {format_variants({it.folder: it.variant for it in plan.components})}.",
         ],
     )
 
@@ -258,9 +266,12 @@ def _row(built: Built) -> dict[str, object]:
 
 
 def _show(console: Console, built: Built) -> None:
+    from edgegen.cli.formats import format_variants
     from edgegen.cli.parity_table import show_parity
 
     manifest = built.manifest
+    variants = {it.spec.folder: it.spec.variant for it in manifest.components}
+    taken = f", from {format_variants(variants)}" if any(variants.values()) else ""
     console.table(
         f"{manifest.source.model} → {built.path}",
         ["stage", "seconds", "CPU seconds", "peak memory, MB"],
@@ -275,7 +286,7 @@ def _show(console: Console, built: Built) -> None:
         ],
         notes=[
             f"{manifest.target}, {manifest.recipe.name}, {manifest.shapes} shapes, "
-            f"{_size_bytes(built) / 1e6:,.1f} MB",
+            f"{_size_bytes(built) / 1e6:,.1f} MB{taken}",
             "Peak memory is the highest sum of PSS over the processes, file pages included.",
         ],
     )

@@ -48,7 +48,8 @@ class Component:
     """A network of a pipeline, as it is exported: the autoencoder makes two of them.
 
     `name` is the artifact's (`vae_decoder`), `folder` the source's (`vae`), `class_name` the
-    diffusers or transformers class that builds it.
+    diffusers or transformers class that builds it. `variant` is that of the weight files that were
+    taken (`fp16`), None for the plain ones.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Component:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parameters: int
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +90,10 @@ class Generation:
 class PipelineSpec:
     """A diffusers pipeline, read from its configs and safetensors headers alone.
 
-    `source` is what the user typed, `revision` the hub's commit where there is one, `licence` the
-    SPDX-like name that the model card gives, `extras` the optional components that are present in
-    the source but not exported (a safety checker, say).
+    `source` is what the user typed, `revision` the hub's commit where there is one, `variant` the
+    one of which weights were asked for, `licence` the SPDX-like name that the model card gives,
+    `extras` the optional components that are present in the source but not exported (a safety
+    checker, say).
     """
 
     source: str
@@ -101,3 +104,4 @@ class PipelineSpec:
     generation: Generation
     licence: str | None
     extras: tuple[str, ...] = ()
+    variant: str | None = None

@@ -16,12 +16,16 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """Where the weights come from. `weights_sha256` is a hash over all weight files' hashes."""
+    """Where the weights come from. `weights_sha256` is a hash over all weight files' hashes.
+
+    `variant` is the one that was asked for; which components have it, each of them says.
+    """
 
     model: str
     revision: str | None
     weights_sha256: str
     licence: str | None
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ def open_component(job: ExportJob, progress: ExportProgress) -> OpenedComponent:
     from edgegen.pipelines.weights import Weights
 
     source = Path(job.source)
-    weights = Weights.open(source)
+    weights = Weights.open(source, job.component.variant)
     progress.step("graph")
     captured = capture(job.component, source, shapes=job.shapes)
     bound = bind(weights, captured.parameter_shapes)

@@ -198,6 +198,7 @@ def _manifest(
             revision=plan.spec.revision,
             weights_sha256=weights_sha256(plan.model, plan.components, progress),
             licence=plan.spec.licence,
+            variant=plan.spec.variant,
         ),
         family=plan.spec.family,
         pipeline_class=plan.spec.pipeline_class,

@@ -17,7 +17,11 @@ def weights_sha256(model: Path, components: Sequence[Component], progress: Progr
     `model` is the pipeline's folder; a folder that two components share is read once.
     Raises SourceError where weights are missing or damaged.
     """
-    opened = {folder: Weights.open(model / folder) for folder in sorted(_folders(components))}
+    variants = {component.folder: component.variant for component in components}
+    opened = {
+        folder: Weights.open(model / folder, variant)
+        for folder, variant in sorted(variants.items())
+    }
     total = sum(weights.size_bytes for weights in opened.values())
     digest = hashlib.sha256()
     with progress.step("hashing the model", total=total, unit="bytes") as step:
@@ -25,7 +29,3 @@ def weights_sha256(model: Path, components: Sequence[Component], progress: Progr
             digest.update(f"{folder} {weights.sha256()}\n".encode())
             step.advance(weights.size_bytes)
     return digest.hexdigest()
-
-
-def _folders(components: Sequence[Component]) -> set[str]:
-    return {component.folder for component in components}

@@ -111,9 +111,9 @@ def _compare_with_model(
 
 def _resolve_source(source: ModelSource, model: str | None) -> ModelFolder:
     if model is not None:
-        return resolve(model)
+        return resolve(model, variant=source.variant)
     try:
-        return resolve(source.model, revision=source.revision)
+        return resolve(source.model, revision=source.revision, variant=source.variant)
     except SourceError as error:
         raise SourceError(
             f"The model that the package was built from, {source.model}, cannot be read: "

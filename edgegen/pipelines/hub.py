@@ -46,17 +46,24 @@ class _Listing:
 
 
 def download(
-    repository: str, revision: str | None, *, offline: bool, progress: Progress
+    repository: str,
+    revision: str | None,
+    *,
+    variant: str | None,
+    offline: bool,
+    progress: Progress,
 ) -> tuple[Path, str]:
     """Return the folder of a repository's pipeline, complete, and its commit.
+
+    Of the weights those of `variant` are fetched, or the plain ones.
 
     Raises SourceError where the hub cannot be reached and the cache does not have it, where the
     repository or the revision does not exist or may not be read, and where it is no pipeline that
     edgegen can read; ResourceError where the disk cannot hold it.
     """
-    listing = _list(repository, revision, offline=offline)
+    listing = _list(repository, revision, variant, offline=offline)
     if isinstance(listing, Unreachable):
-        return _cached(repository, revision, listing)
+        return _cached(repository, revision, variant, listing)
     folder = _fetch_small(listing, revision, progress)
     missing = {
         name: size
@@ -75,16 +82,21 @@ def download(
 
 @contextmanager
 def fetch_headers(
-    repository: str, revision: str | None, *, offline: bool, progress: Progress
+    repository: str,
+    revision: str | None,
+    *,
+    variant: str | None,
+    offline: bool,
+    progress: Progress,
 ) -> Iterator[tuple[Path, str]]:
     """Yield a folder to read configurations and headers from, and the commit.
 
     It is the cache's where that is complete. Else it is a temporary one, with sparse files in the
     place of weights: real headers, and nothing behind them. Raises SourceError as `download` does.
     """
-    listing = _list(repository, revision, offline=offline)
+    listing = _list(repository, revision, variant, offline=offline)
     if isinstance(listing, Unreachable):
-        yield _cached(repository, revision, listing)
+        yield _cached(repository, revision, variant, listing)
         return
     folder = _fetch_small(listing, revision, progress)
     if all((folder / name).exists() for name in listing.sizes):
@@ -105,7 +117,9 @@ def fetch_headers(
         yield temporary, listing.commit
 
 
-def _list(repository: str, revision: str | None, *, offline: bool) -> _Listing | Unreachable:
+def _list(
+    repository: str, revision: str | None, variant: str | None, *, offline: bool
+) -> _Listing | Unreachable:
     hub = _hub()
     if offline or hub.constants.HF_HUB_OFFLINE:
         return Unreachable(why="edgegen was told to stay offline")
@@ -123,7 +137,7 @@ def _list(repository: str, revision: str | None, *, offline: bool) -> _Listing |
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     if info.sha is None:
         raise SourceError(f"The hub gives no commit of {repository}.", hint="Try again later.")
-    chosen = choose_files(sizes, repository=repository)
+    chosen = choose_files(sizes, variant, repository=repository)
     return _Listing(
         repository=repository, commit=info.sha, sizes={name: sizes[name] for name in chosen}
     )
@@ -147,7 +161,9 @@ def _fetch_small(listing: _Listing, revision: str | None, progress: Progress) ->
     return Path(index).parent
 
 
-def _cached(repository: str, revision: str | None, why: Unreachable) -> tuple[Path, str]:
+def _cached(
+    repository: str, revision: str | None, variant: str | None, why: Unreachable
+) -> tuple[Path, str]:
     """Return the cache's copy, if it is whole. Raises SourceError."""
     from edgegen.pipelines.read import read_pipeline
     from edgegen.pipelines.source import ModelFolder
@@ -161,7 +177,7 @@ def _cached(repository: str, revision: str | None, why: Unreachable) -> tuple[Pa
         )
     folder = Path(index).parent
     try:
-        read_pipeline(ModelFolder(path=folder, source=at))
+        read_pipeline(ModelFolder(path=folder, source=at, variant=variant))
     except SourceError as error:
         raise SourceError(
             f"The cache's copy of {at} cannot be used, and {why.why}: {error}",

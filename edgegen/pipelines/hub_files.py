@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from edgegen.core.errors import SourceError
 from edgegen.pipelines.families import COMPONENT_CLASSES
 from edgegen.pipelines.index import INDEX_NAME
-from edgegen.pipelines.weight_files import choose, no_weights, weight_files
+from edgegen.pipelines.weight_files import StoredVariants, check_variant
 
 _TOP = re.compile(r"model_index\.json|README\.md|(?i:licen[cs]e|notice|copying)[\w.-]*")
 _TOKENIZER = re.compile(
@@ -23,12 +23,14 @@ def is_weight_file(name: str) -> bool:
     return name.endswith(".safetensors")
 
 
-def choose_files(sizes: Mapping[str, int], *, repository: str) -> tuple[str, ...]:
+def choose_files(
+    sizes: Mapping[str, int], variant: str | None, *, repository: str
+) -> tuple[str, ...]:
     """Choose from a repository's files (name → bytes) those that edgegen reads.
 
     Of each component one set of weights is chosen, as `Weights.open` chooses among files that are
     here. Pickles are never chosen. Raises SourceError where this is no diffusers pipeline, or one
-    without safetensors.
+    without safetensors, or without the `variant` that the user asked for.
     """
     if INDEX_NAME not in sizes:
         raise _not_a_pipeline(sizes, repository)
@@ -37,22 +39,22 @@ def choose_files(sizes: Mapping[str, int], *, repository: str) -> tuple[str, ...
         for name in sizes
         if _TOP.fullmatch(name) or _TOKENIZER.fullmatch(name) or name == _SCHEDULER
     ]
+    variants = []
     for component in COMPONENT_CLASSES:
         inside = {
-            name.removeprefix(f"{component}/"): size
-            for name, size in sizes.items()
+            name.removeprefix(f"{component}/")
+            for name in sizes
             if name.startswith(f"{component}/") and name.count("/") == 1
         }
         if not inside:
             continue
-        folder = f"{repository}/{component}"
-        found = weight_files(inside, folder=folder)
-        if not found:
-            raise no_weights(folder, inside)
-        weights = choose(found, None, inside, folder=folder)
+        stored = StoredVariants.of(f"{repository}/{component}", inside)
+        variants.append(stored)
+        weights = stored.choose(variant)
         names = [*weights.files] if weights.index is None else [*weights.files, weights.index]
         names += [name for name in inside if name == "config.json"]
         chosen += [f"{component}/{name}" for name in names]
+    check_variant(variant, variants, model=repository)
     return tuple(sorted(chosen, key=lambda name: (is_weight_file(name), name)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from edgegen.core.errors import SourceError
@@ -27,7 +28,8 @@ from edgegen.pipelines.index import PipelineIndex
 from edgegen.pipelines.licences import licence_name
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.tokenizer_files import MERGES_NAME, SERIALIZED_NAME, VOCABULARY_NAME
-from edgegen.pipelines.weights import Weights
+from edgegen.pipelines.weight_files import check_variant
+from edgegen.pipelines.weights import Weights, stored_variants
 
 _INPAINT: Mapping[str, Family] = {
     "stable-diffusion": "stable-diffusion-inpaint",
@@ -51,10 +53,11 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
     another.
     """
     index = PipelineIndex.read(folder.path)
+    _check_variant(index, folder)
     if index.pipeline_class.family == "unconditional":
-        family, components, generation = _unconditional(index)
+        family, components, generation = _unconditional(index, folder.variant)
     else:
-        family, components, generation = _latent_diffusion(index)
+        family, components, generation = _latent_diffusion(index, folder.variant)
     builtin = BUILTIN_MODELS.get(folder.source)
     if builtin is not None:
         generation = replace(generation, steps=builtin.steps, guidance=builtin.guidance)
@@ -62,6 +65,7 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
     return PipelineSpec(
         source=folder.source,
         revision=folder.revision,
+        variant=folder.variant,
         family=family,
         pipeline_class=index.class_name,
         components=components,
@@ -95,7 +99,15 @@ def component_keys(component: Component, weights: Weights) -> tuple[str, ...]:
     )
 
 
-def _unconditional(index: PipelineIndex) -> tuple[Family, tuple[Component, ...], Generation]:
+def _check_variant(index: PipelineIndex, folder: ModelFolder) -> None:
+    folders = (index.folder / name for name in index.pipeline_class.components)
+    stored = [stored_variants(place) for place in folders if place.is_dir()]
+    check_variant(folder.variant, stored, model=folder.source)
+
+
+def _unconditional(
+    index: PipelineIndex, variant: str | None
+) -> tuple[Family, tuple[Component, ...], Generation]:
     class_name = index.component("unet", ("UNet2DModel",))
     config = index.config("unet", class_name)
     signature = signatures.unconditional_unet(config)
@@ -108,11 +120,13 @@ def _unconditional(index: PipelineIndex) -> tuple[Family, tuple[Component, ...],
         steps=index.pipeline_class.steps,
         guidance=index.pipeline_class.guidance,
     )
-    component = _component(index, "unet", class_name, signature)
+    component = _component(index, variant, "unet", class_name, signature)
     return "unconditional", (component,), generation
 
 
-def _latent_diffusion(index: PipelineIndex) -> tuple[Family, tuple[Component, ...], Generation]:
+def _latent_diffusion(
+    index: PipelineIndex, variant: str | None
+) -> tuple[Family, tuple[Component, ...], Generation]:
     known = index.pipeline_class
     is_refiner = "text_encoder_2" in known.components and "text_encoder" not in index.entries
     names = [name for name in known.components if not (is_refiner and name == "text_encoder")]
@@ -128,21 +142,22 @@ def _latent_diffusion(index: PipelineIndex) -> tuple[Family, tuple[Component, ..
     _check_text_width(unet, texts.values())
     family = _family(known.family, vae, unet, is_refiner=is_refiner)
     scale = _scale(vae)
+    make = partial(_component, index, variant)
     projections = [
         config.integer("projection_dim", 512)
         for name, config in texts.items()
         if classes[name] == "CLIPTextModelWithProjection"
     ]
     components = [
-        _component(index, name, classes[name], signatures.text_encoder(config, classes[name]))
+        make(name, classes[name], signatures.text_encoder(config, classes[name]))
         for name, config in texts.items()
     ]
     denoiser = signatures.conditional_unet(unet, scale, projections[-1] if projections else None)
-    components.append(_component(index, "unet", classes["unet"], denoiser))
+    components.append(make("unet", classes["unet"], denoiser))
     decoder = signatures.decoder(vae, scale)
-    components.append(_component(index, "vae_decoder", classes["vae"], decoder))
+    components.append(make("vae_decoder", classes["vae"], decoder))
     encoder = signatures.encoder(vae, classes["vae"], scale)
-    components.append(_component(index, "vae_encoder", classes["vae"], encoder))
+    components.append(make("vae_encoder", classes["vae"], encoder))
     width, height = _sample_size(unet)
     generation = Generation(
         width=width * scale,
@@ -162,7 +177,11 @@ def _latent_diffusion(index: PipelineIndex) -> tuple[Family, tuple[Component, ..
 
 
 def _component(
-    index: PipelineIndex, name: str, class_name: str, signature: signatures.Signature
+    index: PipelineIndex,
+    variant: str | None,
+    name: str,
+    class_name: str,
+    signature: signatures.Signature,
 ) -> Component:
     folder = "vae" if name.startswith("vae_") else name
     inputs, outputs = signature
@@ -175,9 +194,9 @@ def _component(
         outputs=outputs,
         parameters=0,
     )
-    weights = Weights.open(index.folder / folder)
+    weights = Weights.open(index.folder / folder, variant)
     elements = sum(weights.entries[key].elements for key in component_keys(component, weights))
-    return replace(component, parameters=elements)
+    return replace(component, parameters=elements, variant=weights.variant)
 
 
 def _family(

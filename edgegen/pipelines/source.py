@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgegen.core.errors import SourceError, nearest
@@ -24,11 +24,16 @@ _HUB_URL = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFolder:
-    """A pipeline's folder. `source` is what the user typed, `revision` the hub's commit."""
+    """A pipeline's folder.
+
+    `source` is what the user typed, `revision` the hub's commit, `variant` the one of which weights
+    are taken where a component has it.
+    """
 
     path: Path
     source: str
     revision: str | None = None
+    variant: str | None = None
 
     @property
     def name(self) -> str:
@@ -47,25 +52,31 @@ def resolve(
     model: str,
     *,
     revision: str | None = None,
+    variant: str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
 ) -> ModelFolder:
     """Find the folder of `builtin:NAME`, of a path, or of a hub id `ORG/NAME[@REVISION]`.
 
     An existing folder wins over a hub id of the same name. Files of a hub id are downloaded into
-    the hub's own cache, and found there again; `offline` uses the cache alone. Raises SourceError.
+    the hub's own cache, and found there again; `offline` uses the cache alone. Of weights, those of
+    `variant` are taken where there are some. Raises SourceError.
     """
     model = _without_address(model)
     local = _local(model, revision)
     if local is not None:
-        return local
+        return replace(local, variant=variant)
     from edgegen.pipelines.hub import download
 
     repository, revision = _hub_id(model, revision)
     path, commit = download(
-        repository, revision, offline=offline, progress=progress or SilentProgress()
+        repository,
+        revision,
+        variant=variant,
+        offline=offline,
+        progress=progress or SilentProgress(),
     )
-    return ModelFolder(path=path, source=model, revision=commit)
+    return ModelFolder(path=path, source=model, revision=commit, variant=variant)
 
 
 @contextmanager
@@ -73,6 +84,7 @@ def resolve_headers(
     model: str,
     *,
     revision: str | None = None,
+    variant: str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[ModelFolder]:
@@ -84,15 +96,19 @@ def resolve_headers(
     model = _without_address(model)
     local = _local(model, revision)
     if local is not None:
-        yield local
+        yield replace(local, variant=variant)
         return
     from edgegen.pipelines.hub import fetch_headers
 
     repository, revision = _hub_id(model, revision)
     with fetch_headers(
-        repository, revision, offline=offline, progress=progress or SilentProgress()
+        repository,
+        revision,
+        variant=variant,
+        offline=offline,
+        progress=progress or SilentProgress(),
     ) as (path, commit):
-        yield ModelFolder(path=path, source=model, revision=commit)
+        yield ModelFolder(path=path, source=model, revision=commit, variant=variant)
 
 
 def _local(model: str, revision: str | None) -> ModelFolder | None:

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.pipelines.read import component_keys, read_pipeline, scheduler_class
 from edgegen.pipelines.source import ModelFolder
-from edgegen.pipelines.weights import Weights
+from edgegen.pipelines.weights import Weights, stored_variants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredComponent:
-    """A component, the types that its parameters are stored in, and their size."""
+    """A component, the types that its parameters are stored in, and their size.
+
+    `files` are the weight files that are taken, `variants` what else its folder has to choose.
+    """
 
     spec: Component
     storage_types: tuple[str, ...]
     storage_bytes: int
+    files: tuple[str, ...]
+    variants: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +44,13 @@ def summarize(folder: ModelFolder) -> PipelineSummary:
 
 
 def _stored(folder: ModelFolder, component: Component) -> StoredComponent:
-    weights = Weights.open(folder.path / component.folder)
+    source = folder.path / component.folder
+    weights = Weights.open(source, component.variant)
     entries = [weights.entries[key] for key in component_keys(component, weights)]
     return StoredComponent(
         spec=component,
         storage_types=tuple(sorted({entry.dtype for entry in entries})),
         storage_bytes=sum(entry.size_bytes for entry in entries),
+        files=tuple(file.name for file in weights.files),
+        variants=tuple(it for it in stored_variants(source).variants if it != weights.variant),
     )

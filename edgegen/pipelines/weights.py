@@ -15,7 +15,7 @@ from edgegen.core.codec import load_json_object
 from edgegen.core.errors import ConfigError, SourceError
 from edgegen.core.files import sha256_of
 from edgegen.pipelines.safetensors import SafetensorsFile, TensorEntry, read_tensor
-from edgegen.pipelines.weight_files import WeightFiles, choose, is_shard, no_weights, weight_files
+from edgegen.pipelines.weight_files import StoredVariants, WeightFiles, is_shard
 
 Array = NDArray[Any]
 
@@ -35,19 +35,10 @@ class Weights:
     def open(cls, component_folder: Path, variant: str | None = None) -> Weights:
         """Read the headers of a component's weights.
 
-        Which files are taken is told in `weight_files.choose`. Raises SourceError where there are
-        no weights, only pickles, or files that contradict themselves or their index.
+        Which files are taken is told in `weight_files`. Raises SourceError where there are no
+        weights, only pickles, or files that contradict themselves or their index.
         """
-        if not component_folder.is_dir():
-            raise SourceError(
-                f"{component_folder} does not exist.",
-                hint="Check the path, or download the model again.",
-            )
-        sizes = {it.name: it.stat().st_size for it in component_folder.iterdir() if it.is_file()}
-        found = weight_files(sizes, folder=str(component_folder))
-        if not found:
-            raise no_weights(str(component_folder), sizes)
-        return _open(component_folder, choose(found, variant, sizes, folder=str(component_folder)))
+        return _open(component_folder, stored_variants(component_folder).choose(variant))
 
     @property
     def size_bytes(self) -> int:
@@ -71,6 +62,17 @@ class Weights:
         """Return a hash over the names and the SHA-256 of all weight files."""
         lines = (f"{sha256_of(file)}  {file.name}\n" for file in self.files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def stored_variants(component_folder: Path) -> StoredVariants:
+    """List the variants of the weights in a folder. Raises SourceError where it is missing."""
+    if not component_folder.is_dir():
+        raise SourceError(
+            f"{component_folder} does not exist.",
+            hint="Check the path, or download the model again.",
+        )
+    names = (path.name for path in component_folder.iterdir() if path.is_file())
+    return StoredVariants.of(str(component_folder), names)
 
 
 def to_numpy(entry: TensorEntry, data: bytearray, dtype: DTypeLike | None = None) -> Array:

@@ -17,7 +17,7 @@ import torch
 
 from edgegen.core.codec import load_json_object
 from edgegen.core.errors import SourceError
-from edgegen.core.model import Family, PipelineSpec
+from edgegen.core.model import Component, Family, PipelineSpec
 from edgegen.pipelines.binding import bind
 from edgegen.pipelines.read import scheduler_class
 from edgegen.pipelines.safetensors import TensorEntry
@@ -57,7 +57,7 @@ def load_reference(spec: PipelineSpec, folder: Path) -> Reference:
     """
     weights = StreamedWeights()
     modules = {
-        component.folder: _load_module(folder / component.folder, component.class_name, weights)
+        component.folder: _load_module(folder / component.folder, component, weights)
         for component in {component.folder: component for component in spec.components}.values()
     }
     parts: dict[str, Any] = {
@@ -92,9 +92,9 @@ def load_scheduler(folder: Path) -> Any:
     return build.from_config(load_json_object(folder / "scheduler" / "scheduler_config.json"))
 
 
-def _load_module(folder: Path, class_name: str, streamed: StreamedWeights) -> torch.nn.Module:
-    module = build_module(folder, class_name)
-    weights = Weights.open(folder)
+def _load_module(folder: Path, component: Component, streamed: StreamedWeights) -> torch.nn.Module:
+    module = build_module(folder, component.class_name)
+    weights = Weights.open(folder, component.variant)
     bound = bind(weights, {name: tuple(it.shape) for name, it in module.state_dict().items()})
 
     def read(name: str) -> npt.NDArray[Any]:

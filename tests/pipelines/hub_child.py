@@ -60,6 +60,7 @@ def main() -> None:
         "family": spec.family,
         "parameters": sum(component.parameters for component in spec.components),
         "licence": spec.licence,
+        "variants": [component.variant for component in spec.components],
         "steps": counter.steps,
         "torch": "torch" in sys.modules,
     }

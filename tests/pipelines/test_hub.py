@@ -20,6 +20,7 @@ from tests.pipelines.hub_standin import COMMIT, HubStandin, running
 REPOSITORY = "studio/tiny-diffusion"
 ROOT = Path(__file__).parents[2]
 UNET = "unet/diffusion_pytorch_model.safetensors"
+UNET_FP16 = "unet/diffusion_pytorch_model.fp16.safetensors"
 LARGE_BYTES = 24 << 20  # more than the 10 MiB that huggingface_hub writes at a time
 
 
@@ -104,15 +105,30 @@ def test_only_what_a_pipeline_needs_is_fetched_and_never_a_pickle(hub, resolve):
     ]
 
 
-def test_of_fp32_and_fp16_weights_only_the_smaller_are_fetched(hub, resolve, tmp_path):
+@pytest.mark.parametrize(("variant", "fetched"), [(None, UNET), ("fp16", UNET_FP16)])
+def test_of_several_variants_only_the_one_that_is_taken_is_fetched(
+    hub, resolve, tmp_path, variant, fetched
+):
     from tests.tiny_models import build
 
-    small = build("ddpm", tmp_path / "fp16", dtype="float16") / UNET
-    shutil.copy(small, hub.folder / "unet/diffusion_pytorch_model.fp16.safetensors")
+    shutil.copy(build("ddpm", tmp_path / "fp16", dtype="float16") / UNET, hub.folder / UNET_FP16)
 
-    resolve()
+    answer = resolve(variant=variant)
 
-    assert hub.fetched(".safetensors") == ["unet/diffusion_pytorch_model.fp16.safetensors"]
+    assert hub.fetched(".safetensors") == [fetched]
+    assert answer["variants"] == [variant]
+    hub.requests.clear()
+    assert resolve(variant=variant, offline=True)["variants"] == [variant]
+    assert hub.requests == []
+
+
+def test_a_variant_that_the_hub_does_not_have_is_refused_before_anything_is_fetched(hub, resolve):
+    answer = resolve(variant="fp16")
+
+    assert answer["error"] == "SourceError"
+    assert "'fp16'" in answer["message"]
+    assert "plain weights only" in answer["hint"]
+    assert hub.fetched() == []
 
 
 def test_what_is_in_the_cache_is_not_fetched_again(hub, resolve):
@@ -408,7 +424,7 @@ def test_a_listing_that_names_files_outside_is_not_followed(hub):
         UNET: 1,
     }
 
-    chosen = choose_files(sizes, repository=REPOSITORY)
+    chosen = choose_files(sizes, None, repository=REPOSITORY)
 
     assert chosen == ("model_index.json", "unet/config.json", UNET)
 
@@ -420,7 +436,7 @@ def test_the_index_of_shards_is_fetched_with_them(hub):
     index = "unet/diffusion_pytorch_model.safetensors.index.json"
     names = ["model_index.json", "unet/config.json", index, *shards]
 
-    assert set(choose_files(dict.fromkeys(names, 1), repository=REPOSITORY)) == set(names)
+    assert set(choose_files(dict.fromkeys(names, 1), None, repository=REPOSITORY)) == set(names)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from edgegen.core.errors import SourceError
-from edgegen.pipelines.weights import Weights, check_finite
+from edgegen.pipelines.weight_files import check_variant
+from edgegen.pipelines.weights import Weights, check_finite, stored_variants
 
 SINGLE = "diffusion_pytorch_model.safetensors"
 SHARDS = tuple(f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2))
@@ -90,22 +93,101 @@ def test_shards_are_read_where_each_is_a_link_as_in_a_hub_s_cache(tmp_path):
     assert set(Weights.open(snapshot).entries) == {"a", "b"}
 
 
-def test_the_smallest_of_several_types_is_taken(tmp_path):
-    save_file(tensors(), tmp_path / SINGLE)
-    save_file(tensors("float16"), tmp_path / "diffusion_pytorch_model.fp16.safetensors")
+LAYOUTS = {
+    "one": [("{stem}.safetensors", None)],
+    "shards": [("{stem}-00001-of-00001.safetensors", "{stem}.safetensors.index.json")],
+    "fp16": [("{stem}.fp16.safetensors", None)],
+    "fp16 shards": [
+        ("{stem}.fp16-00001-of-00001.safetensors", "{stem}.safetensors.index.fp16.json")
+    ],
+    "pickle": [("{pickle}.bin", None)],
+    "non_ema": [("{stem}.non_ema.safetensors", None)],
+}
 
-    weights = Weights.open(tmp_path)
 
-    assert weights.variant == "fp16"
-    assert {entry.dtype for entry in weights.entries.values()} == {"float16"}
+def lay_out(folder: Path, model: Any, layout: str, value: float) -> None:
+    """Write one set of weights, all of them `value`, as diffusers and transformers name it."""
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    library = "model" if folder.name == "text_encoder" else "diffusion_pytorch_model"
+    pickled = "pytorch_model" if library == "model" else library
+    filled = {key: torch.full_like(it, value) for key, it in model.state_dict().items()}
+    for pattern, index in LAYOUTS[layout]:
+        name = pattern.format(stem=library, pickle=pickled)
+        if name.endswith(".bin"):
+            torch.save(filled, folder / name)
+            continue
+        save_torch(filled, folder / name, metadata={"format": "pt"})
+        if index is not None:
+            listed = {"metadata": {}, "weight_map": dict.fromkeys(filled, name)}
+            (folder / index.format(stem=library)).write_text(json.dumps(listed))
 
 
-def test_fp16_is_taken_before_bf16_of_the_same_size(tmp_path):
-    large = {"a": np.zeros((100, 100), np.float16)}
-    save_file(large, tmp_path / "model.bf16.safetensors")
-    save_file(large, tmp_path / "model.fp16.safetensors", metadata={"longer": "than that"})
+def tiny_models() -> dict[str, Any]:
+    import torch
+    import transformers
+    from diffusers import ConfigMixin, ModelMixin
+    from diffusers.configuration_utils import register_to_config
 
-    assert Weights.open(tmp_path).variant == "fp16"
+    class Tiny(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers has no types
+        config_name = "config.json"
+
+        @register_to_config
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 2)
+
+    text = transformers.CLIPTextConfig(
+        hidden_size=4, intermediate_size=4, num_hidden_layers=1, num_attention_heads=1, vocab_size=8
+    )
+    return {
+        "vae": Tiny(),
+        "text_encoder": transformers.CLIPTextModel(text),
+    }
+
+
+@pytest.mark.parametrize("component", ["vae", "text_encoder"])
+def test_the_weights_that_diffusers_takes_are_taken_in_every_layout(component, tmp_path):
+    from diffusers.pipelines.pipeline_loading_utils import _identify_model_variants
+    from diffusers.utils import logging
+
+    logging.set_verbosity(logging.CRITICAL)
+    model = tiny_models()[component]
+    taken = {}
+    for number, chosen in enumerate(
+        it for size in range(1, 4) for it in itertools.combinations(LAYOUTS, size)
+    ):
+        pipeline = tmp_path / str(number)
+        folder = pipeline / component
+        model.save_pretrained(folder)
+        next(folder.glob("*.safetensors")).unlink()
+        for layout in chosen:
+            lay_out(folder, model, layout, float(1 + list(LAYOUTS).index(layout)))
+        for variant in (None, "fp16", "non_ema"):
+            of_component = _identify_model_variants(pipeline, variant, {component: []})
+            try:
+                theirs = type(model).from_pretrained(folder, variant=of_component.get(component))
+            except OSError:
+                expected = "nothing"
+            else:
+                value = next(iter(theirs.state_dict().values())).flatten()[0]
+                expected = list(LAYOUTS)[int(value) - 1]
+            try:
+                weights = Weights.open(folder, variant)
+            except SourceError:
+                ours = "nothing"
+            else:
+                value = weights.array(next(iter(weights.entries))).flat[0]
+                ours = list(LAYOUTS)[int(value) - 1]
+            taken[chosen, variant] = (ours, "nothing" if expected == "pickle" else expected)
+
+    differing = {key: pair for key, pair in taken.items() if pair[0] != pair[1]}
+    # the one that differs: diffusers wants `variant="fp16"` where there is nothing else
+    only = [("fp16",), ("fp16 shards",), ("fp16", "fp16 shards")]
+    assert sorted(differing) == [(chosen, None) for chosen in sorted(only)]
+    assert all(theirs == "nothing" for _, theirs in differing.values())
+    assert len(taken) == 3 * 41
 
 
 def test_a_variant_that_is_another_model_is_taken_only_when_asked_for(tmp_path):
@@ -125,19 +207,19 @@ def test_a_folder_with_only_another_model_s_variant_says_which(tmp_path):
 def test_an_unknown_variant_is_answered_with_the_nearest(tmp_path):
     save_file(tensors(), tmp_path / "model.fp16.safetensors")
 
-    error = refused(tmp_path, "fp61")
-
-    assert "'fp61'" in error.message
-    assert "Did you mean 'fp16'?" in error.hint
+    with pytest.raises(SourceError, match="'fp61'") as caught:
+        check_variant("fp61", [stored_variants(tmp_path)], model="a model")
+    assert "Did you mean 'fp16'?" in caught.value.hint
 
 
 def test_a_truncated_file_that_is_not_taken_does_not_matter(tmp_path):
     save_file(tensors(), tmp_path / SINGLE)
-    save_file(tensors("float16"), tmp_path / "diffusion_pytorch_model.fp16.safetensors")
-    with (tmp_path / SINGLE).open("ab") as file:
+    other = tmp_path / "diffusion_pytorch_model.fp16.safetensors"
+    save_file(tensors("float16"), other)
+    with other.open("ab") as file:
         file.write(b"more")
 
-    assert Weights.open(tmp_path).variant == "fp16"
+    assert Weights.open(tmp_path).variant is None
 
 
 def test_pickles_are_refused_by_name_and_never_opened(tmp_path):
