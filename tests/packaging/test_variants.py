@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from edgegen.cli.main import run
-from edgegen.packaging.integrity import load_manifest
+from edgegen.core.manifest import load_manifest
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 UNET_FP16 = "unet/diffusion_pytorch_model.fp16.safetensors"
@@ -67,7 +67,7 @@ def test_what_is_taken_is_named_before_anything_is_built(model, command, tmp_pat
         assert "--variant takes fp16" in plain
         assert as_json["components"][0]["files"] == [Path(UNET_FP16).name]
     else:
-        assert as_json[0]["variants"] == {"unet": "fp16"}
+        assert as_json["plans"][0]["variants"] == {"unet": "fp16"}
 
 
 @pytest.mark.parametrize("command", ["inspect", "package"])
