@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from edgegen_runner.png import encode_png, read_png
+from edgegen_runner.png import encode_png
+from edgegen_runner.png_reader import read_png
 from hypothesis import given
 from hypothesis import strategies as st
 

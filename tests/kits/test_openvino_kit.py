@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgegen_runner.png import read_png
+from edgegen_runner.png_reader import read_png
 from numpy.typing import NDArray
 
 from edgegen.core.process import run

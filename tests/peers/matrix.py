@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgegen_runner.png import read_png, write_png
+from edgegen_runner.png import write_png
+from edgegen_runner.png_reader import read_png
 from edgegen_runner.schedulers import SHORT_NAMES
 
 from edgegen.core.process import run

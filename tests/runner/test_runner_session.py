@@ -106,7 +106,7 @@ def golden_package(package: Path, folder: Path) -> Path:
     (image,) = generate(job)
     for i in range(2):
         (golden / f"0.{i}.npy").rename(golden / f"trajectory.{i}.npy")
-    from edgegen_runner.png import read_png
+    from edgegen_runner.png_reader import read_png
 
     assert image.path is not None
     levels = read_png(Path(image.path)).astype(np.float32) / np.float32(127.5) - 1

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import RunnerFailure
-from .png import read_png
+from .png_reader import read_png
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -26,7 +26,7 @@ _PRECISION_BITS = 32 - 8 - 2
 
 
 def read_picture(path: Path) -> Pixels:
-    """Read a PNG file as (height, width, 1, 3 or 4).
+    """Read a PNG file as (height, width, channels): gray or RGB, each with alpha or not.
 
     Raises RunnerFailure (bad-request) where it is missing, or not such a file.
     """
@@ -36,19 +36,19 @@ def read_picture(path: Path) -> Pixels:
         raise RunnerFailure(
             "bad-request",
             f"The picture {path} cannot be used: {error}",
-            "Give an 8-bit PNG file; convert other pictures first.",
+            "Give a PNG file; of other kinds, `edgegen run` makes one first.",
         ) from error
 
 
 def to_rgb(pixels: Pixels) -> Pixels:
     """Return (height, width, 3): gray is repeated, transparency is dropped."""
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[:, :, :3]
+    return np.repeat(pixels[:, :, :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[:, :, :3]
 
 
 def to_gray(pixels: Pixels) -> Pixels:
     """Return (height, width, 1) in ITU-R 601 luma, in Pillow's fixed-point arithmetic."""
-    if pixels.shape[2] == 1:
-        return pixels
+    if pixels.shape[2] < 3:
+        return pixels[:, :, :1]
     weights = np.array([19595, 38470, 7471], dtype=np.uint32)
     luma = (pixels[:, :, :3].astype(np.uint32) * weights).sum(axis=2, dtype=np.uint32) + 0x8000
     gray: Pixels = (luma >> np.uint32(16)).astype(np.uint8)

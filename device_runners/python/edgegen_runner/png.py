@@ -1,8 +1,7 @@
-"""PNG images with numpy and zlib.
+"""Writes PNG images, 8-bit gray and RGB, with numpy and zlib.
 
 Source: Portable Network Graphics (PNG) Specification, third edition, W3C
-(https://www.w3.org/TR/png-3/). Written: 8-bit gray and RGB. Read: 8-bit gray, RGB and RGBA, not
-interlaced.
+(https://www.w3.org/TR/png-3/).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +24,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(
     ">IIBBBBB"
 )  # width, height, bit depth, colour type, compression, filter, interlace
-_COLOUR_TYPE_CHANNELS = {0: 1, 2: 3, 6: 4}
 _CHANNELS_COLOUR_TYPE = {1: 0, 3: 2}
-_SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
+_SUB, _UP = 1, 2
 _COMPRESSION_LEVEL = 6
 _LONGEST_SIDE = 2**31 - 1
 
@@ -86,18 +84,6 @@ def write_png(path: Path, image: NDArray[np.uint8], text: Mapping[str, str] | No
         raise
 
 
-def read_png(path: Path) -> NDArray[np.uint8]:
-    """Read an 8-bit gray, RGB or RGBA file that is not interlaced, as (height, width, 1, 3 or 4).
-
-    Raises ValueError when the file is broken or of another kind, and OSError when it cannot be
-    read.
-    """
-    try:
-        return _decode(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as PNG: {error}") from error
-
-
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -142,102 +128,3 @@ def _filtered(image: NDArray[np.uint8]) -> bytes:
     rows[:, 0] = np.where(best == 0, _SUB, _UP)
     rows[:, 1:] = differences[best, np.arange(height)].reshape(height, -1)
     return rows.tobytes()
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the chunks up to IEND, as kind and content."""
-    if not data.startswith(_SIGNATURE):
-        raise ValueError("it does not start with the PNG signature.")
-    position, kind = len(_SIGNATURE), b""
-    while kind != b"IEND":
-        if position + 12 > len(data):
-            raise ValueError("it is cut off.")
-        (length,) = struct.unpack_from(">I", data, position)
-        end = position + 8 + length
-        if end + 4 > len(data):
-            raise ValueError("it is cut off.")
-        kind, content = data[position + 4 : position + 8], data[position + 8 : end]
-        if struct.unpack_from(">I", data, end) != (zlib.crc32(kind + content),):
-            raise ValueError(f"the checksum of its {kind!r} chunk is wrong.")
-        yield kind, content
-        position = end + 4
-
-
-def _decode(data: bytes) -> NDArray[np.uint8]:
-    chunks = list(_chunks(data))
-    kind, header = chunks[0]
-    if kind != b"IHDR" or len(header) != _HEADER.size:
-        raise ValueError("it does not start with a header.")
-    for kind, _ in chunks[1:]:
-        # An upper-case first letter marks a chunk that a reader must understand.
-        if kind[:1].isupper() and kind not in (b"IDAT", b"IEND", b"PLTE"):
-            raise ValueError(f"it has an unexpected {kind!r} chunk.")
-    width, height, depth, colour_type, compression, filtering, interlace = _HEADER.unpack(header)
-    if not (0 < width <= _LONGEST_SIDE and 0 < height <= _LONGEST_SIDE):
-        raise ValueError(f"it has {width} x {height} pixels.")
-    if (
-        depth != 8
-        or colour_type not in _COLOUR_TYPE_CHANNELS
-        or compression
-        or filtering
-        or interlace
-    ):
-        raise ValueError(
-            f"bit depth {depth}, colour type {colour_type} and interlace {interlace} are not read, "
-            "only 8-bit gray, RGB and RGBA without interlace."
-        )
-    channels = _COLOUR_TYPE_CHANNELS[colour_type]
-    size = height * (1 + width * channels)
-    decompressor = zlib.decompressobj()
-    try:
-        pixels = decompressor.decompress(
-            b"".join(c for kind, c in chunks if kind == b"IDAT"), size + 1
-        )
-    except (zlib.error, OverflowError) as error:
-        raise ValueError(f"its pixels cannot be decompressed: {error}.") from error
-    if len(pixels) != size or not decompressor.eof:
-        raise ValueError("it holds too few or too many pixels.")
-    rows = np.frombuffer(pixels, np.uint8).reshape(height, 1 + width * channels)
-    if rows[:, 0].max() > _PAETH:
-        raise ValueError(f"filter type {rows[:, 0].max()} does not exist.")
-    return _unfiltered(rows[:, 0], rows[:, 1:].reshape(height, width, channels))
-
-
-def _unfiltered(filters: NDArray[np.uint8], filtered: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Undo the filter of each row.
-
-    A pixel needs the ones to its left, above it, and above left, so a diagonal (column + row =
-    constant) can be done at once. Only the last two diagonals are kept, as ``[row + 1]``; what lies
-    outside the image is zero there.
-    """
-    height, width, channels = filtered.shape
-    pixels = np.empty_like(filtered)
-    current, previous, before = (np.zeros((height + 1, channels), np.int16) for _ in range(3))
-    for diagonal in range(width + height - 1):
-        first, last = max(0, diagonal - width + 1), min(height, diagonal + 1)
-        rows = np.arange(first, last)
-        columns = diagonal - rows
-        kind = filters[first:last, None]
-        left, above, above_left = (
-            previous[first + 1 : last + 1],
-            previous[first:last],
-            before[first:last],
-        )
-        predicted = np.where(kind == _SUB, left, 0)
-        predicted = np.where(kind == _UP, above, predicted)
-        predicted = np.where(kind == _AVERAGE, (left + above) >> 1, predicted)
-        predicted = np.where(kind == _PAETH, _paeth(left, above, above_left), predicted)
-        current[first + 1 : last + 1] = (filtered[rows, columns] + predicted) & 0xFF
-        pixels[rows, columns] = current[first + 1 : last + 1]
-        current, previous, before = before, current, previous
-    return pixels
-
-
-def _paeth(
-    left: NDArray[np.int16], above: NDArray[np.int16], above_left: NDArray[np.int16]
-) -> NDArray[np.int16]:
-    """Return whichever neighbour is nearest to left + above - above left; ties in this order."""
-    to_left, to_above = np.abs(above - above_left), np.abs(left - above_left)
-    to_above_left = np.abs(left + above - 2 * above_left)
-    nearest = np.where(to_above <= to_above_left, above, above_left)
-    return np.where((to_left <= to_above) & (to_left <= to_above_left), left, nearest)
