@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import VERBOSE, Command
-from edgegen.cli.completion import complete_device
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
+from edgegen.cli.on_device import DEVICE
 
 if TYPE_CHECKING:
     from edgegen.devices.discovery import Listing
@@ -52,9 +52,7 @@ def devices(context: click.Context, as_json: bool) -> None:
     examples=("edgegen devices show ssh://pi@raspberrypi.local",),
     ends_with=("DeviceError",),
 )
-@click.argument(
-    "addresses", metavar="DEVICE...", nargs=-1, required=True, shell_complete=complete_device
-)
+@click.argument("addresses", metavar="DEVICE...", nargs=-1, required=True, type=DEVICE)
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
 @click.pass_obj
 def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
@@ -87,11 +85,11 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     cls=Command,
     examples=(
         "edgegen devices setup ssh://pi@raspberrypi.local",
-        "edgegen devices setup adb://SERIAL --runtime ai_edge_litert",
+        "edgegen devices setup ssh://pi@raspberrypi.local --runtime ai_edge_litert",
     ),
     ends_with=("MissingDependencyError", "DeviceError", "ResourceError"),
 )
-@click.argument("device", metavar="DEVICE", shell_complete=complete_device)
+@click.argument("device", metavar="DEVICE", type=DEVICE)
 @click.option(
     "--wheels",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -146,7 +144,7 @@ def setup(
 
 
 @devices.command(cls=Command, examples=("edgegen devices forget ssh://pi@raspberrypi.local",))
-@click.argument("device", metavar="DEVICE", shell_complete=complete_device)
+@click.argument("device", metavar="DEVICE", type=DEVICE)
 @click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
 @click.pass_obj
 def forget(console: Console, device: str, as_json: bool) -> None:

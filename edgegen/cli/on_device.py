@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,8 @@ from edgegen.cli.completion import complete_device
 from edgegen.cli.durations import DURATION
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from edgegen.core.progress import Progress
     from edgegen.devices.device import Device
 
@@ -22,18 +25,35 @@ DEVICE_HELP = "local, ssh://[user@]host[:port] or adb://SERIAL; see `edgegen dev
 PATIENCE_S = 1800.0
 
 
+class _Device(click.ParamType[str]):
+    """The address of a device, with those that were used before: completed, or named in an error."""
+
+    name = "device"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Return what is said after "Missing option"."""
+        from edgegen.devices.known import known
+
+        devices = ", ".join(map(shlex.quote, known()))
+        return f"Used before: {devices}." if devices else "`edgegen devices` lists what is there."
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete it; see `complete_device`."""
+        return complete_device(ctx, param, incomplete)
+
+
+DEVICE = _Device()
+
+
 def device_option(default: str | None = None) -> Callable[[F], F]:
     """Return the option `--device`; without a default it must be given."""
-    return click.option(
-        "--device",
-        "-d",
-        required=default is None,
-        default=default,
-        show_default=default is not None,
-        metavar="DEVICE",
-        shell_complete=complete_device,
-        help=DEVICE_HELP,
+    # click takes any `default=`, None too, for a value: a required option has no such argument.
+    needed: dict[str, Any] = (
+        {"required": True} if default is None else {"default": default, "show_default": True}
     )
+    return click.option("--device", "-d", type=DEVICE, metavar="DEVICE", help=DEVICE_HELP, **needed)
 
 
 patience_option = click.option(
