@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from edgegen.cli.formats import format_bytes
 from edgegen.cli.on_device import attached, device_option, patience_option
 
 if TYPE_CHECKING:
-    from edgegen.devices.store import StoredPackage
+    from edgegen.devices.store import StoredPackage, StoredVersion
     from edgegen.runner.deployment import Deployment
 
 
@@ -114,7 +115,9 @@ def _show(console: Console, done: Deployment) -> None:
 def rollback(console: Console, name: str, device: str, as_json: bool) -> None:
     """Make the version of package NAME current that was so before, on a device.
 
-    NAME is as `edgegen status` lists it.
+    NAME is as `edgegen status` lists it. There must be an earlier version: a package that was
+    deployed once has none. The version that is left stays on the device until `prune`; `deploy`
+    makes it current again.
     """
     from edgegen.devices.store import checked_name
     from edgegen.devices.store import rollback as go_back
@@ -163,13 +166,20 @@ def _rows(package: StoredPackage) -> list[tuple[str | None, ...]]:
         (
             package.name,
             each.version,
-            "current" if each.version == package.current else "",
+            _state(each, package.current),
             format_bytes(each.size_bytes),
             each.at,
             each.by,
         )
         for each in package.versions
     ]
+
+
+def _state(version: StoredVersion, current: str | None) -> str:
+    words = ["current"] if version.version == current else []
+    if version.rolled_back_at is not None:
+        words.append("rolled back")
+    return ", ".join([*words, *([] if version.whole else ["not whole"])])
 
 
 @command(
@@ -185,12 +195,16 @@ def _rows(package: StoredPackage) -> list[tuple[str | None, ...]]:
     show_default=True,
     help="Versions to keep beside the current one, the latest first.",
 )
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was removed as JSON.")
 @click.pass_obj
-def prune(console: Console, device: str, name: str | None, keep: int, as_json: bool) -> None:
+def prune(
+    console: Console, device: str, name: str | None, keep: int, dry_run: bool, as_json: bool
+) -> None:
     """Remove old versions from a device, and what nothing there uses any more.
 
     What is current is never removed. Versions that were pushed and never became current go, too.
+    A full device has room for this: nothing is stored there first.
     """
     from edgegen.devices.store import checked_name
     from edgegen.devices.store import prune as remove
@@ -198,11 +212,16 @@ def prune(console: Console, device: str, name: str | None, keep: int, as_json: b
     if name is not None:
         checked_name(name)
     with attached(device, console.progress, console.note) as connected:
-        connected.agent.lock("prune")
-        done = remove(connected, keep=keep, name=name)
+        if not dry_run:
+            connected.agent.lock("prune")
+        done = remove(connected, keep=keep, name=name, dry_run=dry_run)
     if as_json:
-        console.json(done)
+        console.json({"dry_run": dry_run, **asdict(done)})
         return
+    verb = "Would remove" if dry_run else "Removed"
     for package, version in done.versions:
-        console.print(f"Removed: {package} {version}")
-    console.print(f"{format_bytes(done.freed_bytes)} are free again ({done.blobs} files).")
+        console.print(f"{verb}: {package} {version}")
+    for other in done.others:
+        console.print(f"{verb}: {other}")
+    freed = f"{format_bytes(done.freed_bytes)} {'would be' if dry_run else 'are'} free again"
+    console.print(f"{freed} ({done.blobs} files that no version uses).")

@@ -26,7 +26,7 @@ PATIENCE_S = 1800.0
 
 
 class _Device(click.ParamType[str]):
-    """The address of a device, with those that were used before: completed, or named in an error."""
+    """The address of a device; those that were used before are completed, or named in an error."""
 
     name = "device"
 

@@ -11,13 +11,14 @@ import getpass
 import hashlib
 import json
 import platform
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from edgegen.core.errors import (
     DeviceBusyError,
@@ -29,7 +30,11 @@ from edgegen.core.errors import (
 )
 from edgegen.core.files import STAGING_PREFIX
 from edgegen.core.process import Child, ProcessError
+from edgegen.devices.answers import Place, parse_answer, read_answer
+from edgegen.devices.bootstrap import BOOTSTRAP
 from edgegen.devices.transports import Transport
+
+T = TypeVar("T")
 
 HEARTBEAT_S = 5.0
 """How often the host says that it is alive; the device gives up after `DEVICE_SILENCE_S`."""
@@ -41,54 +46,9 @@ SLOWEST_BYTES_PER_S = 3e6
 _STALL_S = 60.0
 _PIECE_BYTES = 1 << 20
 _LONGEST_ANSWER_BYTES = 8 << 20
+_LONGEST_WORDS = 2000
 _SCHEMA = 1
 _NOT_FOUND = 127
-
-_BOOTSTRAP = """\
-import sys
-sys.path[:] = [folder for folder in sys.path if folder]
-import hashlib, os
-root, sha, size, silence = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-def say(word):
-    os.write(1, (word + "\\n").encode())
-if sys.version_info < (3, 9):
-    say("old " + sys.version.split()[0])
-    sys.exit(3)
-folder = os.path.join(os.path.expanduser(root), "runner", sha)
-path = os.path.join(folder, "edgegen-runner.pyz")
-def whole(path):
-    try:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest() == sha
-    except OSError:
-        return False
-if not whole(path):
-    say("need")
-    data = b""
-    while len(data) < size:
-        piece = os.read(0, size - len(data))
-        if not piece:
-            sys.exit(4)
-        data += piece
-    if hashlib.sha256(data).hexdigest() != sha:
-        say("damaged")
-        sys.exit(4)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        own = path + "." + str(os.getpid())
-        with open(own, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(own, path)
-    except OSError as error:
-        say(("full " if error.errno in (28, 122) else "disk ") + str(error))
-        sys.exit(4)
-say("have " + path)
-sys.path.insert(0, path)
-from edgegen_runner.agent.main import main
-sys.exit(main(root, silence_s=silence))
-"""
 
 
 class NoPythonError(MissingDependencyError):
@@ -98,13 +58,15 @@ class NoPythonError(MissingDependencyError):
 class Agent:
     """One connection to the agent of a device; a context manager that leaves nothing running.
 
-    `root` is the device's folder, and `runner` the packed runner in it, as paths there.
+    `root` is the device's folder, as a path there. Where that has no room for the runner, the agent
+    runs from the connection: it can still list and free.
     """
 
     def __init__(self, transport: Transport, runner: bytes) -> None:
         self.transport = transport
         self.root = ""
-        self.runner = ""
+        self._runner = ""
+        self._not_stored: EdgegenError | None = None
         self._runner_bytes = runner
         self._lock = threading.RLock()
         self._rest = bytearray()
@@ -141,6 +103,21 @@ class Agent:
                 child.close()
 
     @property
+    def runner(self) -> str:
+        """Return the path of the packed runner on the device.
+
+        Raises DeviceError where it could not be stored there: the agent came without.
+        """
+        if self._not_stored is not None:
+            raise self._not_stored
+        return self._runner
+
+    @property
+    def runner_id(self) -> str:
+        """Return the name of the runner's folder on the device: its hash."""
+        return hashlib.sha256(self._runner_bytes).hexdigest()
+
+    @property
     def connected(self) -> bool:
         """Return whether the connection stands, as far as is known here."""
         return self._child is not None and self._child.returncode is None
@@ -156,13 +133,20 @@ class Agent:
             self._send({"request": request, **fields})
             return self._expect("done", answer_s=answer_s)
 
+    def ask(
+        self, kind: type[T], request: str, /, *, answer_s: float = ANSWER_S, **fields: Any
+    ) -> T:
+        """Send a request and return its answer as a value; see `request`."""
+        answer = self.request(request, answer_s=answer_s, **fields)
+        return read_answer(kind, self.transport.address, request, answer)
+
     def lock(self, purpose: str) -> None:
         """Take the device for this process, until the connection ends.
 
         Raises DeviceBusyError, with the owner, where somebody else has it.
         """
         owner = {
-            "user": _user(),
+            "user": user_name(),
             "host": platform.node(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
             "for": purpose,
@@ -227,10 +211,9 @@ class Agent:
         self._heartbeat.add(child)
 
     def _connect(self) -> None:
-        sha256 = hashlib.sha256(self._runner_bytes).hexdigest()
         arguments = [
             *self.transport.interpreter(),
-            *("-c", _BOOTSTRAP, self.transport.home, sha256, str(len(self._runner_bytes))),
+            *("-c", BOOTSTRAP, self.transport.home, self.runner_id, str(len(self._runner_bytes))),
             str(DEVICE_SILENCE_S),
         ]
         self._child = self.transport.start(arguments, env={"PYTHONUTF8": "1"})
@@ -245,18 +228,20 @@ class Agent:
                 "or install a newer one there.",
             )
         if word in ("disk", "full"):
-            raise _error_of(self.transport.address, word, rest)
-        if word != "have":
+            self._not_stored = _error_of(self.transport.address, word, rest)
+        elif word != "have":
             raise DeviceError(
                 f"{self.transport.address} answered {word[:40]!r} instead of starting the agent.",
                 hint="Something else prints when a shell starts there: look at ~/.bashrc, and "
                 "let it print for terminals only.",
             )
-        self.runner = rest
+        self._runner = rest
         hello = self._expect("hello")
         if hello.get("schema") != _SCHEMA:
             raise DeviceError(f"The agent of {self.transport.address} is of another version.")
-        self.root = str(hello.get("root"))
+        self.root = read_answer(
+            Place, self.transport.address, "hello", {"path": hello.get("root")}
+        ).path
         self._heartbeat.add(self._child, self._lock)
         self._heartbeat.start()
 
@@ -289,13 +274,11 @@ class Agent:
     def _expect(self, event: str, *, answer_s: float = ANSWER_S) -> dict[str, Any]:
         line = self._read_line(answer_s)
         try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            answer = parse_answer(line)
+        except ValueError as error:
             raise self._nonsense(line) from error
-        if not isinstance(answer, dict):
-            raise self._nonsense(line)
         if answer.get("event") == "error":
-            kind, message = str(answer.get("kind")), str(answer.get("message"))
+            kind, message = str(answer.get("kind")), str(answer.get("message"))[:_LONGEST_WORDS]
             raise _Refusal(_error_of(self.transport.address, kind, message))
         if answer.pop("event", None) != event:
             raise self._nonsense(line)
@@ -418,6 +401,11 @@ _KINDS: Mapping[str, tuple[type[EdgegenError], str]] = {
     "busy": (DeviceBusyError, "Wait for its end, or ask its owner."),
     "full": (DeviceFullError, "Free some space there: edgegen prune --device {address}"),
     "mismatch": (IntegrityError, "The file changed here or on its way: retry."),
+    "missing": (
+        DeviceError,
+        "What is there: edgegen status --device {address}. A package that isn't, or not whole, is "
+        "put there, and made current, by: edgegen deploy PACKAGE --device {address}",
+    ),
 }
 
 
@@ -425,10 +413,12 @@ def _error_of(address: str, kind: str, message: str) -> EdgegenError:
     known, hint = _KINDS.get(kind, (DeviceError, "Look at the device, and retry."))
     what = {"busy": "is in use by", "full": "is full:"}.get(kind, "says:")
     text = f"{address} {what} {message}"
-    return known(text if text.endswith(".") else f"{text}.", hint=hint.format(address=address))
+    hint = hint.format(address=shlex.quote(address))
+    return known(text if text.endswith(".") else f"{text}.", hint=hint)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return who works here, as a device's lock and history name them."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user without a name

@@ -17,7 +17,7 @@ from edgegen.core.errors import (
 )
 from edgegen.core.process import Child
 from edgegen.devices.agent import DEVICE_SILENCE_S, Agent
-from edgegen.devices.facts import DeviceFacts, SystemState, read_facts, read_state
+from edgegen.devices.facts import DeviceFacts, SystemState
 from edgegen.devices.transports import LOCAL, Transport
 
 RUNNER_ENVIRONMENT: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
@@ -77,8 +77,7 @@ class Device:
     def facts(self) -> DeviceFacts:
         """Return what the device was when it was asked first."""
         if self._facts is None:
-            answer = self.agent.request("describe", answer_s=_DESCRIBE_S)
-            self._facts = read_facts(self.address, answer)
+            self._facts = self.agent.ask(DeviceFacts, "describe", answer_s=_DESCRIBE_S)
         return self._facts
 
     def look_again(self) -> DeviceFacts:
@@ -88,7 +87,7 @@ class Device:
 
     def state(self) -> SystemState:
         """Return the state of the device's system now."""
-        return read_state(self.address, self.agent.request("state"))
+        return self.agent.ask(SystemState, "state")
 
     def require_runtime(self) -> Sequence[str]:
         """Return the command that starts a Python with numpy and a runtime there.
@@ -174,7 +173,7 @@ class Device:
         self.transport.close()
         try:
             with Agent(self.transport, self._runner_bytes) as agent:
-                return read_state(self.address, agent.request("state"))
+                return agent.ask(SystemState, "state")
         except (DeviceError, MissingDependencyError):
             return None
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from edgegen.core.codec import decode
-from edgegen.core.errors import ConfigError, DeviceError
+from edgegen.devices.answers import check_path, check_size
 
-T = TypeVar("T")
+_PYTHON = re.compile(r"\d{1,2}\.\d{1,3}(?!\d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +22,10 @@ class RuntimeFacts:
     python: str
     packages: Mapping[str, str]
     own: bool
+
+    def __post_init__(self) -> None:
+        if not self.command:
+            raise ValueError("the command that starts Python is empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +68,10 @@ class DeviceFacts(SystemState):
     programs: tuple[str, ...]
     runtime: RuntimeFacts | None
 
-
-def read_facts(address: str, answer: Mapping[str, Any]) -> DeviceFacts:
-    """Read the agent's answer to `describe`.
-
-    Raises DeviceError where it is something else.
-    """
-    return _read(DeviceFacts, address, answer)
-
-
-def read_state(address: str, answer: Mapping[str, Any]) -> SystemState:
-    """Read the agent's answer to `state`.
-
-    Raises DeviceError where it is something else.
-    """
-    return _read(SystemState, address, answer)
-
-
-def _read(kind: type[T], address: str, answer: Mapping[str, Any]) -> T:
-    try:
-        return decode(kind, dict(answer), source=f"the answer of {address}")
-    except ConfigError as error:
-        raise DeviceError(error.message, hint="Its agent is of another edgegen.") from error
+    def __post_init__(self) -> None:
+        for name in ("memory_bytes", "available_memory_bytes", "storage_bytes", "free_bytes"):
+            check_size(name, getattr(self, name))
+        check_size("cores", self.cores, least=1)
+        check_path(self.root)
+        if not _PYTHON.match(self.python):
+            raise ValueError(f"{self.python[:40]!r} is no version of Python")

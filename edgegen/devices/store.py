@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import secrets
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from edgegen.core.codec import decode
 from edgegen.core.errors import ConfigError, DeviceError, DeviceFullError, IntegrityError
 from edgegen.core.files import inside, sha256_of
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
-from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S
+from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S, user_name
+from edgegen.devices.answers import Place, check_path, check_size
 from edgegen.devices.device import Device
 
 _SPARE_BYTES = 64 << 20
 """What a push leaves free on the device: a full disk breaks more than a push."""
+_PRUNE_S = 300.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -61,12 +65,21 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVersion:
-    """A version in a device's store. `at` is UTC, ISO 8601; None where it never was current."""
+    """A version in a device's store; times are UTC, ISO 8601.
+
+    `at` is when it was deployed last, None where it never was current; `rolled_back_at` when it was
+    left by a rollback since. What isn't `whole` lacks some of its files, and cannot become current.
+    """
 
     version: str
     size_bytes: int
+    whole: bool
     at: str | None
     by: str | None
+    rolled_back_at: str | None
+
+    def __post_init__(self) -> None:
+        check_size("size_bytes", self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +91,51 @@ class StoredPackage:
     path: str
     versions: tuple[StoredVersion, ...]
 
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was removed: (package, version) pairs, and files that nothing used any more."""
+    """What was removed, or would be: (package, version) pairs, blobs, other files and folders."""
 
-    versions: tuple[tuple[str, ...], ...]
+    versions: tuple[tuple[str, str], ...]
     blobs: int
+    others: tuple[str, ...]
     freed_bytes: int
+
+    def __post_init__(self) -> None:
+        check_size("blobs", self.blobs)
+        check_size("freed_bytes", self.freed_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Missing:
+    """Blobs that a device lacks, each with the bytes of it that are there."""
+
+    blobs: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verified:
+    bad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Switched:
+    before: str | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RolledBack:
+    before: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Store:
+    packages: tuple[StoredPackage, ...]
 
 
 def shipment(package: Path, name: str | None = None) -> Shipment:
@@ -150,7 +200,8 @@ def push(device: Device, cargo: Shipment, progress: Progress | None = None) -> S
     """
     unique = {file.sha256: file for file in cargo.files}
     sent = send_blobs(device, list(unique.values()), progress or SilentProgress())
-    answer = device.agent.request(
+    answer = device.agent.ask(
+        Place,
         "link",
         name=cargo.name,
         version=cargo.version,
@@ -160,7 +211,7 @@ def push(device: Device, cargo: Shipment, progress: Progress | None = None) -> S
         name=cargo.name,
         version=cargo.version,
         target=cargo.manifest.target,
-        path=str(answer["path"]),
+        path=answer.path,
         size_bytes=cargo.size_bytes,
         sent_bytes=sent,
     )
@@ -171,22 +222,20 @@ def verify(device: Device, cargo: Shipment) -> int:
 
     Those are removed there: the next `push` sends them anew.
     """
-    answer = device.agent.request(
+    answer = device.agent.ask(
+        _Verified,
         "verify",
         name=cargo.name,
         version=cargo.version,
         files=[[file.path, file.sha256] for file in cargo.files],
         answer_s=ANSWER_S + cargo.size_bytes / SLOWEST_BYTES_PER_S,
     )
-    return int(answer["bad"])
+    return answer.bad
 
 
 def send_blobs(device: Device, files: list[File], progress: Progress) -> int:
     """Send the files that the device's store lacks, and return how many bytes travelled."""
-    answer = device.agent.request(
-        "missing", blobs=[[file.sha256, file.size_bytes] for file in files]
-    )
-    here = {str(sha256): int(size) for sha256, size in answer["blobs"]}
+    here = _missing(device, files)
     wanted = [file for file in files if file.sha256 in here]
     left = sum(file.size_bytes - here[file.sha256] for file in wanted)
     if not wanted:
@@ -203,6 +252,23 @@ def send_blobs(device: Device, files: list[File], progress: Progress) -> int:
             step.describe(file.path)
             left += _send(device, file, here[file.sha256], step)
     return left
+
+
+def _missing(device: Device, files: list[File]) -> dict[str, int]:
+    """Return the files that a device lacks, by their hashes, with the bytes that are there."""
+    answer = device.agent.ask(
+        _Missing, "missing", blobs=[[file.sha256, file.size_bytes] for file in files]
+    )
+    sizes = {file.sha256: file.size_bytes for file in files}
+    for sha256, size in answer.blobs:
+        if not 0 <= size <= sizes.get(sha256, -1):
+            raise DeviceError(
+                f"{device.address} says that it has {size} bytes of the file {sha256[:80]!r}, "
+                "which isn't one that it was asked for, or is shorter.",
+                hint=f"Its store may be damaged. Retry after: edgegen prune --device "
+                f"{shlex.quote(device.address)}",
+            )
+    return dict(answer.blobs)
 
 
 def _send(device: Device, file: File, offset: int, step: Step) -> int:
@@ -222,40 +288,45 @@ def _send(device: Device, file: File, offset: int, step: Step) -> int:
     return 0
 
 
-def switch(device: Device, stored: Stored, by: str) -> str | None:
+def switch(device: Device, stored: Stored) -> str | None:
     """Let `current` point to a version that is there; return the one before."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    answer = device.agent.request("switch", name=stored.name, version=stored.version, at=now, by=by)
-    before = answer["before"]
-    return None if before is None else str(before)
+    fields = {"name": stored.name, "version": stored.version, **_signed()}
+    return device.agent.ask(_Switched, "switch", **fields).before
 
 
 def rollback(device: Device, name: str) -> tuple[str, str]:
-    """Let `current` point to the version before; return (the one that was, the one that is)."""
-    answer = device.agent.request("rollback", name=name)
-    return str(answer["before"]), str(answer["version"])
+    """Let `current` point to the version before; return (the one that was, the one that is).
+
+    Raises DeviceError where there is none of which all files are there.
+    """
+    answer = device.agent.ask(_RolledBack, "rollback", name=name, **_signed())
+    return answer.before, answer.version
+
+
+def _signed() -> dict[str, Any]:
+    """Return when, and by whom, something is done."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"at": now, "by": f"{user_name()}@{platform.node()}"}
 
 
 def status(device: Device) -> tuple[StoredPackage, ...]:
     """Return what the device's store holds."""
-    packages = device.agent.request("status")["packages"]
-    try:
-        return tuple(
-            decode(StoredPackage, each, source=f"the store of {device.address}")
-            for each in packages
-        )
-    except (ConfigError, TypeError) as error:
-        raise DeviceError(f"{device.address} sent a broken list of its store: {error}.") from error
+    return device.agent.ask(_Store, "status").packages
 
 
-def prune(device: Device, *, keep: int, name: str | None = None) -> Pruned:
-    """Remove versions but the current and `keep` before it, and what nothing uses any more."""
-    runner = Path(device.agent.runner).parent.name
-    answer = device.agent.request("prune", keep=keep, name=name, runner=runner, answer_s=300.0)
-    return Pruned(
-        versions=tuple((str(a), str(b)) for a, b in answer["versions"]),
-        blobs=int(answer["blobs"]),
-        freed_bytes=int(answer["freed_bytes"]),
+def prune(device: Device, *, keep: int, name: str | None = None, dry_run: bool = False) -> Pruned:
+    """Remove versions but the current and `keep` before it, and what nothing uses any more.
+
+    With `dry_run` nothing is removed.
+    """
+    return device.agent.ask(
+        Pruned,
+        "prune",
+        keep=keep,
+        name=name,
+        dry_run=dry_run,
+        runner=device.agent.runner_id,
+        answer_s=_PRUNE_S,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -72,7 +70,7 @@ def deploy(
         checks = _check(device, job, progress, patience_s)
     else:
         _start_once(device, backend, patience_s)
-    before = switch(device, stored, f"{getpass.getuser()}@{platform.node()}")
+    before = switch(device, stored)
     return Deployment(
         device=device.address,
         stored=stored,

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgegen.core.errors import RunnerError
 from edgegen.core.files import sha256_of, translate_disk_errors
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.devices.answers import Place
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, Stored, new_run_name, push, send_blobs, shipment
 from edgegen.runner.backend_choice import Wishes, choose_backend
@@ -50,7 +51,7 @@ def generate_there(
         latents=_send(device, job.request.latents),
     )
     run = new_run_name()
-    there = str(device.agent.request("make_run", name=run)["path"])
+    there = device.agent.ask(Place, "make_run", name=run).path
     try:
         sent = dataclasses.replace(
             job,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from edgegen_runner.agent import system_state
 
-from edgegen.devices.facts import SystemState, read_state
+from edgegen.devices.answers import read_answer
+from edgegen.devices.facts import SystemState
 
 VIRTUAL_X86 = (
     "vendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R)\nflags\t\t: fpu hypervisor sse\n"
@@ -16,7 +17,8 @@ RASPBERRY_PI_5 = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n"
 
 def read_system_state(root: Path = Path("/"), *, machine: str | None = None) -> SystemState:
     """Return the state as the host reads it from the agent's answer."""
-    return read_state("local", system_state.read_system_state(root, machine=machine))
+    answer = system_state.read_system_state(root, machine=machine)
+    return read_answer(SystemState, "local", "state", answer)
 
 
 def system(root: Path, **files: str) -> Path:

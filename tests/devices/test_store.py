@@ -1,5 +1,6 @@
 """The store on a device: by content, verified, resumed, switched in one step."""
 
+import contextlib
 import json
 import os
 import random
@@ -318,3 +319,178 @@ def test_a_file_comes_back_from_a_run(connected: Device, tmp_path: Path) -> None
     assert (tmp_path / "here.png").read_bytes() == data
     connected.agent.request("remove_run", name="run-1")
     assert not folder.exists()
+
+
+def cargo_of(package: Path, folder: Path, seed: int) -> store.Shipment:
+    return store.shipment(another(package, folder / str(seed), seed), "cats")
+
+
+def put(connected: Device, cargo: store.Shipment) -> str:
+    store.switch(connected, store.push(connected, cargo))
+    return cargo.version
+
+
+def test_rollback_keeps_the_history_and_prune_the_version_that_was_left(
+    package: Path, connected: Device, tmp_path: Path, home: Path
+) -> None:
+    first, second, third = (put(connected, cargo_of(package, tmp_path, i)) for i in range(3))
+    (before,) = store.status(connected)
+    assert store.rollback(connected, "cats") == (third, second)
+    (after,) = store.status(connected)
+    assert after.current == second
+    dates = {each.version: each.at for each in before.versions}
+    assert {each.version: each.at for each in after.versions} == dates
+    assert None not in dates.values()
+    rolled_back = [each.version for each in after.versions if each.rolled_back_at is not None]
+    assert rolled_back == [third]
+    done = store.prune(connected, keep=1)
+    assert done.versions == (("cats", first),)
+    assert versions(home, "cats") == sorted([second, third])
+    # Forward again, and the way back is still known.
+    put(connected, cargo_of(package, tmp_path / "again", 2))
+    (again,) = store.status(connected)
+    assert [each.rolled_back_at for each in again.versions] == [None, None]
+    assert store.rollback(connected, "cats") == (third, second)
+
+
+def test_rollback_after_rollback_goes_on_back_and_not_to_and_fro(
+    package: Path, connected: Device, tmp_path: Path
+) -> None:
+    first, second, third = (put(connected, cargo_of(package, tmp_path, i)) for i in range(3))
+    assert store.rollback(connected, "cats") == (third, second)
+    assert store.rollback(connected, "cats") == (second, first)
+    with pytest.raises(DeviceError, match="no version before") as caught:
+        store.rollback(connected, "cats")
+    assert "edgegen status" in caught.value.hint
+    assert "edgegen deploy" in caught.value.hint
+    with pytest.raises(DeviceError, match="deployed are: cats"):
+        store.rollback(connected, "dogs")
+
+
+@pytest.mark.parametrize("lost", ["file", "record", "cut"])
+def test_a_version_that_lacks_files_is_not_whole_and_never_becomes_current(
+    package: Path, connected: Device, tmp_path: Path, home: Path, lost: str
+) -> None:
+    cargos = [cargo_of(package, tmp_path, i) for i in range(3)]
+    first, second, third = (put(connected, cargo) for cargo in cargos)
+    folder = home / "packages" / "cats" / "versions"
+    victim = folder / second / cargos[1].files[0].path
+    if lost == "record":  # as prune leaves it when it is killed
+        next(folder.glob(f"{second}.*")).unlink()
+    else:
+        victim.unlink()
+        if lost == "cut":
+            victim.write_bytes(b"")
+    (found,) = store.status(connected)
+    assert [each.version for each in found.versions if not each.whole] == [second]
+    with pytest.raises(DeviceError, match="no whole version"):
+        connected.agent.request("switch", name="cats", version=second)
+    assert store.rollback(connected, "cats") == (third, first)
+    # Deployed again it is whole, and what is current never lacked a file.
+    put(connected, cargos[1])
+    (found,) = store.status(connected)
+    assert found.current == second
+    assert all(each.whole for each in found.versions)
+    for file in cargos[1].files:
+        assert sha256_of(folder / second / file.path) == file.sha256
+
+
+def test_a_blob_that_went_bad_is_bad_for_every_version_that_uses_it(
+    package: Path, connected: Device, tmp_path: Path, home: Path
+) -> None:
+    cargos = [cargo_of(package, tmp_path, i) for i in range(2)]
+    first, second = (put(connected, cargo) for cargo in cargos)
+    shared = max(cargos[0].files, key=lambda file: file.size_bytes)
+    blob = home / "blobs" / shared.sha256
+    blob.chmod(0o644)
+    with blob.open("r+b") as file:
+        file.write(b"\xff" * 64)
+    assert store.verify(connected, cargos[1]) == 1
+    (found,) = store.status(connected)
+    assert [each.whole for each in found.versions] == [False, False]
+    assert found.current == second  # it is what applications see
+    with pytest.raises(DeviceError, match="not all files are here"):
+        store.rollback(connected, "cats")
+    store.prune(connected, keep=1)  # keeps the blobs of what is current
+    store.push(connected, cargos[1])
+    (found,) = store.status(connected)
+    assert [(each.version, each.whole) for each in found.versions] == [(second, True)]
+    assert first not in versions(home, "cats")
+
+
+def test_a_dry_run_of_prune_lists_what_goes_and_removes_nothing(
+    package: Path, connected: Device, tmp_path: Path, home: Path
+) -> None:
+    for i in range(3):
+        put(connected, cargo_of(package, tmp_path, i))
+    (home / "runtimes" / ".android-arm64-0.tar").parent.mkdir()
+    (home / "runtimes" / ".android-arm64-0.tar").write_bytes(b"x" * 5000)
+    before = sorted(home.rglob("*"))
+    would = store.prune(connected, keep=0, dry_run=True)
+    assert sorted(home.rglob("*")) == before
+    assert len(would.versions) == 2
+    assert would.others == ("runtimes/.android-arm64-0.tar",)
+    assert would.freed_bytes > 5000
+    assert store.prune(connected, keep=0) == would
+    assert not (home / "runtimes" / ".android-arm64-0.tar").exists()
+    assert store.prune(connected, keep=0).freed_bytes == 0
+
+
+def test_what_lies_in_the_store_and_is_not_ours_hinders_nothing(
+    package: Path, connected: Device, tmp_path: Path, home: Path
+) -> None:
+    version = put(connected, cargo_of(package, tmp_path, 0))
+    put(connected, cargo_of(package, tmp_path, 1))
+    packages = home / "packages"
+    (packages / "Not a name").mkdir()
+    (packages / ".DS_Store").write_bytes(b"\0")
+    (packages / "empty").mkdir()
+    (packages / "strange").mkdir()
+    (packages / "strange" / "current").symlink_to("../../..")
+    history = packages / "cats" / "history"
+    torn = '{"version": "../../x"}\n[1]\n{"version": 3}\n' + "[" * 5000 + '\n{"versi'
+    history.write_text(history.read_text() + torn)
+    names = [each.name for each in store.status(connected)]
+    assert names == ["cats", "empty", "strange"]
+    assert store.rollback(connected, "cats")[1] == version
+    assert json.loads(history.read_text().splitlines()[-1])["rolled_back"]
+    store.prune(connected, keep=0)
+    assert (packages / "Not a name").is_dir()
+
+
+def test_a_full_disk_is_pruned_without_storing_anything(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegen.runner.pack import pack_runner
+    from tests.devices.small_disk import small_disk
+
+    monkeypatch.setattr(store, "_SPARE_BYTES", 0)
+    cargo = cargo_of(package, tmp_path, 0)
+    room = 3 * cargo.size_bytes + 2 * len(pack_runner())
+    with small_disk(tmp_path / "disk", room) as disk:
+        home = disk / "home"
+        with device(OtherMachine(home)) as there:
+            there.agent.lock("test")
+            put(there, cargo)
+            put(there, cargo_of(package, tmp_path, 1))
+            old_runner = Path(there.agent.runner)
+        # A newer edgegen comes to a card without a byte left.
+        old_runner.parent.rename(old_runner.parent.with_name("0" * 64))
+        with contextlib.suppress(OSError), (disk / "filler").open("wb") as file:
+            while True:
+                file.write(b"\0" * 4096)
+        with device(OtherMachine(home)) as there:
+            there.agent.lock("prune")
+            with pytest.raises(DeviceFullError, match="No space left") as caught:
+                _ = there.agent.runner
+            assert "edgegen prune" in caught.value.hint
+            assert not (home / "runner" / there.agent.runner_id).exists() or not list(
+                (home / "runner" / there.agent.runner_id).iterdir()
+            )
+            (found,) = store.status(there)
+            assert len(found.versions) == 2
+            assert there.facts.root == str(home)
+            assert store.prune(there, keep=0).freed_bytes > 0
+        (disk / "filler").unlink()
+        with device(OtherMachine(home)) as there:
+            assert Path(there.agent.runner).is_file()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -113,8 +112,8 @@ def send(folders: Folders, wire: Wire, request: dict[str, Any]) -> None:
             size -= len(piece)
 
 
-def is_whole(path: Path, sha256: str) -> bool:
-    """Say whether a file's bytes are those of a hash."""
+def has_hash(path: Path, sha256: str) -> bool:
+    """Return whether a file's bytes are those of a hash."""
     digest = hashlib.sha256()
     try:
         with path.open("rb", buffering=0) as file:
@@ -141,18 +140,9 @@ def make_tool(folders: Folders, request: dict[str, Any]) -> dict[str, Any]:
     return {"path": str(tool)}
 
 
-def remove_unused(folders: Folders, used: set[str], *, parts: bool) -> tuple[int, int]:
-    """Remove the blobs that no version uses; return how many, and their bytes."""
-    count = freed = 0
-    for path in sorted(folders.blobs.glob("*")):
-        is_part = path.name.endswith(_PART)
-        if path.name in used or (is_part and not parts):
-            continue
-        freed += _size(path) or 0
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-            count += 1
-    return count, freed
+def unused_blobs(folders: Folders, used: set[str]) -> list[Path]:
+    """Return the blobs that no version uses, and what came of others before a push broke off."""
+    return [path for path in sorted(folders.blobs.glob("*")) if path.name not in used]
 
 
 def _part(path: Path) -> Path:

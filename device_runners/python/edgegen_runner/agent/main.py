@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from . import blobs, versions
+from . import blobs, pruning, versions
 from .children import kill_all
 from .facts import describe, processor_temperature_c
 from .failure import AgentFailure, disk_failure
@@ -43,12 +43,12 @@ class Agent:
             "put": lambda request: blobs.receive(folders, wire, request),
             "get": self._get,
             "verify": lambda request: versions.verify(folders, request),
-            "drop": lambda request: versions.drop(folders, request),
+            "drop": lambda request: pruning.drop(folders, request),
             "link": lambda request: versions.link(folders, request),
             "switch": lambda request: versions.switch(folders, request),
             "rollback": lambda request: versions.rollback(folders, request),
             "status": lambda request: {"packages": versions.status(folders)},
-            "prune": lambda request: versions.prune(folders, request),
+            "prune": lambda request: pruning.prune(folders, request),
             "make_run": self._make_run,
             "remove_run": self._remove_run,
             "list_run": self._list_run,

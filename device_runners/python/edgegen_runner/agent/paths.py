@@ -60,9 +60,14 @@ def checked_name(name: str) -> str:
 
     Raises AgentFailure (bad-request) for another.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise AgentFailure("bad-request", f"{name!r} is no name.")
     return name
+
+
+def is_name(name: str) -> bool:
+    """Return whether a name is one plain part of a path."""
+    return _NAME.fullmatch(name) is not None
 
 
 def relative(path: str) -> PurePosixPath:
