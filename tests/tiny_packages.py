@@ -126,7 +126,7 @@ def torch_package(tiny_family: str, source: Path, folder: Path) -> Path:
         outputs = [tensor("last_hidden_state"), tensor("pooler_output")]
         if name == "text_encoder_2":
             outputs[1] = tensor("text_embeds")
-        outputs += [tensor(f"hidden_states.{i}") for i in range(layers)]
+        outputs += [tensor(f"hidden_states.{i}") for i in range(layers + 1)]
         ids = tensor("input_ids", "batch", "sequence", dtype="int64")
         components.append(packaged(name, "model_index.json", [ids], outputs))
     if not unconditional:
@@ -191,12 +191,12 @@ class TorchSession:
     def _text_encoder(self, given: Mapping[str, Any]) -> list[Any]:
         encoder = self.pipeline.text_encoder
         found = encoder(given["input_ids"], output_hidden_states=True)
-        return [found.last_hidden_state, found.pooler_output, *found.hidden_states[:-1]]
+        return [found.last_hidden_state, found.pooler_output, *found.hidden_states]
 
     def _text_encoder_2(self, given: Mapping[str, Any]) -> list[Any]:
         encoder = self.pipeline.text_encoder_2
         found = encoder(given["input_ids"], output_hidden_states=True)
-        return [found.last_hidden_state, found.text_embeds, *found.hidden_states[:-1]]
+        return [found.last_hidden_state, found.text_embeds, *found.hidden_states]
 
     def _unet(self, given: Mapping[str, Any]) -> list[Any]:
         arguments = dict(given)

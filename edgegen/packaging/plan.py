@@ -197,7 +197,8 @@ def used_outputs(component: Component, spec: PipelineSpec) -> Component:
             for output in component.outputs
             if output.name in ("text_embeds", "pooler_output")
         ]
-        return replace(component, outputs=(states[-1], *pooled))
+        before_the_last_layer = states[-2]
+        return replace(component, outputs=(before_the_last_layer, *pooled))
     wanted = ("last_hidden_state", "pooler_output")
     return replace(
         component, outputs=tuple(item for item in component.outputs if item.name in wanted)

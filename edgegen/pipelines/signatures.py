@@ -22,12 +22,16 @@ _REFUSED_CONDITIONS = {
 
 
 def text_encoder(config: ComponentConfig, class_name: str) -> Signature:
-    """Return the signature of a CLIP text encoder: its states and, projected, its embedding."""
+    """Return the signature of a CLIP text encoder: its states and, projected, its embedding.
+
+    `hidden_states.N` of N layers is what the last layer gives, `last_hidden_state` the same behind
+    the final norm. optimum's pipelines count the states from the end, so none may be missing.
+    """
     hidden = config.integer("hidden_size")
     sequence = ("batch", "sequence", hidden)
     states = tuple(
         _tensor(f"hidden_states.{layer}", *sequence)
-        for layer in range(config.integer("num_hidden_layers"))
+        for layer in range(config.integer("num_hidden_layers") + 1)
     )
     last = _tensor("last_hidden_state", *sequence)
     inputs = (_tensor("input_ids", "batch", "sequence", dtype="int64"),)

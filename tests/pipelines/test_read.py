@@ -145,6 +145,7 @@ def test_the_components_of_stable_diffusion_have_the_names_and_shapes_of_optimum
         "pooler_output": ("batch", HIDDEN),
         "hidden_states.0": sequence,
         "hidden_states.1": sequence,
+        "hidden_states.2": sequence,
     }
     unet = component(spec, "unet")
     latents = ("batch", 4, "height / 2", "width / 2")
@@ -182,8 +183,8 @@ def test_sdxl_takes_a_text_embedding_and_time_ids(family, time_ids, width, tiny_
     outputs = shapes(component(spec, "text_encoder_2").outputs)
     assert next(iter(outputs)) == "text_embeds"
     assert outputs["text_embeds"] == ("batch", PROJECTION)
-    assert "hidden_states.2" in outputs
-    assert "hidden_states.3" not in outputs
+    assert "hidden_states.3" in outputs
+    assert "hidden_states.4" not in outputs
     assert ("text_encoder" in {it.name for it in spec.components}) == (family == "sdxl")
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..clip_tokenizer import ClipTokenizer
 from ..errors import RunnerFailure
+from ..package import read_json_object
 from ..residency import Components
 
 Array = npt.NDArray[Any]
@@ -41,17 +42,26 @@ class TextEncoder:
 
         The pooled text, (1, projection), is None where the encoder has no projection.
         """
-        states = [name for name in self._component.outputs if name.startswith("hidden_states.")]
-        last = states[-1] if states else ""
-        names = [last] + (["text_embeds"] if "text_embeds" in self._component.outputs else [])
-        if not states:
+        state = self._penultimate_name()
+        names = [state] + (["text_embeds"] if "text_embeds" in self._component.outputs else [])
+        values, cut = self._run(prompt, names)
+        return values[state], values.get("text_embeds"), cut
+
+    def _penultimate_name(self) -> str:
+        """Return the output that holds the state before the last layer.
+
+        Packages list the states of all layers; older ones leave out the last layer's.
+        """
+        config = read_json_object(self._components.package.folder / self._name / "config.json")
+        layers = config.get("num_hidden_layers")
+        name = f"hidden_states.{layers - 1}" if isinstance(layers, int) else "hidden_states"
+        if name not in self._component.outputs:
             raise RunnerFailure(
                 "bad-package",
-                f"{self._name} has no output of hidden states, which SDXL takes.",
+                f"{self._name} has no output of the state before its last layer, which SDXL takes.",
                 "Build the package again.",
             )
-        values, cut = self._run(prompt, names)
-        return values[last], values.get("text_embeds"), cut
+        return name
 
     def _run(self, prompt: str, outputs: list[str]) -> tuple[dict[str, Array], str]:
         try:
