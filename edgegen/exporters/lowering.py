@@ -9,7 +9,7 @@ the inputs, a torch tensor. It returns a value, or a tuple of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -129,7 +129,11 @@ def _placeholder(name: str, capture: Capture, inputs: Mapping[str, Any]) -> Any:
 def _call(context: Context[Writer], operators: Mapping[str, Callable[..., Any]]) -> Any:
     args, kwargs = (_look_up(item, context) for item in context.capture.arguments[context.node])
     value_type = context.writer.value_type
-    if _is_constant(args, value_type) and _is_constant(kwargs, value_type) and _is_small(context):
+    if (
+        _is_constant(args, value_type)
+        and _is_constant(kwargs, value_type)
+        and _is_small(context.capture, context.node)
+    ):
         with torch.no_grad():
             return context.node.target(*_as_lists(args), **_as_lists(kwargs))
     return operators[_name(context.node)](context, *args, **kwargs)
@@ -163,8 +167,29 @@ def _as_lists(argument: Any) -> Any:
     return [list(item) if isinstance(item, tuple) else item for item in argument]
 
 
-def _is_small(context: Context[Writer]) -> bool:
-    for shape in context.capture.shapes[context.node]:
+def _is_folded(node: torch.fx.Node, capture: Capture, folded: Mapping[torch.fx.Node, bool]) -> bool:
+    """Return whether a node is computed here and now: nothing that it takes is an input."""
+    if node.op != "call_function":
+        return node.name in capture.constants
+    numbers = capture.arguments[node]
+    return (
+        all(folded[argument] for argument in node.all_input_nodes)
+        and not any(isinstance(item, Size) for item in _flattened(numbers))
+        and _is_small(capture, node)
+    )
+
+
+def _flattened(argument: Any) -> Iterator[Any]:
+    items = argument.values() if isinstance(argument, Mapping) else argument
+    for item in items:
+        if isinstance(item, tuple | Mapping):
+            yield from _flattened(item)
+        else:
+            yield item
+
+
+def _is_small(capture: Capture, node: torch.fx.Node) -> bool:
+    for shape in capture.shapes[node]:
         fixed = [axis for axis in shape if isinstance(axis, int)]
         if len(fixed) < len(shape) or math.prod(fixed) > FOLDED_ELEMENTS:
             return False
@@ -182,8 +207,10 @@ def _refuse_unknown(
     capture: Capture, writer: Writer, operators: Mapping[str, Callable[..., Any]]
 ) -> None:
     unknown: dict[str, str] = {}
+    folded: dict[torch.fx.Node, bool] = {}
     for node in capture.graph.nodes:
-        if node.op == "call_function" and _name(node) not in operators:
+        folded[node] = _is_folded(node, capture, folded)
+        if node.op == "call_function" and not folded[node] and _name(node) not in operators:
             unknown.setdefault(_name(node), layer_of(node))
     if unknown:
         listed: Sequence[str] = [

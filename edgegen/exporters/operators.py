@@ -98,6 +98,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "relu": ("aten.relu.default", "aten.relu_.default"),
     "silu": ("aten.silu.default", "aten.silu_.default"),
     "gelu": ("aten.gelu.default",),
+    "mish": ("aten.mish.default",),
     "clamp": ("aten.clamp.default",),
     "mean": ("aten.mean.dim",),
     "equal": ("aten.eq.Scalar", "aten.eq.Tensor"),

@@ -29,6 +29,7 @@ OPERATION_SETS: Mapping[str, str] = {
     "MatMul": "opset1",
     "Maximum": "opset1",
     "Minimum": "opset1",
+    "Mish": "opset4",
     "Multiply": "opset1",
     "Negative": "opset1",
     "Pad": "opset1",

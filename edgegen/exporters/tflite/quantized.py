@@ -52,10 +52,13 @@ StaticType = Literal["int8", "int16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """An operator of an input, a weight and a bias; its output has the stored `shape`."""
+    """An operator of an input, a weight and a bias; its output has the stored `shape`.
+
+    A weight that the network computes from numbers alone is an array; it stays in float32.
+    """
 
     code: str
-    weight: Parameter
+    weight: Parameter | NDArray[np.float32]
     axes: tuple[int, ...] | None
     bias: Any
     shape: tuple[int, ...]
@@ -69,22 +72,29 @@ def multiply(writer: GraphWriter, product: Product, source: Tensor) -> Tensor:
 
     Raises ExportError where a static recipe has no range for the layer.
     """
+    if not isinstance(product.weight, Parameter):
+        lying = product.weight if product.axes is None else product.weight.transpose(product.axes)
+        return _floating(writer, product, source, writer.constant(lying))
     activations = writer.activations_for(math.prod(product.weight.shape))
     if activations in ("int8", "int16"):
-        return _static(writer, product, source, activations)
-    bias = _floating_bias(writer, product)
-    options = dict(product.options)
-    form = "float"
+        return _static(writer, product, product.weight, source, activations)
     if activations == "dynamic-int8" and (product.code, activations) in _VERSIONS:
-        form = "dynamic-int8"
         weight = writer.stored_weight(product.weight, "int8", axes=product.axes)
-        if product.code == "FULLY_CONNECTED":
-            options["asymmetricQuantizeInputs"] = True
-    else:
-        weight = writer.weight(product.weight, axes=product.axes, channel_axis=product.channel_axis)
+        return _floating(writer, product, source, weight, form="dynamic-int8")
+    weight = writer.weight(product.weight, axes=product.axes, channel_axis=product.channel_axis)
+    return _floating(writer, product, source, weight)
+
+
+def _floating(
+    writer: GraphWriter, product: Product, source: Tensor, weight: Tensor, *, form: str = "float"
+) -> Tensor:
+    """Append a product whose input and output are float32."""
+    options = dict(product.options)
+    if form == "dynamic-int8" and product.code == "FULLY_CONNECTED":
+        options["asymmetricQuantizeInputs"] = True
     return writer.op(
         product.code,
-        [source, weight, bias],
+        [source, weight, _floating_bias(writer, product)],
         product.shape,
         options_type=product.options_type,
         version=_VERSIONS[product.code, form],
@@ -101,7 +111,13 @@ def _floating_bias(writer: GraphWriter, product: Product) -> Tensor | None:
     return writer.constant(np.zeros(product.shape[-1]))
 
 
-def _static(writer: GraphWriter, product: Product, source: Tensor, dtype: StaticType) -> Tensor:
+def _static(
+    writer: GraphWriter,
+    product: Product,
+    parameter: Parameter,
+    source: Tensor,
+    dtype: StaticType,
+) -> Tensor:
     calibration = writer.calibration
     if calibration is None:
         raise ExportError(
@@ -112,7 +128,7 @@ def _static(writer: GraphWriter, product: Product, source: Tensor, dtype: Static
     measured = calibration.layer(writer.component, writer.layer)
     before, behind = _input(measured, dtype), _output(measured, dtype)
     weight = writer.stored_weight(
-        product.weight, "int8", axes=product.axes, channel_axis=product.channel_axis
+        parameter, "int8", axes=product.axes, channel_axis=product.channel_axis
     )
     result = writer.op(
         product.code,

@@ -365,6 +365,7 @@ OPERATORS: Mapping[str, Operator] = {
     "sigmoid": _unary(torch.sigmoid),
     "silu": _unary(F.silu),
     "sin": _unary(torch.sin),
+    "softplus": _unary(F.softplus),
     "sqrt": _unary(torch.sqrt),
     "square": _unary(torch.square),
     "tanh": _unary(torch.tanh),

@@ -76,6 +76,15 @@ def gelu(context: Context, value: Any, approximate: str = "none") -> Value:
     return unary("gelu", mode=_GELU_MODES[approximate])(context, value)
 
 
+def mish(context: Context, value: Any) -> Value:
+    """Lower `x × tanh(softplus(x))` (arXiv 1908.08681)."""
+    argument = context.writer.floating_as_it_lies(value)
+    curve = unary("tanh")(context, unary("softplus")(context, argument))
+    return context.writer.op(
+        "mul", x=argument, y=curve, result=argument.shape, layout=argument.layout
+    )
+
+
 def clamp(
     context: Context, value: Any, low: float | None = None, high: float | None = None
 ) -> Value:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgegen.exporters.coreml.graph import Value
 from edgegen.exporters.coreml.operators.context import Context, result_of
@@ -55,14 +56,14 @@ def conv2d(
 ) -> Value:
     """Lower a convolution of (batch, channels, height, width)."""
     writer = context.writer
-    if not isinstance(weight, Parameter):
-        raise context.refuse("a kernel that is not a weight")
+    if isinstance(weight, Value):
+        raise context.refuse("a kernel that the inputs decide")
     rows, columns = pair(padding)
     return writer.op(
         "conv",
         x=writer.floating(value),
-        weight=writer.weight(weight),
-        bias=None if bias is None else writer.weight(bias),
+        weight=writer.floating(weight),
+        bias=None if bias is None else writer.floating(bias),
         strides=pair(stride),
         pad_type="custom",
         pad=[rows, rows, columns, columns],
@@ -170,19 +171,42 @@ def upsample_nearest(
     output_size: Sequence[Any] | None,
     scale_factors: Sequence[float] | None,
 ) -> Value:
-    """Lower nearest-neighbour upsampling by whole factors."""
+    """Lower nearest-neighbour upsampling, by whole factors or to any size.
+
+    To an odd size, pixels are doubled and the last is cut off, which gives the same ones. To a size
+    where that does not, rows and columns are gathered: how Core ML rounds a factor that is not
+    whole, its documentation does not say.
+    """
     writer, new = context.writer, result_of(context)
     source = writer.floating(value)
-    factors = [size / old for size, old in zip(new[2:], source.shape[2:], strict=True)]
-    if not all(factor.is_integer() for factor in factors):
-        raise context.refuse("a factor that is not whole")
-    return writer.op(
+    rows, columns = (
+        np.arange(size) * old // size for size, old in zip(new[2:], source.shape[2:], strict=True)
+    )
+    factors = [-(-size // old) for size, old in zip(new[2:], source.shape[2:], strict=True)]
+    if not all(
+        np.array_equal(places, np.arange(len(places)) // factor)
+        for places, factor in zip((rows, columns), factors, strict=True)
+    ):
+        of_rows = (*new[:3], source.shape[3])
+        picked = writer.gather(
+            "gather", source, _places(context, rows), of_rows, axis=2, batch_dims=0
+        )
+        return writer.gather("gather", picked, _places(context, columns), new, axis=3, batch_dims=0)
+    whole = (*new[:2], source.shape[2] * factors[0], source.shape[3] * factors[1])
+    result = writer.op(
         "upsample_nearest_neighbor",
         x=source,
-        scale_factor_height=writer.number(factors[0], "fp32"),
-        scale_factor_width=writer.number(factors[1], "fp32"),
-        result=new,
+        scale_factor_height=writer.number(float(factors[0]), "fp32"),
+        scale_factor_width=writer.number(float(factors[1]), "fp32"),
+        result=whole,
     )
+    if whole == new:
+        return result
+    return writer.op("slice_by_size", x=result, begin=[0] * 4, size=list(new), result=new)
+
+
+def _places(context: Context, numbers: NDArray[Any]) -> Value:
+    return context.writer.constant(numbers.astype(np.int32))
 
 
 def average_pool(

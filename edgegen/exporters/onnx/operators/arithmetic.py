@@ -70,6 +70,13 @@ def gelu(context: Context, value: Any, approximate: str = "none") -> ir.Value:
     return writer.op("Mul", outer, writer.floating(0.5))
 
 
+def mish(context: Context, value: Any) -> ir.Value:
+    """Lower `x × tanh(softplus(x))` (arXiv 1908.08681)."""
+    writer = context.writer
+    argument = writer.floating(value)
+    return writer.op("Mul", argument, writer.op("Tanh", writer.op("Softplus", argument)))
+
+
 def clamp(
     context: Context, value: Any, low: float | None = None, high: float | None = None
 ) -> ir.Value:

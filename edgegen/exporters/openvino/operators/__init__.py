@@ -47,6 +47,7 @@ OPERATORS = operator_table(
         "relu": arithmetic.unary("ReLU"),
         "silu": arithmetic.unary("Swish"),
         "gelu": arithmetic.gelu,
+        "mish": arithmetic.unary("Mish"),
         "clamp": arithmetic.clamp,
         "mean": arithmetic.mean,
         "equal": arithmetic.equal,

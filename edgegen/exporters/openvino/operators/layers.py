@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.openvino.graph import Value
 from edgegen.exporters.openvino.operators.context import Context
@@ -36,14 +38,19 @@ def conv2d(
 ) -> Value:
     """Lower a convolution of (batch, channels, height, width)."""
     writer = context.writer
-    if not isinstance(weight, Parameter):
-        raise context.refuse("a kernel that is not a weight")
+    if isinstance(weight, Value):
+        raise context.refuse("a kernel that the inputs decide")
     channels, *rest = weight.shape
-    kernel = weight.shape if groups == 1 else (groups, channels // groups, *rest)
+    shape = tuple(weight.shape) if groups == 1 else (groups, channels // groups, *rest)
+    kernel = (
+        writer.weight(weight, shape=shape)
+        if isinstance(weight, Parameter)
+        else writer.floating(np.asarray(weight).reshape(shape))
+    )
     result = writer.op(
         "Convolution" if groups == 1 else "GroupConvolution",
         writer.floating(value),
-        writer.weight(weight, shape=kernel),
+        kernel,
         strides=pair(stride),
         dilations=pair(dilation),
         pads_begin=pair(padding),

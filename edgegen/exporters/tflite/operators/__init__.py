@@ -47,6 +47,7 @@ OPERATORS = operator_table(
         "relu": arithmetic.unary("RELU"),
         "silu": arithmetic.silu,
         "gelu": arithmetic.gelu,
+        "mish": arithmetic.mish,
         "clamp": arithmetic.clamp,
         "mean": arithmetic.mean,
         "equal": arithmetic.equal,

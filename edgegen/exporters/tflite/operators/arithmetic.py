@@ -138,6 +138,26 @@ def gelu(context: Context, value: Any, approximate: str = "none") -> Value:
     )
 
 
+def mish(context: Context, value: Any) -> Value:
+    """Lower `x × tanh(softplus(x))` (arXiv 1908.08681), which TFLite has no softplus for.
+
+    With `s = sigmoid(−x)` the curve is `(1 − s²) / (1 + s²)`, and no number grows large.
+    """
+    writer = context.writer
+    argument = writer.floating(value)
+    one = writer.constant(np.float32(1))
+    shrinking = elementwise(context, "LOGISTIC", unary("NEG", "NegOptions")(context, argument))
+    square = arithmetic(context, "MUL", shrinking.tensor, shrinking.tensor)
+    curve = arithmetic(
+        context,
+        "DIV",
+        arithmetic(context, "SUB", one, square),
+        arithmetic(context, "ADD", square, one),
+    )
+    product = arithmetic(context, "MUL", argument.tensor, curve)
+    return Value(tensor=product, order=argument.order)
+
+
 def clamp(
     context: Context, value: Any, low: float | None = None, high: float | None = None
 ) -> Value:

@@ -55,8 +55,8 @@ def conv2d(
 ) -> Value:
     """Lower a convolution of (batch, channels, height, width), of all channels or of each alone."""
     channels = fixed(context, context.shape_of(0))[1]
-    if not isinstance(weight, Parameter) or groups not in (1, channels):
-        raise context.refuse("a kernel that is not a weight, or groups of channels")
+    if isinstance(weight, Value) or groups not in (1, channels):
+        raise context.refuse("a kernel that the inputs decide, or groups of channels")
     kernel = weight.shape[2:]
     strides, pads, dilations = (pair(each) for each in (stride, padding, dilation))
     argument = context.writer.floating(value)
@@ -83,7 +83,7 @@ def conv2d(
         options["depthMultiplier"] = weight.shape[0] // channels
     product = Product(
         code="DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
-        weight=weight,
+        weight=weight if isinstance(weight, Parameter) else weight.numpy(),
         axes=(1, 2, 3, 0) if depthwise else (0, 2, 3, 1),
         channel_axis=3 if depthwise else 0,
         bias=bias,
