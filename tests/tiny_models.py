@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,18 +154,35 @@ FAMILIES: Mapping[str, Recipe] = {
 }
 
 
-def build(family: str, folder: Path, *, dtype: str = "float32", seed: int = 0) -> Path:
-    """Write the pipeline of a family (a key of FAMILIES) into `folder`, and return it."""
+def build(
+    family: str,
+    folder: Path,
+    *,
+    dtype: str = "float32",
+    seed: int = 0,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
+    """Write the pipeline of a family (a key of FAMILIES) into `folder`, and return it.
+
+    `changes` are settings of the components `unet`, `vae` and `text_encoder` that differ.
+    """
     import diffusers
 
+    changed: Mapping[str, Mapping[str, Any]] = changes or {}
     recipe = FAMILIES[family]
+    recipe = replace(recipe, unet={**recipe.unet, **changed.get("unet", {})})
+    if recipe.text_encoder is not None:
+        text_encoder = {**recipe.text_encoder, **changed.get("text_encoder", {})}
+        recipe = replace(recipe, text_encoder=text_encoder)
     write = _Writer(folder, dtype, seed)
     index: dict[str, Any] = {"_class_name": recipe.pipeline, "_diffusers_version": "0.35.0"}
     unet = _on_meta(lambda: getattr(diffusers, recipe.unet_class)(**recipe.unet))
     write.diffusers_model("unet", unet)
     index["unet"] = ["diffusers", recipe.unet_class]
     if recipe.vae is not None:
-        write.diffusers_model("vae", _on_meta(lambda: _vae(str(recipe.vae))))
+        write.diffusers_model(
+            "vae", _on_meta(lambda: _vae(str(recipe.vae), changed.get("vae", {})))
+        )
         index["vae"] = ["diffusers", recipe.vae]
     if recipe.vae is not None and "XL" not in recipe.pipeline:
         index |= {"safety_checker": [None, None], "requires_safety_checker": False}
@@ -315,25 +332,27 @@ def _on_meta(make: Callable[[], Any]) -> Any:
         return make()
 
 
-def _vae(class_name: str) -> Any:
+def _vae(class_name: str, changes: Mapping[str, Any]) -> Any:
     import diffusers
 
     if class_name == "AutoencoderTiny":
-        return diffusers.AutoencoderTiny(
-            encoder_block_out_channels=(16, 16),
-            decoder_block_out_channels=(16, 16),
-            num_encoder_blocks=(1, 1),
-            num_decoder_blocks=(1, 1),
-        )
-    return diffusers.AutoencoderKL(
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        norm_num_groups=8,
-        latent_channels=4,
-        sample_size=32,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-    )
+        settings: dict[str, Any] = {
+            "encoder_block_out_channels": (16, 16),
+            "decoder_block_out_channels": (16, 16),
+            "num_encoder_blocks": (1, 1),
+            "num_decoder_blocks": (1, 1),
+        }
+    else:
+        settings = {
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "norm_num_groups": 8,
+            "latent_channels": 4,
+            "sample_size": 32,
+            "down_block_types": ("DownEncoderBlock2D",) * 2,
+            "up_block_types": ("UpDecoderBlock2D",) * 2,
+        }
+    return getattr(diffusers, class_name)(**{**settings, **changes})
 
 
 def _vocabulary() -> list[str]:

@@ -66,9 +66,11 @@ class Component:
 class Generation:
     """What the denoising loop has to know besides the scheduler's own configuration.
 
-    `width` and `height` are the model's native size in pixels. `vae_scale_factor` is pixels a
-    latent (1 where there is no autoencoder). `guidance_embedding_dim` is set where the denoiser
-    takes the guidance scale as an embedding (`timestep_cond`, latent consistency models).
+    `width` and `height` are the model's native size in pixels, or the one that it was packaged for.
+    `vae_scale_factor` is pixels a latent (1 where there is no autoencoder), and `latent_multiple`
+    what height and width in latents have to be multiples of. `guidance_embedding_dim` is set where
+    the denoiser takes the guidance scale as an embedding (`timestep_cond`, latent consistency
+    models).
     `steps` and `guidance` are what `edgegen run` uses unless told.
     """
 
@@ -76,6 +78,7 @@ class Generation:
     height: int
     latent_channels: int
     vae_scale_factor: int = 8
+    latent_multiple: int = 1
     scaling_factor: float = 1.0
     shift_factor: float = 0.0
     steps: int = 25

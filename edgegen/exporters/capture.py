@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgegen.core.codec import load_json_object
 from edgegen.core.errors import ExportError
 from edgegen.core.model import Component
 from edgegen.core.profile import Shapes
+from edgegen.pipelines.configs import ComponentConfig
+from edgegen.pipelines.latent_sizes import latent_multiple
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,14 @@ TRACED_SIZES: Mapping[str, tuple[int, int]] = {
 }
 """Sizes of the two traces. Each axis has a ratio of its own, and so has each product of axes, so
 that equal pairs of numbers mean equal axes; heights and widths halve six times."""
+
+UNEVEN_SIZES: Mapping[str, tuple[int, int]] = {
+    **TRACED_SIZES,
+    "height": (133, 325),
+    "width": (225, 289),
+}
+"""The same for a denoiser that takes any size: diffusers hands the sizes of the skips to the blocks
+that upsample only where they do not halve evenly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +89,20 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    from edgegen.exporters.resampling import with_plain_resampling
     from edgegen.exporters.wrappers import wrap
     from edgegen.reference.modules import build_module
 
-    network = build_module(folder, component.class_name)
+    network = with_plain_resampling(build_module(folder, component.class_name))
     parameter_shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     wrapper = wrap(_with_fake_parameters(network, mode), component)
-    program = _trace(component, wrapper, mode, trace=0)
+    config = ComponentConfig.read(folder / "config.json")
+    is_uneven = component.role == "denoiser" and latent_multiple(config) == 1
+    first, second = _sizes(UNEVEN_SIZES if is_uneven else TRACED_SIZES)
+    program = _trace(component, wrapper, mode, first)
     graph = program.graph
-    other = _trace(component, wrapper, mode, trace=1).graph if shapes == "dynamic" else graph
+    other = _trace(component, wrapper, mode, second).graph if shapes == "dynamic" else graph
     node_shapes, arguments = _compare(component, graph, other)
     inputs, parameters, constants = _placeholders(program)
     return Capture(
@@ -101,7 +114,7 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
         parameters=parameters,
         parameter_shapes=parameter_shapes,
         constants=constants,
-        upcast_attention=bool(load_json_object(folder / "config.json").get("upcast_attention")),
+        upcast_attention=bool(config.data.get("upcast_attention")),
     )
 
 
@@ -124,8 +137,15 @@ def _with_fake_parameters(network: torch.nn.Module, mode: FakeTensorMode) -> tor
     return network
 
 
+def _sizes(traced: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the sizes of the first and of the second trace, by axis."""
+    first = {name: numbers[0] for name, numbers in traced.items()}
+    second = {name: numbers[1] for name, numbers in traced.items()}
+    return first, second
+
+
 def _trace(
-    component: Component, wrapper: torch.nn.Module, mode: FakeTensorMode, *, trace: int
+    component: Component, wrapper: torch.nn.Module, mode: FakeTensorMode, sizes: Mapping[str, int]
 ) -> torch.export.ExportedProgram:
     import torch
 
@@ -133,7 +153,7 @@ def _trace(
         if isinstance(axis, int):
             return axis
         # latents (`height / 8`) are traced at the same numbers as pictures: they halve as often
-        return TRACED_SIZES[axis.partition(" / ")[0]][trace]
+        return sizes[axis.partition(" / ")[0]]
 
     with mode:
         arguments = tuple(

@@ -25,6 +25,7 @@ from edgegen.pipelines.families import (
     TOKENIZER_CLASSES,
 )
 from edgegen.pipelines.index import PipelineIndex
+from edgegen.pipelines.latent_sizes import latent_multiple
 from edgegen.pipelines.licences import licence_name
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.tokenizer_files import MERGES_NAME, SERIALIZED_NAME, VOCABULARY_NAME
@@ -117,6 +118,7 @@ def _unconditional(
         height=height,
         latent_channels=config.integer("in_channels", 3),
         vae_scale_factor=1,
+        latent_multiple=latent_multiple(config),
         steps=index.pipeline_class.steps,
         guidance=index.pipeline_class.guidance,
     )
@@ -164,6 +166,7 @@ def _latent_diffusion(
         height=height * scale,
         latent_channels=vae.integer("latent_channels", 4),
         vae_scale_factor=scale,
+        latent_multiple=latent_multiple(unet),
         scaling_factor=_scaling_factor(vae, classes["vae"]),
         steps=known.steps,
         guidance=known.guidance,

@@ -25,7 +25,8 @@ _DECODER_BYTES_A_PIXEL = 4_100
 
 _LOWEST_LEVEL = (2, 4)
 """Height and width of the innermost feature map at the small size; (1, 1) would leave attention
-nothing to choose from, and a square would hide height taken for width."""
+nothing to choose from, and a square would hide height taken for width. A denoiser that takes any
+size gets one more latent each way, which no level halves evenly."""
 
 
 def plan_case(
@@ -85,9 +86,10 @@ def small_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
     if not isinstance(blocks, list) or not blocks:
         raise SourceError(f"{path} has no 'block_out_channels'.", hint="Restore the file.")
     multiple = 2 ** (len(blocks) - 1)
+    uneven = 1 if spec.generation.latent_multiple == 1 else 0
     axes = component.inputs[0].shape[2:]
     height, width = (
-        axis if isinstance(axis, int) else lowest * multiple
+        axis if isinstance(axis, int) else lowest * multiple + uneven
         for axis, lowest in zip(axes, _LOWEST_LEVEL, strict=True)
     )
     return height, width

@@ -79,7 +79,7 @@ def test_json_lists_the_images(package: Path, capsys: pytest.CaptureFixture[str]
     [
         ([], 2, "--prompt"),
         (["--prompt", "x", "--scheduler", "dpmsolver"], 2, "Did you mean 'dpmsolver++'"),
-        (["--prompt", "x", "--width", "31"], 2, "multiple of 2"),
+        (["--prompt", "x", "--width", "31"], 2, "multiples of 2"),
         (["--prompt", "x", "--image", "none.png"], 2, "none.png"),
         (["--prompt", "x", "--provider", "CUDAExecutionProvider"], 6, "CUDAExecutionProvider"),
         (["--prompt", "x", "--steps", "0"], 2, "steps"),

@@ -414,7 +414,7 @@ def test_probe_computes_what_onnxruntime_computes(package: Path, tmp_path: Path)
     [
         ({"scheduler": "eulr"}, ConfigError, "Did you mean 'euler'"),
         ({"scheduler": "HeunDiscreteScheduler"}, ConfigError, "has no scheduler"),
-        ({"width": 33}, ConfigError, "multiple of 2"),
+        ({"width": 33}, ConfigError, "multiples of 2"),
         ({"steps": 2000}, ConfigError, "2000"),
         ({"image": "missing.png"}, ConfigError, "no vae_encoder"),
         ({"prompts": None}, ConfigError, "prompt"),
@@ -427,6 +427,19 @@ def test_impossible_request_is_a_config_error(
     request = Request(**{"prompts": PROMPT, **request_})
     with pytest.raises(error, match=says):
         events(GenerateJob(package=str(package), request=request))
+
+
+def test_a_size_that_the_levels_cannot_halve_is_refused_with_the_next_that_they_can(
+    package: Path, tmp_path: Path
+) -> None:
+    folder = copy(package, tmp_path / "even")
+    manifest = json.loads((folder / "edgegen.json").read_text(encoding="utf-8"))
+    manifest["generation"]["latent_multiple"] = 8
+    (folder / "edgegen.json").write_text(json.dumps(manifest), encoding="utf-8")
+    request = Request(prompts=PROMPT, width=40, height=32)
+    with pytest.raises(ConfigError, match="multiples of 16, and 40 × 32") as caught:
+        events(GenerateJob(package=str(folder), request=request))
+    assert "32 × 32" in str(caught.value.hint)
 
 
 def test_wrong_hash_missing_provider_and_missing_runtime_are_named(

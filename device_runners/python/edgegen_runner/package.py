@@ -68,6 +68,7 @@ class Generation:
     height: int
     latent_channels: int
     vae_scale_factor: int = 8
+    latent_multiple: int = 1
     scaling_factor: float = 1.0
     shift_factor: float = 0.0
     steps: int = 25

@@ -164,16 +164,19 @@ def first_noise(request: Request, shape: tuple[int, ...], noise: Noise) -> Array
 def check_size(package: Package, component: str, width: int, height: int) -> None:
     """Check that the denoiser takes an image of a size.
 
-    Raises RunnerFailure (bad-request) for a size between two latents, and for another size than
-    that of a package with fixed shapes.
+    Raises RunnerFailure (bad-request) for a size between two latents, for one that the denoiser
+    cannot halve as often as it has levels, and for another than that of a package with fixed
+    shapes.
     """
     factor = package.generation.vae_scale_factor
-    if width % factor or height % factor:
+    multiple = factor * package.generation.latent_multiple
+    if width % multiple or height % multiple:
         raise RunnerFailure(
             "bad-request",
-            f"{width} × {height} is no multiple of {factor}.",
-            f"Use {max(factor, width // factor * factor)} × "
-            f"{max(factor, height // factor * factor)}.",
+            f"This model draws widths and heights that are multiples of {multiple}, and "
+            f"{width} × {height} is not.",
+            f"Use {max(multiple, width // multiple * multiple)} × "
+            f"{max(multiple, height // multiple * multiple)}.",
         )
     _, _, rows, columns = package.component(component).inputs["sample"].shape
     for axis, fixed, wanted in (("high", rows, height), ("wide", columns, width)):
@@ -181,7 +184,8 @@ def check_size(package: Package, component: str, width: int, height: int) -> Non
             raise RunnerFailure(
                 "bad-request",
                 f"This package draws images that are {fixed * factor} pixels {axis}, not {wanted}.",
-                "Its shapes are fixed: package the model again for another size.",
+                f"Its shapes are fixed. For another size, package the model again with "
+                f"--width {width} --height {height}.",
             )
 
 

@@ -1,0 +1,110 @@
+"""Networks that are legal and unusual: each computes in every target what it computes in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgegen.exporters.capture import TRACED_SIZES, UNEVEN_SIZES
+from tests.exporters import (
+    test_coreml_export,
+    test_onnx_export,
+    test_openvino_export,
+    test_tflite_export,
+)
+from tests.tiny_models import build
+
+FOUR_LEVELS: Mapping[str, Any] = {
+    "block_out_channels": (16, 16, 16, 16),
+    "down_block_types": (*["DownBlock2D"] * 3, "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", *["UpBlock2D"] * 3),
+}
+NCSNPP: Mapping[str, Any] = {  # as in google/ncsnpp-ffhq-256
+    "block_out_channels": (32, 64),
+    "down_block_types": ("SkipDownBlock2D", "AttnSkipDownBlock2D"),
+    "up_block_types": ("AttnSkipUpBlock2D", "SkipUpBlock2D"),
+    "time_embedding_type": "fourier",
+    "norm_num_groups": None,
+    "attention_head_dim": None,
+    "mid_block_scale_factor": 1.41421356237,
+}
+UNEVEN = (
+    {"batch": 2, "sequence": 77, "height": 42, "width": 66},
+    {"batch": 1, "sequence": 20, "height": 130, "width": 34},
+)
+"""Sizes of which the first cannot be halved three times, nor twice by the second."""
+EVEN = ({"batch": 2, "sequence": 77, "height": 64, "width": 32},)
+
+
+def onnx(folder: Path, name: str, place: Path, sizes: tuple[dict[str, int], ...]) -> float:
+    _, component, _ = test_onnx_export.export(folder, name, place)
+    return min(test_onnx_export.compare(folder, component, place, each) for each in sizes)
+
+
+def openvino(folder: Path, name: str, place: Path, sizes: tuple[dict[str, int], ...]) -> float:
+    _, component, _, _ = test_openvino_export.export(folder, name, place)
+    return min(test_openvino_export.compare(folder, component, place, each) for each in sizes)
+
+
+def coreml(folder: Path, name: str, place: Path, _: Any) -> float:
+    component, _, packages = test_coreml_export.export(folder, name, place)
+    return test_coreml_export.compare(folder, component, packages)
+
+
+def tflite(folder: Path, name: str, place: Path, _: Any) -> float:
+    component, _ = test_tflite_export.export(folder, name, place)
+    return test_tflite_export.compare(folder, component, place)
+
+
+TARGETS: Mapping[str, Callable[..., float]] = {
+    "onnx": onnx,
+    "openvino": openvino,
+    "coreml": coreml,
+    "tflite": tflite,
+}
+"""Exports a component and returns the lowest PSNR of its outputs against torch."""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_four_levels_of_mish_halve_sizes_that_are_not_even(target: str, tmp_path: Path) -> None:
+    odd = {**FOUR_LEVELS, "sample_size": [21, 13], "act_fn": "mish"}
+    folder = build("sd15", tmp_path / "model", changes={"unet": odd})
+    assert TARGETS[target](folder, "unet", tmp_path / "out", (*UNEVEN, *EVEN)) > 110
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_resampling_by_fir_is_what_diffusers_computes(target: str, tmp_path: Path) -> None:
+    folder = build("ddpm", tmp_path / "model", changes={"unet": NCSNPP})
+    assert TARGETS[target](folder, "unet", tmp_path / "out", EVEN) > 110
+
+
+def test_a_latent_of_a_level_that_is_cut_off_is_upsampled_to_one_more(tmp_path: Path) -> None:
+    """Without padding an odd size halves to the smaller half, and Core ML gathers."""
+    odd = {"sample_size": 17, "downsample_padding": 0}
+    folder = build("sd15", tmp_path / "model", changes={"unet": odd})
+    assert coreml(folder, "unet", tmp_path / "out", ()) > 110
+
+
+@pytest.mark.parametrize("traced", [TRACED_SIZES, UNEVEN_SIZES], ids=["even", "uneven"])
+@pytest.mark.parametrize("padded", [True, False], ids=["halved up", "halved down"])
+def test_equal_numbers_of_both_traces_mean_equal_axes(
+    traced: Mapping[str, tuple[int, int]], padded: bool
+) -> None:
+    meanings: dict[tuple[int, int], str] = {
+        traced["batch"]: "batch",
+        traced["sequence"]: "sequence",
+    }
+    height, width = traced["height"], traced["width"]
+    for level in range(6):
+        area = (height[0] * width[0], height[1] * width[1])
+        for pair, name in ((height, "height"), (width, "width"), (area, "area")):
+            assert pair[0] != pair[1]
+            assert meanings.setdefault(pair, f"{name} {level}") == f"{name} {level}"
+        height, width = halved(height, padded), halved(width, padded)
+
+
+def halved(numbers: tuple[int, int], padded: bool) -> tuple[int, int]:
+    return (numbers[0] + padded) // 2, (numbers[1] + padded) // 2
