@@ -1,4 +1,4 @@
-"""Cards and README give the figures that were measured, of the weights that ship."""
+"""Cards and docs/models.md give the figures that were measured, of the weights that ship."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgegen.scenes.scores import Score
 from tests.demo.test_docs import table_under
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs/models.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks/results/builtin-scores.json"
 FOUND = load_json(Found, RESULTS)
 
@@ -83,8 +83,8 @@ def test_a_card_has_the_scores_of_its_model(model: str) -> None:
     assert f"places that no training picture shows in any company, {said} are right" in words
 
 
-def test_the_readme_has_the_scores() -> None:
-    rows = {row[0]: row[1:] for row in table_under(README, "## Models that compose")}
+def test_the_page_has_the_scores() -> None:
+    rows = {row[0]: row[1:] for row in table_under("\n" + PAGE, "# Built-in models")}
 
     def cells(name: str) -> list[str]:
         return next(row for start, row in rows.items() if start.startswith(name))
@@ -111,8 +111,8 @@ def test_the_readme_has_the_scores() -> None:
             ]
 
 
-def test_the_readme_has_the_table_of_recipes() -> None:
-    assert recipes_table(FOUND) in README
+def test_the_page_has_the_table_of_recipes() -> None:
+    assert recipes_table(FOUND) in PAGE
 
 
 def test_the_page_of_results_is_that_of_the_figures() -> None:

@@ -20,6 +20,8 @@ from edgegen.exporters.targets import load_target, load_targets
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+COMMANDS_PAGE = ROOT / "docs/commands.md"
+SUPPORT = ROOT / "docs/support.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("demo/*.md")])
 LARGEST_PICTURE_BYTES = 300_000
 
@@ -67,6 +69,16 @@ def codes_of(cell: str) -> list[str]:
 @pytest.fixture(scope="module")
 def readme() -> str:
     return README.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def commands_page() -> str:
+    return COMMANDS_PAGE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def support() -> str:
+    return SUPPORT.read_text(encoding="utf-8")
 
 
 def test_the_readme_begins_with_the_two_commands(readme: str) -> None:
@@ -123,10 +135,14 @@ def test_the_readme_shows_every_command(readme: str) -> None:
     assert {words[0] for words in commands_in(readme)} >= set(COMMANDS)
 
 
-def test_the_table_of_exit_codes_is_that_of_the_errors(readme: str) -> None:
+def test_the_readme_is_short(readme: str) -> None:
+    assert len(readme.splitlines()) <= 100
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors(commands_page: str) -> None:
     told = {
         name: int(code)
-        for code, names, _ in table_under(readme, "## Exit codes")[1:]
+        for code, names, _ in table_under(commands_page, "## Exit codes")[1:]
         for name in codes_of(names)
     }
     classes = {
@@ -135,14 +151,14 @@ def test_the_table_of_exit_codes_is_that_of_the_errors(readme: str) -> None:
         if isinstance(value, type) and issubclass(value, EdgegenError)
     }
     assert told == {name: value.exit_code for name, value in classes.items()}
-    codes = {row[0] for row in table_under(readme, "## Exit codes")[1:]}
+    codes = {row[0] for row in table_under(commands_page, "## Exit codes")[1:]}
     assert {"0", str(INTERRUPTED_EXIT_CODE)} <= codes
 
 
-def test_the_table_of_schedulers_is_that_of_the_runner(readme: str) -> None:
+def test_the_table_of_schedulers_is_that_of_the_runner(support: str) -> None:
     told = {
         codes_of(name)[0]: set(codes_of(short))
-        for name, short in table_under(readme, "| scheduler")[1:]
+        for name, short in table_under(support, "| scheduler")[1:]
     }
     known: dict[str, set[str]] = {name: set() for name in SCHEDULERS}
     for short, (name, _) in SHORT_NAMES.items():
@@ -150,9 +166,9 @@ def test_the_table_of_schedulers_is_that_of_the_runner(readme: str) -> None:
     assert told == known
 
 
-def test_the_table_of_recipes_is_that_of_the_target(readme: str) -> None:
+def test_the_table_of_recipes_is_that_of_the_target(support: str) -> None:
     target = load_target("onnx")
-    rows = table_under(readme, "| recipe (ONNX)")[1:]
+    rows = table_under(support, "| recipe (ONNX)")[1:]
     assert [codes_of(row[0])[0] for row in rows] == list(target.recipes)
     assert [codes_of(row[0])[0] for row in rows if "(default)" in row[0]] == [target.default_recipe]
     for name, storage, compute in rows:
@@ -162,13 +178,13 @@ def test_the_table_of_recipes_is_that_of_the_target(readme: str) -> None:
         assert (";" in compute) == bool(recipe.rules), "exceptions are told where there are some"
 
 
-def test_the_table_of_families_is_that_of_the_targets(readme: str) -> None:
-    told = [codes_of(row[0])[0] for row in table_under(readme, "| family")[1:]]
+def test_the_table_of_families_is_that_of_the_targets(support: str) -> None:
+    told = [codes_of(row[0])[0] for row in table_under(support, "| family")[1:]]
     assert set(told) == {family for it in load_targets().values() for family in it.families}
 
 
-def test_every_profile_is_listed(readme: str) -> None:
-    (paragraph,) = re.findall(r"^Profiles: (.+?)\n\n", readme, re.MULTILINE | re.DOTALL)
+def test_every_profile_is_listed(support: str) -> None:
+    (paragraph,) = re.findall(r"^Profiles: (.+?)(?:\n\n|\Z)", support, re.MULTILINE | re.DOTALL)
     assert codes_of(paragraph) == list(profile_names())
 
 
