@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from edgegen.core.environment import REMOTE
 from edgegen.core.errors import EdgegenError
 from edgegen.core.process import run
 from edgegen.devices.adb import AdbTransport
@@ -94,7 +95,7 @@ def attached() -> tuple[Listing, ...]:
     if shutil.which("adb"):
         devices: tuple[AdbDevice, ...] = ()
         try:
-            done = run(["adb", "devices", "-l"], timeout_s=_ADB_S, check=False)
+            done = run(["adb", "devices", "-l"], timeout_s=_ADB_S, besides=REMOTE, check=False)
             devices = parse_devices(f"{done.text}\n{done.error_text}")
         except EdgegenError as failure:
             found.append(Listing(address="adb://", problem=failure.message, hint=failure.hint))
