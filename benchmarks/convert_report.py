@@ -37,6 +37,12 @@ class Conversion:
     peak_bytes: int | None
     parts: tuple[StageCost, ...] = ()
 
+    @property
+    def highest_bytes(self) -> int | None:
+        """Return the peak of the tree, or of a part where that saw more: each samples by itself."""
+        seen = [part.peak_memory_bytes or 0 for part in self.parts]
+        return None if self.peak_bytes is None else max([self.peak_bytes, *seen])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -73,7 +79,7 @@ def rows(report: Report) -> Iterator[Row]:
     cpu_goal = f"≤ {goals.cpu_share:.2f} of the peer's" if goals else ""
     peak_goal = f"≤ {goals.peak_bytes / GB:g} GB" if goals else ""
     yield Row("CPU", tuple(item.cpu_s for item in found), "s", cpu_goal)
-    peaks = (item.peak_bytes for item in found)
+    peaks = (item.highest_bytes for item in found)
     yield Row(
         "peak memory", tuple(None if it is None else it / GB for it in peaks), "GB", peak_goal
     )
@@ -90,7 +96,7 @@ def missed(report: Report) -> list[str]:
     share = by_name["CPU"].share
     if share is not None and share > goals.cpu_share:
         found.append(f"CPU is {share:.2f} of the peer's, more than {goals.cpu_share:.2f}.")
-    ours = [item.peak_bytes or 0 for item in report.conversions if item.tool == "edgegen"]
+    ours = [item.highest_bytes or 0 for item in report.conversions if item.tool == "edgegen"]
     if ours and ours[0] > goals.peak_bytes:
         found.append(f"The peak is above {goals.peak_bytes / GB:g} GB.")
     peak = parity_peak_bytes(report)

@@ -167,7 +167,7 @@ def _cells(sweep: Sweep) -> Iterator[tuple[str, ...]]:
 
 
 def _figures(item: Conversion) -> tuple[float | None, ...]:
-    peak = None if item.peak_bytes is None else item.peak_bytes / GB
+    peak = None if item.highest_bytes is None else item.highest_bytes / GB
     return (item.cpu_s, item.wall_s, peak, item.size_bytes / GB)
 
 
@@ -197,8 +197,8 @@ def markdown(sweep: Sweep) -> str:
     lines += [
         "",
         "CPU is that of the whole process tree. Peak memory is the highest sum of PSS over the",
-        "tree, file pages included. Each tool ran once; a ratio is edgegen's figure over that",
-        "tool's.",
+        "tree, file pages included, or a part's own where that saw more. Each tool ran once; a",
+        "ratio is edgegen's figure over that tool's.",
     ]
     parts = [
         f"| {result.recipe} | {item.tool} | {part.stage} | {_number(part.cpu_s)} | "

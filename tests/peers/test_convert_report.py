@@ -63,3 +63,11 @@ def test_a_peak_that_the_system_does_not_tell_is_unknown() -> None:
     report = replace(REPORT, conversions=(replace(OURS, peak_bytes=None), PEER))
     assert "unknown" in table(report)
     assert missed(report) == []
+
+
+def test_a_peak_that_a_stage_alone_saw_counts() -> None:
+    stage = StageCost(stage="convert unet", wall_s=1.0, cpu_s=1.0, peak_memory_bytes=2 * GB)
+    seen = replace(OURS, peak_bytes=GB, parts=(stage,))
+    assert seen.highest_bytes == 2 * GB
+    assert replace(seen, peak_bytes=3 * GB).highest_bytes == 3 * GB
+    assert replace(seen, peak_bytes=None).highest_bytes is None
