@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from edgegen.core.environment import Names, child_environment
 from edgegen.core.errors import EdgegenError, MissingDependencyError
 
 MAXIMUM_LINE_BYTES = 1 << 20
@@ -77,15 +76,13 @@ def run(
     *,
     timeout_s: float,
     env: Mapping[str, str] | None = None,
-    besides: Names | None = None,
     cwd: Path | None = None,
     input: bytes | str | None = None,  # noqa: A002 - subprocess's own word
     check: bool = True,
 ) -> Completed:
     """Run a program to its end and return what it wrote.
 
-    It sees the variables that `core.environment` names for every child, those of `besides`, and
-    `env`. Raises MissingDependencyError where the program
+    `env` is added to this process's environment. Raises MissingDependencyError where the program
     is not there, and ProcessError where it runs past `timeout_s` (then its group is killed) or,
     with `check`, where it fails.
     """
@@ -95,7 +92,7 @@ def run(
         arguments,
         stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=child_environment(env, besides=besides),
+        env=env,
         cwd=cwd,
     )
     try:
@@ -154,7 +151,7 @@ class Child:
     A context manager that never leaves the child, or anything that it started in its group, behind.
     `log` is created anew; without one, the standard error goes to a file without a name, of which
     `log_tail` still shows the end. `returncodes` translates exit codes, for a program whose own
-    word for them is another. `env` and `besides` are as in `run`.
+    word for them is another.
 
     Raises MissingDependencyError where the program is not there.
     """
@@ -165,7 +162,6 @@ class Child:
         *,
         log: Path | None = None,
         env: Mapping[str, str] | None = None,
-        besides: Names | None = None,
         cwd: Path | None = None,
         returncodes: Mapping[int, int] | None = None,
     ) -> None:
@@ -178,11 +174,7 @@ class Child:
         self._log = _open_log(log)
         try:
             self._process = _start(
-                arguments,
-                stdin=subprocess.PIPE,
-                stderr=self._log,
-                env=child_environment(env, besides=besides),
-                cwd=cwd,
+                arguments, stdin=subprocess.PIPE, stderr=self._log, env=env, cwd=cwd
             )
         except BaseException:
             self._log.close()
@@ -405,7 +397,7 @@ def _start(
     *,
     stdin: int,
     stderr: int | IO[bytes],
-    env: Mapping[str, str],
+    env: Mapping[str, str] | None,
     cwd: Path | None,
 ) -> subprocess.Popen[bytes]:
     try:
@@ -414,7 +406,7 @@ def _start(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=env,
+            env=None if env is None else {**os.environ, **env},
             cwd=cwd,
             start_new_session=True,
         )

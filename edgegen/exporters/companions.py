@@ -1,7 +1,7 @@
 """Writes what a target wants beside the components of a package: OpenVINO's tokenizers.
 
 Each target's writer is a module with two functions: `wanted(package)`, which imports nothing, and
-`write(package)`, which runs in a process of its own and returns the versions of its toolkits.
+`write(package, text_length)`, which runs in a process of its own and returns toolkits' versions.
 """
 
 from __future__ import annotations
@@ -32,16 +32,20 @@ class CompanionWriter(Protocol):
     def wanted(self, package: Path) -> bool:
         """Tell whether there is anything to write."""
 
-    def write(self, package: Path) -> Mapping[str, str]:
+    def write(self, package: Path, text_length: int) -> Mapping[str, str]:
         """Write into a package; return the versions of the toolkits that did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanionJob:
-    """The package, still without a manifest, that gets the companions of its target."""
+    """The package, still without a manifest, that gets the companions of its target.
+
+    `text_length` is the number of tokens that its text encoders take.
+    """
 
     target: str
     package: str
+    text_length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,12 @@ def load_writer(target: str) -> CompanionWriter | None:
 
 
 def write_companions(
-    target: str, package: Path, *, progress: Progress | None = None, log: Path | None = None
+    target: str,
+    package: Path,
+    *,
+    text_length: int | None,
+    progress: Progress | None = None,
+    log: Path | None = None,
 ) -> Companions:
     """Write a target's companions into a package folder that holds the model's small files.
 
@@ -67,12 +76,12 @@ def write_companions(
     out, and ExportError where the process died.
     """
     writer = load_writer(target)
-    if writer is None or not writer.wanted(package):
+    if writer is None or text_length is None or not writer.wanted(package):
         return Companions()
     with (progress or SilentProgress()).step(STAGE):
         finished = call(
             WORKER,
-            CompanionJob(target=target, package=str(package.resolve())),
+            CompanionJob(target=target, package=str(package.resolve()), text_length=text_length),
             stage=STAGE,
             on_event=lambda _: None,
             log=log,

@@ -11,7 +11,9 @@ from edgegen.exporters.companions import CompanionJob, load_writer
 
 def _write(job: CompanionJob, emit: Emit) -> Event:
     writer = load_writer(job.target)
-    return {"toolkits": {} if writer is None else dict(writer.write(Path(job.package)))}
+    if writer is None:
+        return {"toolkits": {}}
+    return {"toolkits": dict(writer.write(Path(job.package), job.text_length))}
 
 
 if __name__ == "__main__":

@@ -79,7 +79,11 @@ def build(
         costs = [*([] if calibrated is None else [calibrated.cost]), *conversion.costs]
         _copy_companions(plan, staging)
         companions = write_companions(
-            plan.target.name, staging, progress=shown, log=logs / "companions.log"
+            plan.target.name,
+            staging,
+            text_length=plan.spec.generation.text_length,
+            progress=shown,
+            log=logs / "companions.log",
         )
         costs += companions.costs
         golden: GoldenCase | None = None

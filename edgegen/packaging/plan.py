@@ -19,6 +19,7 @@ from edgegen.packaging.replace import may_replace
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.timesteps import has_whole_timesteps
+from edgegen.pipelines.tokenizer_files import added_tokens_warning
 
 GRAPH_BYTES = 4 << 20
 GOLDEN_BYTES = 64 << 20
@@ -30,7 +31,7 @@ class BuildPlan:
     """One package to build.
 
     `components` are those of the model, with the axes that the artifact fixes as numbers;
-    `warnings` say what the device will probably not hold.
+    `warnings` say what the device will probably not hold, and what will not be drawn everywhere.
     """
 
     spec: PipelineSpec
@@ -126,7 +127,10 @@ def plan(
         destination=destination,
         replaces=may_replace(destination, force=force),
         storage_bytes=storage,
-        warnings=_device_warnings(profile, storage),
+        warnings=(
+            *_device_warnings(profile, storage),
+            *added_tokens_warning(model.path, target),
+        ),
     )
     _check_disk(plan)
     return plan

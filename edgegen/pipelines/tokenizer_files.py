@@ -1,23 +1,39 @@
 """The files of a pipeline's CLIP tokenizers, and those by which most runtimes know one.
 
 transformers 5 saves `tokenizer.json` alone. openvino_genai's tokenizer and the Kotlin and Swift
-kits read `vocab.json` and `merges.txt`, so a package always has them.
+kits read `vocab.json` and `merges.txt`, so a package always has them. Tokens that were added to a
+vocabulary (textual inversions) are known to edgegen's runner, and not to those others.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgegen.core.codec import load_json_object
 from edgegen.core.errors import SourceError
+from edgegen.pipelines.configs import ComponentConfig
 
 FOLDERS = ("tokenizer", "tokenizer_2")
 SERIALIZED_NAME = "tokenizer.json"
 VOCABULARY_NAME = "vocab.json"
 MERGES_NAME = "merges.txt"
 _HEAD = "#version: 0.2"
+_CONFIG_NAME = "tokenizer_config.json"
+_SPECIALS_NAME = "special_tokens_map.json"
+_ADDED_NAME = "added_tokens.json"
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+_LISTS_OF_TOKENS = ("additional_special_tokens", "extra_special_tokens")
+_DEFAULTS = ("<|startoftext|>", "<|endoftext|>")
+_SHOWN = 3
+_OTHER_TOKENIZERS: Mapping[str, str] = {
+    "coreml": "Apple's Swift package",
+    "openvino": "openvino_genai, which gets no tokenizer,",
+    "tflite": "the Kotlin kit",
+}
+"""Target → what else draws from its packages, and tokenizes prompts itself."""
 
 
 def complete(folder: Path) -> None:
@@ -46,6 +62,61 @@ def complete(folder: Path) -> None:
     ordered = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     (folder / VOCABULARY_NAME).write_text(json.dumps(ordered, ensure_ascii=False), encoding="utf-8")
     (folder / MERGES_NAME).write_text("\n".join([_HEAD, *merges]) + "\n", encoding="utf-8")
+
+
+def added_tokens(folder: Path) -> tuple[str, ...]:
+    """Return the tokens that were added to a tokenizer, such as textual inversions, in order.
+
+    Start, end, padding and the token for what is unknown do not count. Raises SourceError where a
+    file of the tokenizer is broken.
+    """
+    config, specials, serialized = (
+        _read(folder / name) for name in (_CONFIG_NAME, _SPECIALS_NAME, SERIALIZED_NAME)
+    )
+    usual = {
+        _content(them[name])
+        for them in (config, specials)
+        for name in _SPECIAL_TOKENS
+        if them.get(name) is not None
+    }
+    decoder = config.get("added_tokens_decoder")
+    added = [
+        *(decoder.values() if isinstance(decoder, dict) else ()),
+        *_read(folder / _ADDED_NAME),
+        *_items(serialized.get("added_tokens")),
+    ]
+    for name in _LISTS_OF_TOKENS:
+        added += [*_items(config.get(name)), *_items(specials.get(name))]
+    found = dict.fromkeys(_content(token) for token in added)
+    return tuple(token for token in found if token and token not in (*usual, *_DEFAULTS))
+
+
+def added_tokens_warning(model: Path, target: str) -> tuple[str, ...]:
+    """Say of a pipeline's added tokens that they are lost on what else draws from its packages."""
+    other = _OTHER_TOKENIZERS.get(target)
+    folders = (model / name for name in FOLDERS if (model / name).is_dir())
+    tokens = list(dict.fromkeys(token for folder in folders for token in added_tokens(folder)))
+    if other is None or not tokens:
+        return ()
+    more = f" and {len(tokens) - _SHOWN:,} more" if len(tokens) > _SHOWN else ""
+    return (
+        f"The tokenizer has added tokens ({', '.join(tokens[:_SHOWN])}{more}). edgegen's own "
+        f"runner knows them; {other} does not, and cannot draw what they stand for.",
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(ComponentConfig.read(path).data) if path.is_file() else {}
+
+
+def _items(value: object) -> list[Any]:
+    return list(
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    )
+
+
+def _content(token: object) -> str:
+    return str(token.get("content", "") if isinstance(token, dict) else token)
 
 
 def _merge(pair: Any) -> str:

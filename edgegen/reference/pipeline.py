@@ -70,7 +70,7 @@ def load_reference(spec: PipelineSpec, folder: Path) -> Reference:
     }
     for name in ("tokenizer", "tokenizer_2"):
         if name.replace("tokenizer", "text_encoder") in modules:
-            parts[name] = _load_tokenizer(folder / name)
+            parts[name] = _load_tokenizer(folder / name, spec.generation.text_length)
     build = _pipeline_class(spec)
     arguments = inspect.signature(build.__init__).parameters
     pipeline = build(**{name: parts.get(name) for name in arguments if name != "self"})
@@ -129,16 +129,23 @@ def _read(entry: TensorEntry) -> bytearray:
     return data
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def _load_tokenizer(folder: Path, length: int | None) -> Any:
+    """Load a tokenizer that pads and cuts to `length`.
+
+    Its own length may be enormous, or more than the text encoder has positions, with which
+    diffusers' pipelines fail.
+    """
     from transformers import CLIPTokenizer
 
     try:
-        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
         raise SourceError(
             f"{folder} holds no tokenizer that transformers can read: {error}.",
             hint="Download the tokenizer again.",
         ) from error
+    tokenizer.model_max_length = length
+    return tokenizer
 
 
 def _pipeline_class(spec: PipelineSpec) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgegen.bench.findings import Finding, findings
-from edgegen.bench.held_back import held_back_sentence
 from edgegen.bench.series import Series, all_series, latencies_mean_something, phase_shares
 from edgegen.bench.sustained import Sustained, outermost, shown_energies, sustained_runs
 from edgegen.core.measurement import Environment, Measurement, MemoryPeak
@@ -38,14 +37,6 @@ def tables(
             *found,
         ]
     return tuple(table for table in found if table.rows)
-
-
-def opening(measurement: Measurement) -> str | None:
-    """Return what must be said before any figure: that the device was held back, and what to do.
-
-    None where no sensor said so.
-    """
-    return held_back_sentence(measurement)
 
 
 def headline(measurement: Measurement) -> str:
@@ -106,9 +97,8 @@ def plot(
 def notes(
     measurement: Measurement, sustained: Sequence[Sustained] | None = None
 ) -> tuple[Finding, ...]:
-    """Return the sentences that belong to the figures; what opens the report is not repeated."""
-    first = opening(measurement)
-    return tuple(each for each in findings(measurement, sustained) if each.text != first)
+    """Return the sentences that belong to the figures."""
+    return findings(measurement, sustained)
 
 
 def golden_line(measurement: Measurement) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 from edgegen_runner.clip_tokenizer import ClipTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
 EMOJI = Path(__file__).parents[2] / "edgegen/pipelines/builtin/emoji/tokenizer"
@@ -48,6 +48,8 @@ PROMPTS = [
     "ΑΣ ΟΔΥΣΣΕΥΣ Σ. İstanbul ISPARTA STRASSE Straße ẞ ǅ Ⅷ ⓐ ½ x² ₂",
     "under_score kebab-case CamelCase snake__x --ar 16:9 #tag @me $5 100% 1,234.5",
     "[PAD] <x> <x>_1 <x>_10 <Cat-Toy> <cat-toy>a<Special><special>",
+    *(f"a {f'Zq{n}-'.lower()}a Zq{n}-Zq{n}-\u3000Zq{n}-_éZq{n}-\u0301 ½Zq{n}-½" for n in range(32)),
+    "cat cats catcat cat_cat cat\u200dcat cat\u0301 (cat) ⓒcatⓒ cat‿ Ⅷcat ²cat² 猫cat \ncat\t1cat",
 ]
 PIECES = [
     *("a", "b", "cat", "Dog", "THE", "riding", "1", "42", "!", "!!", "?", ",", "-", "_", "'", '"'),
@@ -196,6 +198,20 @@ def textual_inversion(folder: Path, vocab: Mapping[str, int]) -> None:
     write_json(folder / "special_tokens_map.json", specials)
 
 
+def tokens_of_every_kind(folder: Path, vocab: Mapping[str, int]) -> None:
+    """Add tokens with each combination of transformers' five settings."""
+    stable_diffusion_1(folder, vocab)
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    settings = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    for number in range(32):
+        chosen = {name: bool(number >> bit & 1) for bit, name in enumerate(settings)}
+        added = AddedToken(f"Zq{number}-", **chosen)
+        tokenizer.add_tokens([added], special_tokens=chosen["special"])
+    tokenizer.add_tokens([AddedToken("cat", single_word=True, normalized=False)])
+    tokenizer.add_tokens([AddedToken("<x>"), AddedToken("<x>_1"), AddedToken("<x>_2")])
+    tokenizer.save_pretrained(folder)
+
+
 def new_padding_token(folder: Path, vocab: Mapping[str, int]) -> None:
     write_json(
         folder / "tokenizer_config.json",
@@ -234,6 +250,7 @@ LAYOUTS: tuple[Callable[[Path, Mapping[str, int]], None], ...] = (
     stable_diffusion_xl_second,
     no_configuration,
     textual_inversion,
+    tokens_of_every_kind,
     new_padding_token,
     contradicting_definitions,
     tokenizer_json_alone,
@@ -354,6 +371,50 @@ def test_word_of_ten_thousand_letters_is_merged(pairs: dict[str, Pair]) -> None:
     assert_same(pairs["stable_diffusion_1"], ["photograph" * 1000])
 
 
+CONCEPTS = {"<toy>": 3, "<Style>": 2, "<one>": 1, "toy": 2}
+
+
+@pytest.fixture(scope="module")
+def concepts(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """Return the tokenizer of a pipeline that learned concepts of several vectors."""
+    folder = tmp_path_factory.mktemp("concepts")
+    stable_diffusion_1(folder, write_vocabulary(folder))
+    theirs = CLIPTokenizer.from_pretrained(folder)
+    for name, vectors in CONCEPTS.items():  # as load_textual_inversion names them
+        theirs.add_tokens([name, *(f"{name}_{i}" for i in range(1, vectors))])
+    for how in (
+        {"lstrip": True},
+        {"rstrip": True, "normalized": False},
+        {"single_word": True},
+    ):
+        name = f"<{next(iter(how))}>"
+        theirs.add_tokens([AddedToken(name, **how), f"{name}_1"])
+    theirs.save_pretrained(folder)
+    return Pair(ClipTokenizer.from_folder(folder), CLIPTokenizer.from_pretrained(folder))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a <toy> on the moon",
+        "<toy><toy>, <one> in <Style>; <style>",
+        "a toy and two toys, <Toy>",
+        "no concept at all",
+        "a <lstrip> b<lstrip>c <rstrip> d<rstrip>e <single_word> f<single_word>g",
+        "",
+    ],
+)
+def test_a_concept_of_several_vectors_is_spelled_out_as_in_diffusers(
+    concepts: Pair, prompt: str
+) -> None:
+    from diffusers.loaders import TextualInversionLoaderMixin
+
+    expanded = TextualInversionLoaderMixin().maybe_convert_prompt(prompt, concepts.theirs)
+
+    assert concepts.ours.expand(prompt) == expanded
+    assert_same(concepts, [expanded])
+
+
 def test_padding_token_is_the_folders_own(pairs: dict[str, Pair]) -> None:
     for name, content in [("stable_diffusion_1", END), ("stable_diffusion_2", "!")]:
         pair = pairs[name]
@@ -404,11 +465,6 @@ def test_folder_without_vocabulary_is_refused(tmp_path: Path) -> None:
             "special_tokens_map.json",
             '{"unk_token": "[UNK]"}',
             "'\\[UNK\\]' is not in the vocabulary",
-        ),
-        (
-            "special_tokens_map.json",
-            '{"mask_token": {"content": "m", "single_word": true}}',
-            "single_word",
         ),
     ],
 )

@@ -36,7 +36,7 @@ def test_tokenizers_give_the_models_own_ids_padded_and_cut(
     family: str, names: list[str], tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
     folder = package(tiny_pipeline(family), tmp_path / "package")
-    companions = write_companions("openvino", folder)
+    companions = write_companions("openvino", folder, text_length=77)
     assert "openvino-tokenizers" in companions.toolkits
     assert [cost.stage for cost in companions.costs] == ["companions"]
     assert sorted(path.parent.name for path in folder.rglob(WRITTEN[0])) == names
@@ -57,7 +57,7 @@ def test_a_tokenizer_that_transformers_saved_anew_gives_its_ids_too(
     for name in ("vocab.json", "merges.txt"):  # transformers 4 writes them
         (tmp_path / "tokenizer" / name).unlink(missing_ok=True)
     complete(tmp_path / "tokenizer")
-    write_companions("openvino", tmp_path)
+    write_companions("openvino", tmp_path, text_length=77)
     compiled = openvino.Core().compile_model(tmp_path / "tokenizer" / WRITTEN[0], "CPU")
     for prompt in PROMPTS:
         expected = tokenizer(prompt, padding="max_length", max_length=77, truncation=True)
@@ -70,7 +70,7 @@ def test_the_same_tokenizer_gives_the_same_bytes_wherever_it_lies(
     source = tiny_pipeline("sdxl")
     folders = [package(source, tmp_path / name) for name in ("first", "a-second-place")]
     for folder in folders:
-        write_companions("openvino", folder)
+        write_companions("openvino", folder, text_length=77)
     for name in WRITTEN:
         one, other = ((folder / "tokenizer_2" / name).read_bytes() for folder in folders)
         assert one == other
@@ -83,6 +83,18 @@ def test_a_target_without_companions_and_a_model_without_a_tokenizer_get_none(
     folder = package(tiny_pipeline("sd15"), tmp_path / "package")
     before = sorted(folder.rglob("*"))
     for target in ("onnx", "tflite"):
-        assert write_companions(target, folder).costs == ()
+        assert write_companions(target, folder, text_length=77).costs == ()
     assert sorted(folder.rglob("*")) == before
-    assert write_companions("openvino", package(tiny_pipeline("ddpm"), tmp_path / "x")).costs == ()
+    without = package(tiny_pipeline("ddpm"), tmp_path / "x")
+    assert write_companions("openvino", without, text_length=None).costs == ()
+
+
+def test_a_tokenizer_with_added_tokens_gets_no_graph_which_would_spell_them_wrongly(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = package(tiny_pipeline("sd15"), tmp_path / "package")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    tokenizer.add_tokens(["<toy>"])
+    tokenizer.save_pretrained(folder / "tokenizer")
+    assert write_companions("openvino", folder, text_length=77).costs == ()
+    assert not list(folder.rglob("openvino_tokenizer*"))

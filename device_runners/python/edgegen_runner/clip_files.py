@@ -35,6 +35,11 @@ class AddedToken:
     content: str
     normalized: bool
     """True: looked for in the normalized text. False: in the text as written."""
+    single_word: bool = False
+    """True: only where no letter, digit or underscore is beside it."""
+    lstrip: bool = False
+    rstrip: bool = False
+    """True: the spaces on that side belong to it."""
 
 
 @dataclass(frozen=True)
@@ -157,16 +162,13 @@ def _special_tokens(settings: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _added_token(folder: Path, token: Any) -> AddedToken:
-    """Return a token that a file writes as a string or as an object.
-
-    lstrip and rstrip say whether spaces beside the token belong to it: no matter to CLIP, which
-    drops spaces.
-    """
+    """Return a token that a file writes as a string or as an object."""
     if isinstance(token, str):
         return AddedToken(token, normalized=False)
     if not isinstance(token, dict) or not isinstance(token.get("content"), str):
         raise ValueError(f"{folder}: a special token is neither a string nor an object: {token!r}.")
-    if token.get("single_word"):
-        raise ValueError(f"{folder}: {token['content']!r} is a single_word token: not supported.")
     is_normalized = token.get("normalized", not token.get("special", False))
-    return AddedToken(token["content"], normalized=bool(is_normalized))
+    single_word, lstrip, rstrip = (
+        bool(token.get(name)) for name in ("single_word", "lstrip", "rstrip")
+    )
+    return AddedToken(token["content"], bool(is_normalized), single_word, lstrip, rstrip)

@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 from edgegen_runner.clip_files import AddedToken, read_tokenizer_files
@@ -26,6 +27,12 @@ _LARGEST_CACHE = 16_384
 # What Oniguruma's \s matches. str.isspace() also has U+001C to U+001F, which CLIP keeps as symbols.
 _WHITESPACE = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _SPELLED_SPECIALS = ("<|startoftext|>", "<|endoftext|>")
+_WORD_CATEGORIES = ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "Pc")
+_JOINERS = "\u200c\u200d"
+_LETTERS_IN_FRAMES = (
+    *(("\u24b6", "\u24e9"), ("\U0001f130", "\U0001f149"), ("\U0001f150", "\U0001f169")),
+    ("\U0001f170", "\U0001f189"),
+)
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 
 
@@ -60,9 +67,10 @@ class ClipTokenizer:
         """
         self._vocab = vocab
         self._merges = _merge_table(vocab, merges)
-        added_ids, as_written, normalized = _resolve_added_tokens(vocab, added_tokens)
-        self._added_as_written, self._as_written_ids = _leftmost_longest(as_written)
-        self._added_normalized, self._normalized_ids = _leftmost_longest(normalized)
+        added_ids = _added_ids(vocab, added_tokens)
+        self._added = frozenset(added_ids)
+        self._as_written = _Matcher(added_tokens, added_ids, normalized=False)
+        self._normalized = _Matcher(added_tokens, added_ids, normalized=True)
         self._tokens = {**{i: t for t, i in vocab.items()}, **{i: t for t, i in added_ids.items()}}
         if unk_token not in vocab:  # the BPE model itself needs it, so an added token is not enough
             raise ValueError(f"The unknown token {unk_token!r} is not in the vocabulary.")
@@ -105,19 +113,24 @@ class ClipTokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ValueError(f"The text is not valid Unicode: {error}.") from error
-        ids: list[int] = []
-        for piece, added_id in _split(text, self._added_as_written, self._as_written_ids):
-            if added_id is not None:
-                ids.append(added_id)
+        return [token_id for _, ids in self._pieces(text) for token_id in ids]
+
+    def expand(self, prompt: str) -> str:
+        """Return a prompt in which a learned concept of several vectors has all its tokens.
+
+        ``<toy>`` becomes ``<toy> <toy>_1 <toy>_2``, as far as there are such tokens. The same as
+        diffusers' ``maybe_convert_prompt`` (loaders/textual_inversion.py), which goes through the
+        tokens in no order; here it is that of the prompt. Raises ValueError as `encode` does.
+        """
+        tokens: dict[str, None] = {}
+        for added, ids in self._pieces(prompt):
+            tokens.update(dict.fromkeys([added] if added else [self._tokens[i] for i in ids]))
+        for token in tokens:
+            if token not in self._added:
                 continue
-            piece = _normalize(piece)
-            for part, part_id in _split(piece, self._added_normalized, self._normalized_ids):
-                if part_id is not None:
-                    ids.append(part_id)
-                else:
-                    for word in _words(part):
-                        ids.extend(self._encode_word(word))
-        return ids
+            more = takewhile(self._added.__contains__, (f"{token}_{i}" for i in count(1)))
+            prompt = prompt.replace(token, " ".join([token, *more]))
+        return prompt
 
     def __call__(self, text: str, length: int | None = None) -> Encoded:
         """Return the ids of a prompt, cut or padded to ``length`` (the model's own when not given).
@@ -151,6 +164,22 @@ class ClipTokenizer:
             except KeyError:  # an added token is spelled in plain text
                 data.extend(token.encode("utf-8"))
         return data.decode("utf-8", errors="replace").replace(_END_OF_WORD, " ").strip()
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, Sequence[int]]]:
+        """Yield the ids of a text: one of an added token, as it is spelled there; those of a word.
+
+        Of a word the spelling is "".
+        """
+        for piece, added_id in self._as_written.split(text):
+            if added_id is not None:
+                yield piece, (added_id,)
+                continue
+            for part, part_id in self._normalized.split(_normalize(piece)):
+                if part_id is not None:
+                    yield part, (part_id,)
+                    continue
+                for word in _words(part):
+                    yield "", self._encode_word(word)
 
     def _encode_word(self, word: str) -> list[int]:
         cached = self._cache.get(word)
@@ -193,42 +222,66 @@ def _merge_table(
         raise ValueError(f"A merge needs the token {error}, not in the vocabulary.") from error
 
 
-def _resolve_added_tokens(
-    vocab: Mapping[str, int], added_tokens: Sequence[AddedToken]
-) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-    """Return the ids of all added tokens, of those matched as written, of those matched normalized.
+def _added_ids(vocab: Mapping[str, int], added_tokens: Sequence[AddedToken]) -> dict[str, int]:
+    """Return the ids of all added tokens.
 
-    As in tokenizers: a token of the vocabulary keeps its id, a new one gets the next free id, and
-    the last definition of a token is the one that counts.
+    As in tokenizers: a token of the vocabulary keeps its id, and a new one gets the next free id.
     """
     ids: dict[str, int] = {}
+    next_id = len(vocab)
     for token in added_tokens:
         if token.content not in ids:
-            next_id = max([len(vocab) - 1, *ids.values()]) + 1
             ids[token.content] = vocab.get(token.content, next_id)
-    is_normalized = {token.content: token.normalized for token in added_tokens}
-    as_written = {content: i for content, i in ids.items() if not is_normalized[content]}
-    normalized = {_normalize(content): i for content, i in ids.items() if is_normalized[content]}
-    return ids, as_written, normalized
+            next_id = max(next_id, ids[token.content] + 1)
+    return ids
 
 
-def _leftmost_longest(
-    tokens: Mapping[str, int],
-) -> tuple[re.Pattern[str] | None, Mapping[str, int]]:
-    contents = sorted((content for content in tokens if content), key=len, reverse=True)
-    return (re.compile("|".join(map(re.escape, contents))) if contents else None), tokens
+class _Matcher:
+    """Finds added tokens in a text, the leftmost first, and of those the longest.
+
+    Of several definitions of a token the last is the one that counts, as in tokenizers
+    (src/tokenizer/added_vocabulary.rs).
+    """
+
+    def __init__(
+        self, tokens: Sequence[AddedToken], ids: Mapping[str, int], *, normalized: bool
+    ) -> None:
+        last = {token.content: token for token in tokens if token.content}
+        self._found = {
+            _normalize(content) if normalized else content: (ids[content], token)
+            for content, token in last.items()
+            if token.normalized == normalized
+        }
+        longest_first = sorted(filter(None, self._found), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def split(self, text: str) -> Iterator[tuple[str, int | None]]:
+        """Yield the text in order, as added tokens with their id and the stretches between them."""
+        start = 0
+        for match in self._pattern.finditer(text) if self._pattern.pattern else ():
+            token_id, token = self._found[match.group()]
+            first, end = match.span()
+            if token.single_word and (
+                _is_word(text[first - 1 : first]) or _is_word(text[end : end + 1])
+            ):
+                continue
+            while token.lstrip and first > start and _WHITESPACE.match(text, first - 1):
+                first -= 1
+            if token.rstrip and (spaces := _WHITESPACE.match(text, end)):
+                end = spaces.end()
+            yield text[start:first], None
+            yield text[first:end], token_id
+            start = end
+        yield text[start:], None
 
 
-def _split(
-    text: str, pattern: re.Pattern[str] | None, ids: Mapping[str, int]
-) -> Iterator[tuple[str, int | None]]:
-    """Yield the text in order, as added tokens with their id and the stretches between them."""
-    start = 0
-    for match in pattern.finditer(text) if pattern else ():
-        yield text[start : match.start()], None
-        yield match.group(), ids[match.group()]
-        start = match.end()
-    yield text[start:], None
+def _is_word(character: str) -> bool:
+    r"""Return whether a character is what Rust's regular expressions call ``\w``; "" isn't."""
+    return character != "" and (
+        unicodedata.category(character) in _WORD_CATEGORIES
+        or character in _JOINERS
+        or any(first <= character <= last for first, last in _LETTERS_IN_FRAMES)
+    )
 
 
 def _normalize(text: str) -> str:

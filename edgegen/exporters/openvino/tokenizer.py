@@ -2,7 +2,11 @@
 
 The runner has a tokenizer of its own and does not read them. They are made from `vocab.json` and
 `merges.txt` by openvino_tokenizers, with what CLIP's text encoders want built in: padded and cut
-to the length that the tokenizer's configuration names.
+to the length that the text encoders take.
+
+A tokenizer with added tokens (textual inversions) gets no graph: openvino_tokenizers would put the
+tokens of `</w>` after each, and would leave out the tokens of a concept's other vectors.
+openvino_genai then refuses the package, instead of drawing something else.
 
 Where a prompt spells a special token out (`<|endoftext|>`, or the `!` that SD 2 pads with), they
 take it for text, and transformers for the token.
@@ -14,24 +18,19 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from edgegen.core.codec import load_json_object
 from edgegen.core.files import translate_disk_errors
-from edgegen.pipelines.tokenizer_files import FOLDERS, VOCABULARY_NAME
+from edgegen.pipelines.tokenizer_files import FOLDERS, VOCABULARY_NAME, added_tokens
 
-CONFIG_NAME = "tokenizer_config.json"
 GRAPH_NAME = "openvino_tokenizer.xml"
-CLIP_LENGTH = 77
-LONGEST = 1 << 16
-"""Configurations without a length say so by an enormous one."""
 TOOLKITS = ("openvino", "openvino-tokenizers", "tokenizers", "transformers")
 
 
 def wanted(package: Path) -> bool:
-    """Tell whether a package has a tokenizer."""
+    """Return whether a package has tokenizers, all of which a graph can stand for."""
     return bool(_folders(package))
 
 
-def write(package: Path) -> Mapping[str, str]:
+def write(package: Path, text_length: int) -> Mapping[str, str]:
     """Write `openvino_tokenizer.xml` and `.bin` into the tokenizer folders of a package.
 
     Returns the versions of what wrote them. The same package gives the same bytes, as long as the
@@ -49,7 +48,7 @@ def write(package: Path) -> Mapping[str, str]:
             with_detokenizer=False,
             use_max_padding=True,
             truncation=True,
-            max_length=_length(folder),
+            max_length=text_length,
         )
         with translate_disk_errors(folder):
             openvino.save_model(graph, folder / GRAPH_NAME, compress_to_fp16=False)
@@ -57,10 +56,5 @@ def write(package: Path) -> Mapping[str, str]:
 
 
 def _folders(package: Path) -> list[Path]:
-    return [package / name for name in FOLDERS if (package / name / VOCABULARY_NAME).is_file()]
-
-
-def _length(folder: Path) -> int:
-    path = folder / CONFIG_NAME
-    length = load_json_object(path).get("model_max_length") if path.is_file() else None
-    return length if isinstance(length, int) and 0 < length < LONGEST else CLIP_LENGTH
+    folders = [package / name for name in FOLDERS if (package / name / VOCABULARY_NAME).is_file()]
+    return [] if any(added_tokens(folder) for folder in folders) else folders

@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
-from ..sensors import find_sensors, raspberry_pi, read_all
-from ..sensors.control_groups import cpu_quota, memory_limit, usable_cores
+from ..sensors import find_sensors, read_all
 from .children import run
 from .paths import Folders
 from .runtimes import runtime_here
@@ -20,22 +19,13 @@ from .system_state import read_system_state, read_text
 _ROOT = Path("/")
 _PROGRAMS = ("vcgencmd", "nvpmodel", "tegrastats", "dumpsys", "powermetrics")
 _CPU_WORDS = ("cpu", "soc", "tj", "package", "tctl", "x86_pkg_temp", "vcgencmd")
-_LIMITS = (
-    *("throttle_flag", "throttle_since_boot", "throttle_count", "thermal_status"),
-    *("cooling_state", "speed_limit_percent"),
-)
-"""The quantities that say whether the device is held back."""
 
 
 def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
-    """Return the facts that the host shows and needs; None is what the device does not say.
-
-    What is left of the memory is what is left of a control group's limit, where that is less.
-    """
+    """Return the facts that the host shows and needs; None is what the device does not say."""
     memory = _memory(root)
-    limit = memory_limit(root)
     disk = _disk(folders.root)
-    sensors = find_sensors(root)
+    sensors = find_sensors()
     values = read_all(sensors)
     return {
         **read_system_state(root),
@@ -43,13 +33,9 @@ def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
         "system": platform.system(),
         "machine": _machine(),
         "processor": _processor(root),
-        "cores": usable_cores(),
-        "cpu_quota": cpu_quota(root),
+        "cores": _cores(),
         "memory_bytes": memory.get("MemTotal"),
-        "memory_limit_bytes": None if limit is None else limit.limit_bytes,
-        "available_memory_bytes": _least(
-            memory.get("MemAvailable"), None if limit is None else limit.left_bytes
-        ),
+        "available_memory_bytes": memory.get("MemAvailable"),
         "storage_bytes": disk[0],
         "free_bytes": disk[1],
         "root": str(folders.root),
@@ -58,12 +44,6 @@ def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
         "glibc": _glibc(),
         "temperature_c": processor_temperature_c(values)[1],
         "sensors": sorted(values),
-        "limits": {
-            name: value
-            for name, value in values.items()
-            if value is not None and name.partition(".")[0] in _LIMITS
-        },
-        "silent": {"vcgencmd": why} if (why := raspberry_pi.silence(root)) is not None else {},
         "programs": [name for name in _PROGRAMS if shutil.which(name)],
         "runtime": runtime_here(folders),
     }
@@ -140,6 +120,12 @@ def _processor(root: Path) -> Optional[str]:
     return platform.processor() or None
 
 
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _memory(root: Path) -> dict[str, int]:
     found = {}
     for line in (read_text(root / "proc/meminfo") or "").splitlines():
@@ -150,10 +136,6 @@ def _memory(root: Path) -> dict[str, int]:
     if "MemTotal" not in found and sys.platform == "darwin":
         found["MemTotal"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return found
-
-
-def _least(*sizes: Optional[int]) -> Optional[int]:
-    return min((size for size in sizes if size is not None), default=None)
 
 
 def _disk(folder: Path) -> tuple[Optional[int], Optional[int]]:

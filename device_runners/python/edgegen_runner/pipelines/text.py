@@ -24,7 +24,8 @@ class TextEncoder:
         self._name = name
         self._component = components.package.component(name)
         self._tokenizer = _load_tokenizer(components.package.folder / tokenizer_folder)
-        self._length = self._tokenizer.model_max_length or components.package.generation.text_length
+        # The tokenizer's own may be more than the encoder has positions.
+        self._length = components.package.generation.text_length or self._tokenizer.model_max_length
         if self._length is None:
             raise RunnerFailure(
                 "bad-package",
@@ -65,7 +66,7 @@ class TextEncoder:
 
     def _run(self, prompt: str, outputs: list[str]) -> tuple[dict[str, Array], str]:
         try:
-            encoded = self._tokenizer(prompt, self._length)
+            encoded = self._tokenizer(self._tokenizer.expand(prompt), self._length)
         except ValueError as error:
             raise RunnerFailure("bad-request", f"The prompt cannot be read: {error}") from error
         ids = np.array([encoded.ids], dtype=np.int64)
