@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgegen.bench.changepoints import MINIMUM_STEPS
+from edgegen.bench.held_back import held_back_sentence, quota_sentence, since_boot_sentence
 from edgegen.bench.series import (
     SeriesName,
     all_series,
@@ -19,6 +20,7 @@ from edgegen.bench.statistics import INTERVAL_RESTARTS, NOISY_SPREAD, P90_COUNT
 from edgegen.bench.sustained import Sustained, sampling_cost, sustained_runs
 from edgegen.bench.throttling import MINIMUM_S
 from edgegen.core.measurement import Environment, Measurement
+from edgegen.devices.limits import silence_of
 
 Weight = Literal["note", "warning"]
 
@@ -46,6 +48,7 @@ def findings(
     `sustained` are the sustained runs where they have been judged already.
     """
     found = [
+        *_about_limits(measurement),
         *_about_the_device(measurement.environment),
         *_about_the_start(measurement),
         *_about_the_images(measurement),
@@ -96,6 +99,30 @@ def _about_the_device(environment: Environment) -> list[Finding]:
     if environment.governor not in (None, "performance"):
         found.append(
             _note(f"The frequency governor is '{environment.governor}', not 'performance'.")
+        )
+    return found
+
+
+def _about_limits(measurement: Measurement) -> list[Finding]:
+    held = held_back_sentence(measurement)
+    notes = (quota_sentence(measurement), since_boot_sentence(measurement))
+    found = [] if held is None else [_warning(held)]
+    found += [_note(text) for text in notes if text is not None]
+    device = measurement.environment
+    if device.memory_limit_bytes is not None:
+        found.append(
+            _note(
+                f"Its control group allows {device.memory_limit_bytes / 1e9:.2f} GB of memory: a "
+                "runner that takes more is killed."
+            )
+        )
+    for tool, why in device.silent.items():
+        silence = silence_of(tool, why)
+        found.append(
+            _warning(
+                f"{tool} does not answer: {silence.reason}. So throttling may go unseen. "
+                f"Mend it: {silence.command}"
+            )
         )
     return found
 
@@ -187,6 +214,8 @@ def _about_a_sustained_run(sustained: Sustained) -> list[Finding]:
                 "Measure again on a quiet, cool device."
             )
         )
+    elif judgement.verdict == "held_back":
+        pass  # the first finding says it, of all runs together
     elif judgement.verdict == "flagged":
         found.append(_note("A sensor said that the device held back, though steps took no longer."))
     elif judgement.verdict == "unknown":

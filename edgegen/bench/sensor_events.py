@@ -1,14 +1,8 @@
 """Finds in a run's sensor samples what says that the device held itself back.
 
-Names of sensors begin with their unit (`throttle_flag.soc`). What they mean:
-
-- `throttle_flag`: 0 or more than 0, now (a Raspberry Pi's `vcgencmd get_throttled`, bits 0 to 3).
-- `throttle_count`: a counter since boot; only its rise during the run says anything.
-- `cooling_state`: above 0, a cooling device limits something (Linux's sysfs-class-thermal,
-  `cooling_device/cur_state`; Android's thermal HAL). Those that cap no processor are left out.
-- `thermal_status`: Android's PowerManager, 0 (none) to 6 (shutdown). By its documentation, 1
-  (THERMAL_STATUS_LIGHT) does not reach the user; from 2 (THERMAL_STATUS_MODERATE) on it counts.
-- `frequency_mhz`: clocks are compared under load alone: an idle device lowers them by itself.
+`edgegen/devices/limits.py` says what each sensor means. Of a counter only its rise during the run
+says anything. Clocks (`frequency_mhz`) are compared under load alone: an idle device lowers them
+by itself.
 """
 
 from __future__ import annotations
@@ -21,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from edgegen.core.measurement import Run
-from edgegen.devices.sensors import shows_throttling
+from edgegen.devices.limits import holds_back, limit_of, shows_throttling
 
-EventKind = Literal["flag", "status", "cooling", "counter", "clock"]
+EventKind = Literal["flag", "status", "cooling", "limit", "counter", "clock"]
 
 NEAR_S = 15.0
 """So near to the onset, a sensor's event is evidence for the cause."""
@@ -34,12 +28,13 @@ CLOCK_SHARE_OF_SLOWDOWN = 0.3
 """A drop that explains less of the slowdown than this is not its cause."""
 
 _LEAST_CLOCK_SAMPLES = 3
-_LIMITS: dict[str, tuple[EventKind, float]] = {
-    "throttle_flag": ("flag", 0.0),
-    "thermal_status": ("status", 1.0),
-    "cooling_state": ("cooling", 0.0),
+_KINDS: dict[str, EventKind] = {
+    "throttle_flag": "flag",
+    "thermal_status": "status",
+    "cooling_state": "cooling",
+    "speed_limit_percent": "limit",
 }
-"""Prefix of a sensor's name -> what it is, and the value above which it is set."""
+"""Quantity of a sensor -> what it says."""
 
 Series = list[tuple[float, float]]
 
@@ -60,6 +55,11 @@ class SensorEvent:
     after: float
     is_cause: bool = False
 
+    @property
+    def words(self) -> str:
+        """Return what it means, in words."""
+        return limit_of(self.sensor).words
+
     def is_near(self, low_s: float, high_s: float) -> bool:
         """Return whether it began near these moments, or had begun in the run and still held."""
         if self.before is None:
@@ -71,14 +71,13 @@ def limit_events(run: Run) -> tuple[SensorEvent, ...]:
     """Return when flags, states and counters said that the device held itself back, in order."""
     found: list[SensorEvent] = []
     for sensor, series in _series(run).items():
-        prefix = sensor.partition(".")[0]
+        quantity = sensor.partition(".")[0]
         if not shows_throttling(sensor):
             continue  # a fan that runs holds nothing back
-        if prefix in _LIMITS:
-            kind, limit = _LIMITS[prefix]
-            found += _spans(sensor, series, kind, limit)
-        elif prefix == "throttle_count":
+        if quantity == "throttle_count":
             found += _rises(sensor, series)
+        else:
+            found += _spans(sensor, series, _KINDS[quantity])
     return tuple(sorted(found, key=lambda event: (event.time_s, event.sensor)))
 
 
@@ -130,26 +129,27 @@ def _series(run: Run) -> dict[str, Series]:
     return found
 
 
-def _spans(sensor: str, series: Series, kind: EventKind, limit: float) -> Iterator[SensorEvent]:
+def _spans(sensor: str, series: Series, kind: EventKind) -> Iterator[SensorEvent]:
     """Yield a span for each time that a sensor was set, and a new one where it was set higher."""
     previous: float | None = None
+    sign = -1 if kind == "limit" else 1  # a limit that sinks is one that is set higher
     for place, (at, value) in enumerate(series):
-        if value > limit and (previous is None or value > previous):
+        if holds_back(sensor, value) and (previous is None or sign * value > sign * previous):
             yield SensorEvent(
                 kind=kind,
                 sensor=sensor,
                 time_s=at,
-                until_s=_last_above(series[place:], limit),
+                until_s=_last_held(sensor, series[place:]),
                 before=previous,
                 after=value,
             )
         previous = value
 
 
-def _last_above(series: Sequence[tuple[float, float]], limit: float) -> float:
+def _last_held(sensor: str, series: Sequence[tuple[float, float]]) -> float:
     last_s = series[0][0]
     for at, value in series:
-        if value <= limit:
+        if not holds_back(sensor, value):
             break
         last_s = at
     return last_s

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from edgegen.core.measurement import Run
-from edgegen.devices.sensors import MEASURES, SENSOR_KINDS, shows_throttling
+from edgegen.devices.limits import shows_throttling
+from edgegen.devices.sensors import MEASURES, SENSOR_KINDS
 
 _PLAIN_REASONS: Mapping[str, str] = {
     "temperature": "no sensor answered",
@@ -51,7 +52,7 @@ def _tells(measure: str, name: str) -> bool:
         case "clock rate":
             return quantity == "frequency_mhz"
         case "throttling":
-            return shows_throttling(name) or quantity == "speed_limit_percent"
+            return shows_throttling(name)
         case _:
             return quantity in ("energy_j", "power_w")
 

@@ -10,7 +10,7 @@ from edgegen.bench.energy import ImageEnergy, image_energies, whole
 from edgegen.bench.series import latencies_mean_something, steady_images
 from edgegen.bench.throttling import Judgement, judge
 from edgegen.core.measurement import ImageSample, Measurement, Run, SensorSample
-from edgegen.devices.sensors import shows_throttling
+from edgegen.devices.limits import shows_throttling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

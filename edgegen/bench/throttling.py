@@ -19,10 +19,11 @@ from edgegen.bench.changepoints import (
     LatencyChanges,
     find_changes,
 )
+from edgegen.bench.held_back import NOT_HELD_BACK, HeldBack, held_back
 from edgegen.bench.sensor_events import SensorEvent, clock_drops, limit_events
 from edgegen.core.measurement import ImageSample, Run, Step
 
-Verdict = Literal["steady", "throttled", "slowed", "flagged", "unknown"]
+Verdict = Literal["steady", "throttled", "held_back", "slowed", "flagged", "unknown"]
 
 MINIMUM_S = 60.0
 """Steps over a shorter time say nothing about heat."""
@@ -38,8 +39,10 @@ class Judgement:
 
     - steady: no lasting slowdown by 4 % or more, and no sensor said a word.
     - throttled: a slowdown, with a flag, cooling state, counter or falling clock near its onset.
+    - held_back: nearly every reading said that the device held back, so that there was nothing
+      to compare with.
     - slowed: a slowdown of unknown cause.
-    - flagged: a sensor said that the device held back, but steps took no longer.
+    - flagged: a sensor said at times that the device held back, but steps took no longer.
     - unknown: too few steps, or over too short a time, to say.
 
     `slowdown` is the first one with evidence, or else the first one. `changes` holds all,
@@ -49,6 +52,7 @@ class Judgement:
     """
 
     verdict: Verdict
+    held_back: HeldBack = NOT_HELD_BACK
     slowdown: Change | None = None
     evidence: tuple[SensorEvent, ...] = ()
     changes: LatencyChanges | None = None
@@ -90,17 +94,21 @@ def judge(run: Run) -> Judgement:
     told = {(cause.sensor, cause.time_s) for found in causes.values() for cause in found}
     others = (event for event in events if (event.sensor, event.time_s) not in told)
     evidence = {(e.sensor, e.time_s): e for found in causes.values() for e in found}
+    held = held_back([run])
     verdict: Verdict
-    if changes is None:
-        verdict = "unknown"
-    elif explained:
+    if explained:
         verdict = "throttled"
+    elif held.is_all_the_time:
+        verdict = "held_back"
+    elif changes is None:
+        verdict = "unknown"
     elif slowdowns:
         verdict = "slowed"
     else:
         verdict = "flagged" if events else "steady"
     return Judgement(
         verdict=verdict,
+        held_back=held,
         slowdown=next(iter(explained or slowdowns), None),
         evidence=tuple(
             sorted([*evidence.values(), *others], key=lambda event: (event.time_s, event.sensor))

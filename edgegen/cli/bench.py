@@ -301,6 +301,10 @@ def _show(console: Console, measurement: Measurement, sustained: Sequence[Sustai
         filled = textwrap.fill(text, width, initial_indent=label) if is_shown else text
         console.warn(filled.lstrip())
 
+    first = terminal.opening(measurement)
+    if first is not None:
+        say(first)
+        console.print()
     say(terminal.headline(measurement))
     console.print()
     for sentence in terminal.verdicts(measurement, sustained):

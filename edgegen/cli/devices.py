@@ -183,12 +183,15 @@ def _show_all(console: Console, listings: list[Listing]) -> None:
 
 def _show_one(console: Console, listing: Listing) -> None:
     cores = "" if listing.cores is None else f"{listing.cores} × "
+    quota, limit = listing.cpu_quota, listing.memory_limit_bytes
     rows = [
         ("state", _state(listing)),
         ("model", listing.model),
         ("system", listing.system),
         ("processor", None if listing.processor is None else f"{cores}{listing.processor}"),
+        ("CPU quota", None if quota is None else f"{quota:g} cores' time, by its control group"),
         ("memory free", _size(listing.available_memory_bytes, listing.memory_bytes)),
+        ("memory limit", None if limit is None else f"{format_bytes(limit)}, by its control group"),
         ("storage free", None if listing.free_bytes is None else format_bytes(listing.free_bytes)),
         ("Python", listing.python),
         ("runtimes", _runtimes(listing)),
@@ -196,6 +199,8 @@ def _show_one(console: Console, listing: Listing) -> None:
             "temperature",
             None if listing.temperature_c is None else f"{listing.temperature_c:.1f} °C",
         ),
+        ("held back now", ", ".join(listing.held_back) or None),
+        ("since its boot", ", ".join(listing.held_back_since_boot) or None),
         ("sensors", ", ".join(listing.sensors) or None),
         ("profile", listing.profile),
     ]
@@ -216,6 +221,9 @@ def _notes(listing: Listing) -> list[str]:
     if listing.problem:
         hint = f" {listing.hint}" if listing.hint else ""
         notes.append(f"{listing.address}: {listing.problem}{hint}")
+    if listing.held_back:
+        told = " ".join([", ".join(listing.held_back) + ".", *listing.remedies])
+        notes.append(f"{listing.address} is held back: {told}")
     notes += [f"{listing.address} lacks {lack.what}: {lack.command}" for lack in listing.lacks]
     return notes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,16 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_seconds
+from edgegen.cli.image_files import ImageFiles, image_files
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
 
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
     from edgegen.core.progress import Progress, Step
+    from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.job import GenerateJob
     from edgegen.runner.protocol import Event
+    from edgegen.runner.session import ImageResult
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -42,21 +44,23 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option(LOCAL)
-@click.option("--prompt", help="What to draw. Needed, unless the model takes no text.")
+@click.option("--prompt", help='What to draw; "" is a prompt, too. Not for models without text.')
 @click.option("--negative-prompt", help="What not to draw.")
-@click.option("--steps", type=click.IntRange(1), help="Steps of the scheduler.")
+@click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of the scheduler.")
 @click.option("--guidance", type=float, help="How closely to follow the prompt; 1 is not at all.")
 @click.option("--guidance-rescale", type=click.FloatRange(0, 1), help="Against over-exposure.")
 @click.option("--eta", type=click.FloatRange(0), help="Noise of each DDIM step; 1 is as in DDPM.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--scheduler", help="ddim, euler, dpmsolver++, … or a diffusers class name.")
-@click.option("--count", type=click.IntRange(1), default=1, help="Images; each has the next seed.")
-@click.option("--width", type=click.IntRange(1), help="In pixels.")
-@click.option("--height", type=click.IntRange(1), help="In pixels.")
-@click.option("--image", type=_FILE, help="PNG to start from.")
-@click.option("--mask", type=_FILE, help="PNG, white where to draw anew.")
+@click.option(
+    "--count", type=click.IntRange(1, 10_000), default=1, help="Images; each has the next seed."
+)
+@click.option("--width", type=click.IntRange(1, 16_384), help="In pixels.")
+@click.option("--height", type=click.IntRange(1, 16_384), help="In pixels.")
+@click.option("--image", type=_FILE, help="Picture to start from: PNG, JPEG, WebP, …")
+@click.option("--mask", type=_FILE, help="Mask, white where to draw anew.")
 @click.option("--strength", type=click.FloatRange(0, 1), help="How much of the image to redraw.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.")
+@click.option("--threads", type=click.IntRange(1, 1_024), help="Threads of the runtime.")
 @click.option(
     "--runtime",
     metavar="NAME",
@@ -80,7 +84,12 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     show_default=True,
     help="Keep all components in memory, or one at a time.",
 )
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="FILE.png or a folder.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="FILE.png, or a folder; several images of one FILE get their seeds as names.",
+)
 @patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was made as JSON.")
 @click.pass_obj
@@ -103,45 +112,41 @@ def run(
     and the images come back.
     """
     from edgegen.core.manifest import load_manifest
-    from edgegen.runner.backend_choice import HOST_BACKENDS, Wishes, backend_here
-    from edgegen.runner.session import generate
+    from edgegen.runner.backend_choice import Wishes, backend_here
+    from edgegen.runner.job import GenerateJob, Request, absolute
+    from edgegen.runner.pictures import readable_pictures
 
     manifest = load_manifest(package)
     _check_prompt(manifest, prompt)
-    folder, names = _places(output, prompt, seed, count)
+    image, mask = options.pop("image"), options.pop("mask")
+    files = image_files(output, prompt, seed, count)
+    files.check(console, image, mask)
     wishes = Wishes(
         runtime=options.pop("runtime"),
         providers=options.pop("provider"),
         threads=options.pop("threads"),
         memory=options.pop("memory"),
     )
-    backend = backend_here(manifest.target, wishes)  # on a device, its own takes its place
-    job = _job(package, folder, names, prompt=prompt, seed=seed, count=count, options=options)
-    job = dataclasses.replace(job, backend=backend)
-    if device == LOCAL:
-        if backend.name in HOST_BACKENDS:
-            console.note(
-                f"There is no runtime for {manifest.target} here: the reference executor draws the "
-                "right image, slowly. Its times say nothing about a device."
-            )
-        with _Watcher(console, console.progress, count) as watcher:
-            images = generate(job, watcher.see)
-    else:
-        from edgegen.runner.remote import generate_there, push_package
-
-        with attached(device, console.progress, console.note) as there:
-            stored = push_package(there, package, console.progress)
-            with _Watcher(console, console.progress, count) as watcher:
-                images = generate_there(
-                    there,
-                    stored,
-                    job,
-                    folder,
-                    names,
-                    watcher.see,
-                    wishes=wishes,
-                    patience_s=patience_s,
-                )
+    with readable_pictures(image, mask) as (picture, readable_mask):
+        job = GenerateJob(
+            package=str(package.absolute()),
+            residency=options.pop("residency"),
+            request=Request(
+                prompts=None if prompt is None else (prompt,),
+                seed=seed,
+                count=count,
+                image=absolute(picture),
+                mask=absolute(readable_mask),
+                **options,
+            ),
+            output=str(files.folder.absolute()),
+            file_names=files.names,
+            backend=backend_here(manifest.target, wishes),  # on a device, its own takes its place
+        )
+        if device == LOCAL:
+            images = _draw_here(console, job, manifest)
+        else:
+            images = _draw_there(console, job, files, device, wishes, patience_s)
     if as_json:
         console.json({"images": images})
         return
@@ -156,68 +161,46 @@ def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:
         raise ConfigError(
             f"{manifest.source.model} draws without a prompt.", hint="Leave --prompt out."
         )
-    if manifest.family != "unconditional" and not prompt:
+    if manifest.family != "unconditional" and prompt is None:
         raise ConfigError(f"{manifest.source.model} draws from a prompt.", hint='Add --prompt "…".')
 
 
-def _job(
-    package: Path,
-    folder: Path,
-    names: tuple[str, ...],
-    *,
-    prompt: str | None,
-    seed: int,
-    count: int,
-    options: dict[str, Any],
-) -> GenerateJob:
-    from edgegen.runner.job import GenerateJob, Request, absolute
+def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) -> list[ImageResult]:
+    from edgegen.runner.backend_choice import HOST_BACKENDS
+    from edgegen.runner.session import generate
 
-    residency = options.pop("residency")
-    image, mask = absolute(options.pop("image")), absolute(options.pop("mask"))
-    return GenerateJob(
-        package=str(package.absolute()),
-        request=Request(
-            prompts=None if prompt is None else (prompt,),
-            seed=seed,
-            count=count,
-            image=image,
-            mask=mask,
-            **options,
-        ),
-        output=str(folder.absolute()),
-        file_names=names,
-        residency=residency,
-    )
+    if job.backend.name in HOST_BACKENDS:
+        console.note(
+            f"There is no runtime for {manifest.target} here: the reference executor draws the "
+            "right image, slowly. Its times say nothing about a device."
+        )
+    with _Watcher(console, console.progress, job.request.count) as watcher:
+        return generate(job, watcher.see)
 
 
-def _places(
-    output: Path | None, prompt: str | None, seed: int, count: int
-) -> tuple[Path, tuple[str, ...]]:
-    """Return the folder of the images and their names.
+def _draw_there(
+    console: Console,
+    job: GenerateJob,
+    files: ImageFiles,
+    device: str,
+    wishes: Wishes,
+    patience_s: float,
+) -> list[ImageResult]:
+    from edgegen.runner.remote import generate_there, push_package
 
-    A file that the user named is replaced; a name of ours that is taken gets a number.
-    """
-    if output is not None and output.suffix.lower() == ".png" and not output.is_dir():
-        if count == 1:
-            return output.parent, (output.name,)
-        return output.parent, tuple(f"{output.stem}-{seed + i}.png" for i in range(count))
-    folder = output or Path()
-    slug = _slug(prompt or "image")
-    return folder, tuple(_free_name(folder, f"{slug}-{seed + i}") for i in range(count))
-
-
-def _slug(prompt: str) -> str:
-    words = "".join(letter if letter.isalnum() else " " for letter in prompt.lower()).split()
-    slug = "-".join(words).encode()[:60].decode(errors="ignore").rstrip("-")
-    return slug or "image"
-
-
-def _free_name(folder: Path, stem: str) -> str:
-    number, name = 1, f"{stem}.png"
-    while (folder / name).exists():
-        number += 1
-        name = f"{stem}-{number}.png"
-    return name
+    with attached(device, console.progress, console.note) as there:
+        stored = push_package(there, Path(job.package), console.progress)
+        with _Watcher(console, console.progress, job.request.count) as watcher:
+            return generate_there(
+                there,
+                stored,
+                job,
+                files.folder,
+                files.names,
+                watcher.see,
+                wishes=wishes,
+                patience_s=patience_s,
+            )
 
 
 class _Watcher:

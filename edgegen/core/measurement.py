@@ -58,7 +58,10 @@ class Environment:
     where the device could not say. `emulated` is another processor played in software: its
     latencies mean nothing. `load_average` is the mean number of runnable processes over 1, 5 and
     15 minutes before the start. `started_at` is UTC, ISO 8601. `device` is the address, `model`
-    what the device calls itself, `profile` the device profile that matches it.
+    what the device calls itself, `profile` the device profile that matches it. `cpu_quota` is how
+    many cores' time its control groups allow, `memory_limit_bytes` what they allow of its memory.
+    `limits` are the readings at the start that say whether it is held back, as in a
+    `SensorSample`; `silent` are tools that do not answer there, each with the reason.
     """
 
     device: str
@@ -68,12 +71,16 @@ class Environment:
     operating_system: str
     processor: str | None = None
     cores: int | None = None
+    cpu_quota: float | None = None
     memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
     governor: str | None = None
     virtual_machine: bool | None = None
     hypervisor: str | None = None
     emulated: bool = False
     load_average: tuple[float, float, float] | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     started_at: str
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from edgegen.core.environment import Names, child_environment
 from edgegen.core.errors import EdgegenError, MissingDependencyError
 
 MAXIMUM_LINE_BYTES = 1 << 20
@@ -76,13 +77,15 @@ def run(
     *,
     timeout_s: float,
     env: Mapping[str, str] | None = None,
+    besides: Names | None = None,
     cwd: Path | None = None,
     input: bytes | str | None = None,  # noqa: A002 - subprocess's own word
     check: bool = True,
 ) -> Completed:
     """Run a program to its end and return what it wrote.
 
-    `env` is added to this process's environment. Raises MissingDependencyError where the program
+    It sees the variables that `core.environment` names for every child, those of `besides`, and
+    `env`. Raises MissingDependencyError where the program
     is not there, and ProcessError where it runs past `timeout_s` (then its group is killed) or,
     with `check`, where it fails.
     """
@@ -92,7 +95,7 @@ def run(
         arguments,
         stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=env,
+        env=child_environment(env, besides=besides),
         cwd=cwd,
     )
     try:
@@ -151,7 +154,7 @@ class Child:
     A context manager that never leaves the child, or anything that it started in its group, behind.
     `log` is created anew; without one, the standard error goes to a file without a name, of which
     `log_tail` still shows the end. `returncodes` translates exit codes, for a program whose own
-    word for them is another.
+    word for them is another. `env` and `besides` are as in `run`.
 
     Raises MissingDependencyError where the program is not there.
     """
@@ -162,6 +165,7 @@ class Child:
         *,
         log: Path | None = None,
         env: Mapping[str, str] | None = None,
+        besides: Names | None = None,
         cwd: Path | None = None,
         returncodes: Mapping[int, int] | None = None,
     ) -> None:
@@ -174,7 +178,11 @@ class Child:
         self._log = _open_log(log)
         try:
             self._process = _start(
-                arguments, stdin=subprocess.PIPE, stderr=self._log, env=env, cwd=cwd
+                arguments,
+                stdin=subprocess.PIPE,
+                stderr=self._log,
+                env=child_environment(env, besides=besides),
+                cwd=cwd,
             )
         except BaseException:
             self._log.close()
@@ -397,7 +405,7 @@ def _start(
     *,
     stdin: int,
     stderr: int | IO[bytes],
-    env: Mapping[str, str] | None,
+    env: Mapping[str, str],
     cwd: Path | None,
 ) -> subprocess.Popen[bytes]:
     try:
@@ -406,7 +414,7 @@ def _start(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=None if env is None else {**os.environ, **env},
+            env=env,
             cwd=cwd,
             start_new_session=True,
         )

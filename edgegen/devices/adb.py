@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edgegen.core.environment import REMOTE
 from edgegen.core.errors import ConfigError, ConnectionLostError, DeviceError
 from edgegen.core.process import Child, run
 from edgegen.devices.adb_output import explain
@@ -59,6 +60,7 @@ class AdbTransport:
         return Child(
             [*self._adb(), "shell", "-T", command],
             log=log,
+            besides=REMOTE,
             returncodes={_SUCCESS: 0, 0: _LOST},
         )
 
@@ -68,7 +70,12 @@ class AdbTransport:
         Raises DeviceError where it cannot be reached.
         """
         command = facts_command(posixpath.dirname(self.home))
-        done = run([*self._adb(), "shell", "-T", command], timeout_s=_COMMAND_S, check=False)
+        done = run(
+            [*self._adb(), "shell", "-T", command],
+            timeout_s=_COMMAND_S,
+            besides=REMOTE,
+            check=False,
+        )
         error = explain(done.error_text, self.serial)
         if error is not None:
             raise error

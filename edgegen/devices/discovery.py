@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from edgegen.core.environment import REMOTE
 from edgegen.core.errors import EdgegenError
 from edgegen.core.process import run
 from edgegen.devices.adb import AdbTransport
@@ -15,6 +16,13 @@ from edgegen.devices.agent import NoPythonError
 from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.known import known
+from edgegen.devices.limits import (
+    held_back_now,
+    held_back_since_boot,
+    holds_back,
+    remedies,
+    silence_of,
+)
 from edgegen.devices.match import match
 from edgegen.devices.transports import LOCAL, open_transport
 
@@ -35,7 +43,9 @@ class Lack:
 class Listing:
     """What is known of a device; None where it does not say, or could not be asked.
 
-    `problem` says why it could not be asked, and `lacks` what is missing there.
+    `problem` says why it could not be asked, and `lacks` what is missing there. `held_back` is
+    what holds the device back now, in words, `held_back_since_boot` what did at times, and
+    `remedies` what to do about it.
     """
 
     address: str
@@ -43,13 +53,18 @@ class Listing:
     system: str | None = None
     processor: str | None = None
     cores: int | None = None
+    cpu_quota: float | None = None
     memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
     available_memory_bytes: int | None = None
     free_bytes: int | None = None
     temperature_c: float | None = None
     python: str | None = None
     packages: Mapping[str, str] | None = None
     sensors: tuple[str, ...] = ()
+    held_back: tuple[str, ...] = ()
+    held_back_since_boot: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
     profile: str | None = None
     emulated: bool = False
     lacks: tuple[Lack, ...] = ()
@@ -80,7 +95,7 @@ def attached() -> tuple[Listing, ...]:
     if shutil.which("adb"):
         devices: tuple[AdbDevice, ...] = ()
         try:
-            done = run(["adb", "devices", "-l"], timeout_s=_ADB_S, check=False)
+            done = run(["adb", "devices", "-l"], timeout_s=_ADB_S, besides=REMOTE, check=False)
             devices = parse_devices(f"{done.text}\n{done.error_text}")
         except EdgegenError as failure:
             found.append(Listing(address="adb://", problem=failure.message, hint=failure.hint))
@@ -120,13 +135,18 @@ def _listing(address: str, facts: DeviceFacts) -> Listing:
         system=facts.operating_system,
         processor=facts.processor,
         cores=facts.cores,
+        cpu_quota=facts.cpu_quota,
         memory_bytes=facts.memory_bytes,
+        memory_limit_bytes=facts.memory_limit_bytes,
         available_memory_bytes=facts.available_memory_bytes,
         free_bytes=facts.free_bytes,
         temperature_c=facts.temperature_c,
         python=facts.python if runtime is None else runtime.python,
         packages=None if runtime is None else runtime.packages,
         sensors=facts.sensors,
+        held_back=held_back_now(facts.limits),
+        held_back_since_boot=held_back_since_boot(facts.limits),
+        remedies=remedies(name for name, value in facts.limits.items() if holds_back(name, value)),
         profile=None if profile is None else profile.name,
         emulated=facts.emulated,
         lacks=tuple(_lacks(address, facts)),
@@ -145,6 +165,9 @@ def _lacks(address: str, facts: DeviceFacts) -> list[Lack]:
                 command="sudo apt install raspi-utils, there",
             )
         )
+    for tool, why in facts.silent.items():
+        silence = silence_of(tool, why)
+        lacks.append(Lack(what=f"answers of {tool} ({silence.reason})", command=silence.command))
     if facts.free_bytes is not None and facts.free_bytes < _LEAST_FREE_BYTES:
         lacks.append(
             Lack(

@@ -48,14 +48,22 @@ class SystemState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFacts(SystemState):
-    """What a device is and has; None where it does not say. Sizes are in bytes."""
+    """What a device is and has; None where it does not say. Sizes are in bytes.
+
+    `cores` are those that a process may use, `cpu_quota` how many cores' time its control groups
+    allow, `memory_limit_bytes` what they allow of `memory_bytes`. `limits` are the readings that
+    say whether it is held back (`edgegen/devices/limits.py`). `silent` are tools that are there
+    and do not answer, with the reason.
+    """
 
     model: str | None
     system: str
     machine: str
     processor: str | None
     cores: int
+    cpu_quota: float | None
     memory_bytes: int | None
+    memory_limit_bytes: int | None
     available_memory_bytes: int | None
     storage_bytes: int | None
     free_bytes: int | None
@@ -65,6 +73,8 @@ class DeviceFacts(SystemState):
     glibc: tuple[int, int] | None
     temperature_c: float | None
     sensors: tuple[str, ...]
+    limits: Mapping[str, float]
+    silent: Mapping[str, str]
     programs: tuple[str, ...]
     runtime: RuntimeFacts | None
 

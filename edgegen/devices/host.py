@@ -19,6 +19,7 @@ from edgegen.core.profile import (
     Source,
     Thermal,
 )
+from edgegen.devices.control_groups import cpu_quota, memory_limits
 from edgegen.devices.sensors import sensors_here
 
 HOST = "host"
@@ -62,7 +63,12 @@ def host_profile(root: Path = Path("/")) -> DeviceProfile:
     if hypervisor:
         notes.append("A virtual machine: it has no sensors, and its neighbours' load is unseen.")
     if memory.limit_bytes is not None:
-        notes.append("A control group limits its memory.")
+        notes.append(f"A control group limits its memory to {memory.limit_bytes / 1e9:.3g} GB.")
+    quota = cpu_quota(root)
+    if quota is not None:
+        notes.append(
+            f"A control group gives it {quota:g} cores' time: runners take no more threads."
+        )
     figures = ("soc", "cpu", "cores", "memory_bytes", "application_memory_bytes", "architecture")
     return DeviceProfile(
         name=HOST,
@@ -120,7 +126,7 @@ def read_memory(root: Path = Path("/")) -> HostMemory:
             "This system does not say how much memory it has.",
             hint="Write a profile for it (docs/adding.md), and pass it with --profile.",
         )
-    limits = _cgroup_limits(root, total)
+    limits = memory_limits(root, total)
     return HostMemory(
         total_bytes=total,
         available_bytes=size("MemAvailable"),
@@ -147,34 +153,6 @@ def is_virtual(root: Path, cpu: Mapping[str, str]) -> bool:
 def has_nvidia_driver(root: Path = Path("/")) -> bool:
     """Say whether NVIDIA's kernel driver is loaded."""
     return (root / "proc/driver/nvidia/version").exists() or (root / "dev/nvhost-gpu").exists()
-
-
-def _cgroup_limits(root: Path, total: int) -> list[tuple[int, int]]:
-    """Return (limit, used) of each control group from this process's own up to the root."""
-    found = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            base, limit_name, used_name = "sys/fs/cgroup", "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            base, limit_name, used_name = (
-                "sys/fs/cgroup/memory",
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-            )
-        else:
-            continue
-        top = root / base
-        group = top / path.lstrip("/")
-        # In a container the path may be that of the outside: then only the top is there.
-        for folder in (group, *group.parents):
-            limit, used = _read(folder / limit_name).strip(), _read(folder / used_name).strip()
-            # Version 1 writes "no limit" as a number near 2**63.
-            if limit.isdigit() and int(limit) < total:
-                found.append((int(limit), int(used) if used.isdigit() else 0))
-            if folder == top:
-                break
-    return found
 
 
 def _thermal(root: Path) -> Thermal:

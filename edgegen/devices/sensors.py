@@ -32,7 +32,7 @@ MEASURES: Mapping[str, frozenset[str]] = {
     "clock rate": frozenset({"cpufreq", "vcgencmd", "powermetrics"}),
     "throttling": frozenset(
         {
-            *("throttle_count", "cooling", "vcgencmd", "rpi_volt", "soctherm_oc"),
+            *("throttle_count", "cooling", "clock_limit", "vcgencmd", "rpi_volt", "soctherm_oc"),
             *("thermalservice", "pmset", "powermetrics", "thermal_state"),
         }
     ),
@@ -66,6 +66,11 @@ SENSOR_KINDS: Mapping[str, SensorKind] = {
         description="clock rates of the processor's clusters",
         files=("sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",),
     ),
+    "clock_limit": SensorKind(
+        description="how much of its highest clock the processor may use",
+        files=("sys/devices/system/cpu/cpufreq/policy*/cpuinfo_max_freq",),
+    ),
+    "cgroup_cpu": SensorKind(description="periods in which a CPU quota was used up"),
     "devfreq": SensorKind(
         description="clock rate of a GPU in the chip",
         files=tuple(
@@ -141,6 +146,7 @@ SENSOR_KINDS: Mapping[str, SensorKind] = {
         silence="the battery tells the device's power while nothing charges it, USB included, "
         "and where the adb shell may read its current",
     ),
+    "battery_saver": SensorKind(description="Android's battery saver"),
     "thermal_state": SensorKind(description="iOS's thermal state, read in an app"),
     "phys_footprint": SensorKind(description="an app's memory on iOS, read in the app"),
     "powermetrics": SensorKind(
@@ -153,25 +159,9 @@ SENSOR_KINDS: Mapping[str, SensorKind] = {
         program="pmset",
         silence="newer Macs do not tell a speed limit",
     ),
+    "low_power_mode": SensorKind(description="macOS's Low Power Mode", program="pmset"),
     "memory_level": SensorKind(description="share of memory that macOS could still give"),
 }
-
-_CAPPED_PARTS = (
-    *("cpu", "processor", "powerclamp", "devfreq", "gpu", "npu", "tpu", "ga10b", "gv11b"),
-    *("mali", "kgsl", "cdsp"),
-)
-
-
-def shows_throttling(name: str) -> bool:
-    """Say whether a value above 0 of a sensor means that the processor or GPU is held back.
-
-    A counter means it where it rises, and a cooling device only where it caps a processor: a fan
-    that runs, a dimmed display or a slower charger hold nothing back.
-    """
-    quantity, _, sensor = name.partition(".")
-    if quantity == "cooling_state":
-        return any(part in sensor.lower() for part in _CAPPED_PARTS)
-    return quantity in ("throttle_flag", "throttle_count", "thermal_status")
 
 
 def sensors_here(root: Path = Path("/")) -> tuple[str, ...]:

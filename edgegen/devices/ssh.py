@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edgegen.core.environment import REMOTE
 from edgegen.core.errors import (
     ConfigError,
     ConnectionLostError,
@@ -64,7 +65,7 @@ class SshTransport:
         settings = [f"{name}={value}" for name, value in (env or {}).items()]
         command = shlex.join([*(["env", *settings] if settings else []), *arguments])
         there = shlex.join(["sh", "-c", f"{command}; exit $?"])  # whatever the login shell is
-        return Child([*self.command(), there], log=log)
+        return Child([*self.command(), there], log=log, besides=REMOTE)
 
     def command(self) -> list[str]:
         """Return the ssh command line up to the remote command."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen.bench.held_back import limits_at_start
 from edgegen.bench.series import latencies_mean_something, load_s
 from edgegen.bench.sustained import sampling_cost
 from edgegen.core.measurement import Measurement, Run
@@ -165,13 +166,16 @@ def facts(measurement: Measurement) -> Markup:
         ("Negative prompt", work.negative_prompt or MISSING),
         ("Guidance, seed", f"{work.guidance:g}, {work.seed}"),
         ("Providers", ", ".join(work.providers) or MISSING),
-        ("Threads", str(work.threads) if work.threads else "the runtime's own choice"),
+        ("Threads", _threads(measurement)),
         ("Residency, memory", f"{work.residency}, {work.memory}"),
         ("Device", f"{device_name(device)}; {device.machine}"),
         ("Profile", device.profile or MISSING),
         ("Operating system", device.operating_system),
         ("Processor", f"{device.processor or MISSING}, {device.cores or MISSING} cores"),
+        ("CPU quota", f"{device.cpu_quota:g} cores' time" if device.cpu_quota else "none"),
         ("Memory", size(device.memory_bytes)),
+        ("Memory limit", size(device.memory_limit_bytes) if device.memory_limit_bytes else "none"),
+        *_limits(measurement),
         ("Frequency governor", device.governor or MISSING),
         ("Virtual machine", device.hypervisor or unknown[device.virtual_machine]),
         ("Emulated", unknown[device.emulated]),
@@ -188,6 +192,24 @@ def facts(measurement: Measurement) -> Markup:
     ]
     rows = [element("tr", element("th", name), element("td", value)) for name, value in facts]
     return section("Environment", element("table", element("tbody", *rows), class_="facts"))
+
+
+def _threads(measurement: Measurement) -> str:
+    if measurement.workload.threads:
+        return str(measurement.workload.threads)
+    if measurement.environment.cpu_quota:
+        return "as many as the CPU quota feeds"
+    return "the runtime's own choice"
+
+
+def _limits(measurement: Measurement) -> list[tuple[str, str]]:
+    if not measurement.environment.limits:
+        return [("Held back at the start", "no sensor here tells")]
+    now, since_boot = limits_at_start(measurement)
+    return [
+        ("Held back at the start", ", ".join(now) or "no"),
+        ("Held back since its boot", ", ".join(since_boot) or "no, as far as it keeps count"),
+    ]
 
 
 def _start_temperature(measurement: Measurement) -> str:

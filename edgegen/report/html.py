@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgegen.bench.energy import ImageEnergy
-from edgegen.bench.findings import findings
 from edgegen.bench.series import (
     Series,
     SeriesName,
@@ -36,7 +35,15 @@ from edgegen.report.sustained_page import (
     sustained_section,
 )
 from edgegen.report.svg import Markup, element
-from edgegen.report.terminal import device_name, golden_line, interval_text, tables, verdicts
+from edgegen.report.terminal import (
+    device_name,
+    golden_line,
+    interval_text,
+    notes,
+    opening,
+    tables,
+    verdicts,
+)
 
 
 def page(
@@ -55,6 +62,7 @@ def page(
     title = f"{package.model} · {package.target}-{package.recipe}"
     body = [
         _header(measurement, title, judged),
+        _opening(measurement),
         *_sustained(measurement, judged, energies),
         _cards(measurement, series, () if judged else energies),
         _notes(measurement, judged),
@@ -106,6 +114,8 @@ def _header(measurement: Measurement, title: str, sustained: Sequence[Sustained]
         badges.append(("warn", "EMULATED"))
     if device.virtual_machine:
         badges.append(("warn", "virtual machine"))
+    if opening(measurement) is not None:
+        badges.append(("warn", "held back"))
     if measurement.quick:
         badges.append(("warn", "quick: not for comparison"))
     for each in sustained:
@@ -122,6 +132,13 @@ def _header(measurement: Measurement, title: str, sustained: Sequence[Sustained]
             class_="badges",
         ),
     )
+
+
+def _opening(measurement: Measurement) -> Markup:
+    text = opening(measurement)
+    if text is None:
+        return Markup("")
+    return element("p", text, class_="verdict warn opening")
 
 
 def _sustained(
@@ -169,7 +186,7 @@ def _cards(
 
 
 def _notes(measurement: Measurement, sustained: Sequence[Sustained]) -> Markup:
-    lines = [(finding.weight, finding.text) for finding in findings(measurement, sustained)]
+    lines = [(finding.weight, finding.text) for finding in notes(measurement, sustained)]
     golden = golden_line(measurement)
     if golden is not None:
         lines.append(("note", golden))

@@ -17,6 +17,7 @@ from edgegen.report.timeline import clocks, event_text, temperatures, under_load
 VERDICTS: dict[Verdict, str] = {
     "steady": "Steady",
     "throttled": "Throttled",
+    "held_back": "Held back all the time",
     "slowed": "Slowed, cause unknown",
     "flagged": "Flagged, no effect",
     "unknown": "Too short to say",
@@ -35,6 +36,8 @@ def verdict_sentence(sustained: Sustained) -> str:
             f"{judgement.steps} steps in {moment(sustained.duration_s)}; it takes at least "
             f"{MINIMUM_STEPS} over {MINIMUM_S:.0f} s."
         )
+    elif judgement.verdict == "held_back":
+        text += _held_back(sustained)
     elif change is not None:
         text += f"{_slowdown(change, sustained.zero_s)}; {_causes(sustained)}."
         if judgement.has_recovered:
@@ -124,6 +127,17 @@ def energy_source(energy: ImageEnergy, energies: Sequence[ImageEnergy]) -> str:
         listed = ", ".join(inside[:3]) + (f" and {len(inside) - 3} more" if inside[3:] else "")
         text += f"; contains {listed}"
     return text + ("; power at rest included" if energy.idle_w is None else "")
+
+
+def _held_back(sustained: Sustained) -> str:
+    held, change = sustained.judgement.held_back, sustained.judgement.slowdown
+    text = (
+        f"in {held.held} of {held.readings} readings ({', '.join(held.words)}). This is the rate "
+        "of a throttled device: there was no step at full speed to compare with."
+    )
+    if change is not None:
+        text += f" Moreover, {_slowdown(change, sustained.zero_s)}."
+    return text
 
 
 def onset(change: Change, zero_s: float) -> str:

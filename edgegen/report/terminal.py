@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgegen.bench.findings import Finding, findings
+from edgegen.bench.held_back import held_back_sentence
 from edgegen.bench.series import Series, all_series, latencies_mean_something, phase_shares
 from edgegen.bench.sustained import Sustained, outermost, shown_energies, sustained_runs
 from edgegen.core.measurement import Environment, Measurement, MemoryPeak
@@ -37,6 +38,14 @@ def tables(
             *found,
         ]
     return tuple(table for table in found if table.rows)
+
+
+def opening(measurement: Measurement) -> str | None:
+    """Return what must be said before any figure: that the device was held back, and what to do.
+
+    None where no sensor said so.
+    """
+    return held_back_sentence(measurement)
 
 
 def headline(measurement: Measurement) -> str:
@@ -97,8 +106,9 @@ def plot(
 def notes(
     measurement: Measurement, sustained: Sequence[Sustained] | None = None
 ) -> tuple[Finding, ...]:
-    """Return the sentences that belong to the figures."""
-    return findings(measurement, sustained)
+    """Return the sentences that belong to the figures; what opens the report is not repeated."""
+    first = opening(measurement)
+    return tuple(each for each in findings(measurement, sustained) if each.text != first)
 
 
 def golden_line(measurement: Measurement) -> str | None:

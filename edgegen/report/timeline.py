@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -203,14 +203,17 @@ def value_at(line: Line, time_s: float, within_s: float) -> float | None:
 def event_text(event: SensorEvent) -> str:
     """Write what a sensor said: `clock arm fell from 2400 to 1800 MHz`, `flag 'throttled'`."""
     name = event.sensor.partition(".")[2]
-    if event.kind == "clock" and event.before is not None:
-        return f"clock {name} fell from {event.before:.0f} to {event.after:.0f} MHz"
-    if event.kind == "counter":
-        return f"counter {name} rose"
-    if event.kind == "flag":
-        return f"flag '{name}'"
-    kind = {"status": "thermal status", "cooling": "cooling state"}.get(event.kind, event.kind)
-    return f"{kind} {name} at {event.after:g}"
+    match event.kind:
+        case "clock" if event.before is not None:
+            return f"clock {name} fell from {event.before:.0f} to {event.after:.0f} MHz"
+        case "counter":
+            return f"counter of {event.words} rose"
+        case "flag":
+            return f"flag '{event.words}'"
+        case "limit":
+            return f"{event.words} to {event.after:.0f} %"
+        case _:
+            return f"{event.words} at {event.after:g}"
 
 
 def _mark(change: Change, zero_s: float) -> Mark:
@@ -258,14 +261,8 @@ def _flags(events: Iterable[SensorEvent], zero_s: float) -> tuple[FlagRow, ...]:
                 end_s=max(0.0, event.until_s - zero_s),
                 text=event_text(event),
             )
-            rows.setdefault(event.sensor, []).append(span)
-    return tuple(FlagRow(name=_flag_name(name), spans=tuple(row)) for name, row in rows.items())
-
-
-def _flag_name(sensor: str) -> str:
-    quantity, _, name = sensor.partition(".")
-    kinds: Mapping[str, str] = {"thermal_status": "status", "cooling_state": "cooling"}
-    return f"{kinds.get(quantity, '')} {name}".strip()
+            rows.setdefault(event.words, []).append(span)
+    return tuple(FlagRow(name=name, spans=tuple(row)) for name, row in rows.items())
 
 
 def _celsius(value: float) -> str:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from edgegen.core.codec import load_toml
+from edgegen.core.environment import NETWORK
 from edgegen.core.errors import DeviceError, IntegrityError, MissingDependencyError, ResourceError
 from edgegen.core.files import sha256_of, translate_disk_errors
 from edgegen.core.process import ProcessError, run
@@ -152,7 +153,7 @@ def _fetch(pin: Pin, folder: Path) -> Path:
         *("--dest", str(folder), f"{pin.name}=={pin.version}"),
     ]
     try:
-        run(arguments, timeout_s=_DOWNLOAD_S)
+        run(arguments, timeout_s=_DOWNLOAD_S, besides=NETWORK)
     except ProcessError as error:
         errors = [line for line in error.tail.splitlines() if line.startswith("ERROR:")]
         raise ResourceError(

@@ -121,7 +121,7 @@ def test_a_slowdown_alone_has_no_known_cause() -> None:
         ("throttle_count.core", rises(150, 3)),
         ("cooling_state.cpu", lambda at: float(150 <= at < 160)),
         ("thermal_status.android", rises(150, 3)),
-        ("throttle_flag.under_voltage", lambda _: 1.0),
+        ("speed_limit_percent.cpufreq", lambda at: 60.0 if at >= 150 else 100.0),
     ],
 )
 def test_a_sensor_alone_is_a_flag_without_effect(sensor: str, read: Sensor) -> None:
@@ -137,9 +137,41 @@ def test_a_counter_that_was_there_before_says_nothing() -> None:
     assert found.verdict == "steady"
 
 
+@pytest.mark.parametrize("seconds", [5.0, 40.0, 150.0])
+@pytest.mark.parametrize(
+    ("sensor", "read"),
+    [
+        ("throttle_flag.under_voltage", lambda _: 1.0),
+        ("throttle_flag.battery_saver", lambda _: 1.0),
+        ("throttle_count.cgroup", lambda at: 10 * at),
+        ("thermal_status.android", lambda _: 3.0),
+        ("cooling_state.cpu-throttle-alert", lambda _: 1.0),
+        ("speed_limit_percent.cpufreq", lambda _: 40.0),
+    ],
+)
+def test_a_device_that_is_held_back_all_the_time_has_a_verdict_of_its_own(
+    sensor: str, read: Sensor, seconds: float
+) -> None:
+    found = judge(sustained(sensors={sensor: read}, seconds=seconds))
+    assert found.verdict == "held_back"
+    assert found.held_back.held == found.held_back.readings
+    assert found.held_back.sensors == (sensor,)
+
+
+def test_a_run_that_throttles_further_is_throttled_though_it_was_held_back_before() -> None:
+    sensors: dict[str, Sensor] = {
+        "throttle_flag.under_voltage": lambda _: 1.0,
+        "throttle_flag.throttled": rises(200),
+    }
+    found = judge(sustained(slow_from(200), sensors))
+    assert found.verdict == "throttled"
+    assert found.held_back.is_all_the_time
+
+
 def test_a_flag_that_was_set_before_the_run_explains_no_change() -> None:
     found = judge(sustained(slow_from(200), {"throttle_flag.throttled": lambda _: 1.0}))
-    assert found.verdict == "slowed"
+    assert found.verdict == "held_back"
+    assert found.slowdown is not None
     (event,) = found.evidence
     assert event.before is None
     assert not event.is_cause
@@ -198,7 +230,7 @@ def test_the_slowdown_with_evidence_is_told_before_an_earlier_one() -> None:
 
 @pytest.mark.parametrize("seconds", [5.0, 40.0])
 def test_a_short_run_is_unknown_even_with_a_flag(seconds: float) -> None:
-    found = judge(sustained(sensors={"throttle_flag.t": rises(3)}, seconds=seconds))
+    found = judge(sustained(sensors={"throttle_flag.t": rises(0.6 * seconds)}, seconds=seconds))
     assert found.verdict == "unknown"
     assert found.changes is None
     assert len(found.evidence) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from edgegen.bench.sensors import unseen_sensors
 from edgegen.core.measurement import MemoryPeak, Run, SensorSample
-from edgegen.devices.sensors import shows_throttling
+from edgegen.devices.limits import shows_throttling
 
 
 def run(*samples: dict[str, float | None], memory: MemoryPeak | None = None) -> Run:

@@ -33,6 +33,10 @@ def test_flags_temperature_and_clock_are_read_with_one_call_each(
         "throttle_flag.frequency_capped": 0.0,
         "throttle_flag.throttled": 0.0,
         "throttle_flag.soft_temperature_limit": 0.0,
+        "throttle_since_boot.under_voltage": 1.0,
+        "throttle_since_boot.frequency_capped": 0.0,
+        "throttle_since_boot.throttled": 1.0,
+        "throttle_since_boot.soft_temperature_limit": 0.0,
         "throttle_count.frequency_capped_since_start": 0.0,
         "throttle_count.soft_temperature_limit_since_start": 0.0,
         "temperature_c.soc": 62.3,
@@ -48,6 +52,46 @@ def test_a_user_who_may_not_ask_the_firmware_has_no_such_sensors(
     program = tool(tmp_path / "usr/bin/vcgencmd", {})
     assert find_sensors(tmp_path) == []
     assert len(calls_of(program)) == 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "is_member", "why"),
+    [
+        (0o660, 44, False, "no-group"),  # Raspberry Pi OS: root, video
+        (0o660, 44, True, "new-group"),
+        (0o600, 44, True, "closed"),
+        (0o660, 0, True, "closed"),  # Ubuntu: root, root
+    ],
+)
+def test_why_a_user_may_not_ask_the_firmware_is_told(
+    monkeypatch: pytest.MonkeyPatch, mode: int, group: int, is_member: bool, why: str
+) -> None:
+    monkeypatch.setattr(raspberry_pi, "_is_member", lambda group: is_member)
+    assert raspberry_pi._refusal(mode, group) == why
+
+
+def test_a_vcgencmd_without_a_device_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    tool(tmp_path / "usr/bin/vcgencmd", {})
+    assert raspberry_pi.silence(tmp_path) == "no-device"
+
+
+def test_a_vcgencmd_that_answers_or_is_missing_is_not_silent(
+    tmp_path: Path, vcgencmd: Path
+) -> None:
+    assert raspberry_pi.silence(tmp_path) is None
+    assert raspberry_pi.silence(tmp_path / "nothing") is None
+
+
+def test_a_vcgencmd_that_may_open_the_device_and_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    tool(tmp_path / "usr/bin/vcgencmd", {})
+    plant(tmp_path, {"dev/vcio": ""})
+    assert raspberry_pi.silence(tmp_path) == "failed"
 
 
 @pytest.mark.parametrize(

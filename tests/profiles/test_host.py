@@ -186,6 +186,8 @@ TREE = {
     f"{RAILS}/in1_input": "5000",
     f"{RAILS}/curr1_input": "1000",
     "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "2400000",
+    "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "2400000",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq": "2400000",
     "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "0",
     "sys/class/devfreq/17000000.gpu/cur_freq": "600000000",
     "sys/class/powercap/intel-rapl:0/energy_uj": "1",

@@ -128,7 +128,7 @@ def test_a_flag_without_effect_and_a_short_run_have_sentences_of_their_own() -> 
     )
     flagged = Judgement(verdict="flagged", evidence=(event,), steps=99)
     assert verdict_sentence(a_run(flagged)) == (
-        "Flagged, no effect: thermal status android at 2, but steps took no longer."
+        "Flagged, no effect: Android's thermal status at 2, but steps took no longer."
     )
     short = verdict_sentence(a_run(Judgement(verdict="unknown", steps=32)))
     assert re.fullmatch(r"Too short to say: 32 steps in 1\d s; .* 24 over 60 s\.", short)

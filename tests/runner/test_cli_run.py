@@ -78,6 +78,12 @@ def test_json_lists_the_images(package: Path, capsys: pytest.CaptureFixture[str]
     ("arguments", "code", "says"),
     [
         ([], 2, "--prompt"),
+        (["--prompt", "x", "-o", "two.jpg"], 2, "-o two.png"),
+        (["--prompt", "x", "-o", "out/two.WebP"], 2, "-o out/two.png"),
+        (["--prompt", "x", "-o", "-"], 2, "-o FILE.png"),
+        (["--prompt", "x", "--count", "100000"], 2, "--count"),
+        (["--prompt", "x", "--image", "/dev/zero"], 2, "a device"),
+        (["--prompt", "x", "--image", __file__], 2, "not a picture"),
         (["--prompt", "x", "--scheduler", "dpmsolver"], 2, "Did you mean 'dpmsolver++'"),
         (["--prompt", "x", "--width", "31"], 2, "multiples of 2"),
         (["--prompt", "x", "--image", "none.png"], 2, "none.png"),
@@ -127,3 +133,46 @@ def test_folder_that_is_no_package_and_manifest_with_an_unknown_key(
 def test_prompt_that_is_cut_is_shown(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert edgegen(["run", str(package), "--prompt", "the " * 80 + "singing"]) == 0
     assert "singing" in capsys.readouterr().err
+
+
+def test_an_empty_prompt_draws(package: Path, work_folder: Path) -> None:
+    assert edgegen(["run", str(package), "--prompt", ""]) == 0
+    assert [path.name for path in work_folder.glob("*.png")] == ["image-0.png"]
+
+
+def test_a_file_that_is_replaced_is_told(
+    package: Path, work_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(package), "--prompt", "x", "-o", "cat.png"]
+    assert edgegen(arguments) == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert edgegen(arguments) == 0
+    assert "cat.png was there before, and is replaced" in capsys.readouterr().err
+    assert edgegen([*arguments, "--count", "2"]) == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert edgegen([*arguments, "--count", "2"]) == 0
+    assert "cat-0.png and 1 more was there before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--image", "--mask"])
+def test_a_picture_is_not_replaced_by_what_is_drawn_from_it(
+    package: Path, work_folder: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (work_folder / "cat.png").write_bytes(b"picture")
+    (work_folder / "link.png").symlink_to("cat.png")
+    for name in ("cat.png", "link.png"):
+        arguments = ["run", str(package), "--prompt", "x", option, "cat.png", "-o", name]
+        assert edgegen(arguments) == 2
+        assert "which it is drawn from" in capsys.readouterr().err
+    assert (work_folder / "cat.png").read_bytes() == b"picture"
+
+
+def test_a_file_that_is_no_png_is_not_taken_for_a_folder(
+    package: Path, work_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (work_folder / "notes").write_text("mine")
+    assert edgegen(["run", str(package), "--prompt", "x", "-o", "notes"]) == 2
+    assert "neither a PNG file nor a folder" in capsys.readouterr().err
+    assert (work_folder / "notes").read_text() == "mine"
+    assert edgegen(["run", str(package), "--prompt", "x", "-o", "my.images"]) == 0
+    assert (work_folder / "my.images" / "x-0.png").is_file()

@@ -1,5 +1,6 @@
 """core/process.py with real children."""
 
+import json
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgegen.core.environment import NETWORK, REMOTE, Names
 from edgegen.core.errors import MissingDependencyError
 from edgegen.core.process import MAXIMUM_LINE_BYTES, Child, ProcessError, describe_exit, run
 
@@ -36,6 +38,41 @@ def test_run_returns_output_and_passes_input_and_environment() -> None:
     code = "import os,sys; print(os.environ['EDGEGEN_X'] + sys.stdin.read())"
     done = run(python(code), timeout_s=20, env={"EDGEGEN_X": "a"}, input="b")
     assert (done.returncode, done.text) == (0, "ab\n")
+
+
+def environment_of_a_child(besides: Names | None) -> dict[str, str]:
+    code = "import json,os; print(json.dumps(dict(os.environ)))"
+    ran = json.loads(run(python(code), timeout_s=20, env={"ADDED": "yes"}, besides=besides).text)
+    with Child(python(code), env={"ADDED": "yes"}, besides=besides) as child:
+        assert json.loads(next(child.lines())) == ran
+    return dict(ran)
+
+
+@pytest.mark.parametrize("besides", [None, NETWORK, REMOTE], ids=["alone", "network", "remote"])
+def test_a_child_sees_named_variables_and_no_secret(
+    besides: Names | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "DATABASE_URL", "MY_PASSWORD")
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    settings = ("OMP_NUM_THREADS", "LD_LIBRARY_PATH", "LC_ALL", "ORT_X", "CUDA_VISIBLE_DEVICES")
+    for name in (*settings, "HTTPS_PROXY", "no_proxy", "PIP_INDEX_URL", "SSH_AUTH_SOCK"):
+        monkeypatch.setenv(name, "1")
+    seen = environment_of_a_child(besides)
+    assert not {*secrets} & {*seen}
+    assert {*settings, "PATH", "ADDED"} <= {*seen}
+    assert ("PIP_INDEX_URL" in seen) == (besides is NETWORK)
+    assert ("SSH_AUTH_SOCK" in seen) == (besides is REMOTE)
+    assert ("HTTPS_PROXY" in seen and "no_proxy" in seen) == (besides is not None)
+
+
+def test_a_child_sees_what_the_user_passes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VENDOR_HOME", "NPU_A", "NPU_B", "NPUS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("EDGEGEN_PASS_ENV", "VENDOR_HOME, NPU_*")
+    seen = environment_of_a_child(None)
+    assert {"VENDOR_HOME", "NPU_A", "NPU_B"} <= {*seen}
+    assert "NPUS" not in seen
 
 
 def test_run_raises_with_code_and_tail_of_a_failing_program() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from . import __version__
 from .backends import Backend
 from .protocol import SCHEMA
+from .sensors.control_groups import usable_cores
 
 
 def hello(backend: Backend, started: float) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def hello(backend: Backend, started: float) -> dict[str, Any]:
             "release": platform.release(),
             "machine": platform.machine(),
             "cpu": _cpu(),
-            "cores": _cores(),
+            "cores": usable_cores(),
             "memory_bytes": _memory_bytes(),
         },
         "pid": os.getpid(),
@@ -56,13 +57,6 @@ def _process_start() -> Optional[float]:
     except (OSError, ValueError, IndexError, AttributeError):
         return None
     return time.perf_counter() - age_s if 0 <= age_s < 3600 else None
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu() -> Optional[str]:

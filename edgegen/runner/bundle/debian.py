@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen.core.environment import NETWORK
 from edgegen.core.errors import IntegrityError, MissingDependencyError, ResourceError
 from edgegen.core.files import sha256_of
 from edgegen.core.process import ProcessError, run
@@ -122,6 +123,7 @@ class PrivateApt:
                 ("apt-get", "--option", "APT::Update::Error-Mode=any", *arguments),
                 timeout_s=timeout_s,
                 env=self._env,
+                besides=NETWORK,
                 cwd=cwd or self._folder,
             ).text
         except ProcessError as error:
@@ -161,5 +163,5 @@ def unpack(debs: Sequence[Deb], folder: Path) -> None:
 
 def _network_settings() -> list[str]:
     """Return how this machine's apt reaches the network: proxies, certificates, time-outs."""
-    done = run(("apt-config", "dump", "--format", '%F "%v";%n'), timeout_s=60)
+    done = run(("apt-config", "dump", "--format", '%F "%v";%n'), timeout_s=60, besides=NETWORK)
     return [line for line in done.text.splitlines() if _SETTING.fullmatch(line)]

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
-from ..sensors import find_sensors, read_all
+from ..sensors import find_sensors, raspberry_pi, read_all
+from ..sensors.control_groups import cpu_quota, memory_limit, usable_cores
 from .children import run
 from .paths import Folders
 from .runtimes import runtime_here
@@ -19,13 +20,22 @@ from .system_state import read_system_state, read_text
 _ROOT = Path("/")
 _PROGRAMS = ("vcgencmd", "nvpmodel", "tegrastats", "dumpsys", "powermetrics")
 _CPU_WORDS = ("cpu", "soc", "tj", "package", "tctl", "x86_pkg_temp", "vcgencmd")
+_LIMITS = (
+    *("throttle_flag", "throttle_since_boot", "throttle_count", "thermal_status"),
+    *("cooling_state", "speed_limit_percent"),
+)
+"""The quantities that say whether the device is held back."""
 
 
 def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
-    """Return the facts that the host shows and needs; None is what the device does not say."""
+    """Return the facts that the host shows and needs; None is what the device does not say.
+
+    What is left of the memory is what is left of a control group's limit, where that is less.
+    """
     memory = _memory(root)
+    limit = memory_limit(root)
     disk = _disk(folders.root)
-    sensors = find_sensors()
+    sensors = find_sensors(root)
     values = read_all(sensors)
     return {
         **read_system_state(root),
@@ -33,9 +43,13 @@ def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
         "system": platform.system(),
         "machine": _machine(),
         "processor": _processor(root),
-        "cores": _cores(),
+        "cores": usable_cores(),
+        "cpu_quota": cpu_quota(root),
         "memory_bytes": memory.get("MemTotal"),
-        "available_memory_bytes": memory.get("MemAvailable"),
+        "memory_limit_bytes": None if limit is None else limit.limit_bytes,
+        "available_memory_bytes": _least(
+            memory.get("MemAvailable"), None if limit is None else limit.left_bytes
+        ),
         "storage_bytes": disk[0],
         "free_bytes": disk[1],
         "root": str(folders.root),
@@ -44,6 +58,12 @@ def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
         "glibc": _glibc(),
         "temperature_c": processor_temperature_c(values)[1],
         "sensors": sorted(values),
+        "limits": {
+            name: value
+            for name, value in values.items()
+            if value is not None and name.partition(".")[0] in _LIMITS
+        },
+        "silent": {"vcgencmd": why} if (why := raspberry_pi.silence(root)) is not None else {},
         "programs": [name for name in _PROGRAMS if shutil.which(name)],
         "runtime": runtime_here(folders),
     }
@@ -120,12 +140,6 @@ def _processor(root: Path) -> Optional[str]:
     return platform.processor() or None
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _memory(root: Path) -> dict[str, int]:
     found = {}
     for line in (read_text(root / "proc/meminfo") or "").splitlines():
@@ -136,6 +150,10 @@ def _memory(root: Path) -> dict[str, int]:
     if "MemTotal" not in found and sys.platform == "darwin":
         found["MemTotal"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return found
+
+
+def _least(*sizes: Optional[int]) -> Optional[int]:
+    return min((size for size in sizes if size is not None), default=None)
 
 
 def _disk(folder: Path) -> tuple[Optional[int], Optional[int]]:

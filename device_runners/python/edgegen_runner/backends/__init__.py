@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
+from ..sensors.control_groups import threads_within_quota
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +49,8 @@ INSTALL = {
 class BackendOptions:
     """How a runtime is to be used.
 
-    ``providers`` are tried in order; none means the processor alone. ``memory`` is ``lean``
+    ``providers`` are tried in order; none means the processor alone. ``threads`` None means as
+    many as a CPU quota allows, or without one the runtime's own choice. ``memory`` is ``lean``
     (weights stay in the file's mapped pages, which the system can take back), ``fast`` (the
     runtime may copy and repack them) or ``auto`` (fast for small components, lean for others).
     OpenVINO and the TFLite runtimes always repack.
@@ -117,6 +119,9 @@ def backend_for(target: str) -> str:
 def open_backend(options: BackendOptions) -> Backend:
     """Import a runtime and return it.
 
+    Where nobody says how many threads, a CPU quota does: a runtime would start one for each core
+    that it sees, and they would all wait together.
+
     Raises RunnerFailure: ``bad-request`` for an unknown name, ``missing-runtime`` where it is not
     installed.
     """
@@ -124,6 +129,8 @@ def open_backend(options: BackendOptions) -> Backend:
         raise RunnerFailure(
             "bad-request", f"Unknown backend {options.name!r}.", nearest(options.name, BACKENDS)
         )
+    if options.threads is None:
+        options = replace(options, threads=threads_within_quota())
     module, _, attribute = BACKENDS[options.name].partition(":")
     try:
         backend: Backend = getattr(import_module(module), attribute)(options)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
+from ..sensors.control_groups import usable_cores
 from . import Array, BackendOptions, require_outputs, runtime_failure
 
 SIGNATURE = "serving_default"
@@ -73,7 +73,7 @@ class TfliteBackend:
         return TfliteSession(component, parts, used)
 
     def _load_part(self, path: Path) -> Part:
-        threads = self.options.threads or _usable_cores()
+        threads = self.options.threads or usable_cores()  # its own default is one
         try:
             interpreter = self._interpreter(model_path=str(path), num_threads=threads)
             signatures = interpreter.get_signature_list()
@@ -168,10 +168,3 @@ def _check_parts(component: Component, parts: Sequence[Part]) -> None:
             "declares.",
             "Build the package again.",
         )
-
-
-def _usable_cores() -> int:
-    """Return how many cores the process may use; the interpreter's own default is one thread."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..events import Emit
-from . import android, jetson, linux, macos, raspberry_pi
+from . import android, jetson, limits, linux, macos, raspberry_pi
 from .reading import Find, Read, Values
 
 _ROOT = Path("/")
@@ -25,6 +25,7 @@ _LONGEST_STOP_S = 5.0
 READERS: dict[str, Find] = {
     "thermalservice": android.thermal_service,
     "android_battery": android.battery,
+    "battery_saver": android.battery_saver,
     "vcgencmd": raspberry_pi.firmware,
     "pmic": raspberry_pi.power_rails,
     "rpi_volt": raspberry_pi.under_voltage,
@@ -36,6 +37,8 @@ READERS: dict[str, Find] = {
     "hwmon": linux.hardware_monitors,
     "hwmon_power": linux.power_monitors,
     "cpufreq": linux.cpufreq,
+    "clock_limit": limits.clock_limit,
+    "cgroup_cpu": limits.control_group,
     "devfreq": linux.devfreq,
     "throttle_count": linux.thermal_throttle,
     "cooling": linux.cooling_devices,
@@ -45,6 +48,7 @@ READERS: dict[str, Find] = {
     "cgroup_memory": linux.cgroup_memory,
     "available_memory": linux.available_memory,
     "pmset": macos.speed_limit,
+    "low_power_mode": macos.low_power_mode,
     "powermetrics": macos.power,
     "memory_level": macos.memory_level,
 }

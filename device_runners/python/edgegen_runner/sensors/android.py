@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Optional
 
 from .commands import Command, find_program
+from .linux import is_android
 from .reading import Read, Values, number, parse_number, plausible_celsius
 
 TEMPERATURES = {0: "cpu", 1: "gpu", 2: "battery", 3: "skin", 9: "npu"}
@@ -35,6 +36,7 @@ _COOLING = re.compile(
 _FIELD = re.compile(r"^\s*([A-Za-z ]{1,40}): (-?[0-9]{1,15}|true|false)\s*$", re.M)
 
 _BATTERY_EVERY_S = 10.0  # it changes slowly, and asking costs a process
+_SAVER_EVERY_S = 30.0
 _LEAST_CURRENT_UA = 20_000  # below, the driver tells milliamperes: no phone works on less
 
 
@@ -116,6 +118,23 @@ def parse_battery(output: Optional[str], current_ua: Optional[float] = None) -> 
         "current_a.battery": current_a,
         "power_w.battery": power_w,
     }
+
+
+def battery_saver(root: Path) -> Optional[Read]:
+    """Whether the battery saver is on, every 30 s: ``throttle_flag.battery_saver``.
+
+    android.provider.Settings.Global.LOW_POWER_MODE; it caps the processor's clock on most devices.
+    """
+    program = find_program("settings", root, ("system/bin",))
+    if program is None or not is_android(root):
+        return None
+    command = Command([program, "get", "global", "low_power"], every_s=_SAVER_EVERY_S)
+    return lambda: {"throttle_flag.battery_saver": parse_saver(command.text())}
+
+
+def parse_saver(output: Optional[str]) -> Optional[float]:
+    """Read ``settings get global low_power``: 0, 1, or ``null`` where it was never set."""
+    return {"0": 0.0, "1": 1.0, "null": 0.0}.get((output or "").strip())
 
 
 def _section(lines: list[str], title: str) -> list[str]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Optional
 
+from .control_groups import groups
 from .reading import (
     Read,
     ReadOne,
@@ -201,28 +202,20 @@ def pressure(root: Path) -> Optional[Read]:
 
 
 def cgroup_memory(root: Path) -> Optional[Read]:
-    """Memory of this process's control group, page cache included, and its highest so far.
-
-    In a container the group's path may be that of the outside: then the top is the own group.
-    """
-    for line in (text(root / "proc/self/cgroup") or "").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers == "":
-            top, now, peak = root / "sys/fs/cgroup", "memory.current", "memory.peak"
-        elif "memory" in controllers.split(","):
-            top = root / "sys/fs/cgroup/memory"
-            now, peak = "memory.usage_in_bytes", "memory.max_usage_in_bytes"
+    """Memory of this process's control group, page cache included, and its highest so far."""
+    for group in groups(root, "memory"):
+        if group.version == 2:
+            now, peak = group.folder / "memory.current", group.folder / "memory.peak"
         else:
-            continue
-        for folder in (top / path.lstrip("/"), top):
-            if number(folder / now) is not None:
-                return together(
-                    {
-                        "cgroup_memory_bytes": scaled(folder / now, 1.0),
-                        "cgroup_memory_peak_bytes": scaled(folder / peak, 1.0),
-                    }
-                )
+            now = group.folder / "memory.usage_in_bytes"
+            peak = group.folder / "memory.max_usage_in_bytes"
+        if number(now) is not None:
+            return together(
+                {
+                    "cgroup_memory_bytes": scaled(now, 1.0),
+                    "cgroup_memory_peak_bytes": scaled(peak, 1.0),
+                }
+            )
     return None
 
 

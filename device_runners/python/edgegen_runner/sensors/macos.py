@@ -15,6 +15,8 @@ THERMAL_PRESSURE = {"Nominal": 0.0, "Moderate": 1.0, "Heavy": 2.0, "Trapping": 3
 """powermetrics' words, as ``thermal_status.macos``; OSThermalNotification.h."""
 
 _WINDOW_MS = 200
+_LOW_POWER_EVERY_S = 30.0
+_LOW_POWER = re.compile(r"^\s*(?:lowpowermode|powermode)\s+([0-9])\s*$", re.M)
 _SPEED_LIMIT = re.compile(r"^\s*CPU_Speed_Limit\s*=\s*([0-9]{1,3})\s*$", re.M)
 
 
@@ -34,6 +36,23 @@ def parse_speed_limit(output: Optional[str]) -> Values:
         return {}
     percent = float(found[1])
     return {"speed_limit_percent.cpu": percent, "throttle_flag.speed_limited": float(percent < 100)}
+
+
+def low_power_mode(root: Path) -> Optional[Read]:
+    """Whether Low Power Mode is on, every 30 s: ``throttle_flag.low_power_mode``."""
+    program = find_program("pmset", root, ("usr/bin",))
+    if program is None:
+        return None
+    command = Command([program, "-g"], every_s=_LOW_POWER_EVERY_S)
+    return lambda: parse_low_power_mode(command.text())
+
+
+def parse_low_power_mode(output: Optional[str]) -> Values:
+    """Read the settings in use of ``pmset -g``: ``lowpowermode 1``, or ``powermode 1`` of newer
+    systems, where 2 is High Power; nothing where this Mac has no such mode.
+    """
+    found = _LOW_POWER.search(output or "")
+    return {} if found is None else {"throttle_flag.low_power_mode": float(found[1] == "1")}
 
 
 def power(root: Path) -> Optional[Read]:

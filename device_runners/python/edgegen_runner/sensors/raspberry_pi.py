@@ -1,12 +1,14 @@
 """Sensors of a Raspberry Pi: what its firmware says through vcgencmd.
 
 https://www.raspberrypi.com/documentation/computers/os.html#vcgencmd. Without the right to open
-/dev/vcio (the group ``video``) vcgencmd fails, and there are no sensors.
+/dev/vcio (the group ``video``) vcgencmd fails, and there are no sensors; `silence` says why.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Optional
 
@@ -14,6 +16,7 @@ from .commands import Command, find_program
 from .reading import Read, Values, number, parse_number, plausible_celsius, sorted_paths, text
 
 _PLACES = ("usr/bin", "opt/vc/bin")
+_DEVICES = ("dev/vcio", "dev/vchiq")  # since 2022 the first; older vcgencmds open the second
 
 THROTTLE_BITS = {
     0: "under_voltage",
@@ -33,8 +36,9 @@ _RAIL = re.compile(r"^\s*(\w+)_([AV]) (?:current|volt)\([0-9]+\)=([0-9.]{1,20})(
 def firmware(root: Path) -> Optional[Read]:
     """Throttling, ``temperature_c.soc`` and the clock rate ``frequency_mhz.arm``, as measured.
 
-    ``throttle_flag.*`` is 1 while it lasts; ``throttle_count.*_since_start`` is 1 from its first
-    time after the first reading on, however short it was.
+    ``throttle_flag.*`` is 1 while it lasts, ``throttle_since_boot.*`` from its first time since the
+    boot on, and ``throttle_count.*_since_start`` from its first time after the first reading on,
+    however short it was.
     """
     program = find_program("vcgencmd", root, _PLACES)
     if program is None:
@@ -55,8 +59,47 @@ def firmware(root: Path) -> Optional[Read]:
     return read
 
 
+def silence(root: Path) -> Optional[str]:
+    """Return why a vcgencmd that is there does not answer; None where it answers or is missing.
+
+    - ``no-group``: this user is not in the group that may open the firmware's device.
+    - ``new-group``: the user is in it, but this session began before.
+    - ``closed``: root alone may open the device (Ubuntu's /dev/vcio).
+    - ``no-device``: there is none (a container that was not given it).
+    - ``failed``: the device can be opened, and vcgencmd fails all the same.
+    """
+    program = find_program("vcgencmd", root, _PLACES)
+    if program is None or Command([program, "get_throttled"]).output() is not None:
+        return None
+    devices = [root / name for name in _DEVICES if (root / name).exists()]
+    if not devices:
+        return "no-device"
+    if any(os.access(device, os.R_OK | os.W_OK) for device in devices):
+        return "failed"
+    device = devices[0].stat()
+    return _refusal(device.st_mode, device.st_gid)
+
+
+def _refusal(mode: int, group: int) -> str:
+    """Return why this user may not open a device of some mode and group."""
+    if group == 0 or not mode & stat.S_IRGRP:
+        return "closed"
+    return "new-group" if _is_member(group) else "no-group"
+
+
+def _is_member(group: int) -> bool:
+    """Return whether the list of groups has this user in a group, since whenever."""
+    import grp
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name in grp.getgrgid(group).gr_mem
+    except KeyError:  # a user or a group without a name
+        return False
+
+
 class ThrottleEvents:
-    """Tells the bits of now, and those of since-boot that were not yet set at the first reading.
+    """Tells the bits of now and since boot, and what is new since the first reading.
 
     The firmware keeps a since-boot bit until the next boot. Where it was set already, a new event
     cannot be told from the old one: there is no such sensor then.
@@ -74,9 +117,10 @@ class ThrottleEvents:
             now = None if bits is None else float(bits >> bit & 1)
             values[f"throttle_flag.{name}"] = now
             sticky = bit + _SINCE_BOOT
+            since_boot = None if bits is None else float(bits >> sticky & 1)
+            values[f"throttle_since_boot.{name}"] = since_boot
             if self._first is not None and not self._first >> sticky & 1:
-                event = None if bits is None else float(bits >> sticky & 1)
-                values[f"throttle_count.{name}_since_start"] = event
+                values[f"throttle_count.{name}_since_start"] = since_boot
         return values
 
 
