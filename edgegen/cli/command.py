@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -51,8 +52,9 @@ class Command(click.Command):
     """A command whose help is grouped and ends with examples and exit codes.
 
     `groups` names options by their parameters, in the order of the help; options in no group follow
-    as "Other options". `ends_with` are the names of the classes of `core/errors.py` that the
-    command can end with, besides a wrong command line.
+    as "Other options". `values` returns what may follow an option or a word, a line a paragraph.
+    `ends_with` are the names of the classes of `core/errors.py` that the command can end with,
+    besides a wrong command line.
     """
 
     def __init__(
@@ -60,10 +62,12 @@ class Command(click.Command):
         *args: Any,
         examples: Sequence[str] = (),
         groups: Mapping[str, Sequence[str]] | None = None,
+        values: Mapping[str, Callable[[], str]] | None = None,
         ends_with: Sequence[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
+        self.values = dict(values or {})
         self.examples = tuple(examples)
         self.groups = dict(groups or {})
         self.ends_with = tuple(ends_with)
@@ -103,7 +107,11 @@ class Command(click.Command):
             formatter.write_dl(list(records.values()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples and the exit codes."""
+        """Write the values of options, the examples and the exit codes."""
+        if self.values:
+            with formatter.section("Values"):
+                for name, known in self.values.items():
+                    _write_values(formatter, name, known())
         if self.examples:
             with formatter.section("Examples"):
                 for example in self.examples:
@@ -122,16 +130,32 @@ class Command(click.Command):
         ]
 
 
+def _write_values(formatter: click.HelpFormatter, name: str, values: str) -> None:
+    """Write a name and its values; they are broken between words alone, since they are typed."""
+    indent = " " * (formatter.current_indent + 12)
+    room = formatter.width - len(indent)
+    lines = [
+        line
+        for paragraph in values.splitlines()
+        for line in textwrap.wrap(
+            paragraph, room, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+        )
+    ]
+    formatter.write(f"{' ' * formatter.current_indent + name:<{len(indent)}}{lines[0]}\n")
+    for line in lines[1:]:
+        formatter.write(f"{indent}{line}\n")
+
+
 def command(
     *,
     examples: Sequence[str],
     groups: Mapping[str, Sequence[str]] | None = None,
+    values: Mapping[str, Callable[[], str]] | None = None,
     ends_with: Sequence[str] = (),
-    short_help: str | None = None,
 ) -> Callable[[Callable[..., Any]], Command]:
     """Return the decorator of a command: `click.command` with what `Command` adds."""
     return click.command(
-        cls=Command, examples=examples, groups=groups, ends_with=ends_with, short_help=short_help
+        cls=Command, examples=examples, groups=groups, values=values, ends_with=ends_with
     )
 
 

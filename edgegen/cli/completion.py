@@ -28,6 +28,25 @@ VARIABLE = "_EDGEGEN_COMPLETE"
 _PROGRAM = "edgegen"
 
 
+def known_targets() -> str:
+    """Return the targets, a line each, with its recipes: `onnx: fp32, …`."""
+    from edgegen.exporters.targets import target_names
+
+    return "\n".join(f"{target}: {', '.join(_recipes([target]))}" for target in target_names())
+
+
+def known_profiles() -> str:
+    """Return the names of the profiles that ship, and `host`, in one line."""
+    return ", ".join(_profiles())
+
+
+def known_models() -> str:
+    """Return the models that ship, in one line."""
+    from edgegen.pipelines.builtin_models import BUILTIN_MODELS
+
+    return ", ".join(BUILTIN_MODELS)
+
+
 def complete_target(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
@@ -63,10 +82,7 @@ def complete_profile(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the profiles that ship, `host`, or a file."""
-    from edgegen.core.named import names_in
-    from edgegen.core.shipped import shipped
-
-    return [_file(incomplete), *_starting(incomplete, ("host", *names_in(shipped("profiles"))))]
+    return [_file(incomplete), *_starting(incomplete, _profiles())]
 
 
 def complete_model(
@@ -165,6 +181,13 @@ def completion(console: Console, shell: str, as_json: bool) -> None:
         console.json({"shell": shell, "script": script})
     else:
         console.print(script)
+
+
+def _profiles() -> tuple[str, ...]:
+    from edgegen.core.named import names_in
+    from edgegen.core.shipped import shipped
+
+    return ("host", *names_in(shipped("profiles")))
 
 
 def _recipes(targets: Iterable[str]) -> list[str]:

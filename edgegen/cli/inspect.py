@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
-from edgegen.cli.completion import complete_model
+from edgegen.cli.completion import complete_model, known_models
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         "edgegen inspect builtin:scenes",
         "edgegen inspect stabilityai/sd-turbo --verbose",
     ),
+    values={"MODEL": known_models},
     ends_with=("SourceError",),
 )
 @click.argument("model", shell_complete=complete_model)

@@ -14,6 +14,9 @@ from edgegen.cli.completion import (
     complete_profile,
     complete_recipe,
     complete_target,
+    known_models,
+    known_profiles,
+    known_targets,
 )
 from edgegen.cli.console import Console
 
@@ -30,10 +33,11 @@ if TYPE_CHECKING:
     ),
     groups={
         "What is built": ("targets", "recipes", "profile"),
-        "The model": ("revision", "offline"),
+        "The model": ("variant", "revision", "offline"),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": ("skip_parity", "accept_failed_parity", "prompt"),
     },
+    values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
     ends_with=(
         "MissingDependencyError",
         "ExportError",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
-from edgegen.cli.completion import complete_profile
+from edgegen.cli.completion import complete_profile, known_profiles
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.formats import format_bytes
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from edgegen.core.profile import DeviceProfile
 
 
-@command(examples=("edgegen profiles", "edgegen profiles raspberry-pi-5"))
+@command(
+    examples=("edgegen profiles", "edgegen profiles raspberry-pi-5"),
+    values={"NAME": known_profiles},
+)
 @click.argument("name", required=False, shell_complete=complete_profile)
 @click.option("--json", "as_json", is_flag=True, help="Write the profiles as JSON.")
 @click.pass_obj

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
-from edgegen.cli.completion import complete_target_name
+from edgegen.cli.completion import complete_target_name, known_targets
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
     from edgegen.core.target import TargetSpec
 
 
-@command(examples=("edgegen targets", "edgegen targets onnx"))
+@command(examples=("edgegen targets", "edgegen targets onnx"), values={"NAME": known_targets})
 @click.argument("name", required=False, shell_complete=complete_target_name)
 @click.option("--json", "as_json", is_flag=True, help="Write the targets as JSON.")
 @click.pass_obj

@@ -92,3 +92,16 @@ def test_json_is_a_flag_of_every_command(path: tuple[str, ...], each: Command) -
 
 def test_the_table_of_commands_and_the_group_agree() -> None:
     assert {path[0] for path, _ in EVERY} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("width", ["40", "80"])
+def test_help_names_the_values_and_breaks_none(
+    width: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    assert run(["package", "--help"]) == 0
+    values = capsys.readouterr().out.partition("Values:")[2].partition("Examples:")[0]
+    words = values.replace(",", " ").replace(":", " : ").split()
+    for name in ("int8-static-a16", "palette4-grouped", "jetson-orin-nano", "openvino"):
+        assert name in words
+    assert "builtin:scenes-4step-tiny" in values
