@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edgegen.core.errors import ConfigError, EdgegenError
-from edgegen.core.files import staged_folder
+from edgegen.core.staging import staged_folder
 from edgegen.pipelines.builtin_folder import PREFIX, SHIPPED
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 

@@ -8,11 +8,12 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgegen import __version__
 from edgegen.core.codec import dump_json
-from edgegen.core.files import sha256_of, staged_folder, translate_disk_errors
+from edgegen.core.files import sha256_of, translate_disk_errors
 from edgegen.core.folders import state_folder
 from edgegen.core.package import (
     EVIDENCE_NAME,
@@ -27,10 +28,12 @@ from edgegen.core.package import (
     ParityCheck,
 )
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.staging import staged_folder
 from edgegen.exporters.base import ExportJob, ExportResult
 from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion, convert
 from edgegen.packaging.plan import BuildPlan
+from edgegen.packaging.replace import require_replaceable
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.pipelines import tokenizer_files
 from edgegen.pipelines.licences import licence_files
@@ -72,7 +75,9 @@ def build(
     shown = progress or SilentProgress()
     with (
         _logs() as logs,
-        staged_folder(plan.destination, replace=plan.replaces) as staging,
+        staged_folder(
+            plan.destination, check=partial(require_replaceable, force=plan.force)
+        ) as staging,
     ):
         calibrated = _calibrate(plan, logs, shown)
         conversion = _convert(plan, staging, logs, shown, calibrated)

@@ -15,7 +15,7 @@ from edgegen.core.recipe import STORAGE_BITS, Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
-from edgegen.packaging.replace import may_replace
+from edgegen.packaging.replace import require_replaceable
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.timesteps import has_whole_timesteps
@@ -46,7 +46,7 @@ class BuildPlan:
     file_limit_bytes: int | None
     components: tuple[Component, ...]
     destination: Path
-    replaces: bool
+    force: bool
     storage_bytes: Mapping[str, int]
     warnings: tuple[str, ...] = ()
 
@@ -125,13 +125,14 @@ def plan(
         file_limit_bytes=runtime.file_limit_bytes if runtime else None,
         components=components,
         destination=destination,
-        replaces=may_replace(destination, force=force),
+        force=force,
         storage_bytes=storage,
         warnings=(
             *_device_warnings(profile, storage),
             *added_tokens_warning(model.path, target),
         ),
     )
+    require_replaceable(destination, force=force)
     _check_disk(plan)
     return plan
 

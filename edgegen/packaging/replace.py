@@ -16,15 +16,15 @@ _LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
 _SHOWN = 3
 
 
-def may_replace(destination: Path, *, force: bool) -> bool:
-    """Say whether something is replaced: an empty folder or, with `force`, a package.
+def require_replaceable(destination: Path, *, force: bool) -> None:
+    """Refuse a place that holds anything but an empty folder or, with `force`, a package.
 
     A package is only replaced where nothing would be lost that edgegen did not write. Raises
     ConfigError for what must not be replaced, and ResourceError for what cannot be read.
     """
     with translate_disk_errors(destination.absolute().parent):
         if not os.path.lexists(destination):
-            return False
+            return
         if destination.is_symlink() or not destination.is_dir():
             raise _something_else(destination)
         if os.path.ismount(destination):
@@ -33,7 +33,7 @@ def may_replace(destination: Path, *, force: bool) -> bool:
                 hint=f"Choose a folder in it: --output {destination / 'package'}",
             )
         if not any(destination.iterdir()):
-            return True
+            return
         foreign = _foreign_files(destination)
     if not force:
         raise ConfigError(
@@ -47,7 +47,6 @@ def may_replace(destination: Path, *, force: bool) -> bool:
             f"{', '.join(foreign[:_SHOWN])}{more}.",
             hint="Move that to another place, then retry.",
         )
-    return True
 
 
 def _foreign_files(package: Path) -> list[str]:

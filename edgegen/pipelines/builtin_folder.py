@@ -14,8 +14,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgegen.core.files import staged_folder
 from edgegen.core.folders import cache_folder
+from edgegen.core.staging import staged_folder
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 
 PREFIX = "builtin:"

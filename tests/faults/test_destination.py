@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edgegen.core.manifest import load_manifest
+from edgegen.packaging.integrity import verify_files
 from tests.conftest import TinyPipeline
 from tests.faults.command import Command, contents, staging_of
 from tests.faults.conftest import Edgegen, Mount
@@ -239,3 +241,59 @@ def test_limit_on_the_size_of_files_leaves_nothing(
         command.assert_all_gone(within_s=0)
         assert list(command.scratch.iterdir()) == []
     assert contents(place) == {}
+
+
+def build_of(model: Path, out: Path, *options: str) -> Command:
+    arguments = ["package", model, "-t", "onnx", "--skip-parity", "-o", out, *options]
+    return Command(arguments=arguments, folder=out.parents[1])
+
+
+@pytest.mark.slow
+def test_of_two_builds_into_one_folder_the_later_keeps_its_work_beside_it(
+    tiny_pipeline: TinyPipeline, place: Path
+) -> None:
+    out = place / "out"
+    out.mkdir()
+    model = tiny_pipeline("ddpm")
+    with build_of(model, out) as first, build_of(model, out, "-r", "fp32") as second:
+        outcomes = [first.wait(), second.wait()]
+    winner, loser = sorted(outcomes, key=lambda outcome: outcome.code)
+    assert winner.code == 0, winner.errors
+    loser.assert_failed(2, "holds a package already", f"is now {out}-2", "give it that name")
+    assert sorted(path.name for path in place.iterdir()) == ["out", "out-2"]
+    recipes = {load_manifest(path).recipe.name for path in place.iterdir()}
+    assert recipes == {"fp16-storage", "fp32"}
+
+
+@pytest.mark.slow
+def test_of_two_builds_with_force_the_later_wins(tiny_pipeline: TinyPipeline, place: Path) -> None:
+    out = place / "out"
+    model = tiny_pipeline("ddpm")
+    options = ("--force", "-r", "fp32")
+    with build_of(model, out, "--force") as first, build_of(model, out, *options) as second:
+        for outcome in (first.wait(), second.wait()):
+            assert outcome.code == 0, outcome.errors
+    assert [path.name for path in place.iterdir()] == ["out"]
+    verify_files(out, load_manifest(out))
+
+
+@pytest.mark.parametrize(
+    "there", ["an empty folder", pytest.param("a package", marks=pytest.mark.slow)]
+)
+def test_files_that_a_user_saves_into_the_folder_meanwhile_are_kept(
+    there: str, tiny_pipeline: TinyPipeline, place: Path
+) -> None:
+    out = place / "out"
+    if there == "a package":
+        onnx_package(out)
+    else:
+        out.mkdir()
+    before = contents(out)
+    with build_of(tiny_pipeline("ddpm"), out, "--force") as command:
+        assert command.wait_until(lambda: staging_of(out) is not None)
+        (out / "thesis.txt").write_text("years of work")
+        outcome = command.wait()
+    outcome.assert_failed(2, str(out), f"is now {out}-2")
+    assert contents(out).items() >= before.items()
+    assert (out / "thesis.txt").read_text() == "years of work"
+    verify_files(place / "out-2", load_manifest(place / "out-2"))

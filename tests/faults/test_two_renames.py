@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from edgegen.core.errors import ConfigError
-from edgegen.core.files import staged_folder
+from edgegen.core.staging import staged_folder
 from tests.faults.command import REPOSITORY
 
 KILLED = """
 import ctypes, os, sys
 from pathlib import Path
-from edgegen.core.files import staged_folder
+from edgegen.core.staging import staged_folder
 
 out, renames = Path(sys.argv[1]), int(sys.argv[2])
 ctypes.CDLL = lambda *_, **__: object()  # no renameat2

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError
-from edgegen.core.files import sha256_of, staged_folder, translate_disk_errors
+from edgegen.core.files import sha256_of, translate_disk_errors
 from edgegen.core.folders import cache_folder
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.scratch import ScratchFolder
 from edgegen.core.shipped import shipped
+from edgegen.core.staging import staged_folder
 from edgegen.runner.bundle.archive import (
     CONTENTS_FILE,
     SCHEMA_VERSION,
