@@ -14,7 +14,7 @@ IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-resta
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated clean help
+.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated docs clean help
 
 help:
 	@echo "make demo        package the built-in model, make images without torch, measure this machine"
@@ -27,6 +27,7 @@ help:
 	@echo "make fuzz        broken and hostile input, FUZZ_CASES of each fuzzer (default: 1000)"
 	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
 	@echo "make test-peers  our packages in the peers' own runtimes"
+	@echo "make docs        the documentation as a site, in $(OUT)/docs"
 	@echo "make test-emulated  a Raspberry Pi and an Android device, played by qemu (root; Debian)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -73,6 +74,10 @@ train-builtin: $(STAMP)
 
 builtin-scores: $(STAMP)
 	$(BIN)/python benchmarks/builtin_scores.py --every-caption --packages --write builtin-scores
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(CURDIR)/$(OUT)/docs
+	@echo "$(OUT)/docs/index.html"
 
 clean:
 	rm -rf $(OUT) dist build .pytest_cache .mypy_cache .ruff_cache
