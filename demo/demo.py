@@ -122,7 +122,7 @@ def show(console: Console, folder: Path) -> None:
     show_comparisons(console, comparisons)
 
     head(console, "4. Measure this machine: a short look. Leave --quick out to measure.")
-    outputs = ("--html", str(folder / "bench.html"), "--json", str(folder / "bench.json"))
+    outputs = ("--html", str(folder / "bench.html"), "--json-file", str(folder / "bench.json"))
     edgegen(console, "bench", str(package), "--quick", "--prompt", drawings[0].prompt, *outputs)
 
     say_what_there_is(console, folder)

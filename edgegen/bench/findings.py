@@ -246,6 +246,13 @@ def _about_what_is_missing(measurement: Measurement) -> list[Finding]:
     found = []
     steady = measurement.of_kind("steady")
     count = sum(len(steady_images(run)) for run in steady)
+    if measurement.interrupted is not None:
+        found.append(
+            _warning(
+                f"INTERRUPTED ({measurement.interrupted}): the figures are of what was whole by "
+                "then."
+            )
+        )
     if measurement.quick:
         found.append(_warning("Measured with --quick: too few images and restarts to compare."))
     is_timed = latencies_mean_something(measurement)

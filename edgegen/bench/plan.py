@@ -19,8 +19,11 @@ from edgegen.core.measurement import (
     Workload,
 )
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
+from edgegen.core.profile import DeviceProfile
+from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 
 DEFAULT_PROMPT = "a photograph of an astronaut riding a horse"
+"""For a model of which nothing better is known."""
 
 QUICK_IMAGES = 3
 _LAUNCH_S = 1.0
@@ -42,7 +45,7 @@ class BenchSettings:
     What is not asked for is as `edgegen run` does it: that is what is to be measured.
     `images` are the steady images of all restarts together. `quick` takes one restart of few
     images and leaves out the memory run. With `sustained_s` one process makes images for that long
-    instead.
+    instead. `profile` takes the place of the one that fits the device.
     """
 
     images: int = 12
@@ -57,6 +60,8 @@ class BenchSettings:
     height: int | None = None
     threads: int | None = None
     providers: tuple[str, ...] = ()
+    runtime: str | None = None
+    profile: DeviceProfile | None = None
     residency: Residency = "all"
     memory: MemoryMode = "auto"
     quick: bool = False
@@ -78,7 +83,7 @@ class PlannedRun:
 class BenchPlan:
     """What a benchmark will do. `estimated_s` is rough: right within a factor of three or so.
 
-    `scheduler` is the one that was asked for, None where the package's own is used. `files` are
+    `scheduler`, `runtime` and `profile` are what was asked for, None where it was not. `files` are
     the package's, relative to it. `estimated_s` is for this machine.
     """
 
@@ -88,6 +93,8 @@ class BenchPlan:
     runs: tuple[PlannedRun, ...]
     files: tuple[str, ...]
     scheduler: str | None = None
+    runtime: str | None = None
+    profile: DeviceProfile | None = None
     estimated_s: float
     quick: bool = False
 
@@ -136,6 +143,8 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         runs=runs,
         files=tuple(artifact.path for artifact in manifest.files),
         scheduler=settings.scheduler,
+        runtime=settings.runtime,
+        profile=settings.profile,
         estimated_s=_estimate_s(manifest, workload, runs, package_bytes),
         quick=settings.quick,
     )
@@ -151,11 +160,11 @@ def _check(settings: BenchSettings) -> None:
 
 
 def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings) -> Workload:
-    generation, golden = manifest.generation, manifest.golden
-    prompt = None
+    generation = manifest.generation
+    prompt = settings.prompt
     if manifest.family != "unconditional":
-        prompt = settings.prompt or (golden.prompt if golden else None) or DEFAULT_PROMPT
-    elif settings.prompt is not None:
+        prompt = _fitting_prompt(manifest) if prompt is None else prompt
+    elif settings.prompt is not None or settings.negative_prompt is not None:
         raise ConfigError(
             "This package draws without a prompt.", hint="Leave out --prompt and --negative-prompt."
         )
@@ -174,6 +183,15 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         residency=settings.residency,
         memory=settings.memory,
     )
+
+
+def _fitting_prompt(manifest: PackageManifest) -> str:
+    """Return something that the model can draw: its card's prompt, or the golden case's."""
+    builtin = BUILTIN_MODELS.get(manifest.source.model)
+    if builtin is not None:
+        return builtin.prompt
+    golden = manifest.golden
+    return DEFAULT_PROMPT if golden is None or golden.prompt is None else golden.prompt
 
 
 def _own_scheduler(package: Path) -> str:

@@ -42,9 +42,9 @@ CLOCK_GAP_S = 5.0
 class Recorder:
     """Takes the events of one process of the runner, in order.
 
-    `hello` is the first event, once it was taken: times are counted from it. The device's clock is
-    held against this machine's: one that goes back ends the measurement, and one that stands still
-    or leaps (a device that slept) is told.
+    `hello` is the first event, once it was taken: times are counted from it. `images` are those
+    that are whole. The device's clock is held against this machine's: one that goes back ends the
+    measurement, and one that stands still or leaps (a device that slept) is told.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class Recorder:
         self._gap_s = 0.0
         self.checks: list[GoldenCheck] = []
         self.loads: list[measurement.Load] = []
-        self._images: list[ImageSample] = []
+        self.images: list[ImageSample] = []
         self._starts: dict[int, ImageStart] = {}
         self._phases: dict[int, list[measurement.Phase]] = {}
         self._steps: dict[int, list[measurement.Step]] = {}
@@ -104,7 +104,7 @@ class Recorder:
                     )
                 )
             case ImageEnd():
-                self._images.append(self._image(event))
+                self.images.append(self._image(event))
             case Sample():
                 self._sensors.append(
                     SensorSample(
@@ -158,7 +158,7 @@ class Recorder:
             started_s=started_s,
             launch_s=launch_s,
             loads=tuple(self.loads),
-            images=tuple(self._images),
+            images=tuple(self.images),
             sensors=tuple(self._sensors),
             memory=self._memory,
             page_cache=page_cache,
@@ -172,6 +172,7 @@ class Recorder:
             return
         spans = [(event.start, event.end)] if isinstance(event, _SPANS) else []
         if event.t < self._last_t - CLOCK_SLACK_S or any(end < start for start, end in spans):
+            self.images.clear()
             raise RunnerError(
                 f"The device's clock went back: {event.t:.3f} s after {self._last_t:.3f} s.",
                 hint="Its monotonic clock does not work. Nothing of this run can be used.",

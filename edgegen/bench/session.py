@@ -16,12 +16,15 @@ from contextlib import closing
 from pathlib import Path
 
 from edgegen.bench.cooling import wait_until_cool
+from edgegen.bench.cut_short import CutShortError, reason_of
 from edgegen.bench.environment import environment_of, launch_there_s
+from edgegen.bench.jobs import job_of
 from edgegen.bench.plan import BenchPlan, PlannedRun
+from edgegen.bench.progress import RunProgress, unit_of
 from edgegen.bench.recording import Recorder
 from edgegen.bench.sensors import unseen_sensors
 from edgegen.core.codec import decode
-from edgegen.core.errors import ConfigError, RunnerError
+from edgegen.core.errors import ConfigError, EdgegenError, RunnerError
 from edgegen.core.measurement import (
     SCHEMA_VERSION,
     GoldenCheck,
@@ -31,17 +34,17 @@ from edgegen.core.measurement import (
     StartTemperature,
     Workload,
 )
-from edgegen.core.progress import Progress, SilentProgress, Step
+from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S
 from edgegen.devices.device import Device
+from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.match import matching_profile
 from edgegen.devices.store import new_run_name, push, shipment
 from edgegen.runner.attach import attach
 from edgegen.runner.backend_choice import HOST_BACKENDS, Wishes, choose_backend
 from edgegen.runner.deployment import require_passed
-from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors, absolute
-from edgegen.runner.protocol import Check, Event, Hello, ImageStart, Load
-from edgegen.runner.protocol import Step as StepDone
+from edgegen.runner.job import Job, absolute
+from edgegen.runner.protocol import Event, Hello, Load
 from edgegen.runner.session import RunnerSession
 
 Runner = Callable[[Job], Generator[Event]]
@@ -50,7 +53,6 @@ Runner = Callable[[Job], Generator[Event]]
 It raises RunnerError where the runner fails, and ends the process when it is closed.
 """
 
-_SENSOR_INTERVAL_S = 1.0
 _LONGEST_COOLING_S = 300.0
 
 
@@ -81,7 +83,8 @@ def measure(
     `pictures` is a folder for the image of the cold run, a PNG file that is written after the
     image's time has ended. `runner` stands in for the runner's process. Raises ParityError where
     the golden case fails, RunnerError where the runner fails or a component fell back to another
-    provider than asked for, and DeviceError where the device cannot be used.
+    provider than asked for, DeviceError where the device cannot be used, and CutShortError where
+    any of these, or an interrupt, came after something was timed.
     """
     if device is None:
         with attach("local") as here:
@@ -124,6 +127,7 @@ class _Session:
         self._hello: Hello | None = None
         self._golden: tuple[GoldenCheck, ...] = ()
         self._cooled: StartTemperature | None = None
+        self._runs: list[Run] = []
         self._run_name = new_run_name()
         self._package = ""
         self._work = plan.workload
@@ -131,7 +135,10 @@ class _Session:
         self._zero_s = 0.0
 
     def measure(self) -> Measurement:
-        """Run every planned run, in order."""
+        """Run every planned run, in order.
+
+        Raises CutShortError where it is ended early and something was timed by then.
+        """
         self._device.agent.lock(f"bench {self._plan.identity.model}")
         self._package = self._place()
         facts = self._device.look_again()
@@ -139,12 +146,25 @@ class _Session:
         started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._zero_s = time.perf_counter()
         try:
-            runs = tuple(self._run(planned) for planned in self._plan.runs)
+            for planned in self._plan.runs:
+                self._run(planned)
+        except (KeyboardInterrupt, SystemExit, EdgegenError) as end:
+            if all(run.kind == "golden" for run in self._runs):
+                raise  # nothing was timed yet
+            raise CutShortError(self._measurement(facts, started_at, reason_of(end))) from end
         finally:
             self._leave_nothing()
+        return self._measurement(facts, started_at)
+
+    def _measurement(
+        self, facts: DeviceFacts, started_at: str, interrupted: str | None = None
+    ) -> Measurement:
+        """Return all that was measured so far."""
         assert self._hello is not None
-        profile = None if self._device.is_local else matching_profile(facts)
-        used = {provider for run in runs for load in run.loads for provider in load.providers}
+        profile = self._plan.profile
+        if profile is None and not self._device.is_local:
+            profile = matching_profile(facts)
+        used = {provider for run in self._runs for load in run.loads for provider in load.providers}
         return Measurement(
             schema_version=SCHEMA_VERSION,
             package=self._plan.identity,
@@ -154,11 +174,12 @@ class _Session:
             environment=environment_of(
                 self._hello, facts, self._device.address, profile, started_at
             ),
-            runs=runs,
+            runs=tuple(self._runs),
             golden=self._golden,
-            unseen=unseen_sensors(runs, () if profile is None else profile.sensors),
+            unseen=unseen_sensors(self._runs, () if profile is None else profile.sensors),
             quick=self._plan.quick,
             start_temperature=self._cooled,
+            interrupted=interrupted,
         )
 
     def _place(self) -> str:
@@ -171,7 +192,13 @@ class _Session:
     def _workload(self) -> Workload:
         """Return the workload, completed by what the device's profile says of its runtime."""
         work = self._plan.workload
-        wishes = Wishes(providers=work.providers, threads=work.threads, memory=work.memory)
+        wishes = Wishes(
+            profile=self._plan.profile,
+            runtime=self._plan.runtime,
+            providers=work.providers,
+            threads=work.threads,
+            memory=work.memory,
+        )
         chosen = choose_backend(self._device, self._plan.identity.target, wishes)
         if chosen.name in HOST_BACKENDS:
             raise ConfigError(
@@ -186,40 +213,60 @@ class _Session:
         session = RunnerSession(device=self._device, patience_s=self._conditions.patience_s)
         return session.events(job)
 
-    def _run(self, planned: PlannedRun) -> Run:
+    def _run(self, planned: PlannedRun) -> None:
+        """Run one process, and keep what it measured; of one that is cut short, what is whole."""
         if planned.kind != "golden":
             self._cool()
         cache = self._prepare_files(planned)
-        job = self._job(planned)
         recorder = Recorder()
         started = time.perf_counter()
         launch_s = 0.0
-        with (
-            self._progress.step(planned.title, unit="steps") as step,
-            closing(self._runner(job)) as events,
-        ):
-            for event in events:
-                if recorder.hello is None:
-                    launch_s = time.perf_counter() - started
-                recorder.take(event)
-                _show(step, planned, event)
+
+        def keep() -> None:
+            assert recorder.hello is not None
+            is_local = self._device.is_local
+            self._hello = self._hello or recorder.hello
+            self._runs.append(
+                recorder.run(
+                    planned.kind,
+                    started_s=started - self._zero_s,
+                    launch_s=launch_s if is_local else launch_there_s(recorder.hello),
+                    page_cache=cache,
+                )
+            )
+
+        try:
+            with (
+                self._progress.step(planned.title, unit=unit_of(planned)) as step,
+                closing(self._runner(self._job(planned))) as events,
+            ):
+                shown = RunProgress(step, planned)
+                for event in events:
+                    if recorder.hello is None:
+                        launch_s = time.perf_counter() - started
+                    recorder.take(event)
+                    if isinstance(event, Load):
+                        self._check_provider(event)
+                    shown.take(event)
+        except (KeyboardInterrupt, SystemExit, EdgegenError):
+            if recorder.images:
+                keep()
+            raise
+        self._check(planned, recorder)
+        keep()
+
+    def _check(self, planned: PlannedRun, recorder: Recorder) -> None:
+        """Check that a run that came to its end is what was planned.
+
+        Raises RunnerError or ParityError.
+        """
         if recorder.hello is None:
             raise RunnerError("The runner ended without a word.", hint="Try: edgegen doctor")
-        self._hello = self._hello or recorder.hello
         if planned.kind == "golden":
             self._golden = tuple(recorder.checks)
             require_passed(self._golden, self._name(), "Nothing was timed.")
-        self._check_providers(recorder)
         if planned.kind == "cold":
             self._fetch_pictures()
-        if not self._device.is_local:
-            launch_s = launch_there_s(recorder.hello)
-        return recorder.run(
-            planned.kind,
-            started_s=started - self._zero_s,
-            launch_s=launch_s,
-            page_cache=cache,
-        )
 
     def _name(self) -> str:
         return "This device" if self._device.is_local else self._device.address
@@ -250,43 +297,17 @@ class _Session:
         return decode(PageCache, answer, source=f"the answer of {self._device.address}")
 
     def _job(self, planned: PlannedRun) -> Job:
-        work = self._work
-        backend = Backend(
-            name=self._runtime,
-            providers=work.providers or None,
-            threads=work.threads,
-            memory=work.memory,
-        )
-        if planned.kind == "golden":
-            return GoldenJob(
-                package=self._package,
-                residency=work.residency,
-                backend=backend,
-                verify=not self._device.is_local,
-            )
-        request = Request(
-            prompts=None if work.prompt is None else (work.prompt,),
-            negative_prompt=work.negative_prompt,
-            steps=work.steps,
-            guidance=work.guidance,
-            scheduler=self._plan.scheduler,
-            seed=work.seed,
-            width=work.width,
-            height=work.height,
-        )
-        timed = planned.kind in ("steady", "sustained")
-        return GenerateJob(
+        is_cold = planned.kind == "cold"
+        is_local = self._device.is_local
+        return job_of(
+            planned,
+            self._work,
             package=self._package,
-            request=request,
-            output=self._output() if planned.kind == "cold" else None,
-            residency=work.residency,
-            warmup_images=planned.warmup_images,
-            repeat=planned.images,
-            duration_s=planned.duration_s,
-            backend=backend,
-            sensors=Sensors(interval_s=_SENSOR_INTERVAL_S) if timed else None,
-            measure_memory=planned.kind == "memory",
-            verify=planned.kind == "cold" and not self._device.is_local and not self._golden,
+            runtime=self._runtime,
+            scheduler=self._plan.scheduler,
+            output=self._output() if is_cold else None,
+            # What was pushed is hashed on the device, once.
+            verify=not is_local and (planned.kind == "golden" or (is_cold and not self._golden)),
         )
 
     def _output(self) -> str | None:
@@ -309,31 +330,16 @@ class _Session:
         if not self._device.is_local:
             self._device.remove_run(self._run_name)
 
-    def _check_providers(self, recorder: Recorder) -> None:
+    def _check_provider(self, load: Load) -> None:
         wanted = self._work.providers[:1]
-        for load in recorder.loads:
-            if wanted and load.providers[:1] != wanted:
-                raise RunnerError(
-                    f"{load.component} was to run on {wanted[0]}, but runs on "
-                    f"{', '.join(load.providers) or 'nothing'}.",
-                    hint="A fallback would be measured instead. See: edgegen doctor",
-                )
+        if wanted and load.providers[:1] != wanted:
+            raise RunnerError(
+                f"{load.component} was to run on {wanted[0]}, but runs on "
+                f"{', '.join(load.providers) or 'nothing'}.",
+                hint="A fallback would be measured instead. See: edgegen doctor",
+            )
 
 
 def run_here(job: Job) -> Generator[Event]:
     """Run one job in a process of the runner on this machine."""
     return RunnerSession().events(job)
-
-
-def _show(step: Step, planned: PlannedRun, event: Event) -> None:
-    images = planned.images + planned.warmup_images
-    if isinstance(event, StepDone):
-        step.total = None if planned.duration_s is not None else images * event.of
-        step.advance()
-    elif isinstance(event, Load):
-        step.describe(event.component)
-    elif isinstance(event, ImageStart):
-        of = "" if planned.duration_s is not None else f" of {images}"
-        step.describe(f"image {event.index + 1}{of}" if images > 1 else "")
-    elif isinstance(event, Check):
-        step.describe(f"{event.layer} {event.name}")

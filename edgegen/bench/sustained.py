@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgegen.bench.energy import ImageEnergy, image_energies, whole
 from edgegen.bench.series import latencies_mean_something, steady_images
-from edgegen.bench.throttling import Judgement, judge
+from edgegen.bench.throttling import Judgement, first_and_last, judge, usable_steps
 from edgegen.core.measurement import ImageSample, Measurement, Run, SensorSample
 from edgegen.devices.limits import shows_throttling
 
@@ -46,6 +48,17 @@ class Sustained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartLatency:
+    """Median latencies of a sustained run: of the `whole`, or of its `start` and of its `end`."""
+
+    part: Literal["start", "end", "whole"]
+    images: int
+    steps: int
+    image_s: float
+    step_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingCost:
     """What reading the sensors took: the mean of one reading, and the share of one core."""
 
@@ -61,6 +74,31 @@ def sustained_runs(measurement: Measurement) -> tuple[Sustained, ...]:
         Sustained(run=run, judgement=judge(run), zero_s=run.images[0].start_s)
         for run in measurement.of_kind("sustained")
         if run.images
+    )
+
+
+def part_latencies(sustained: Sustained) -> tuple[PartLatency, ...]:
+    """Return the median latency of an image and of a step, at the start and at the end.
+
+    Where the run is too short for both, it is that of all of them; nothing without images.
+    """
+    images = sustained.images
+    parts = first_and_last(images)
+    if parts is None:
+        return (_part_latency("whole", images),) if images else ()
+    return (_part_latency("start", parts[0]), _part_latency("end", parts[1]))
+
+
+def _part_latency(
+    part: Literal["start", "end", "whole"], images: Sequence[ImageSample]
+) -> PartLatency:
+    steps = usable_steps([step for image in images for step in image.steps])
+    return PartLatency(
+        part=part,
+        images=len(images),
+        steps=len(steps),
+        image_s=statistics.median(image.latency_s - image.load_s for image in images),
+        step_s=statistics.median(step.end_s - step.start_s for step in steps) if steps else None,
     )
 
 

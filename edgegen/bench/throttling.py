@@ -135,21 +135,29 @@ def usable_steps(steps: Sequence[Step]) -> list[Step]:
 def image_rates(images: Sequence[ImageSample]) -> tuple[float | None, float | None]:
     """Return the images a minute at the start and at the end; None for both of a short run.
 
+    Pauses between images count, loading does not.
+    """
+    parts = first_and_last(images)
+    return (None, None) if parts is None else (_rate(parts[0]), _rate(parts[1]))
+
+
+def first_and_last(
+    images: Sequence[ImageSample],
+) -> tuple[Sequence[ImageSample], Sequence[ImageSample]] | None:
+    """Return the images of the start and those of the end; None where they would overlap.
+
     Whole images count, of the first and the last fifth of the time, or minute where that is longer,
-    and three images at least; pauses between them count, loading does not. The two parts do not
-    overlap.
+    and three images at least.
     """
     if len(images) < 2 * RATE_IMAGES:
-        return None, None
+        return None
     first_s, last_s = images[0].start_s, images[-1].end_s
     part_s = max(RATE_S, RATE_SHARE * (last_s - first_s))
     first = [image for image in images if image.end_s <= first_s + part_s]
     last = [image for image in images if image.start_s >= last_s - part_s]
     at_start = images[: max(len(first), RATE_IMAGES)]
     at_end = images[-max(len(last), RATE_IMAGES) :]
-    if len(at_start) + len(at_end) > len(images):
-        return None, None
-    return _rate(at_start), _rate(at_end)
+    return None if len(at_start) + len(at_end) > len(images) else (at_start, at_end)
 
 
 def _rate(images: Sequence[ImageSample]) -> float | None:

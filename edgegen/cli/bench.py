@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgegen.cli.command import command
-from edgegen.cli.completion import complete_package
-from edgegen.cli.console import Console, can_redraw
+from edgegen.cli.completion import complete_package, complete_profile
+from edgegen.cli.console import Console
 from edgegen.cli.durations import DURATION
-from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
+from edgegen.cli.on_device import attached, device_option, patience_option
 from edgegen.cli.plain_progress import PlainProgress
+from edgegen.core.errors import INTERRUPTED_EXIT_CODE
 
 if TYPE_CHECKING:
-    from edgegen.bench.plan import BenchPlan
-    from edgegen.bench.sustained import Sustained
+    from edgegen.bench.cut_short import CutShortError
     from edgegen.core.measurement import Measurement
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @command(
@@ -35,9 +33,9 @@ if TYPE_CHECKING:
         "How much": ("quick", "images", "restarts", "sustained_s", "only_plan"),
         "What is drawn": ("prompt", "negative_prompt", "seed", "width", "height"),
         "How": ("steps", "guidance", "scheduler"),
-        "The runtime": ("providers", "threads", "memory", "residency"),
+        "The runtime": ("profile", "runtime", "providers", "threads", "memory", "residency"),
         "Components only": ("benchmark_model", "benchmark_tool", "accelerator"),
-        "The result": ("json_file", "html_file"),
+        "The result": ("as_json", "json_file", "html_file"),
     },
     ends_with=("MissingDependencyError", "DeviceError", "RunnerError", "IntegrityError"),
 )
@@ -72,7 +70,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Processes that make them.",
 )
-@click.option("--prompt", help="What to draw; the package's golden prompt unless told.")
+@click.option("--prompt", help="What to draw. Default: what suits the model, as far as known.")
 @click.option("--negative-prompt", help="What not to draw.")
 @click.option(
     "--steps", type=click.IntRange(1), help="Denoising steps; the package's own unless told."
@@ -91,7 +89,19 @@ if TYPE_CHECKING:
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Threads of the runtime; on a device its profile's, else the runtime's own choice.",
+    help="Threads of the runtime; on a device its profile's, else as many as a CPU quota feeds, "
+    "else the runtime's own choice.",
+)
+@click.option(
+    "--profile",
+    shell_complete=complete_profile,
+    help="Take runtime, providers and threads from this profile; on a device, that which fits it "
+    "unless told.",
+)
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    help="What runs it, where its target has several: ai_edge_litert or tflite_runtime.",
 )
 @click.option(
     "--provider",
@@ -138,15 +148,10 @@ if TYPE_CHECKING:
 )
 @patience_option
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would run, and how long.")
+@click.option("--json", "as_json", is_flag=True, help="Write the raw samples as JSON.")
+@click.option("--json-file", type=_FILE, metavar="FILE", help="Write the raw samples to a file.")
 @click.option(
-    "--json", "json_file", metavar="FILE", help="Write the raw samples; - is the terminal."
-)
-@click.option(
-    "--html",
-    "html_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a page with all series.",
+    "--html", "html_file", type=_FILE, metavar="FILE", help="Write a page with all series."
 )
 @click.pass_context
 def bench(
@@ -160,27 +165,28 @@ def bench(
     benchmark_tool: str,
     accelerator: str,
     only_plan: bool,
-    json_file: str | None,
+    as_json: bool,
+    json_file: Path | None,
     html_file: Path | None,
-    **settings: object,
-) -> None:
+    profile: str | None,
+    **settings: Any,
+) -> int:
     """Measure PACKAGE on a device; this machine, unless told.
 
     The golden case comes first: a device that makes another image is not timed. Then the cold load
     (files evicted from the page cache), steady images in several processes, and the peak memory in
-    a run of its own. With --sustained one process makes images until the time is up instead.
+    a run of its own. With --sustained one process makes images until the time is up instead. Ctrl-C
+    ends it with what was measured by then.
     """
-
+    from edgegen.bench.cut_short import CutShortError
     from edgegen.bench.plan import BenchSettings, plan
     from edgegen.bench.session import Conditions, measure
-    from edgegen.bench.sustained import sustained_runs
-    from edgegen.core.codec import dump_json
-    from edgegen.core.files import write_atomic
+    from edgegen.cli import bench_output
     from edgegen.core.scratch import ScratchFolder
+    from edgegen.devices.profiles import load_profile
 
     console = context.find_object(Console) or Console()
-    outputs = [Path(file) for file in (json_file, html_file) if file is not None and file != "-"]
-    for path in outputs:
+    for path in (json_file, html_file):
         _check_folder(path)
     if benchmark_model is not None:
         from edgegen.cli.component_times import bench_components
@@ -193,144 +199,82 @@ def bench(
             tool=benchmark_tool,
             accelerator=accelerator,
             settings=settings,
+            as_json=as_json,
             json_file=json_file,
         )
-        return
-    planned = plan(package, BenchSettings(**settings))  # type: ignore[arg-type]  # click checked
+        return 0
+    chosen = None if profile is None else load_profile(profile)
+    planned = plan(package, BenchSettings(profile=chosen, **settings))
     if only_plan:
-        _show_plan(console, planned, device)
-        return
-    _announce(console, planned, device)
+        bench_output.show_plan(console, planned, device, as_json=as_json)
+        return 0
+    bench_output.announce(console, planned, device)
     conditions = Conditions(cool_first=planned.is_sustained, start_c=start_c, patience_s=patience_s)
     # Lines, not bars: drawing bars took 1.6 % of a core, which the runtime's threads want too.
     progress = PlainProgress(console.note)
+    cut: CutShortError | None = None
     with ScratchFolder("bench") as folder:
-        with attached(device, progress, console.note) as connected:
-            measurement = measure(
-                planned,
-                progress,
-                device=connected,
-                conditions=conditions,
-                pictures=folder,
-            )
-        if json_file == "-":
-            console.json(measurement)
-        elif json_file is not None:
-            write_atomic(Path(json_file), dump_json(measurement))
-        sustained = sustained_runs(measurement)  # once: it can take seconds
-        if html_file is not None:
-            from edgegen.report.details import pictures_in
-            from edgegen.report.html import page
-
-            made = pictures_in(folder, measurement)
-            write_atomic(html_file, page(measurement, made, sustained))
-    if json_file != "-":
-        _show(console, measurement, sustained)
-    for path in outputs:
-        console.note(f"Written: {path}")
+        try:
+            with attached(device, progress, console.note) as connected:
+                measurement = measure(
+                    planned, progress, device=connected, conditions=conditions, pictures=folder
+                )
+        except CutShortError as error:
+            cut, measurement = error, error.measurement
+        _write(console, measurement, folder, as_json, json_file, html_file)
+    return 0 if cut is None else _end(console, cut)
 
 
-def _check_folder(path: Path) -> None:
+def _write(
+    console: Console,
+    measurement: Measurement,
+    pictures: Path,
+    as_json: bool,
+    json_file: Path | None,
+    html_file: Path | None,
+) -> None:
+    """Show a measurement, or write it as JSON, and write the files that were asked for."""
+    from edgegen.bench.sustained import sustained_runs
+    from edgegen.cli import bench_output
+    from edgegen.core.codec import dump_json
+    from edgegen.core.files import write_atomic
+    from edgegen.report.details import pictures_in
+    from edgegen.report.html import page
+
+    if json_file is not None:
+        write_atomic(json_file, dump_json(measurement))
+    sustained = sustained_runs(measurement)  # once: it can take seconds
+    if html_file is not None:
+        write_atomic(html_file, page(measurement, pictures_in(pictures, measurement), sustained))
+    if as_json:
+        console.json(measurement)
+    else:
+        bench_output.show(console, measurement, sustained)
+    for path in (json_file, html_file):
+        if path is not None:
+            console.note(f"Written: {path}")
+
+
+def _end(console: Console, cut: CutShortError) -> int:
+    """Say what cut a measurement short, after its report, and return what to exit with."""
+    from edgegen.core.errors import EdgegenError
+
+    cause = cut.__cause__
+    if isinstance(cause, SystemExit):
+        raise cause
+    if isinstance(cause, EdgegenError):
+        console.error(cause.message, cause.hint)
+        return cause.exit_code
+    console.error("Interrupted. What was measured by then is above.")
+    return INTERRUPTED_EXIT_CODE
+
+
+def _check_folder(path: Path | None) -> None:
     """Refuse an output that could not be written after all the measuring."""
     from edgegen.core.errors import ConfigError
 
-    if not path.absolute().parent.is_dir():
+    if path is not None and not path.absolute().parent.is_dir():
         raise ConfigError(
             f"{path} cannot be written: its folder does not exist.",
             hint=f"mkdir -p {path.absolute().parent}",
         )
-
-
-def _announce(console: Console, planned: BenchPlan, device: str) -> None:
-    console.note(f"{_what_runs(planned)}{_how_long(planned, device)}.")
-
-
-def _what_runs(planned: BenchPlan) -> str:
-    from edgegen.report.figures import seconds
-
-    steps, processes = planned.workload.steps, len(planned.runs)
-    lasting = [run.duration_s for run in planned.runs if run.duration_s is not None]
-    if lasting:
-        return f"Images of {steps} steps for {seconds(sum(lasting))}, in {processes} processes"
-    return f"{planned.images} images of {steps} steps in {processes} processes"
-
-
-def _how_long(planned: BenchPlan, device: str) -> str:
-    from edgegen.report.figures import seconds
-
-    if device != LOCAL:
-        return f"; how long that takes on {device} is not known"
-    return f", roughly {seconds(planned.estimated_s)} by the sizes of the components"
-
-
-def _show_plan(console: Console, planned: BenchPlan, device: str) -> None:
-    from edgegen.report.figures import seconds
-
-    work = planned.workload
-    rows = [
-        (
-            run.title if run.duration_s is None else f"{run.title}, for {seconds(run.duration_s)}",
-            run.warmup_images or None,
-            run.images if run.duration_s is None else None,
-        )
-        for run in planned.runs
-    ]
-    notes = [
-        f"{work.width}×{work.height}, {work.steps} steps, guidance {work.guidance:g}, "
-        f"{work.scheduler}, seed {work.seed}, prompt: {work.prompt or 'none'}",
-        f"Roughly {seconds(planned.estimated_s)}, by the sizes of the components and a matrix "
-        "product that was timed just now."
-        if device == LOCAL
-        else f"How long that takes on {device} is not known.",
-    ]
-    console.table("Benchmark", ("process", "warm-up images", "images"), rows, notes)
-
-
-def _show(console: Console, measurement: Measurement, sustained: Sequence[Sustained]) -> None:
-    from edgegen.report import table, terminal
-
-    is_terminal = can_redraw(sys.stdout)
-    width = shutil.get_terminal_size().columns
-
-    def say(text: str) -> None:
-        console.print(textwrap.fill(text, width) if is_terminal else text)
-
-    def warn(text: str) -> None:
-        label = " " * len("warning: ")  # the console writes it in its place
-        is_shown = can_redraw(sys.stderr)
-        filled = textwrap.fill(text, width, initial_indent=label) if is_shown else text
-        console.warn(filled.lstrip())
-
-    first = terminal.opening(measurement)
-    if first is not None:
-        say(first)
-        console.print()
-    say(terminal.headline(measurement))
-    console.print()
-    for sentence in terminal.verdicts(measurement, sustained):
-        say(sentence)
-        console.print()
-    for each in terminal.tables(measurement, sustained):
-        shown = table.fitted(each, width) if is_terminal else each
-        console.table(shown.title, shown.columns, table.aligned(shown))
-    drawn = terminal.plot(measurement, sustained, width=min(width, 120), unicode=_speaks_unicode())
-    if drawn:
-        console.print(drawn)
-        console.print()
-    golden = terminal.golden_line(measurement)
-    if golden is not None:
-        say(golden)
-    for finding in terminal.notes(measurement, sustained):
-        if finding.weight == "warning":
-            warn(finding.text)
-        else:
-            say(finding.text)
-
-
-def _speaks_unicode() -> bool:
-    """Say whether standard output can write Braille and lines."""
-    try:
-        "⣿┊└".encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -23,7 +23,8 @@ def bench_components(
     tool: str,
     accelerator: str,
     settings: Mapping[str, Any],
-    json_file: str | None,
+    as_json: bool,
+    json_file: Path | None,
 ) -> None:
     """Measure the components and show them, or write them as JSON."""
     from edgegen.bench.benchmark_model import BenchmarkModelOptions
@@ -46,12 +47,12 @@ def bench_components(
             guidance=settings["guidance"],
             progress=console.progress,
         )
-    if json_file == "-":
-        console.json(times)
-        return
     if json_file is not None:
-        write_atomic(Path(json_file), dump_json(times))
-    _show(console, times)
+        write_atomic(json_file, dump_json(times))
+    if as_json:
+        console.json(times)
+    else:
+        _show(console, times)
 
 
 def _show(console: Console, times: ComponentTimes) -> None:

@@ -39,14 +39,17 @@ def format_count(count: float) -> str:
 
 
 def format_amount(done: float, total: float | None, unit: str) -> str:
-    """Write how much of a step is done: `0.77 of 1.72 GB`, `7 of 25 steps`, `312 images`."""
-    if unit == "bytes":
-        return format_bytes(done) + ("" if total is None else f" of {format_bytes(total)}")
+    """Write how much of a step is done: `0.77 of 1.72 GB`, `7 of 25 steps`, `40 s of 10 min`."""
+    if unit in ("bytes", "seconds"):
+        write = format_bytes if unit == "bytes" else format_seconds
+        return write(done) + ("" if total is None else f" of {write(total)}")
     return f"{done:.0f}" + ("" if total is None else f" of {total:.0f}") + f" {unit}"
 
 
 def format_rate(rate: float, unit: str) -> str:
-    """Write a speed: `120 MB/s`, `3.10 steps/s`, `20.5 s a step`."""
+    """Write a speed: `120 MB/s`, `3.10 steps/s`, `20.5 s a step`; nothing for time itself."""
+    if unit == "seconds":
+        return ""
     if unit == "bytes":
         return f"{format_bytes(rate)}/s"
     if 0 < rate < 0.5:

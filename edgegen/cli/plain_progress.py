@@ -51,12 +51,11 @@ class PlainStep:
         parts = [format_amount(self.done, self.total, self._unit), format_rate(rate, self._unit)]
         if self.total:
             parts.insert(0, f"{100 * self.done / self.total:.0f} %")
-            if rate > 0:
-                left_s = max(self.total - self.done, 0) / rate
+            if rate > 0 and self.done < self.total:
+                left_s = (self.total - self.done) / (1 if self._unit == "seconds" else rate)
                 parts.append(f"{format_seconds(left_s)} left")
-        if self._text:
-            parts.append(self._text)
-        return f"{self._name}: {', '.join(parts)}"
+        parts.append(self._text)
+        return f"{self._name}: {', '.join(part for part in parts if part)}"
 
 
 class PlainProgress:

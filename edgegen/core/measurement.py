@@ -247,7 +247,8 @@ class Measurement:
     """Everything that one session measured, raw.
 
     `golden` is empty where the package has no golden case. `unseen` lists what could not be seen
-    on this device, each with the reason (`temperature: no thermal zone`).
+    on this device, each with the reason (`temperature: no thermal zone`). `interrupted` says what
+    ended the measurement before its plan did; the last run then holds what was complete by then.
     """
 
     schema_version: int
@@ -260,6 +261,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
     quick: bool = False
     start_temperature: StartTemperature | None = None
+    interrupted: str | None = None
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
-Unit = Literal["bytes", "steps", "images", "items"]
+Unit = Literal["bytes", "steps", "images", "items", "seconds"]
 
 
 class Step(Protocol):

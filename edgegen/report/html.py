@@ -116,6 +116,8 @@ def _header(measurement: Measurement, title: str, sustained: Sequence[Sustained]
         badges.append(("warn", "virtual machine"))
     if opening(measurement) is not None:
         badges.append(("warn", "held back"))
+    if measurement.interrupted is not None:
+        badges.append(("warn", "interrupted"))
     if measurement.quick:
         badges.append(("warn", "quick: not for comparison"))
     for each in sustained:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from edgegen.bench.changepoints import MINIMUM_RATIO, MINIMUM_STEPS, Change
 from edgegen.bench.energy import ImageEnergy, contains
 from edgegen.bench.sensor_events import SensorEvent
-from edgegen.bench.sustained import Sustained, outermost
+from edgegen.bench.sustained import Sustained, outermost, part_latencies
 from edgegen.bench.throttling import MINIMUM_S, Verdict
 from edgegen.core.measurement import StartTemperature
-from edgegen.report.figures import MISSING, joules, moment, three_digits
+from edgegen.report.figures import MISSING, joules, moment, seconds, three_digits
 from edgegen.report.table import Table
 from edgegen.report.timeline import clocks, event_text, temperatures, under_load
 
@@ -75,6 +75,7 @@ def sustained_table(
         rows.append(
             ("Images a minute", rate(_mean_rate(sustained)), "all of them: too few to part")
         )
+    rows += _latencies(sustained)
     change = judgement.slowdown
     if change is not None:
         rows.append(
@@ -96,6 +97,17 @@ def sustained_table(
     ]
     rows += [_start_row(start), *_extremes(sustained)]
     return Table(title="Sustained", columns=("", "figure", "of"), rows=tuple(rows), words=("of",))
+
+
+def _latencies(sustained: Sustained) -> list[tuple[str, str, str]]:
+    """Return what an image and a step take, at the start and at the end."""
+    rows = []
+    for each in part_latencies(sustained):
+        where = "" if each.part == "whole" else f" at the {each.part}"
+        rows.append((f"Image{where}", seconds(each.image_s), f"median of {each.images}"))
+        if each.step_s is not None:
+            rows.append((f"Step{where}", seconds(each.step_s), f"median of {each.steps}"))
+    return rows
 
 
 def energy_table(energies: Sequence[ImageEnergy]) -> Table:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgegen.bench.energy import ImageEnergy
-from edgegen.bench.sustained import Sustained, outermost
+from edgegen.bench.sustained import Sustained, outermost, part_latencies
 from edgegen.core.measurement import Measurement
 from edgegen.report.blocks import cards, explain, section, table_markup, wide
-from edgegen.report.figures import joules, moment
+from edgegen.report.figures import joules, moment, seconds
 from edgegen.report.sustained import (
     VERDICTS,
     energy_source,
@@ -87,6 +87,7 @@ def _cards(sustained: Sustained, energies: Sequence[ImageEnergy]) -> list[tuple[
             ("At the start", f"{rate(start)} / min", "images, in the first fifth"),
             ("At the end", f"{rate(end)} / min", f"{100 * end / start:.0f} % of the start's"),
         ]
+    shown += _latency_cards(sustained)
     change = judgement.slowdown
     if change is not None:
         ratio, low, high = ratio_texts(change.ratio, change.ratio_low, change.ratio_high)
@@ -101,9 +102,22 @@ def _cards(sustained: Sustained, energies: Sequence[ImageEnergy]) -> list[tuple[
     hottest = highest_temperature(sustained)
     if hottest is not None:
         shown.append(("Highest temperature", f"{hottest[1]:.1f} °C", hottest[0]))
-    if not shown:
-        shown.append(("Images", str(len(sustained.images)), f"in {moment(sustained.duration_s)}"))
-    return shown
+    return [("Images", str(len(sustained.images)), f"in {moment(sustained.duration_s)}"), *shown]
+
+
+def _latency_cards(sustained: Sustained) -> list[tuple[str, str, str]]:
+    """Return what an image and a step take: at the end, with the start beside it."""
+    parts = part_latencies(sustained)
+    if not parts:
+        return []
+    last, first = parts[-1], parts[0]
+    if last.part == "whole":
+        image, step = f"median of {last.images}", f"median of {last.steps}"
+    else:
+        image = f"at the end; {seconds(first.image_s)} at the start"
+        step = f"at the end; {seconds(first.step_s)} at the start"
+    cards_of = [("Image", seconds(last.image_s), image)]
+    return cards_of if last.step_s is None else [*cards_of, ("Step", seconds(last.step_s), step)]
 
 
 def _what_is_drawn(sustained: Sustained) -> str:

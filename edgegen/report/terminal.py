@@ -51,7 +51,8 @@ def opening(measurement: Measurement) -> str | None:
 def headline(measurement: Measurement) -> str:
     """Return one line that says what was measured, and on what."""
     package, work = measurement.package, measurement.workload
-    what = f"{package.model} · {package.target}-{package.recipe} · {work.width}×{work.height}"
+    cut = "INTERRUPTED: " if measurement.interrupted is not None else ""
+    what = f"{cut}{package.model} · {package.target}-{package.recipe} · {work.width}×{work.height}"
     return f"{what}, {work.steps} steps, {work.scheduler} on {device_name(measurement.environment)}"
 
 

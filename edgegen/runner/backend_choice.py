@@ -54,8 +54,12 @@ PACKAGES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What the user asked for; None and an empty tuple are: what the device's profile says."""
+    """What the user asked for; None and an empty tuple are: what the device's profile says.
 
+    `profile` takes the place of the one that fits the device.
+    """
+
+    profile: DeviceProfile | None = None
     runtime: str | None = None
     providers: tuple[str, ...] = ()
     threads: int | None = None
@@ -65,8 +69,8 @@ class Wishes:
 def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     """Return what runs a target's packages on a device.
 
-    This machine has no profile: there the runtime's own choice stands. A provider that a profile
-    names and that is not there is an error of the runner's, never a silent fallback. Raises
+    This machine has no profile of its own: there the runtime's choice stands. A provider that a
+    profile names and that is not there is an error of the runner's, never a silent fallback. Raises
     ConfigError where no runtime runs the target, or not the one that was asked for, and
     MissingDependencyError where the device does not have it.
     """
@@ -75,7 +79,8 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     facts = device.facts
     packages = () if facts.runtime is None else facts.runtime.packages
     installed = {PACKAGES[name] for name in packages if name in PACKAGES}
-    backend = backend_of(matching_profile(facts), target, wishes, installed)
+    profile = wishes.profile or matching_profile(facts)
+    backend = backend_of(profile, target, wishes, installed)
     if installed and backend.name not in installed:
         raise MissingDependencyError(
             f"{device.address} has {', '.join(sorted(installed))}, not {backend.name}, which is to "
@@ -93,7 +98,7 @@ def backend_here(target: str, wishes: Wishes) -> Backend:
         name for name in usable if importlib.util.find_spec(_IMPORTED.get(name, name)) is not None
     }
     # Where nothing is installed, the first that could be is the one to ask for.
-    return backend_of(None, target, wishes, installed or usable[:1])
+    return backend_of(wishes.profile, target, wishes, installed or usable[:1])
 
 
 def backend_of(
@@ -106,6 +111,13 @@ def backend_of(
     ConfigError for a target that nothing runs, and a runtime that does not run the target.
     """
     options = None if profile is None else profile.runtime(target)
+    if wishes.profile is not None and options is None:
+        known = ", ".join(each.target for each in wishes.profile.runtimes)
+        raise ConfigError(
+            f"The profile {wishes.profile.name} names no runtime for packages of the target "
+            f"{target!r}.",
+            hint=f"It has {known or 'none'}. Leave out --profile, or give another one.",
+        )
     providers, threads = wishes.providers, wishes.threads
     package = wishes.runtime
     if options is not None:

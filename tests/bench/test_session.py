@@ -109,7 +109,10 @@ def test_a_quick_plan_is_short_and_says_so(package: Path) -> None:
     assert planned.quick
 
 
-def test_more_steps_are_estimated_to_take_longer(own_package: Path) -> None:
+def test_more_steps_are_estimated_to_take_longer(
+    own_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgegen.bench.plan._matmul_operations_per_s", lambda: 1e10)
     manifest = json.loads((own_package / "edgegen.json").read_text())
     for component in manifest["components"]:
         if component["spec"]["role"] == "denoiser":
@@ -120,6 +123,21 @@ def test_more_steps_are_estimated_to_take_longer(own_package: Path) -> None:
         for steps in (1, 50)
     )
     assert many > 5 * few
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt"),
+    [
+        ("builtin:emoji", "panda"),
+        ("builtin:scenes", "three tomatoes on a blue background"),
+        ("somebody/model", GOLDEN["prompt"]),
+    ],
+)
+def test_the_default_prompt_suits_the_model(own_package: Path, model: str, prompt: str) -> None:
+    manifest = json.loads((own_package / "edgegen.json").read_text())
+    change_manifest(own_package, source={**manifest["source"], "model": model}, golden=GOLDEN)
+    assert plan(own_package, BenchSettings()).workload.prompt == prompt
+    assert plan(own_package, BenchSettings(prompt="")).workload.prompt == ""
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_unknown_scheduler_ends_with_the_nearest_one(
 ) -> None:
     package = onnx_package(place / "package")
     before = contents(place)
-    output = {"run": "-o", "bench": "--json"}[command]
+    output = {"run": "-o", "bench": "--json-file"}[command]
     arguments = ["--prompt", "x", "--scheduler", "eulr", output, place / "written.png"]
     edgegen(command, package, *arguments).assert_failed(2, "Did you mean 'euler'?")
     assert contents(place) == before

@@ -46,6 +46,18 @@ def test_a_profile_names_the_provider_and_the_threads() -> None:
     assert backend_of(load_profile("raspberry-pi-5"), "onnx", Wishes()).threads == 4
 
 
+def test_a_profile_that_is_given_goes_before_the_one_that_fits_and_works_here() -> None:
+    given = Wishes(profile=load_profile("raspberry-pi-5"))
+    assert choose_backend(device_with("onnxruntime"), "onnx", given).threads == 4
+    assert backend_here("onnx", given).threads == 4
+
+
+def test_a_given_profile_without_a_runtime_for_the_target_is_refused() -> None:
+    empty = dataclasses.replace(load_profile("raspberry-pi-5"), runtimes=())
+    with pytest.raises(ConfigError, match="raspberry-pi-5 names no runtime"):
+        choose_backend(device_with("onnxruntime"), "onnx", Wishes(profile=empty))
+
+
 def test_what_the_user_says_goes_before_the_profile() -> None:
     wishes = Wishes(providers=(CPU,), threads=2, memory="lean")
     chosen = backend_of(load_profile("jetson-orin-nano"), "onnx", wishes)
