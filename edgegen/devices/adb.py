@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,14 +11,17 @@ from edgegen.core.environment import REMOTE
 from edgegen.core.errors import ConfigError, ConnectionLostError, DeviceError
 from edgegen.core.process import Child, run
 from edgegen.devices.adb_output import explain
-from edgegen.devices.android_facts import AndroidFacts, facts_command, parse_facts
+from edgegen.devices.android_facts import AndroidFacts, facts_command, parse_facts, too_old
 from edgegen.devices.transports import find_python
 
 HOME = "/data/local/tmp/edgegen"
 """Where the shell's user may write and execute, without root or an app."""
 
-_SERIAL = re.compile(r"[A-Za-z0-9_.:\[\]-]*")
+_LONGEST_SERIAL = 256
 _COMMAND_S = 60.0
+_MOST_FACTS_BYTES = 1 << 20
+_EXIT_CODES = "shell_v2"
+"""What adb calls the way of Android 7 to start a command, the first that tells its exit code."""
 _SUCCESS = 113
 _ADB_FAILED = 1
 _LOST = 255
@@ -32,14 +34,25 @@ class AdbTransport:
         self.address = address
         self.home = home
         self.serial = address.removeprefix("adb://")
-        if not _SERIAL.fullmatch(self.serial) or self.serial.startswith("-"):
+        plain = self.serial.isprintable() and len(self.serial) <= _LONGEST_SERIAL
+        if not plain or self.serial.startswith("-"):  # with a dash it would be an option of adb's
             raise ConfigError(
                 f"'{address}' is no adb address.",
                 hint="The form is adb://SERIAL; `edgegen devices` lists those that are attached.",
             )
 
     def interpreter(self) -> tuple[str, ...]:
-        """Return the command that finds the Python of the bundle."""
+        """Return the command that finds the Python of the bundle.
+
+        Raises DeviceError where adb doesn't reach the device, and MissingDependencyError where its
+        Android is too old.
+        """
+        done = run([*self._adb(), "features"], timeout_s=_COMMAND_S, besides=REMOTE, check=False)
+        error = explain(done.error_text, self.serial)
+        if error is not None:
+            raise error
+        if done.returncode == 0 and _EXIT_CODES not in done.text.split():
+            raise too_old(self.address)
         return find_python(self.home)
 
     def start(
@@ -70,16 +83,19 @@ class AdbTransport:
         Raises DeviceError where it cannot be reached.
         """
         command = facts_command(posixpath.dirname(self.home))
-        done = run(
-            [*self._adb(), "shell", "-T", command],
-            timeout_s=_COMMAND_S,
-            besides=REMOTE,
-            check=False,
-        )
-        error = explain(done.error_text, self.serial)
+        # Without -T, which an Android before 7 refuses; a command has no terminal in either case.
+        with Child([*self._adb(), "shell", command], besides=REMOTE) as child:
+            answer = b""
+            while len(answer) < _MOST_FACTS_BYTES:
+                piece = child.read(_MOST_FACTS_BYTES, silence_s=_COMMAND_S)
+                if not piece:
+                    break
+                answer += piece
+            child.terminate()
+            error = explain(child.log_tail(), self.serial)
         if error is not None:
             raise error
-        return parse_facts(done.text)
+        return parse_facts(answer.decode("utf-8", "replace"))
 
     def fault(self, returncode: int, told: str) -> DeviceError | None:
         """Return what adb said of the connection; None where the program itself ended so."""

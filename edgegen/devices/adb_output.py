@@ -8,6 +8,7 @@ adb 28 to 35.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,12 +21,17 @@ from edgegen.core.errors import (
 )
 
 _HEADER = "List of devices attached"
+_SERVER_LINE = re.compile(r"\* ")
 _LINE = re.compile(
-    r"(?P<serial>\(no serial number\)|\S+)\s+"
-    r"(?P<state>no permissions.*?|\S+)"
+    r"(?P<serial>\S.*?)\s+"  # a serial may hold blanks: the state is looked for from the right
+    r"(?P<state>no permissions.*?|[a-z]+)"
     r"(?P<properties>(?:\s+[a-z_]+:\S+)*)\s*"
 )
+_LONGEST_LINE = 1000
+NO_SERIAL = "(no serial number)"
+"""What adb lists for a device that has none."""
 _PROPERTY = re.compile(r"([a-z_]+):(\S+)")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 ALLOW = "Unlock the device, accept 'Allow USB debugging', and retry."
 """What to do with an unauthorized device."""
@@ -63,15 +69,24 @@ class AdbDevice:
         return self.state == "device"
 
 
-def parse_devices(text: str) -> tuple[AdbDevice, ...]:
-    """Read the output of `adb devices -l`, or of `adb devices`.
+def parse_devices(text: str) -> tuple[tuple[AdbDevice, ...], tuple[str, ...]]:
+    """Read the output of `adb devices -l`, or of `adb devices`: devices, and unknown lines.
 
     Raises DeviceError where it is no such list: adb's server did not start.
     """
     lines = iter(text.splitlines())
     if _HEADER not in lines:  # takes what adb says of its server, and the header
         raise explain(text, "") or DeviceError("adb did not list its devices.", hint=_SERVER)
-    return tuple(_device(found) for line in lines if (found := _LINE.fullmatch(line)) is not None)
+    devices, unknown = [], []
+    for line in lines:
+        if not line.strip() or _SERVER_LINE.match(line):
+            continue
+        found = _LINE.fullmatch(line) if len(line) <= _LONGEST_LINE else None
+        if found is not None:
+            devices.append(_device(found))
+        else:
+            unknown.append(line.strip()[:_LONGEST_LINE])
+    return tuple(devices), tuple(unknown)
 
 
 def _device(found: re.Match[str]) -> AdbDevice:
@@ -86,7 +101,7 @@ def _device(found: re.Match[str]) -> AdbDevice:
         product=properties.get("product"),
         codename=properties.get("device"),
         usb=properties.get("usb"),
-        transport_id=int(number) if number.isdigit() else None,
+        transport_id=int(number) if _NUMBER.fullmatch(number) else None,
     )
 
 
@@ -105,7 +120,7 @@ def explain_state(device: AdbDevice) -> DeviceError | None:
         return explain(f"error: {words[device.state]}", device.serial)
     return DeviceError(
         f"{device.serial} is in the state '{device.state}', where no commands run.",
-        hint=f"Start Android on it: adb -s {device.serial} reboot",
+        hint=f"Start Android on it: adb -s {shlex.quote(device.serial)} reboot",
     )
 
 
@@ -121,7 +136,10 @@ def explain(text: str, serial: str) -> DeviceError | None:
         for rule in _RULES:
             found = rule.pattern.search(line)
             if found is not None:
-                return rule.error(rule.message(name, found), hint=rule.hint.format(name))
+                return rule.error(
+                    rule.message(name, found),
+                    hint=rule.hint.format(shlex.quote(serial or "SERIAL")),
+                )
     return None
 
 

@@ -7,12 +7,17 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen.core.errors import ConnectionLostError
+from edgegen.core.errors import ConnectionLostError, MissingDependencyError
+
+OLDEST_ANDROID, OLDEST_SDK = 7, 24
+BUNDLE_ABI = "arm64-v8a"
+"""The instruction set that bundles for Android are for."""
 
 _MARK = "==edgegen:{}=="
 _END = "end"
 _QUESTIONS: Mapping[str, str] = {
     "getprop": "getprop",
+    "machine": "uname -m",
     "meminfo": "cat /proc/meminfo",
     "storage": "df -k {home}",
     "battery": "dumpsys battery",
@@ -20,18 +25,22 @@ _QUESTIONS: Mapping[str, str] = {
 }
 
 _SECTION = re.compile(r"^==edgegen:(\w+)==$", re.MULTILINE)
-_PROPERTY = re.compile(r"^\[([^\]\n]+)\]: \[(.*?)\]$", re.MULTILINE | re.DOTALL)
-_SIZE = re.compile(r"^\s*(\w+):\s+(\d+) kB$", re.MULTILINE)
+_PROPERTY = re.compile(r"\[([^\]]+)\]: \[(.*)")
+_SIZE = re.compile(r"^[ \t]{0,20}(\w+):[ \t]{1,40}(\d{1,15}) kB$", re.MULTILINE | re.ASCII)
 _BATTERY = re.compile(r"^  ([a-z]+): (\S+)$", re.MULTILINE)
+_NUMBER = re.compile(r"-?[0-9]{1,15}")
+_LONGEST_VALUE = 200
+_TEMPERATURES_C = (-60.0, 150.0)
+"""What a battery can have; other values are those of a broken sensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AndroidFacts:
     """What a device is and has; None where it does not say.
 
-    `abis` are the instruction sets that it runs, the best first. `soc` is its maker's name of the
-    chip, or the board's code name before Android 12. `boot_id` changes with each start.
-    `battery_charge` is a fraction.
+    `abis` are the instruction sets that it runs, the best first, `machine` its kernel's. `soc` is
+    its maker's name of the chip, or the board's code name before Android 12. `boot_id` changes
+    with each start. `battery_charge` is a fraction.
     """
 
     model: str | None
@@ -40,6 +49,7 @@ class AndroidFacts:
     android: str | None
     sdk: int | None
     abis: tuple[str, ...]
+    machine: str | None
     soc: str | None
     fingerprint: str | None
     emulator: bool
@@ -50,6 +60,34 @@ class AndroidFacts:
     battery_charge: float | None
     battery_temperature_c: float | None
     boot_id: str | None
+
+
+def too_old(address: str, version: str = "an Android before 7") -> MissingDependencyError:
+    """Return the error for an Android whose adb doesn't tell how a command ended."""
+    return MissingDependencyError(
+        f"{address} has {version}; edgegen needs Android {OLDEST_ANDROID} or newer, the first "
+        "whose adb tells how a command ended.",
+        hint="Use a newer device, or upgrade it.",
+    )
+
+
+def why_no_bundle(address: str, facts: AndroidFacts) -> MissingDependencyError | None:
+    """Return why no bundle runs on a device; None where one does, as far as the device says."""
+    if facts.sdk is not None and facts.sdk < OLDEST_SDK:
+        return too_old(address, f"Android {facts.android or '?'} (SDK {facts.sdk})")
+    sets = facts.abis or tuple(filter(None, (facts.machine,)))
+    if not sets or not {BUNDLE_ABI, "aarch64"}.isdisjoint(sets):
+        return None
+    what = "an emulator" if facts.emulator else "a device"
+    if any(each.startswith("x86") for each in sets):
+        hint = (
+            "Use a phone; or, on a 64-bit Arm computer, an emulator with an arm64-v8a system image."
+        )
+    else:
+        hint = "Use a device whose Android is a 64-bit one, which many with a 64-bit chip are not."
+    return MissingDependencyError(
+        f"{address} is {what} for {', '.join(sets)}; bundles are for {BUNDLE_ABI} alone.", hint=hint
+    )
 
 
 def facts_command(home: str) -> str:
@@ -83,14 +121,14 @@ def parse_facts(text: str) -> AndroidFacts:
     memory = parse_memory(sections.get("meminfo", ""))
     storage = parse_storage(sections.get("storage", ""))
     battery = parse_battery(sections.get("battery", ""))
-    sdk = properties.get("ro.build.version.sdk", "")
     return AndroidFacts(
         model=properties.get("ro.product.model"),
         manufacturer=properties.get("ro.product.manufacturer"),
         codename=properties.get("ro.product.device") or properties.get("ro.build.product"),
         android=properties.get("ro.build.version.release"),
-        sdk=int(sdk) if sdk.isdigit() else None,
+        sdk=_number(properties.get("ro.build.version.sdk", "")),
         abis=_abis(properties),
+        machine=_line(sections.get("machine", "")),
         soc=_soc(properties),
         fingerprint=_fingerprint(properties),
         emulator=_is_emulator(properties),
@@ -100,13 +138,27 @@ def parse_facts(text: str) -> AndroidFacts:
         free_bytes=storage[1] if storage else None,
         battery_charge=battery[0],
         battery_temperature_c=battery[1],
-        boot_id=sections.get("boot_id", "").strip() or None,
+        boot_id=_line(sections.get("boot_id", "")),
     )
 
 
 def parse_properties(text: str) -> Mapping[str, str]:
-    """Read the output of `getprop`: lines of `[name]: [value]`; empty values are left out."""
-    return {name: value for name, value in _PROPERTY.findall(text) if value}
+    """Read the output of `getprop`: `[name]: [value]`, where a value may have several lines.
+
+    Empty values are left out, and long ones cut.
+    """
+    found: dict[str, str] = {}
+    name, value = "", ""
+    for line in text.split("\n"):
+        begin = _PROPERTY.fullmatch(line)
+        if begin is not None:
+            name, value = begin[1], begin[2]
+        elif name:
+            value = f"{value}\n{line}"
+        if name and value.endswith("]"):
+            found[name] = value[:-1][:_LONGEST_VALUE]
+            name = ""
+    return {name: value for name, value in found.items() if value}
 
 
 def parse_memory(text: str) -> Mapping[str, int]:
@@ -120,9 +172,8 @@ def parse_storage(text: str) -> tuple[int, int] | None:
     if len(lines) < 2 or "1K-blocks" not in lines[0]:
         return None
     values = lines[-1][-5:]  # counted from the right: a file system's name may hold blanks
-    if len(values) < 5 or not (values[0].isdigit() and values[2].isdigit()):
-        return None
-    return int(values[0]) * 1024, int(values[2]) * 1024
+    size, free = (_number(each) for each in (values[0], values[2])) if values[4:] else (None, None)
+    return None if size is None or free is None else (size * 1024, free * 1024)
 
 
 def parse_battery(text: str) -> tuple[float | None, float | None]:
@@ -134,13 +185,22 @@ def parse_battery(text: str) -> tuple[float | None, float | None]:
     values = dict(_BATTERY.findall(text))
     if values.get("present") != "true":
         return None, None
-    level, scale = values.get("level", ""), values.get("scale", "")
-    whole = int(scale) if scale.isdigit() else 0
-    charge = int(level) / whole if level.isdigit() and whole else None
-    tenths = values.get("temperature", "")
-    if not tenths.lstrip("-").isdigit() or values.get("voltage") == "0":
+    level, scale = _number(values.get("level", "")), _number(values.get("scale", ""))
+    charge = level / scale if level is not None and scale and 0 <= level <= scale else None
+    tenths = _number(values.get("temperature", ""))
+    low, high = _TEMPERATURES_C
+    if tenths is None or values.get("voltage") == "0" or not low <= tenths / 10 <= high:
         return charge, None
-    return charge, int(tenths) / 10
+    return charge, tenths / 10
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def _line(text: str) -> str | None:
+    """Return the one line of an answer; None where it is empty."""
+    return text.strip()[:_LONGEST_VALUE] or None
 
 
 def _abis(properties: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from edgegen.core.environment import REMOTE
-from edgegen.core.errors import EdgegenError
+from edgegen.core.errors import DeviceError, EdgegenError
 from edgegen.core.process import run
 from edgegen.devices.adb import AdbTransport
-from edgegen.devices.adb_output import AdbDevice, explain_state, parse_devices
+from edgegen.devices.adb_output import NO_SERIAL, explain_state, parse_devices
 from edgegen.devices.agent import NoPythonError
+from edgegen.devices.android_facts import why_no_bundle
 from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.known import known
@@ -93,21 +95,42 @@ def attached() -> tuple[Listing, ...]:
     """
     found = [Listing(address=LOCAL)]
     if shutil.which("adb"):
-        devices: tuple[AdbDevice, ...] = ()
-        try:
-            done = run(["adb", "devices", "-l"], timeout_s=_ADB_S, besides=REMOTE, check=False)
-            devices = parse_devices(f"{done.text}\n{done.error_text}")
-        except EdgegenError as failure:
-            found.append(Listing(address="adb://", problem=failure.message, hint=failure.hint))
-        for device in devices:
-            error = explain_state(device)
-            listing = Listing(address=f"adb://{device.serial}", model=device.model)
-            if error is not None:
-                listing = replace(listing, problem=error.message, hint=error.hint)
-            found.append(listing)
+        found += _seen_by_adb()
     here = {listing.address for listing in found}
     found += [Listing(address=address) for address in known() if address not in here]
     return tuple(found)
+
+
+def _seen_by_adb() -> list[Listing]:
+    try:
+        done = run(["adb", "devices", "-l"], timeout_s=_ADB_S, besides=REMOTE, check=False)
+        devices, unknown = parse_devices(f"{done.text}\n{done.error_text}")
+    except EdgegenError as failure:
+        return [Listing(address="adb://", problem=failure.message, hint=failure.hint)]
+    found = []
+    for device in devices:
+        nameless = device.serial == NO_SERIAL
+        error = explain_state(device)
+        if error is None and nameless and len(devices) > 1:
+            error = DeviceError(
+                "It has no serial number, and isn't the only device.",
+                hint="Take the others off: alone it is adb://",
+            )
+        listing = Listing(
+            address="adb://" if nameless else f"adb://{device.serial}", model=device.model
+        )
+        if error is not None:
+            listing = replace(listing, problem=error.message, hint=error.hint)
+        found.append(listing)
+    found += [
+        Listing(
+            address="adb://",
+            problem=f"adb lists a device that was not understood: {line!r}.",
+            hint="See `adb devices -l`; `adb disconnect`, and connecting again, may help.",
+        )
+        for line in unknown
+    ]
+    return found
 
 
 def look_at(address: str, runner: bytes) -> Listing:
@@ -172,7 +195,7 @@ def _lacks(address: str, facts: DeviceFacts) -> list[Lack]:
         lacks.append(
             Lack(
                 what=f"room: {facts.free_bytes / 1e6:.0f} MB are free",
-                command=f"edgegen prune --device {address}",
+                command=f"edgegen prune --device {shlex.quote(address)}",
             )
         )
     return lacks
@@ -182,6 +205,7 @@ def _android_listing(address: str) -> Listing:
     """Ask an Android device that has no Python of ours yet, by its shell alone."""
     facts = AdbTransport(address).facts()
     profile = match(facts.model, facts.memory_bytes)
+    refusal = why_no_bundle(address, facts)
     return Listing(
         address=address,
         model=facts.model,
@@ -193,9 +217,13 @@ def _android_listing(address: str) -> Listing:
         temperature_c=facts.battery_temperature_c,
         emulated=facts.emulator,
         profile=None if profile is None else profile.name,
-        lacks=(Lack(what="Python, numpy and a runtime", command=_set_up(address)),),
+        lacks=(Lack(what="Python, numpy and a runtime", command=_set_up(address)),)
+        if refusal is None
+        else (),
+        problem="" if refusal is None else refusal.message,
+        hint="" if refusal is None else refusal.hint,
     )
 
 
 def _set_up(address: str) -> str:
-    return f"edgegen devices setup {address}"
+    return f"edgegen devices setup {shlex.quote(address)}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -12,36 +12,33 @@ from pathlib import Path
 
 from edgegen.core.errors import (
     ConfigError,
-    ConnectionLostError,
-    DeviceBusyError,
     DeviceError,
     DeviceFullError,
-    IntegrityError,
     MissingDependencyError,
-    ResourceError,
     nearest,
 )
 from edgegen.core.files import sha256_of
 from edgegen.core.folders import cache_folder
-from edgegen.core.process import Child, ProcessError
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.devices.adb import AdbTransport
 from edgegen.devices.agent import NoPythonError
+from edgegen.devices.android_facts import why_no_bundle
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, send_blobs
 from edgegen.devices.transports import LOCAL, Transport, open_transport
 from edgegen.runner.backend_choice import PACKAGES
-from edgegen.runner.bundle.build import Bundle, build_bundle, read_bundle
+from edgegen.runner.bundle.build import build_bundle, read_bundle
 from edgegen.runner.job import Backend, DescribeJob
 from edgegen.runner.pack import pack_runner
 from edgegen.runner.protocol import Hello
+from edgegen.runner.push_bundle import push_bundle
 from edgegen.runner.session import RunnerSession
 from edgegen.runner.wheels import PINNED, RUNTIME, download, wheels_for
 
 _SETUP_S = 1800.0
 _ANSWER_S = 300.0
-_PIECE_BYTES = 1 << 20
+_MOST_LINES = 100
 _INSTALLED = 5.0  # wheels, and what they unpack to
-_UNPACKED = 2.2  # the archive, and what it holds, and some air
 _WHEEL = re.compile(r"[A-Za-z0-9_.+-]+\.whl")
 _MODULES: Mapping[str, str] = {
     "numpy": "numpy",
@@ -133,8 +130,17 @@ def _set_up(
             f"{address} gets a bundle, which brings {RUNTIME} and nothing else.",
             hint="Leave --runtime out, or install Python 3.10 or newer there.",
         )
-    chosen = read_bundle(bundle) if bundle is not None else _bundle_for(transport, progress)
-    sent = _push_bundle(transport, chosen, progress)
+    platform = _platform_of(transport)
+    if bundle is None:
+        chosen = build_bundle(platform, progress=progress)
+    else:
+        chosen = read_bundle(bundle)
+        if chosen.platform != platform:
+            raise ConfigError(
+                f"{bundle} is for {chosen.platform}; {address} needs one for {platform}.",
+                hint=f"Build it: edgegen runner build --platform {platform} -o FILE",
+            )
+    sent = push_bundle(transport, chosen, progress)
     with Device(transport, pack_runner()) as device:
         return _try(device, sent)
 
@@ -213,9 +219,16 @@ def _wheels_in(folder: Path) -> list[Path]:
     return found
 
 
-def _bundle_for(transport: Transport, progress: Progress) -> Bundle:
-    if transport.address.startswith("adb://"):
-        return build_bundle("android-arm64", progress=progress)
+def _platform_of(transport: Transport) -> str:
+    """Return the platform of the bundles that run on a device, by what that says of itself.
+
+    Raises MissingDependencyError where none does; nothing is built or sent before.
+    """
+    if isinstance(transport, AdbTransport):
+        refusal = why_no_bundle(transport.address, transport.facts())
+        if refusal is not None:
+            raise refusal
+        return "android-arm64"
     system = _ask(transport, "uname -sm")
     if system != "Linux aarch64":
         raise MissingDependencyError(
@@ -223,143 +236,17 @@ def _bundle_for(transport: Transport, progress: Progress) -> Bundle:
             f"{system!r}, for which there is no bundle.",
             hint="Install Python 3.9 or newer there: sudo apt install python3",
         )
-    return build_bundle("linux-arm64", progress=progress)
+    return "linux-arm64"
 
 
 def _ask(transport: Transport, command: str) -> str:
     with transport.start(["sh", "-c", command]) as child:
-        lines = list(child.lines(silence_s=_ANSWER_S))
+        lines = list(itertools.islice(child.lines(silence_s=_ANSWER_S), _MOST_LINES))
         child.wait(_ANSWER_S)
         fault = transport.fault(child.returncode or 0, child.log_tail())
     if fault is not None:
         raise fault
     return lines[-1].strip() if lines else ""
-
-
-_SCRIPT = """\
-set -e
-mkdir -p {home}/runtimes
-if command -v flock >/dev/null 2>&1; then
-    exec 9>>{home}/lock
-    flock -n 9 || {{ echo busy; exit 0; }}
-fi
-cd {home}/runtimes
-if [ ! -f {folder}/bundle.json ]; then
-    have=0
-    [ -f .{folder}.tar ] && have=$(wc -c < .{folder}.tar)
-    [ "$have" -gt {size} ] && have=0
-    set -- $(df -Pk . | tail -n 1)
-    echo "need" $have $4
-    read -r answer
-    [ "$answer" = go ] || exit 0
-    [ "$have" -gt 0 ] || : > .{folder}.tar
-    head -c $(({size} - have)) >> .{folder}.tar
-    [ "$(wc -c < .{folder}.tar)" -eq {size} ] || exit 3 # the connection broke: what came stays
-    set -- $(sha256sum .{folder}.tar)
-    if [ "$1" != {sha256} ]; then
-        rm -f .{folder}.tar
-        echo mismatch
-        exit 0
-    fi
-    rm -rf .{folder}.part {folder}
-    mkdir .{folder}.part
-    tar -xf .{folder}.tar -C .{folder}.part
-    mv .{folder}.part/{folder} {folder}
-    rm -rf .{folder}.part .{folder}.tar
-fi
-cd ..
-rm -f .runtime.new
-ln -s runtimes/{folder} .runtime.new
-mv -T .runtime.new runtime 2>/dev/null || {{ rm -f runtime; mv .runtime.new runtime; }}
-echo ready
-"""
-"""The device has no Python yet: its shell takes the archive, resumes it, and checks its hash.
-
-`read` takes one line, byte by byte as POSIX has it, so that `head` gets all that follows.
-"""
-
-
-def _push_bundle(transport: Transport, bundle: Bundle, progress: Progress) -> int:
-    """Push a bundle where it is not there, let `runtime` point to it, and return what travelled."""
-    script = _SCRIPT.format(
-        home=transport.home,
-        folder=bundle.folder,
-        size=bundle.size_bytes,
-        sha256=bundle.sha256,
-    )
-    with transport.start(["sh", "-c", script]) as child:
-        try:
-            lines = child.lines(silence_s=_ANSWER_S)
-            word, _, rest = next(lines, "").partition(" ")
-            sent = 0
-            if word == "need":
-                sent = _send(transport, child, bundle, rest, progress)
-                word = next(lines, "")
-            if word == "busy":
-                raise DeviceBusyError(
-                    f"{transport.address} is in use by another command.",
-                    hint="Wait for its end, or ask its owner.",
-                )
-            if word == "mismatch":
-                raise IntegrityError(
-                    f"The bundle did not come whole to {transport.address}.",
-                    hint="Retry: it will be sent anew.",
-                )
-            if word != "ready":
-                child.wait(_ANSWER_S)
-                raise _push_failed(transport, child)
-            child.wait(_ANSWER_S)
-        except ProcessError as error:
-            raise _push_failed(transport, child) from error
-    return sent
-
-
-def _send(transport: Transport, child: Child, bundle: Bundle, told: str, progress: Progress) -> int:
-    words = told.split()
-    if not words or not words[0].isdigit():
-        raise DeviceError(f"{transport.address} answered {told[:60]!r}, not how much it has.")
-    offset = int(words[0])
-    free = int(words[1]) << 10 if len(words) > 1 and words[1].isdigit() else None
-    wanted = int(bundle.size_bytes * _UNPACKED) - offset
-    if free is not None and free < wanted:
-        child.send("no")
-        raise DeviceFullError(
-            f"{transport.address} has {free / 1e6:.0f} MB free; the bundle needs "
-            f"{wanted / 1e6:.0f} MB.",
-            hint="Free some space there, and retry.",
-        )
-    child.send("go")
-    left = bundle.size_bytes - offset
-    with (
-        bundle.archive.open("rb", buffering=0) as file,
-        progress.step(f"push to {transport.address}", total=left, unit="bytes") as step,
-    ):
-        file.seek(offset)
-        while left:
-            piece = file.read(min(left, _PIECE_BYTES))
-            if not piece:
-                raise ResourceError(f"{bundle.archive} became shorter meanwhile.")
-            child.write(piece, stall_s=_ANSWER_S)
-            left -= len(piece)
-            step.advance(len(piece))
-    return bundle.size_bytes - offset
-
-
-def _push_failed(transport: Transport, child: Child) -> DeviceError:
-    with contextlib.suppress(ProcessError):
-        child.wait(5.0)
-    told = child.log_tail()
-    if "No space left" in told:
-        return DeviceFullError(
-            f"{transport.address} is full.", hint="Free some space there, and retry."
-        )
-    code = child.returncode
-    fault = None if code is None else transport.fault(code, told)
-    last = told.strip().splitlines()[-1] if told.strip() else "it did not say why"
-    return fault or ConnectionLostError(
-        f"The bundle could not be put on {transport.address}: {last}.",
-        hint="Retry: what has come stays there.",
-    )
 
 
 def _try(device: Device, sent_bytes: int) -> Provision:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from edgegen.core.errors import (
+    ConfigError,
     ConnectionLostError,
     DeviceError,
     DeviceFullError,
     DeviceUnauthorizedError,
     DeviceUnreachableError,
 )
+from edgegen.devices.adb import AdbTransport
 from edgegen.devices.adb_output import AdbDevice, explain, explain_state, parse_devices
 
 RECORDED = Path(__file__).with_name("recorded") / "adb"
@@ -28,7 +31,7 @@ def recorded(name: str) -> str:
 
 @pytest.mark.parametrize("name", ["devices_all_states", "devices_all_states_short"])
 def test_every_state_is_read_from_the_long_and_the_short_list(name: str) -> None:
-    states = {device.serial[-1]: device.state for device in parse_devices(recorded(name))}
+    states = {device.serial[-1]: device.state for device in parse_devices(recorded(name))[0]}
     assert states == {
         "1": "device",
         "2": "recovery",
@@ -40,7 +43,7 @@ def test_every_state_is_read_from_the_long_and_the_short_list(name: str) -> None
 
 
 def test_the_long_list_tells_what_a_device_is() -> None:
-    devices = {device.serial: device for device in parse_devices(recorded("devices_all_states"))}
+    devices = {device.serial: device for device in parse_devices(recorded("devices_all_states"))[0]}
     assert devices["127.0.0.1:40001"] == AdbDevice(
         serial="127.0.0.1:40001",
         state="device",
@@ -53,7 +56,7 @@ def test_the_long_list_tells_what_a_device_is() -> None:
 
 
 def test_missing_permissions_are_a_state_with_its_reason() -> None:
-    (device,) = parse_devices(recorded("devices_no_permissions"))
+    ((device,), _) = parse_devices(recorded("devices_no_permissions"))
     assert device.state == "no permissions"
     assert device.detail == (
         "(missing udev rules? user is in the plugdev group); "
@@ -62,7 +65,8 @@ def test_missing_permissions_are_a_state_with_its_reason() -> None:
 
 
 def test_odd_serials_and_what_adb_says_of_its_server_do_not_confuse_the_list() -> None:
-    devices = parse_devices(recorded("devices_no_permissions_long"))
+    devices, unknown = parse_devices(recorded("devices_no_permissions_long"))
+    assert unknown == ()
     assert [(device.serial, device.state, device.transport_id) for device in devices] == [
         ("0123abcd", "no permissions", 3),
         ("(no serial number)", "device", 4),
@@ -74,8 +78,46 @@ def test_odd_serials_and_what_adb_says_of_its_server_do_not_confuse_the_list() -
     assert devices[4].model == "SM_S908B"
 
 
+@pytest.mark.parametrize(
+    "serial",
+    [
+        "adb-R5CT00EXAMPLE-x8yZ3q (2)._adb-tls-connect._tcp",
+        "adb-R5CT00EXAMPLE-x8yZ3q._adb-tls-connect._tcp.",
+        "[fe80::1ff:fe23:4567:890a%wlan0]:5555",
+        "fe80::1%wlan0:37123",
+        "emulator-5554",
+        "my phone",
+        "device device",
+        "Gerät (3)",
+    ],
+)
+def test_a_serial_may_hold_blanks_and_signs(serial: str) -> None:
+    states = ("device", "offline", "recovery", "sideload", "rescue", "unauthorized")
+    ends = (" product:b0sxx model:SM_S908B transport_id:7", "")
+    for between, state, end in itertools.product(("\t", " ", "      "), states, ends):
+        text = f"List of devices attached\n{serial}{between}{state}{end}\n"
+        ((found,), unknown) = parse_devices(text)
+        assert (found.serial, found.state, unknown) == (serial, state, ())
+        assert found.transport_id == (7 if end else None)
+        assert AdbTransport(f"adb://{found.serial}").serial == serial
+
+
+@pytest.mark.parametrize("serial", ["-s", "--help", "a\nb", "\x1b[31m", "x" * 300])
+def test_a_serial_that_no_device_has_is_refused(serial: str) -> None:
+    with pytest.raises(ConfigError, match="no adb address"):
+        AdbTransport(f"adb://{serial}")
+
+
+@pytest.mark.parametrize("line", ["0123", "!!", "a" * 5000, "serial DEVICE"])
+def test_a_line_that_is_not_understood_is_said(line: str) -> None:
+    text = f"List of devices attached\n* daemon started successfully\n{line}\nX1\tdevice\n"
+    devices, unknown = parse_devices(text)
+    assert [device.serial for device in devices] == ["X1"]
+    assert unknown == (line[:1000],)
+
+
 def test_no_device_is_an_empty_list() -> None:
-    assert parse_devices(recorded("devices_none")) == ()
+    assert parse_devices(recorded("devices_none")) == ((), ())
 
 
 def test_a_server_that_did_not_start_is_no_empty_list() -> None:

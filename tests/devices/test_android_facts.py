@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from edgegen.devices.android_facts import (
     parse_facts,
     parse_properties,
     parse_storage,
+    why_no_bundle,
 )
 
 RECORDED = Path(__file__).with_name("recorded") / "android"
@@ -28,6 +30,7 @@ PIXEL = AndroidFacts(
     android="16",
     sdk=36,
     abis=("arm64-v8a",),
+    machine="aarch64",
     soc="Google Tensor G3",
     fingerprint="google/husky/husky:16/CP1A.260405.005/15001963:user/release-keys",
     emulator=False,
@@ -51,6 +54,7 @@ def answer(tmp_path: Path, **replies: str) -> str:
         "getprop": recorded("getprop_pixel_8_pro"),
         "df": recorded("df_toybox"),
         "dumpsys": recorded("battery_android_14"),
+        "uname": "aarch64\n",
         "/proc/meminfo": recorded("meminfo_android_10"),
         "/proc/sys/kernel/random/boot_id": BOOT_ID,  # without an end of line
         **replies,
@@ -162,3 +166,41 @@ def test_storage_is_read_from_the_right_whatever_the_file_system_is_called() -> 
 
 def test_another_df_s_numbers_are_not_guessed_at() -> None:
     assert parse_storage(recorded("df_toolbox")) is None
+
+
+# ---- what no bundle runs on
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "hint"),
+    [
+        ({"abis": ("x86_64",), "emulator": True}, "an emulator for x86_64", "arm64-v8a"),
+        ({"abis": ("x86_64", "x86")}, "a device for x86_64, x86", "Use a phone"),
+        ({"abis": ("armeabi-v7a", "armeabi")}, "for armeabi-v7a, armeabi", "64-bit"),
+        ({"abis": (), "machine": "armv7l"}, "for armv7l", "64-bit"),
+        ({"sdk": 23, "android": "6.0.1"}, "Android 6.0.1 (SDK 23)", "newer device"),
+        ({"sdk": 19, "android": None}, "SDK 19", "newer device"),
+    ],
+)
+def test_a_device_that_no_bundle_runs_on_says_why(
+    changes: dict[str, Any], says: str, hint: str
+) -> None:
+    refusal = why_no_bundle("adb://X", replace(PIXEL, **changes))
+    assert refusal is not None
+    assert says in refusal.message
+    assert hint in refusal.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"abis": ("x86_64", "arm64-v8a")},
+        {"abis": (), "machine": "aarch64"},
+        {"abis": (), "machine": None},
+        {"sdk": None},
+        {"sdk": 24},
+    ],
+)
+def test_a_device_that_may_run_a_bundle_is_not_refused(changes: dict[str, Any]) -> None:
+    assert why_no_bundle("adb://X", replace(PIXEL, **changes)) is None

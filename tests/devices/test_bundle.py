@@ -60,7 +60,9 @@ def tiny_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     monkeypatch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path / "cache"))
     made = [0]
 
-    def build(change: Change = lambda files: None, **options: bool) -> Bundle:
+    def build(
+        change: Change = lambda files: None, *, platform: str = "android-arm64", **options: bool
+    ) -> Bundle:
         made[0] += 1
         parts = tmp_path / f"parts-{made[0]}"
         files = tiny_files()
@@ -79,7 +81,7 @@ def tiny_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         monkeypatch.setattr(builder, "PrivateApt", FakeApt)
         monkeypatch.setattr(builder, "wheels_for", lambda *args, **kwargs: pins)
         monkeypatch.setattr(builder, "download", lambda *args: paths)
-        return build_bundle("android-arm64", **options)
+        return build_bundle(platform, **options)
 
     return build
 

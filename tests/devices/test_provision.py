@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +22,12 @@ from edgegen.core.errors import (
     DeviceFullError,
     RunnerError,
 )
+from edgegen.core.process import Child
 from edgegen.devices.agent import NoPythonError
 from edgegen.runner import provision
 from edgegen.runner.bundle.build import Bundle
 from edgegen.runner.provision import set_up
+from edgegen.runner.push_bundle import push_bundle
 from tests.devices.stand_ins import CutTransport, OtherMachine, device
 
 FOLDER = "linux-arm64-0123456789ab"
@@ -33,13 +38,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    """A bundle whose Python is this one."""
-    archive = tmp_path / "bundle.tar"
+def make_bundle(folder: Path, python: str = f'exec {sys.executable} "$@"') -> Bundle:
+    """A bundle whose Python is this one, unless told."""
+    archive = folder / "bundle.tar"
     files = {
         "bundle.json": b"{}",
-        "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n'.encode(),
+        "python": f"#!/bin/sh\n{python}\n".encode(),
         "lib/large": os.urandom(3_000_000),
     }
     with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -61,10 +65,15 @@ def bundle(tmp_path: Path) -> Bundle:
     )
 
 
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make_bundle(tmp_path)
+
+
 def push(transport: OtherMachine, bundle: Bundle) -> int:
     from edgegen.core.progress import SilentProgress
 
-    return provision._push_bundle(transport, bundle, SilentProgress())
+    return push_bundle(transport, bundle, SilentProgress())
 
 
 def test_a_bundle_is_unpacked_and_used(home: Path, bundle: Bundle) -> None:
@@ -100,6 +109,65 @@ def test_a_bundle_whose_part_went_bad_is_sent_anew(home: Path, bundle: Bundle) -
     assert push(OtherMachine(home), bundle) == bundle.size_bytes
 
 
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [
+        ("echo /x/ld-linux-aarch64.so.1: Exec format error >&2; exit 126", "Exec format error"),
+        (f"{sys.executable} -c 'import no_numpy'", "No module named 'no_numpy'"),
+        ("kill -ILL $$", ""),
+    ],
+)
+def test_a_bundle_that_does_not_start_never_becomes_current(
+    home: Path, tmp_path: Path, python: str, says: str
+) -> None:
+    (home / "runtimes" / "before").mkdir(parents=True)
+    (home / "runtimes" / "before" / "python").write_text(f'exec {sys.executable} "$@"\n')
+    (home / "runtime").symlink_to("runtimes/before")
+    with pytest.raises(DeviceError, match="doesn't start") as caught:
+        push(OtherMachine(home), make_bundle(tmp_path, python))
+    assert says in caught.value.message
+    assert (home / "runtime").readlink().name == "before"
+    assert [path.name for path in (home / "runtimes").iterdir()] == ["before"]
+    with device(OtherMachine(home)) as found:
+        assert found.facts.runtime is not None
+        assert found.facts.runtime.own
+
+
+def test_a_bundle_that_broke_on_the_device_is_replaced_by_the_next_setup(
+    home: Path, bundle: Bundle
+) -> None:
+    transport = OtherMachine(home)
+    push(transport, bundle)
+    (home / "runtime" / "python").write_text("exit 1\n")
+    (home / "runtimes" / ".another-0.tar").write_bytes(b"half of another")
+    assert push(transport, bundle) == bundle.size_bytes
+    assert (home / "runtime" / "python").read_text().endswith('"$@"\n')
+    assert not (home / "runtimes" / ".another-0.tar").exists()
+    assert push(transport, bundle) == 0
+
+
+def test_names_of_a_bundle_and_a_home_are_never_commands(tmp_path: Path, bundle: Bundle) -> None:
+    marks = "a b$(touch evil)'\";touch evil;"
+    home = tmp_path / marks
+    push(OtherMachine(home), bundle)
+    assert (home / "runtime").resolve() == home / "runtimes" / FOLDER
+    with pytest.raises(DeviceError):
+        push(OtherMachine(home), dataclasses.replace(bundle, runtime="sys;__import__('x')"))
+    assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize(
+    "answer", ["need -1 5", "need 1e9", "need ² 5", "need", "need 99999999999", "x"]
+)
+def test_what_a_device_says_of_its_part_is_checked(home: Path, bundle: Bundle, answer: str) -> None:
+    class Odd(OtherMachine):
+        def start(self, arguments: Sequence[str], **options: Any) -> Child:
+            return super().start(["sh", "-c", f"echo '{answer}'; cat >/dev/null"], **options)
+
+    with pytest.raises(DeviceError):
+        push(Odd(home), bundle)
+
+
 def test_a_bundle_is_not_pushed_to_a_device_that_is_in_use(home: Path, bundle: Bundle) -> None:
     with device(OtherMachine(home)) as first:
         first.agent.lock("bench")
@@ -111,7 +179,7 @@ def test_a_bundle_is_not_pushed_to_a_device_that_is_in_use(home: Path, bundle: B
 def test_too_little_room_for_a_bundle_is_found_before_it_travels(
     home: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provision, "_UNPACKED", 1e9)
+    monkeypatch.setattr("edgegen.runner.push_bundle._UNPACKED", 1e9)
     with pytest.raises(DeviceFullError, match="the bundle needs"):
         push(OtherMachine(home), bundle)
     assert not list((home / "runtimes").iterdir())

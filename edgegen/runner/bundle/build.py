@@ -24,6 +24,7 @@ from edgegen.runner.bundle.archive import (
     SCHEMA_VERSION,
     Contents,
     Part,
+    check_archive,
     content_id,
     read_contents,
     write_archive,
@@ -152,9 +153,11 @@ def find_bundle(platform: str, runtime: str = RUNTIME) -> Bundle | None:
 def read_bundle(archive: Path) -> Bundle:
     """Return a bundle that was built elsewhere, by the path of its archive.
 
-    Raises ConfigError where the file is no bundle.
+    Raises ConfigError where the file is no bundle, or for a platform that is unknown here, and
+    IntegrityError where it is damaged.
     """
-    contents = read_contents(archive)
+    contents = check_archive(archive)
+    load_facts().platform(contents.platform)
     record = _Record(sha256=sha256_of(archive), size_bytes=archive.stat().st_size)
     return _bundle(contents, archive, record)
 
