@@ -54,7 +54,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=float,
     metavar="CELSIUS",
     help="Wait for this before anything is timed, five minutes at most; --sustained waits until "
-    "the device no longer cools down, unless told.",
+    "the device no longer cools down by default.",
 )
 @click.option(
     "--images",
@@ -72,10 +72,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--prompt", help="What to draw. Default: what suits the model, as far as known.")
 @click.option("--negative-prompt", help="What not to draw.")
-@click.option(
-    "--steps", type=click.IntRange(1), help="Denoising steps; the package's own unless told."
-)
-@click.option("--guidance", type=float, help="Guidance scale; the package's own unless told.")
+@click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the package's.")
+@click.option("--guidance", type=float, help="Guidance scale. Default: the package's.")
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
@@ -84,8 +82,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Seed of every image.",
 )
 @click.option("--scheduler", help="Another scheduler than the package's.")
-@click.option("--width", type=click.IntRange(1), help="Pixels; the package's own unless told.")
-@click.option("--height", type=click.IntRange(1), help="Pixels; the package's own unless told.")
+@click.option("--width", type=click.IntRange(1), help="Pixels. Default: the package's.")
+@click.option("--height", type=click.IntRange(1), help="Pixels. Default: the package's.")
 @click.option(
     "--threads",
     type=click.IntRange(1),
@@ -95,8 +93,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--profile",
     shell_complete=complete_profile,
-    help="Take runtime, providers and threads from this profile; on a device, that which fits it "
-    "unless told.",
+    help="Take runtime, providers and threads from this profile. Default: on a device, the one "
+    "that fits it.",
 )
 @click.option(
     "--runtime",
@@ -107,7 +105,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--provider",
     "providers",
     multiple=True,
-    help="Execution provider; on a device its profile's unless told. May be repeated.",
+    help="Execution provider; may be repeated. Default: on a device its profile's.",
 )
 @click.option(
     "--residency",
@@ -171,7 +169,7 @@ def bench(
     profile: str | None,
     **settings: Any,
 ) -> int:
-    """Measure PACKAGE on a device; this machine, unless told.
+    """Measure PACKAGE on a device (default: this machine).
 
     The golden case comes first: a device that makes another image is not timed. Then the cold load
     (files evicted from the page cache), steady images in several processes, and the peak memory in

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option()
-@click.option("--name", help="The package's name there; model, target and recipe unless told.")
+@click.option("--name", help="The package's name there. Default: model, target and recipe.")
 @click.option(
     "--residency",
     type=click.Choice(["all", "sequential"]),
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "--provider",
     "providers",
     multiple=True,
-    help="Execution provider for the golden case; the profile's unless told. May be repeated.",
+    help="Execution provider for the golden case; may be repeated. Default: the profile's.",
 )
 @click.option("--runtime", metavar="NAME", help="Runtime for the golden case, where there are two.")
 @patience_option

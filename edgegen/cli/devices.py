@@ -107,7 +107,7 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help="onnxruntime, openvino or ai_edge_litert; onnxruntime unless told. May be repeated: the "
+    help="onnxruntime (default), openvino or ai_edge_litert. May be repeated: the "
     "device has those that are named, and no others.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write what is there now as JSON.")

@@ -81,9 +81,7 @@ def test_groups_of_help_name_options_that_exist(path: tuple[str, ...], each: Com
     assert set(grouped) <= {param.name for param in each.params}
 
 
-@pytest.mark.parametrize(
-    ("path", "each"), [each for each in EVERY if each[0] != ("bench",)], ids=str
-)
+@pytest.mark.parametrize(("path", "each"), EVERY, ids=IDS)
 def test_json_is_a_flag_of_every_command(path: tuple[str, ...], each: Command) -> None:
     (option,) = (param for param in each.params if "--json" in param.opts)
     assert isinstance(option, click.Option)
