@@ -264,7 +264,7 @@ def random_tensors(model: Any, dtype: str, seed: int) -> dict[str, Any]:
         tensor = torch.randn(parameter.shape, generator=generator)
         if name.endswith("bias"):
             tensor *= 0.02
-        elif parameter.ndim == 1:
+        elif parameter.ndim < 2:
             tensor = 1 + 0.05 * tensor
         elif name.endswith(("token_embedding.weight", "position_embedding.weight")):
             tensor *= 0.5

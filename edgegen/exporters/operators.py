@@ -87,6 +87,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "mul": ("aten.mul.Tensor", "aten.mul.Scalar"),
     "div": ("aten.div.Tensor", "aten.div_.Tensor", "aten.div.Scalar"),
     "power": ("aten.pow.Tensor_Scalar",),
+    "square": ("aten.square.default",),
     "negative": ("aten.neg.default",),
     "exp": ("aten.exp.default",),
     "log": ("aten.log.default",),
@@ -99,7 +100,8 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "silu": ("aten.silu.default", "aten.silu_.default"),
     "gelu": ("aten.gelu.default",),
     "mish": ("aten.mish.default",),
-    "clamp": ("aten.clamp.default",),
+    "clamp": ("aten.clamp.default", "aten.clip.default"),
+    "hardtanh": ("aten.hardtanh.default",),
     "mean": ("aten.mean.dim",),
     "equal": ("aten.eq.Scalar", "aten.eq.Tensor"),
     "less_or_equal": ("aten.le.Tensor",),
@@ -124,12 +126,15 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 def operator_table(lowerings: Mapping[str, Lowering]) -> Mapping[str, Lowering]:
     """Return torch's names → lowerings, of lowerings by their names in `SPELLINGS`.
 
-    The forms of `to_dtype` and `constant_pad` with more arguments follow from them.
+    The forms of `to_dtype` and `constant_pad` with more arguments follow from them, and so do
+    special cases of a power and a clamp.
     """
     lowerings = {
         "to_dtype_layout": with_layout(lowerings["to_dtype"]),
         "to_device": with_device(lowerings["to_dtype"]),
         "pad": padding(lowerings["constant_pad"]),
+        "square": square(lowerings["power"]),
+        "hardtanh": hardtanh(lowerings["clamp"]),
         **lowerings,
     }
     assert set(lowerings) == set(SPELLINGS), set(lowerings) ^ set(SPELLINGS)
@@ -173,6 +178,20 @@ def padding(constant_pad: Lowering) -> Lowering:
         if mode != "constant":
             raise context.refuse(f"the padding mode {mode!r}")
         return constant_pad(context, value, widths, fill or 0.0)
+
+    return lowering
+
+
+def square(power: Lowering) -> Lowering:
+    """Return the lowering of a square."""
+    return lambda context, value: power(context, value, 2)
+
+
+def hardtanh(clamp: Lowering) -> Lowering:
+    """Return the lowering of a clamp whose limits default to −1 and 1."""
+
+    def lowering(context: Context[Any], value: Any, low: float = -1.0, high: float = 1.0) -> Any:
+        return clamp(context, value, low, high)
 
     return lowering
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgegen.core.errors import ConfigError
 from edgegen.core.model import Generation
 from edgegen.pipelines.configs import ComponentConfig
+from edgegen.pipelines.network_options import OLD_PREFIX
 
 _BLOCKS_THAT_TAKE_A_SIZE = frozenset({"CrossAttnUpBlock2D", "UpBlock2D"})
 """Blocks of a UNet2DConditionModel that upsample to the size of the skip they are joined with."""
@@ -17,21 +17,21 @@ def latent_multiple(unet: ComponentConfig) -> int:
     (`forward_upsample_size` in diffusers), and most of them take any. A UNet2DModel doubles at each
     level what it halved on the way down.
     """
-    levels = len(unet.data.get("block_out_channels") or range(4))
-    blocks = unet.data.get("up_block_types") or ()
+    given = unet.data.get("up_block_types")
+    blocks = [str(name).removeprefix(OLD_PREFIX) for name in given or ()]
     has_text = unet.data.get("_class_name") != "UNet2DModel"
-    if has_text and _BLOCKS_THAT_TAKE_A_SIZE.issuperset(map(str, blocks[:-1])):
+    if has_text and _BLOCKS_THAT_TAKE_A_SIZE.issuperset(blocks[:-1]):
         return 1
-    return int(2 ** (levels - 1))
+    return int(2 ** (len(unet.items("block_out_channels")) - 1))
 
 
-def check_size(generation: Generation, *, hint: str) -> None:
-    """Raise ConfigError for a width and height that the model cannot draw."""
+def size_problem(generation: Generation) -> str | None:
+    """Return why a model cannot draw at the size that `generation` says, or None where it can."""
     multiple = generation.vae_scale_factor * generation.latent_multiple
     width, height = generation.width, generation.height
-    if width % multiple or height % multiple or min(width, height) < multiple:
-        raise ConfigError(
-            f"This model draws widths and heights that are multiples of {multiple}, and "
-            f"{width} × {height} is not.",
-            hint=hint,
-        )
+    if width % multiple == height % multiple == 0:
+        return None
+    return (
+        f"This model draws widths and heights that are multiples of {multiple}, and "
+        f"{width} × {height} is not."
+    )

@@ -25,8 +25,9 @@ from edgegen.pipelines.families import (
     TOKENIZER_CLASSES,
 )
 from edgegen.pipelines.index import PipelineIndex
-from edgegen.pipelines.latent_sizes import latent_multiple
+from edgegen.pipelines.latent_sizes import latent_multiple, size_problem
 from edgegen.pipelines.licences import licence_name
+from edgegen.pipelines.network_options import check_options
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.tokenizer_files import MERGES_NAME, SERIALIZED_NAME, VOCABULARY_NAME
 from edgegen.pipelines.weight_files import check_variant
@@ -111,6 +112,7 @@ def _unconditional(
 ) -> tuple[Family, tuple[Component, ...], Generation]:
     class_name = index.component("unet", ("UNet2DModel",))
     config = index.config("unet", class_name)
+    check_options(config, class_name)
     signature = signatures.unconditional_unet(config)
     width, height = _sample_size(config)
     generation = Generation(
@@ -122,6 +124,7 @@ def _unconditional(
         steps=index.pipeline_class.steps,
         guidance=index.pipeline_class.guidance,
     )
+    _check_native_size(config, generation)
     component = _component(index, variant, "unet", class_name, signature)
     return "unconditional", (component,), generation
 
@@ -141,6 +144,8 @@ def _latent_diffusion(
         for name in names
         if name in _TEXT_ENCODERS
     }
+    for name, config in (("vae", vae), ("unet", unet), *texts.items()):
+        check_options(config, classes[name])
     _check_text_width(unet, texts.values())
     family = _family(known.family, vae, unet, is_refiner=is_refiner)
     scale = _scale(vae)
@@ -176,6 +181,7 @@ def _latent_diffusion(
         and index.settings.flag("force_zeros_for_empty_prompt", default=True),
         requires_aesthetics_score=index.settings.flag("requires_aesthetics_score", default=False),
     )
+    _check_native_size(unet, generation)
     return family, tuple(components), generation
 
 
@@ -214,6 +220,13 @@ def _family(
             f"{unet.path}: the UNet takes {channels} channels, the autoencoder makes {latents}.",
             hint="edgegen takes UNets of the autoencoder's channels, or, for inpainting, of "
             "twice as many and one.",
+        )
+    predicted = unet.integer("out_channels", 4)
+    if predicted != latents:
+        raise SourceError(
+            f"{unet.path}: the UNet predicts {predicted} channels, the autoencoder's latents have "
+            f"{latents}.",
+            hint="Take the UNet and the autoencoder from the same version of the model.",
         )
     if is_refiner:
         return "stable-diffusion-xl-refiner"
@@ -264,6 +277,15 @@ def _sample_size(unet: ComponentConfig) -> tuple[int, int]:
     if side < 64 and _is_older_than_0_9(unet):
         side = 64  # as StableDiffusionPipeline does: Stable Diffusion 1.1 to 1.4 say 32
     return side, side
+
+
+def _check_native_size(unet: ComponentConfig, generation: Generation) -> None:
+    problem = size_problem(generation)
+    if problem is not None:
+        raise SourceError(
+            f"{unet.path}: 'sample_size' is {unet.data.get('sample_size')}. {problem}",
+            hint="Correct it: diffusers cannot draw at that size either.",
+        )
 
 
 def _is_older_than_0_9(config: ComponentConfig) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgegen.exporters.capture import TRACED_SIZES, UNEVEN_SIZES
+from edgegen.pipelines.network_options import OPTIONS
 from tests.exporters import (
     test_coreml_export,
     test_onnx_export,
@@ -37,6 +38,25 @@ UNEVEN = (
 )
 """Sizes of which the first cannot be halved three times, nor twice by the second."""
 EVEN = ({"batch": 2, "sequence": 77, "height": 64, "width": 32},)
+
+
+HOSTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "CLIPTextModel": ("sd15", "text_encoder", ("text_encoder",)),
+    "UNet2DConditionModel": ("sd15", "unet", ("unet",)),
+    "UNet2DModel": ("ddpm", "unet", ("unet",)),
+    "AutoencoderKL": ("sd15", "vae", ("vae_decoder", "vae_encoder")),
+    "AutoencoderTiny": ("taesd", "vae", ("vae_decoder", "vae_encoder")),
+}
+"""Class of a network -> a tiny pipeline that has it, as what, and the components that it makes."""
+PARTNERS: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("UNet2DConditionModel", "down_block_types"): ("DownBlock2D", "CrossAttnDownBlock2D"),
+    ("UNet2DConditionModel", "up_block_types"): ("CrossAttnUpBlock2D", "UpBlock2D"),
+    ("UNet2DModel", "down_block_types"): ("DownBlock2D", "AttnDownBlock2D"),
+    ("UNet2DModel", "up_block_types"): ("AttnUpBlock2D", "UpBlock2D"),
+    ("AutoencoderKL", "down_block_types"): ("DownEncoderBlock2D", "DownEncoderBlock2D"),
+    ("AutoencoderKL", "up_block_types"): ("UpDecoderBlock2D", "UpDecoderBlock2D"),
+}
+"""Blocks of two levels, of which one is exchanged."""
 
 
 def onnx(folder: Path, name: str, place: Path, sizes: tuple[dict[str, int], ...]) -> float:
@@ -86,6 +106,32 @@ def test_a_latent_of_a_level_that_is_cut_off_is_upsampled_to_one_more(tmp_path: 
     odd = {"sample_size": 17, "downsample_padding": 0}
     folder = build("sd15", tmp_path / "model", changes={"unet": odd})
     assert coreml(folder, "unet", tmp_path / "out", ()) > 110
+
+
+def every_option() -> Iterator[tuple[str, str, Any]]:
+    """Yield class, setting and value of all that the tables allow."""
+    for class_name, options in OPTIONS.items():
+        if class_name in HOSTS:
+            for key, values in options.items():
+                yield from ((class_name, key, value) for value in values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("class_name", "key", "value"), list(every_option()))
+def test_every_option_that_edgegen_knows_is_exported_into_every_target(
+    class_name: str, key: str, value: Any, tmp_path: Path
+) -> None:
+    family, part, names = HOSTS[class_name]
+    if key.endswith("block_types"):
+        first, second = PARTNERS[class_name, key]
+        setting: Any = (value, second) if key.startswith("down") else (first, value)
+    else:
+        setting = value
+    folder = build(family, tmp_path / "model", changes={part: {key: setting}})
+    for name in names:
+        for target, compare in TARGETS.items():
+            place = tmp_path / f"{name}-{target}"
+            assert compare(folder, name, place, EVEN) > 90, (name, target)
 
 
 @pytest.mark.parametrize("traced", [TRACED_SIZES, UNEVEN_SIZES], ids=["even", "uneven"])
