@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from edgegen.packaging.plan import BuildPlan
 
 
+_PIXELS = click.IntRange(1, 16_384)
+
+
 @command(
     examples=(
         "edgegen package builtin:scenes -t onnx",
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
         "edgegen package ORG/NAME -t onnx:fp16-storage -t tflite:int8-dynamic -o out",
     ),
     groups={
-        "What is built": ("targets", "recipes", "profile"),
+        "What is built": ("targets", "recipes", "profile", "width", "height"),
         "The model": ("variant", "revision", "offline"),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": ("skip_parity", "accept_failed_parity", "prompt"),
@@ -77,6 +80,8 @@ if TYPE_CHECKING:
     shell_complete=complete_recipe,
     help="Recipe of the target, or a .toml file of your own; repeatable.",
 )
+@click.option("--width", type=_PIXELS, help="Width of the images; default: the model's own.")
+@click.option("--height", type=_PIXELS, help="Height of the images; default: the model's own.")
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
 @click.option("--offline", is_flag=True, help="Use the hub's cache alone.")
@@ -96,6 +101,8 @@ def package(
     output: Path | None,
     profile: str | None,
     recipes: tuple[str, ...],
+    width: int | None,
+    height: int | None,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -143,12 +150,21 @@ def package(
             destination=base / each.target if in_folders else base,
             profile=device,
             recipe=each.recipe,
+            width=width,
+            height=height,
             force=force,
             in_folder_of_its_own=in_folders,
         )
         plans.append(planned)
         for warning in planned.warnings:
             console.warn(warning)
+    sizes = {(it.spec.generation.width, it.spec.generation.height) for it in plans}
+    if len(sizes) > 1 and not skip_parity:
+        raise ConfigError(
+            f"The profile '{profile}' gives its targets images of different sizes, and one picture "
+            "is drawn of all.",
+            hint="Give --width and --height, one target, or --skip-parity.",
+        )
     if dry_run:
         if as_json:
             console.json({"plans": [_plan_row(planned) for planned in plans]})
@@ -229,6 +245,8 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
         "profile": None if plan.profile is None else plan.profile.name,
         "operators": plan.operators,
         "shapes": plan.shapes,
+        "width": plan.spec.generation.width,
+        "height": plan.spec.generation.height,
         "variants": {component.folder: component.variant for component in plan.components},
         "minimum_os": plan.minimum_os,
         "attention": plan.attention,
@@ -250,7 +268,9 @@ def _show_plan(console: Console, plan: BuildPlan) -> None:
         rows,
         notes=[
             f"{plan.recipe.description}",
-            f"{plan.shapes} shapes, {plan.operators} operators, to {plan.destination}",
+            f"{plan.shapes} shapes, {plan.operators} operators, images of "
+            f"{plan.spec.generation.width} × {plan.spec.generation.height}, "
+            f"to {plan.destination}",
             f"Weights: {format_variants({it.folder: it.variant for it in plan.components})}.",
         ],
     )

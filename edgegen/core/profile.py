@@ -43,7 +43,8 @@ class RuntimeOptions:
     alone. `operators` says whether the runtime has the fused `com.microsoft` operators; `shapes`
     whether dynamic axes cost nothing there. `minimum_os` is the oldest version of iOS that the
     package has to run on (Core ML), `attention` the form that the runtime's processor likes,
-    `denoiser_batch` how many samples a call of the denoiser takes, with fixed shapes, and
+    `denoiser_batch` how many samples a call of the denoiser takes, with fixed shapes, `width` and
+    `height` the size of images in pixels where that is not the model's own, and
     `file_limit_bytes` what a component's file may take before it is cut in two.
     """
 
@@ -57,6 +58,8 @@ class RuntimeOptions:
     minimum_os: int | None = None
     attention: Attention = "original"
     denoiser_batch: Literal[1, 2] | None = None
+    width: int | None = None
+    height: int | None = None
     file_limit_bytes: int | None = None
 
 

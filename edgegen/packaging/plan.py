@@ -15,6 +15,7 @@ from edgegen.core.recipe import STORAGE_BITS, Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
+from edgegen.packaging.image_size import at_size
 from edgegen.packaging.replace import require_replaceable
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
@@ -63,16 +64,19 @@ def plan(
     destination: Path,
     profile: DeviceProfile | None = None,
     recipe: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
     force: bool = False,
     in_folder_of_its_own: bool = False,
 ) -> BuildPlan:
     """Plan a package of `model` for a target, from configs and headers alone.
 
     With `in_folder_of_its_own` the package goes to `<target>-<recipe>` beside `destination`.
-    The recipe, the operators and whether axes are dynamic come from the profile unless told.
-    Raises SourceError for a model that cannot be read, ConfigError for an unknown target or
-    recipe, a family that the target lacks, and a destination that must not be replaced, and
-    ResourceError where the disk cannot hold the package.
+    The recipe, the operators, the size of images and whether axes are dynamic come from the
+    profile unless told. Raises SourceError for a model that cannot be read, ConfigError for an
+    unknown target or recipe, a family that the target lacks, a size that the model cannot draw, and
+    a destination that must not be replaced, and ResourceError where the disk cannot hold the
+    package.
     """
     target_spec = load_target(target)
     spec = read_pipeline(model)
@@ -87,6 +91,7 @@ def plan(
             f"The profile '{profile.name}' has no runtime for the target '{target}'.",
             hint=nearest(target, [options.target for options in profile.runtimes]),
         )
+    spec = at_size(spec, runtime, width, height)
     chosen = load_recipe(recipe or (runtime.recipe if runtime else None), target_spec)
     if in_folder_of_its_own:
         destination = destination.with_name(f"{target}-{chosen.name}")
@@ -216,7 +221,7 @@ def fix_axes(
     """Return a component with the axes that its artifact fixes as numbers.
 
     A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes
-    the size is the model's native one, and the batch that of one image: `denoiser_batch` for a
+    the size is the one that `spec` names, and the batch that of one image: `denoiser_batch` for a
     denoiser whose guidance compares with an empty prompt.
     """
     generation = spec.generation

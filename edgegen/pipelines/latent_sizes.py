@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from edgegen.core.model import Generation
 from edgegen.pipelines.configs import ComponentConfig
 from edgegen.pipelines.network_options import OLD_PREFIX
 
 _BLOCKS_THAT_TAKE_A_SIZE = frozenset({"CrossAttnUpBlock2D", "UpBlock2D"})
 """Blocks of a UNet2DConditionModel that upsample to the size of the skip they are joined with."""
+_TEXT_PX = 8
 
 
 def latent_multiple(unet: ComponentConfig) -> int:
@@ -25,11 +28,19 @@ def latent_multiple(unet: ComponentConfig) -> int:
     return int(2 ** (len(unet.items("block_out_channels")) - 1))
 
 
+def latent_multiple_of_text(unet: ComponentConfig, scale: int) -> int:
+    """Return the same for a pipeline that draws from text with `scale` pixels a latent.
+
+    diffusers' pipelines take sizes that 8 divides, whatever their autoencoder does.
+    """
+    return math.lcm(latent_multiple(unet), _TEXT_PX // math.gcd(_TEXT_PX, scale))
+
+
 def size_problem(generation: Generation) -> str | None:
     """Return why a model cannot draw at the size that `generation` says, or None where it can."""
     multiple = generation.vae_scale_factor * generation.latent_multiple
     width, height = generation.width, generation.height
-    if width % multiple == height % multiple == 0:
+    if width % multiple == height % multiple == 0 and min(width, height) > 0:
         return None
     return (
         f"This model draws widths and heights that are multiples of {multiple}, and "

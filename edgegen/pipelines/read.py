@@ -25,7 +25,7 @@ from edgegen.pipelines.families import (
     TOKENIZER_CLASSES,
 )
 from edgegen.pipelines.index import PipelineIndex
-from edgegen.pipelines.latent_sizes import latent_multiple, size_problem
+from edgegen.pipelines.latent_sizes import latent_multiple, latent_multiple_of_text, size_problem
 from edgegen.pipelines.licences import licence_name
 from edgegen.pipelines.network_options import check_options
 from edgegen.pipelines.source import ModelFolder
@@ -171,7 +171,7 @@ def _latent_diffusion(
         height=height * scale,
         latent_channels=vae.integer("latent_channels", 4),
         vae_scale_factor=scale,
-        latent_multiple=latent_multiple(unet),
+        latent_multiple=latent_multiple_of_text(unet, scale),
         scaling_factor=_scaling_factor(vae, classes["vae"]),
         steps=known.steps,
         guidance=known.guidance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from edgegen.core.codec import load_json_object
@@ -23,10 +24,10 @@ SMALL_MODEL_PX = 256
 _BASE_BYTES = 1_200_000_000
 _DECODER_BYTES_A_PIXEL = 4_100
 
-_LOWEST_LEVEL = (2, 4)
-"""Height and width of the innermost feature map at the small size; (1, 1) would leave attention
-nothing to choose from, and a square would hide height taken for width. A denoiser that takes any
-size gets one more latent each way, which no level halves evenly."""
+_LOWEST_LEVEL = 2
+"""Height of the innermost feature map at the small size, which is twice as wide: (1, 1) would leave
+attention nothing to choose from, and a square would hide height taken for width. Where a denoiser
+takes sizes that its levels cannot halve evenly, it gets one."""
 
 
 def plan_case(
@@ -85,12 +86,14 @@ def small_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
     blocks = load_json_object(path).get("block_out_channels")
     if not isinstance(blocks, list) or not blocks:
         raise SourceError(f"{path} has no 'block_out_channels'.", hint="Restore the file.")
-    multiple = 2 ** (len(blocks) - 1)
-    uneven = 1 if spec.generation.latent_multiple == 1 else 0
+    halved = 2 ** (len(blocks) - 1)
+    multiple = spec.generation.latent_multiple
+    shortest = math.ceil(_LOWEST_LEVEL * halved / multiple) * multiple
+    uneven = multiple if multiple % halved else 0
+    smallest = shortest + uneven, 2 * shortest + uneven
     axes = component.inputs[0].shape[2:]
     height, width = (
-        axis if isinstance(axis, int) else lowest * multiple + uneven
-        for axis, lowest in zip(axes, _LOWEST_LEVEL, strict=True)
+        axis if isinstance(axis, int) else least for axis, least in zip(axes, smallest, strict=True)
     )
     return height, width
 

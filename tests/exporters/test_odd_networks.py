@@ -90,7 +90,7 @@ TARGETS: Mapping[str, Callable[..., float]] = {
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_four_levels_of_mish_halve_sizes_that_are_not_even(target: str, tmp_path: Path) -> None:
-    odd = {**FOUR_LEVELS, "sample_size": [21, 13], "act_fn": "mish"}
+    odd = {**FOUR_LEVELS, "sample_size": [20, 12], "act_fn": "mish"}
     folder = build("sd15", tmp_path / "model", changes={"unet": odd})
     assert TARGETS[target](folder, "unet", tmp_path / "out", (*UNEVEN, *EVEN)) > 110
 
@@ -103,7 +103,7 @@ def test_resampling_by_fir_is_what_diffusers_computes(target: str, tmp_path: Pat
 
 def test_a_latent_of_a_level_that_is_cut_off_is_upsampled_to_one_more(tmp_path: Path) -> None:
     """Without padding an odd size halves to the smaller half, and Core ML gathers."""
-    odd = {"sample_size": 17, "downsample_padding": 0}
+    odd = {**FOUR_LEVELS, "sample_size": [20, 12], "downsample_padding": 0}
     folder = build("sd15", tmp_path / "model", changes={"unet": odd})
     assert coreml(folder, "unet", tmp_path / "out", ()) > 110
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
+from edgegen.pipelines.configs import ComponentConfig
+from edgegen.pipelines.latent_sizes import latent_multiple, size_problem
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import resolve
 from tests.conftest import TinyPipeline
@@ -79,5 +82,16 @@ def test_blocks_that_ignore_the_size_of_a_skip_want_multiples(
     settings: Mapping[str, Any], multiple: int, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
     folder = changed(tiny_pipeline("sd15"), tmp_path / "model", "unet", settings)
-    assert read(folder).generation.latent_multiple == multiple
-    assert read(tiny_pipeline("ddpm")).generation.latent_multiple == 2
+    unet = ComponentConfig.read(folder / "unet" / "config.json")
+    assert latent_multiple(unet) == multiple
+
+
+@pytest.mark.parametrize(("family", "multiple_px"), [("sd15", 8), ("ddpm", 2)])
+def test_sizes_are_those_that_diffusers_draws(
+    family: str, multiple_px: int, tiny_pipeline: TinyPipeline
+) -> None:
+    generation = read(tiny_pipeline(family)).generation
+    assert generation.vae_scale_factor * generation.latent_multiple == multiple_px
+    right = replace(generation, width=5 * multiple_px, height=3 * multiple_px)
+    assert size_problem(right) is None
+    assert size_problem(replace(right, width=right.width + multiple_px // 2)) is not None
