@@ -121,7 +121,9 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
     files = tuple(inside(package, artifact.path) for artifact in manifest.files)
     for file in files:
         if not file.is_file():
-            raise IntegrityError(f"{file} is missing.", hint="Copy or build the package again.")
+            raise IntegrityError(
+                f"{file} is missing, or no file.", hint="Copy or build the package again."
+            )
     package_bytes = sum(artifact.size_bytes for artifact in manifest.files)
     identity = PackageIdentity(
         manifest_sha256=sha256_of(manifest_path),

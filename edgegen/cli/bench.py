@@ -12,6 +12,7 @@ from edgegen.cli.completion import complete_package, complete_profile
 from edgegen.cli.console import Console
 from edgegen.cli.durations import DURATION
 from edgegen.cli.on_device import attached, device_option, patience_option
+from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.plain_progress import PlainProgress
 from edgegen.core.errors import INTERRUPTED_EXIT_CODE
 
@@ -31,6 +32,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     groups={
         "Where": ("device", "patience_s", "start_c"),
         "How much": ("quick", "images", "restarts", "sustained_s", "only_plan"),
+        "The package": ("verify",),
         "What is drawn": ("prompt", "negative_prompt", "seed", "width", "height"),
         "How": ("steps", "guidance", "scheduler"),
         "The runtime": ("profile", "runtime", "providers", "threads", "memory", "residency"),
@@ -70,6 +72,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Processes that make them.",
 )
+@verify_option
 @click.option("--prompt", help="What to draw. Default: what suits the model, as far as known.")
 @click.option("--negative-prompt", help="What not to draw.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the package's.")
@@ -157,6 +160,7 @@ def bench(
     /,
     package: Path,
     device: str,
+    verify: bool,
     start_c: float | None,
     patience_s: float,
     benchmark_model: str | None,
@@ -180,6 +184,7 @@ def bench(
     from edgegen.bench.plan import BenchSettings, plan
     from edgegen.bench.session import Conditions, measure
     from edgegen.cli import bench_output
+    from edgegen.core.manifest import load_manifest
     from edgegen.core.scratch import ScratchFolder
     from edgegen.devices.profiles import load_profile
 
@@ -206,6 +211,7 @@ def bench(
     if only_plan:
         bench_output.show_plan(console, planned, device, as_json=as_json)
         return 0
+    check_package(console, package, load_manifest(package), device, verify=verify)
     bench_output.announce(console, planned, device)
     conditions = Conditions(cool_first=planned.is_sustained, start_c=start_c, patience_s=patience_s)
     # Lines, not bars: drawing bars took 1.6 % of a core, which the runtime's threads want too.

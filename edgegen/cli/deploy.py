@@ -13,6 +13,7 @@ from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
 from edgegen.cli.on_device import attached, device_option, patience_option
+from edgegen.cli.on_package import check_package, verify_option
 
 if TYPE_CHECKING:
     from edgegen.devices.store import StoredPackage, StoredVersion
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     help="Execution provider for the golden case; may be repeated. Default: the profile's.",
 )
 @click.option("--runtime", metavar="NAME", help="Runtime for the golden case, where there are two.")
+@verify_option
 @patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was deployed as JSON.")
 @click.pass_obj
@@ -58,6 +60,7 @@ def deploy(
     residency: str,
     providers: tuple[str, ...],
     runtime: str | None,
+    verify: bool,
     patience_s: float,
     as_json: bool,
 ) -> None:
@@ -66,8 +69,11 @@ def deploy(
     Only what the device lacks travels, by content; an interrupted push goes on where it was. What
     was current stays current until every byte is verified and the device has made the right image.
     """
+    from edgegen.core.manifest import load_manifest
     from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.deployment import deploy as put
+
+    check_package(console, package, load_manifest(package), device, verify=verify)
 
     with attached(device, console.progress, console.note) as connected:
         done = put(

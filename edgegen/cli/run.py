@@ -14,6 +14,7 @@ from edgegen.cli.console import Console
 from edgegen.cli.formats import format_seconds
 from edgegen.cli.image_files import ImageFiles, image_files
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
+from edgegen.cli.on_package import check_package, verify_option
 
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
@@ -38,6 +39,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
         "From a picture": ("image", "mask", "strength"),
         "Where": ("device", "patience_s"),
         "The runtime": ("runtime", "provider", "threads", "memory", "residency"),
+        "The package": ("verify",),
         "The result": ("output", "as_json"),
     },
     ends_with=("MissingDependencyError", "DeviceError", "RunnerError", "IntegrityError"),
@@ -90,6 +92,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     type=click.Path(path_type=Path),
     help="FILE.png, or a folder; several images of one FILE get their seeds as names.",
 )
+@verify_option
 @patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was made as JSON.")
 @click.pass_obj
@@ -102,13 +105,15 @@ def run(
     seed: int,
     count: int,
     output: Path | None,
+    verify: bool,
     patience_s: float,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Make images with PACKAGE, without torch, here or on a device.
 
-    The same seed gives the image that diffusers gives. A device gets what it lacks of the package,
+    A package that was changed since it was built is refused. The same seed gives the image that
+    diffusers gives. A device gets what it lacks of the package,
     and the images come back.
     """
     from edgegen.core.manifest import load_manifest
@@ -121,6 +126,7 @@ def run(
     image, mask = options.pop("image"), options.pop("mask")
     files = image_files(output, prompt, seed, count)
     files.check(console, image, mask)
+    check_package(console, package, manifest, device, verify=verify)
     wishes = Wishes(
         runtime=options.pop("runtime"),
         providers=options.pop("provider"),

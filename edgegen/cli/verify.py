@@ -36,7 +36,7 @@ def verify(
     """Check PACKAGE: every byte, the manifest, then that it computes what its model computes.
 
     Without --full it is compared with the golden case that it carries, which needs no torch. What
-    is measured goes to evidence.json in the package.
+    is measured goes to evidence.json in the package, where that can be written.
     """
     from edgegen.core.errors import ParityError
     from edgegen.packaging.verify import verify_package
@@ -47,6 +47,8 @@ def verify(
         console.json(verification.evidence)
     else:
         _show(console, package, verification, verbose=verbose)
+    if verification.unwritten is not None:
+        console.warn(f"This is not kept as the package's evidence: {verification.unwritten}")
     try:
         require(verification.run, verification.manifest)
     except ParityError as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -70,17 +73,44 @@ def write_atomic(path: Path, data: bytes | str, *, setting: str = "--output") ->
     Raises ResourceError where it cannot be written; `setting` is what would change the folder.
     """
     content = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f"{STAGING_PREFIX}{path.name}-{secrets.token_hex(4)}")
-    try:
-        with translate_disk_errors(path.parent, setting=setting), temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # a read-only disk refuses that, too
-            temporary.unlink(missing_ok=True)
-        raise
+    with translate_disk_errors(path.parent, setting=setting):
+        _remove_abandoned(path)
+        temporary, descriptor = _create_locked(path)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+                temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a read-only disk refuses that, too
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def _create_locked(path: Path) -> tuple[Path, int]:
+    """Create a file beside `path`; its lock says that it is being written."""
+    while True:
+        temporary = path.with_name(f"{STAGING_PREFIX}{path.name}-{secrets.token_hex(4)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(FileNotFoundError):  # it was taken for abandoned
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), temporary.stat()):
+                return temporary, descriptor
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what runs left that were killed while they wrote `path`."""
+    for left in path.parent.glob(f"{STAGING_PREFIX}{glob.escape(path.name)}-*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+            finally:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager

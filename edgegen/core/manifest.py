@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
 from edgegen.core.codec import decode, load_json_object
 from edgegen.core.errors import ConfigError
+from edgegen.core.files import inside
 from edgegen.core.package import MANIFEST_NAME, SCHEMA_VERSION, PackageManifest
 
 _INDEX_NAME = "model_index.json"
@@ -17,12 +19,13 @@ def load_manifest(package: Path) -> PackageManifest:
     """Read a package's manifest.
 
     Raises ConfigError where there is no package, or its manifest is not one that this edgegen
-    reads: another schema version, an unknown key, a value of another type.
+    reads: another schema version, an unknown key, a value of another type. Raises IntegrityError
+    where it is a link that leads out of the package.
     """
     path = package / MANIFEST_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise _no_package(package)
-    data = load_json_object(path)
+    data = load_json_object(inside(package, MANIFEST_NAME))
     version = data.get("schema_version")
     if type(version) is not int:
         raise ConfigError(f"{path} has no schema_version.", hint="Build the package again.")

@@ -7,23 +7,22 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from edgegen.core.codec import dump_json
 from edgegen.core.errors import IntegrityError
-from edgegen.core.files import inside, sha256_of, write_atomic
+from edgegen.core.files import STAGING_PREFIX, inside, sha256_of
 from edgegen.core.package import (
     EVIDENCE_NAME,
     MANIFEST_NAME,
     Artifact,
-    Evidence,
     PackageManifest,
 )
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.regular_files import open_regular
 from edgegen.packaging.external_data import external_locations
 
+LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
 _UNLISTED = (MANIFEST_NAME, EVIDENCE_NAME)
 _CHUNK_BYTES = 8 << 20
 _SHOWN = 5
@@ -38,11 +37,40 @@ def verify_files(
     Raises IntegrityError that names what is missing, not listed, a link, outside of the package or
     other than promised; and where an ONNX model keeps weights in a file that is not listed.
     """
-    problems = [*_listing_problems(package, manifest)]
-    _refuse(package, problems)
-    total = sum(artifact.size_bytes for artifact in manifest.files)
-    with (progress or SilentProgress()).step("integrity", total=total, unit="bytes") as step:
-        for artifact in manifest.files:
+    check_listing(package, manifest)
+    check_contents(package, manifest, manifest.files, progress or SilentProgress())
+
+
+def check_listing(
+    package: Path, manifest: PackageManifest, *, beside: bool = False
+) -> Mapping[str, os.stat_result]:
+    """Compare names, kinds and sizes with the manifest; return the status of each listed file.
+
+    With `beside`, what lies beside a package's own files and folders is no matter. Raises
+    IntegrityError as `verify_files` does.
+    """
+    found = dict(_walk(package))
+    problems = [*_listing_problems(package, manifest, found)]
+    tops = {artifact.path.partition("/")[0] for artifact in manifest.files}
+    for path in found.keys() - {artifact.path for artifact in manifest.files}:
+        if not (_may_be_there(path) or (beside and path.partition("/")[0] not in tops)):
+            link = stat.S_ISLNK(found[path].st_mode)
+            problems.append(f"{path} is {'a symbolic link' if link else 'not in the manifest'}")
+    _refuse(package, sorted(problems))
+    return {artifact.path: found[artifact.path] for artifact in manifest.files}
+
+
+def check_contents(
+    package: Path, manifest: PackageManifest, files: Sequence[Artifact], progress: Progress
+) -> None:
+    """Compare every byte of some of a package's files with the manifest.
+
+    Raises IntegrityError as `verify_files` does.
+    """
+    problems = []
+    total = sum(artifact.size_bytes for artifact in files)
+    with progress.step("integrity", total=total, unit="bytes") as step:
+        for artifact in files:
             step.describe(artifact.path)
             if _sha256(package / artifact.path, step.advance) != artifact.sha256:
                 problems.append(f"{artifact.path} has another sha256 than the manifest says")
@@ -55,17 +83,9 @@ def manifest_sha256(package: Path) -> str:
     return sha256_of(package / MANIFEST_NAME)
 
 
-def write_evidence(package: Path, evidence: Evidence) -> Path:
-    """Write what was measured of a package beside its manifest, whole or not at all.
-
-    Raises ResourceError where it cannot be written.
-    """
-    path = package / EVIDENCE_NAME
-    write_atomic(path, dump_json(evidence))
-    return path
-
-
-def _listing_problems(package: Path, manifest: PackageManifest) -> Iterator[str]:
+def _listing_problems(
+    package: Path, manifest: PackageManifest, found: Mapping[str, os.stat_result]
+) -> Iterator[str]:
     listed = {artifact.path: artifact for artifact in manifest.files}
     for path, count in Counter(artifact.path for artifact in manifest.files).items():
         inside(package, path)
@@ -81,16 +101,21 @@ def _listing_problems(package: Path, manifest: PackageManifest) -> Iterator[str]
             yield f"{component.path}, of {component.spec.name}, is not listed"
     if manifest.golden is not None:
         inside(package, manifest.golden.folder)
-    found = dict(_walk(package))
+    for name in _UNLISTED:
+        if os.path.lexists(package / name) and not stat.S_ISREG((package / name).lstat().st_mode):
+            yield f"{name} is no file"
     for path, artifact in listed.items():
         if path not in found:
             yield f"{path} is missing"
         else:
             yield from _entry_problems(artifact, found[path])
-    for path, entry in found.items():
-        if path not in listed and path not in _UNLISTED:
-            kind = "a symbolic link" if stat.S_ISLNK(entry.st_mode) else "not in the manifest"
-            yield f"{path} is {kind}"
+
+
+def _may_be_there(path: str) -> bool:
+    """Return whether a file is one that edgegen writes later, or that systems leave in folders."""
+    name = path.rpartition("/")[2]
+    half_written = name == path and name.startswith(STAGING_PREFIX)  # by a run that was killed
+    return path in _UNLISTED or half_written or name in LEFT_BY_SYSTEMS
 
 
 def _entry_problems(artifact: Artifact, entry: os.stat_result) -> Iterator[str]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgegen.core.codec import load_json_object
-from edgegen.core.errors import ConfigError
-from edgegen.core.files import STAGING_PREFIX, translate_disk_errors
+from edgegen.core.errors import ConfigError, IntegrityError
+from edgegen.core.files import STAGING_PREFIX, inside, translate_disk_errors
 from edgegen.core.package import EVIDENCE_NAME, MANIFEST_NAME
+from edgegen.packaging.integrity import LEFT_BY_SYSTEMS
 
 _OWN = (MANIFEST_NAME, EVIDENCE_NAME)
-_LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
 _SHOWN = 3
 
 
@@ -52,17 +52,18 @@ def require_replaceable(destination: Path, *, force: bool) -> None:
 def _foreign_files(package: Path) -> list[str]:
     """Return the files that a package's manifest does not list. Raises ConfigError without one."""
     try:
-        files = load_json_object(package / MANIFEST_NAME)["files"]
+        files = load_json_object(inside(package, MANIFEST_NAME))["files"]
         listed = {str(file["path"]) for file in files}
-    except (ConfigError, KeyError, TypeError) as error:
+    except (ConfigError, IntegrityError, KeyError, TypeError) as error:
         raise _something_else(package) from error
     return sorted({*_files(package)} - {*listed, *_OWN})
 
 
 def _files(package: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(package):
-        for name in names:
-            if name not in _LEFT_BY_SYSTEMS and not name.startswith(STAGING_PREFIX):
+    for folder, folders, names in os.walk(package):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for name in (*names, *links):
+            if name not in LEFT_BY_SYSTEMS and not name.startswith(STAGING_PREFIX):
                 yield Path(folder, name).relative_to(package).as_posix()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgegen.core.codec import load_json
-from edgegen.core.errors import ConfigError, SourceError
+from edgegen.core.codec import dump_json, load_json
+from edgegen.core.errors import ConfigError, ResourceError, SourceError
+from edgegen.core.files import write_atomic
 from edgegen.core.manifest import load_manifest
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import (
@@ -22,7 +23,6 @@ from edgegen.core.scratch import ScratchFolder
 from edgegen.packaging.integrity import (
     manifest_sha256,
     verify_files,
-    write_evidence,
 )
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.pipelines.read import read_pipeline
@@ -34,12 +34,16 @@ from edgegen.reference.run import GoldenRun, make_golden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A package whose bytes are those of its manifest, and how it compares with torch in `case`."""
+    """A package whose bytes are those of its manifest, and how it compares with torch in `case`.
+
+    `unwritten` says why the evidence could not be written beside the manifest; None where it was.
+    """
 
     manifest: PackageManifest
     case: GoldenCase
     run: ParityRun
     evidence: Evidence
+    unwritten: str | None
 
 
 def verify_package(
@@ -50,7 +54,7 @@ def verify_package(
     progress: Progress | None = None,
     artifact: ArtifactSide | None = None,
 ) -> Verification:
-    """Verify a package, and write what was measured to its `evidence.json`.
+    """Verify a package, and write what was measured to its `evidence.json` where that can be.
 
     It is compared with the golden case that it carries; with `full`, with torch at the model's
     native size, the model being `model` or the one that the manifest names. A comparison that
@@ -80,8 +84,22 @@ def verify_package(
         parity=run.checks,
         costs=_merge_costs(package, (*costs, run.cost)),
     )
-    write_evidence(package, evidence)
-    return Verification(manifest=manifest, case=case, run=run, evidence=evidence)
+    return Verification(
+        manifest=manifest,
+        case=case,
+        run=run,
+        evidence=evidence,
+        unwritten=_write_evidence(package, evidence),
+    )
+
+
+def _write_evidence(package: Path, evidence: Evidence) -> str | None:
+    """Write evidence beside its manifest, whole or not at all; return why it was not."""
+    try:
+        write_atomic(package / EVIDENCE_NAME, dump_json(evidence))
+    except ResourceError as error:  # a read-only disk: what was found is no less true
+        return error.message
+    return None
 
 
 def _compare_with_model(

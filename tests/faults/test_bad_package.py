@@ -80,25 +80,63 @@ def file_outside(package: Path) -> None:
     change_manifest(package, files=[*files, files[0] | {"path": "../../etc/passwd"}])
 
 
+def missing_companion(package: Path) -> None:
+    """As in a copy that was cut short: not the file that is opened, but one beside it."""
+    (package / "scheduler/scheduler_config.json").unlink()
+
+
+def pipe_for_a_file(package: Path) -> None:
+    (package / "unet/model.onnx").unlink()
+    os.mkfifo(package / "unet/model.onnx")
+
+
+def device_for_a_file(package: Path) -> None:
+    (package / "unet/model.onnx").unlink()
+    (package / "unet/model.onnx").symlink_to("/dev/zero")
+
+
+def pipe_for_the_manifest(package: Path) -> None:
+    (package / "edgegen.json").unlink()
+    os.mkfifo(package / "edgegen.json")
+
+
+def manifest_behind_a_link(package: Path) -> None:
+    (package / "edgegen.json").rename(package.parent / "edgegen.json")
+    (package / "edgegen.json").symlink_to("../edgegen.json")
+
+
+def pipe_for_the_evidence(package: Path) -> None:
+    os.mkfifo(package / "evidence.json")
+
+
+def folder_for_the_evidence(package: Path) -> None:
+    (package / "evidence.json").mkdir()
+
+
 REFUSED_BY_ALL = [
     (unknown_key, 2, "unknown key 'recepi'. Did you mean 'recipe'?"),
     (cut_manifest, 2, "is not JSON"),
     (no_manifest, 2, "edgegen.json"),
     (other_version, None, "schema version 99"),
     (missing_file, 8, "is missing"),
+    (missing_companion, 8, "scheduler/scheduler_config.json is missing"),
     (component_outside, 8, "leaves"),
     (component_absolute, 8, "leaves"),
     (component_behind_a_link, 8, "unet/model.onnx"),
-]
-REFUSED_BY_VERIFY = [
     (wrong_hash, 8, "unet/model.onnx has another sha256"),
     (cut_file, 8, "bytes, not"),
     (file_too_many, 8, "is not in the manifest"),
     (file_outside, 8, "leaves"),
+    (pipe_for_a_file, 8, "unet/model.onnx is "),
+    (device_for_a_file, 8, "leaves"),
+    (pipe_for_the_manifest, 2, "it is a pipe, not a file"),
+    (manifest_behind_a_link, 8, "leaves"),
+    (pipe_for_the_evidence, 8, "evidence.json is no file"),
+    (folder_for_the_evidence, 8, "evidence.json is no file"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "code", "says"), [*REFUSED_BY_ALL, *REFUSED_BY_VERIFY])
+@pytest.mark.parametrize(("spoil", "code", "says"), REFUSED_BY_ALL)
 def test_verify_refuses_what_is_not_as_it_was_built(
     spoil: Spoil, code: int | None, says: str, place: Path, edgegen: Edgegen
 ) -> None:

@@ -17,13 +17,13 @@ from onnx import TensorProto, helper
 
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError, IntegrityError
+from edgegen.core.files import write_atomic
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import Artifact, Evidence, PackageManifest
 from edgegen.packaging.external_data import external_locations
 from edgegen.packaging.integrity import (
     manifest_sha256,
     verify_files,
-    write_evidence,
 )
 from tests.quality.faithful_side import MANIFEST
 
@@ -319,7 +319,8 @@ def test_what_is_no_package_says_what_to_give_instead(package: Path) -> None:
 
 def test_evidence_is_written_whole_and_names_its_manifest(package: Path) -> None:
     evidence = Evidence(manifest_sha256=manifest_sha256(package))
-    path = write_evidence(package, evidence)
+    path = package / "evidence.json"
+    write_atomic(path, dump_json(evidence))
     assert load_json(Evidence, path) == evidence
     assert sorted(it.name for it in package.iterdir() if it.is_file()) == [
         "edgegen.json",
