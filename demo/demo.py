@@ -27,8 +27,8 @@ from edgegen.core.files import write_atomic
 from edgegen.core.process import Child
 from edgegen.pipelines.source import resolve
 from edgegen.quality.metrics import psnr_db
-from edgegen.quality.png import read_pixels
 from edgegen.report.pictures import Tile, encode_png, grid
+from edgegen.runner.png import read_pixels
 
 MODEL = "builtin:emoji"
 RECIPE = "fp16-storage"

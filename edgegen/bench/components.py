@@ -22,6 +22,7 @@ from edgegen.core.package import PackageManifest
 from edgegen.core.process import ProcessError, describe_exit
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.scratch import ScratchFolder
+from edgegen.devices.answers import Place
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, push, send_blobs, shipment
 
@@ -174,7 +175,7 @@ def _place(device: Device, program: str, progress: Progress) -> str:
     size = source.stat().st_size
     sent = File(path=source.name, source=source, sha256=sha256, size_bytes=size)
     send_blobs(device, [sent], progress)
-    return str(device.agent.request("make_tool", sha256=sha256, name="benchmark_model")["path"])
+    return device.agent.ask(Place, "make_tool", sha256=sha256, name="benchmark_model").path
 
 
 def _run(device: Device, arguments: list[str], options: BenchmarkModelOptions) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from edgegen.core.measurement import StartTemperature
 from edgegen.core.progress import Progress
@@ -12,6 +13,15 @@ _LOOK_EVERY_S = 3.0
 _STILL_S = 30.0
 _STILL_C = 1.0
 """A temperature that has fallen by less than this in `_STILL_S` no longer falls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Temperature:
+    """What the agent answers: the sensor that tells the processor's, and when it did."""
+
+    sensor: str | None
+    temperature_c: float | None
+    at_s: float
 
 
 def wait_until_cool(
@@ -58,8 +68,5 @@ def _is_still(seen: list[tuple[float, float]]) -> bool:
 
 
 def _temperature(device: Device) -> tuple[str | None, float | None]:
-    answer = device.agent.request("temperature")
-    sensor, value = answer.get("sensor"), answer.get("temperature_c")
-    if not isinstance(sensor, str) or not isinstance(value, int | float):
-        return None, None
-    return sensor, float(value)
+    answer = device.agent.ask(_Temperature, "temperature")
+    return answer.sensor, answer.temperature_c

@@ -23,7 +23,6 @@ from edgegen.bench.plan import BenchPlan, PlannedRun
 from edgegen.bench.progress import RunProgress, unit_of
 from edgegen.bench.recording import Recorder
 from edgegen.bench.sensors import unseen_sensors
-from edgegen.core.codec import decode
 from edgegen.core.errors import ConfigError, EdgegenError, RunnerError
 from edgegen.core.measurement import (
     SCHEMA_VERSION,
@@ -36,6 +35,7 @@ from edgegen.core.measurement import (
 )
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S
+from edgegen.devices.answers import Place
 from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.match import matching_profile
@@ -45,6 +45,7 @@ from edgegen.runner.backend_choice import HOST_BACKENDS, Wishes, choose_backend
 from edgegen.runner.deployment import require_passed
 from edgegen.runner.job import Job, absolute
 from edgegen.runner.protocol import Event, Hello, Load
+from edgegen.runner.received import Announced, fetch_picture
 from edgegen.runner.session import RunnerSession
 
 Runner = Callable[[Job], Generator[Event]]
@@ -54,6 +55,18 @@ It raises RunnerError where the runner fails, and ends the process when it is cl
 """
 
 _LONGEST_COOLING_S = 300.0
+_MOST_PICTURES = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """The names of the files of a run, on the device."""
+
+    files: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if any("/" in name or not name.isprintable() for name in self.files):
+            raise ValueError("a file's name is none")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,13 +301,13 @@ class _Session:
             return None
         files = [posixpath.join(self._package, path) for path in self._plan.files]
         size_bytes = self._plan.identity.package_bytes
-        answer = self._device.agent.request(
+        return self._device.agent.ask(
+            PageCache,
             "page_cache",
             files=files,
             evict=evict,
             answer_s=ANSWER_S + size_bytes / SLOWEST_BYTES_PER_S,
         )
-        return decode(PageCache, answer, source=f"the answer of {self._device.address}")
 
     def _job(self, planned: PlannedRun) -> Job:
         is_cold = planned.kind == "cold"
@@ -314,16 +327,19 @@ class _Session:
         """Return the folder, on the device, for the picture of the cold run."""
         if self._pictures is None or self._device.is_local:
             return absolute(self._pictures)
-        return str(self._device.agent.request("make_run", name=self._run_name)["path"])
+        return self._device.agent.ask(Place, "make_run", name=self._run_name).path
 
     def _fetch_pictures(self) -> None:
         if self._pictures is None or self._device.is_local:
             return
         agent = self._device.agent
-        folder = str(agent.request("make_run", name=self._run_name)["path"])
+        folder = agent.ask(Place, "make_run", name=self._run_name).path
+        announced = Announced(width=self._work.width, height=self._work.height)
         # The names are the device's: they are only ever used there.
-        for index, name in enumerate(agent.request("list_run", name=self._run_name)["files"]):
-            agent.get(posixpath.join(folder, str(name)), self._pictures / f"{index}.png")
+        names = agent.ask(_Files, "list_run", name=self._run_name).files[:_MOST_PICTURES]
+        for index, name in enumerate(names):
+            place = self._pictures / f"{index}.png"
+            fetch_picture(self._device, posixpath.join(folder, name), place, announced)
 
     def _leave_nothing(self) -> None:
         """Remove this run's files from the device, as far as it can still be reached."""

@@ -15,6 +15,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,7 @@ from edgegen.core.errors import (
 )
 from edgegen.core.files import STAGING_PREFIX
 from edgegen.core.process import Child, ProcessError
-from edgegen.devices.answers import Place, parse_answer, read_answer
+from edgegen.devices.answers import Place, check_size, parse_answer, read_answer
 from edgegen.devices.bootstrap import BOOTSTRAP
 from edgegen.devices.transports import Transport
 
@@ -53,6 +54,16 @@ _NOT_FOUND = 127
 
 class NoPythonError(MissingDependencyError):
     """A device without a Python that is new enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bytes:
+    """What `get` begins with: the size of the file that follows."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_size("size", self.size)
 
 
 class Agent:
@@ -186,22 +197,39 @@ class Agent:
                     advance(len(piece))
             self._expect("done", answer_s=answer_s)
 
-    def get(self, path: str, destination: Path) -> None:
+    def get(
+        self,
+        path: str,
+        destination: Path,
+        *,
+        most_bytes: int,
+        check: Callable[[Path], None] = lambda path: None,
+    ) -> None:
         """Copy a file of the device's folder to a place that this machine chose.
 
-        Raises OSError where it cannot be written here; what was there is then still there.
+        `check` sees the file before it takes its place. Raises OSError where it cannot be written
+        here, DeviceError where it has over `most_bytes`, and what `check` raises; what was there is
+        then still there.
         """
         temporary = destination.with_name(f"{STAGING_PREFIX}{destination.name}")
         try:
             with self._in_step():
                 self._send({"request": "get", "path": path})
-                left = int(self._expect("bytes")["size"])
+                answer = self._expect("bytes")
+                left = read_answer(_Bytes, self.transport.address, "get", answer).size
+                if left > most_bytes:
+                    raise DeviceError(
+                        f"{self.transport.address} sends {left} bytes for {path}; "
+                        f"{most_bytes} are the most that it can have.",
+                        hint="Something else answers there, or its disk is failing.",
+                    )
                 with temporary.open("wb") as file:
                     while left:
                         piece = self._read(left)
                         file.write(piece)
                         left -= len(piece)
                 self._expect("done")
+            check(temporary)
             temporary.replace(destination)
         finally:
             temporary.unlink(missing_ok=True)

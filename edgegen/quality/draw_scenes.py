@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from edgegen.core.errors import ConfigError, RunnerError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.scratch import ScratchFolder
-from edgegen.quality.png import read_pixels
 from edgegen.runner import job
 from edgegen.runner.backend_choice import Wishes, backend_here
+from edgegen.runner.png import read_pixels
 from edgegen.runner.session import generate
 from edgegen.scenes.scene import PICTURE_PX
 from edgegen.scenes.scores import Draw, Request

@@ -10,10 +10,10 @@ from edgegen.core.errors import RunnerError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import GoldenCase
 from edgegen.quality.metrics import Array
-from edgegen.quality.png import read_pixels
 from edgegen.reference import golden
 from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import Backend, GenerateJob, Job, ProbeJob, Request
+from edgegen.runner.png import read_pixels
 from edgegen.runner.protocol import ImageEnd
 from edgegen.runner.session import RunnerSession
 

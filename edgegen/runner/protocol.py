@@ -109,6 +109,10 @@ class Step:
     end: float
     runtime_s: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.of:
+            raise ValueError(f"step {self.index} of {self.of}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEnd:
@@ -124,6 +128,10 @@ class ImageEnd:
     height: int
     path: str | None
     sha256: str
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"{self.width} × {self.height} pixels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,17 +262,17 @@ def parse_line(line: str) -> tuple[dict[str, Any], Event]:
         event = decode(kind, fields, source=f"the runner's event '{data['event']}'")
     except ConfigError as error:
         raise RunnerError(
-            f"The runner does not keep to the protocol: {error.message}", hint=_ANOTHER_VERSION
+            f"The runner does not keep to the protocol: {error.message}", hint=ANOTHER_VERSION
         ) from error
     if isinstance(event, Hello) and event.schema != SCHEMA:
         raise RunnerError(
             f"The runner speaks version {event.schema} of the protocol, edgegen {SCHEMA}.",
-            hint=_ANOTHER_VERSION,
+            hint=ANOTHER_VERSION,
         )
     return data, event
 
 
-_ANOTHER_VERSION = "The runner is of another edgegen; let this one pack and push its own."
+ANOTHER_VERSION = "The runner is of another edgegen; let this one pack and push its own."
 
 
 def _not_protocol(line: str) -> RunnerError:

@@ -14,8 +14,9 @@ from edgegen.devices.answers import Place
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, Stored, new_run_name, push, send_blobs, shipment
 from edgegen.runner.backend_choice import Wishes, choose_backend
-from edgegen.runner.job import GenerateJob
+from edgegen.runner.job import GenerateJob, Request
 from edgegen.runner.protocol import Event
+from edgegen.runner.received import Announced, fetch_picture
 from edgegen.runner.session import ImageResult, generate
 
 
@@ -72,18 +73,33 @@ def generate_there(
             verify=True,
         )
         made = generate(sent, on_event, device=device, patience_s=patience_s)
-        if len(made) != len(names):
-            raise RunnerError(f"{device.address} made {len(made)} images, not {len(names)}.")
+        _check_made(device, made, len(names), request)
         with translate_disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for index, name in enumerate(names):
-                device.agent.get(posixpath.join(there, f"{index}.png"), folder / name)
+            for index, (name, image) in enumerate(zip(names, made, strict=True)):
+                announced = Announced(width=image.width, height=image.height, sha256=image.sha256)
+                path = posixpath.join(there, f"{index}.png")
+                fetch_picture(device, path, folder / name, announced)
     finally:
         device.remove_run(run)
     return [
         dataclasses.replace(image, path=str(folder / name))
         for image, name in zip(made, names, strict=True)
     ]
+
+
+def _check_made(device: Device, made: list[ImageResult], count: int, request: Request) -> None:
+    """Raise RunnerError where the images are not as many, or not as large, as were asked for."""
+    if len(made) != count:
+        raise RunnerError(f"{device.address} made {len(made)} images, not {count}.")
+    wanted = (request.width, request.height)
+    for image in made:
+        if None not in wanted and (image.width, image.height) != wanted:
+            raise RunnerError(
+                f"{device.address} made an image of {image.width} × {image.height} pixels, not "
+                f"{wanted[0]} × {wanted[1]}.",
+                hint="Let this edgegen pack its own runner.",
+            )
 
 
 def _send(device: Device, file: str | None) -> str | None:

@@ -24,6 +24,7 @@ from edgegen.devices.device import RUNNER_ENVIRONMENT, Device
 from edgegen.devices.facts import SystemState
 from edgegen.runner.backend_choice import HOST_BACKENDS
 from edgegen.runner.job import Backend, Job, job_line
+from edgegen.runner.order import EventOrder
 from edgegen.runner.pack import packed_runner
 from edgegen.runner.protocol import (
     Done,
@@ -142,6 +143,7 @@ class RunnerSession:
 
     def _parse(self, child: Child) -> Iterator[tuple[dict[str, Any], Event]]:
         progress_s = time.monotonic()
+        order = EventOrder()
         for answer in child.lines(silence_s=self._patience_s):
             try:
                 data, event = parse_line(answer)
@@ -149,6 +151,7 @@ class RunnerSession:
                 if _was_killed(child):  # in the middle of this line
                     raise self._death(child) from error
                 raise
+            order.check(event)
             if not isinstance(event, Sample):
                 progress_s = time.monotonic()
             elif self._patience_s is not None and time.monotonic() - progress_s > self._patience_s:

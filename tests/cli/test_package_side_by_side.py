@@ -11,8 +11,8 @@ from edgegen.cli.main import run
 from edgegen.core.package import GoldenCase
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder, resolve
-from edgegen.quality.png import read_pixels
 from edgegen.quality.side_by_side import plan_drawing
+from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
 
 

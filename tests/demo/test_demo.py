@@ -12,7 +12,7 @@ import pytest
 from edgegen.core.codec import load_json
 from edgegen.core.measurement import Measurement
 from edgegen.core.package import EVIDENCE_NAME, MANIFEST_NAME, Evidence, PackageManifest
-from edgegen.quality.png import read_pixels
+from edgegen.runner.png import read_pixels
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 1800

@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_written_here_keeps_what_was_there(
     (folder / "0.png").write_bytes(b"x" * 5_000_000)
     place = tmp_path / "missing" / "0.png"
     with pytest.raises(FileNotFoundError):
-        connected.agent.get(str(folder / "0.png"), place)
+        connected.agent.get(str(folder / "0.png"), place, most_bytes=5_000_000)
     assert not connected.agent.connected  # the rest of the file is still on its way
 
 

@@ -18,9 +18,9 @@ import pytest
 
 from edgegen.core.process import Completed, run
 from edgegen.quality.metrics import psnr_db
-from edgegen.quality.png import read_pixels
 from edgegen.runner.bundle.build import Bundle, build_bundle
 from edgegen.runner.pack import pack_runner
+from edgegen.runner.png import read_pixels
 from edgegen.runner.wheels import download, wheels_for
 from tests.devices.android_root import AndroidRoot
 from tests.devices.arm64_root import MODEL, arm64_root

@@ -16,7 +16,7 @@ from edgegen.core.codec import load_json
 from edgegen.core.measurement import Measurement
 from edgegen.devices import adb
 from edgegen.quality.metrics import psnr_db
-from edgegen.quality.png import read_pixels
+from edgegen.runner.png import read_pixels
 from tests.devices.adb_server import ADB, AdbServer
 from tests.devices.adb_standin import StandInDevice
 from tests.devices.android_root import AndroidRoot

@@ -315,7 +315,7 @@ def test_a_file_comes_back_from_a_run(connected: Device, tmp_path: Path) -> None
     folder = Path(connected.agent.request("make_run", name="run-1")["path"])
     data = os.urandom(3_000_001)
     (folder / "0.png").write_bytes(data)
-    connected.agent.get(str(folder / "0.png"), tmp_path / "here.png")
+    connected.agent.get(str(folder / "0.png"), tmp_path / "here.png", most_bytes=3_000_001)
     assert (tmp_path / "here.png").read_bytes() == data
     connected.agent.request("remove_run", name="run-1")
     assert not folder.exists()

@@ -14,7 +14,7 @@ from edgegen.exporters.targets import load_targets
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import BuildPlan, plan
 from edgegen.pipelines.source import resolve
-from edgegen.quality.png import read_pixels
+from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
 
 FIXED = [name for name, target in load_targets().items() if target.shapes == ("fixed",)]

@@ -22,7 +22,7 @@ from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
 from edgegen.pipelines.source import resolve
 from edgegen.quality.metrics import psnr_db
-from edgegen.quality.png import read_pixels
+from edgegen.runner.png import read_pixels
 from tests.kits.genai import genai_python
 
 pytestmark = pytest.mark.peers

@@ -80,12 +80,12 @@ class Agent:
         self._wire.answer(event="error", kind=failure.kind, message=failure.message)
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = request.get("request")
+        name = str(request.get("request"))
         if name not in self.requests:
             raise AgentFailure("bad-request", f"There is no request {name!r}.")
         try:
             return self.requests[name](request)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             text = f"{name}: {type(error).__name__}: {error}"
             raise AgentFailure("bad-request", text) from error
 

@@ -52,7 +52,10 @@ class Wire:
             line = self._read_line()
             if not line.strip():
                 continue
-            request = json.loads(line.decode("utf-8"))
+            try:
+                request = json.loads(line.decode("utf-8"))
+            except RecursionError as error:
+                raise ValueError("a request is nested too deeply") from error
             if not isinstance(request, dict):
                 raise ValueError("a request is a JSON object")
             return request

@@ -8,7 +8,7 @@ from edgegen_runner.png import encode_png
 from PIL import Image
 
 from edgegen.core.errors import RunnerError
-from edgegen.quality.png import read_pixels
+from edgegen.runner.png import read_pixels
 
 RANDOM = np.random.default_rng(1)
 SLOPES = np.add.outer(np.arange(40), np.arange(0, 90, 3)).astype(np.uint8)

@@ -20,6 +20,8 @@ Pixels = npt.NDArray[np.uint8]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3}
 _SUB, _UP = 1, 2
+MOST_PIXELS = 8192 * 8192
+"""No picture that the runner draws is larger."""
 
 
 def read_pixels(path: Path) -> Pixels:
@@ -50,6 +52,8 @@ def _decode(data: bytes) -> Pixels:
     channels = _CHANNELS[colour]
     if depth != 8 or any(methods):
         raise ValueError(f"bit depth {depth}, methods {methods}")
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"{width} × {height} pixels")
     limit = height * (1 + width * channels)
     rows = zlib.decompressobj().decompress(compressed, limit + 1)
     if len(rows) != limit:
