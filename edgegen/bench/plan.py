@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen.core.codec import load_json_object
+from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.files import inside, sha256_of
 from edgegen.core.manifest import load_manifest
@@ -197,7 +197,7 @@ def _fitting_prompt(manifest: PackageManifest) -> str:
 
 
 def _own_scheduler(package: Path) -> str:
-    config = load_json_object(package / "scheduler" / "scheduler_config.json")
+    config = load_python_json_object(package / "scheduler" / "scheduler_config.json")
     return str(config.get("_class_name", "unknown"))
 
 

@@ -181,6 +181,8 @@ def package(
             progress=console.progress,
         )
         results.append(built)
+        for warning in built.warnings:
+            console.warn(warning)
         if not as_json:
             _show(console, built)
             show_app_facts(console, app_facts(planned, built.manifest, built.path))

@@ -68,15 +68,25 @@ def load_json(cls: type[T], path: Path) -> T:
 
 
 def load_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object, without a schema (a diffusers config, say)."""
+    """Read a JSON file of edgegen's own that holds one object, without a schema."""
     return parse_json_object(_read_text(path, MAXIMUM_JSON_BYTES), source=str(path))
 
 
-def parse_json_object(text: str, *, source: str) -> dict[str, Any]:
-    """Parse a JSON text that holds one object; duplicate keys and NaN are refused.
+def load_python_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of somebody else's, such as a diffusers config, as Python's json does.
 
-    So are characters that are half of a pair: they cannot be written to a file or a terminal.
-    Raises ConfigError that names `source`.
+    NaN and the infinities are numbers (diffusers writes `"lambda_min_clipped": -Infinity`), and of
+    a key that occurs twice the last value counts.
+    """
+    text = _read_text(path, MAXIMUM_JSON_BYTES)
+    return parse_json_object(text, source=str(path), strict=False)
+
+
+def parse_json_object(text: str, *, source: str, strict: bool = True) -> dict[str, Any]:
+    """Parse a JSON text that holds one object; if `strict`, duplicate keys and NaN are refused.
+
+    Characters that are half of a pair are always refused: they cannot be written to a file or a
+    terminal. Raises ConfigError that names `source`.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,7 +99,10 @@ def parse_json_object(text: str, *, source: str) -> dict[str, Any]:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        if strict:
+            data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        else:
+            data = json.loads(text)
         if _HALF_OF_A_PAIR.search(text):
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:

@@ -70,7 +70,8 @@ class Generation:
     `vae_scale_factor` is pixels a latent (1 where there is no autoencoder), and `latent_multiple`
     what height and width in latents have to be multiples of. `guidance_embedding_dim` is set where
     the denoiser takes the guidance scale as an embedding (`timestep_cond`, latent consistency
-    models).
+    models). `latents_mean` and `latents_std`, one a channel, are set where SDXL's pipelines
+    normalize latents with them.
     `steps` and `guidance` are what `edgegen run` uses unless told.
     """
 
@@ -81,6 +82,8 @@ class Generation:
     latent_multiple: int = 1
     scaling_factor: float = 1.0
     shift_factor: float = 0.0
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
     steps: int = 25
     guidance: float = 7.5
     text_length: int | None = None

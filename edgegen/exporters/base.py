@@ -56,6 +56,9 @@ class ExportProgress(Protocol):
     def advance(self, size_bytes: int) -> None:
         """Say that so many bytes more are done."""
 
+    def warn(self, text: str) -> None:
+        """Say what the user should know of the model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJobs:

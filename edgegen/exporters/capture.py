@@ -97,7 +97,7 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
     parameter_shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     wrapper = wrap(_with_fake_parameters(network, mode), component)
-    config = ComponentConfig.read(folder / "config.json")
+    config = ComponentConfig.of_network(folder / "config.json")
     is_uneven = component.role == "denoiser" and latent_multiple(config) == 1
     first, second = _sizes(UNEVEN_SIZES if is_uneven else TRACED_SIZES)
     program = _trace(component, wrapper, mode, first)

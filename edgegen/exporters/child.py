@@ -3,7 +3,7 @@
 A component's memory is given back with its process, and its crash ends nothing else. Importing
 torch and diffusers takes as long as tracing a small network, so it is done once, before the forks;
 no thread of a toolkit runs yet. Its events are `component` (`name`), `step` (`name`,
-`total_bytes`), `bytes` (`done`), and `converted` (`name`, `cpu_s`, `result`).
+`total_bytes`), `bytes` (`done`), `warning` (`text`), and `converted` (`name`, `cpu_s`, `result`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class EventProgress:
         self._pending_bytes += size_bytes
         if self._pending_bytes >= _REPORTED_BYTES:
             self._flush()
+
+    def warn(self, text: str) -> None:
+        """Tell the parent what the user should know."""
+        self._emit("warning", text=text)
 
     def _flush(self) -> None:
         if self._pending_bytes:

@@ -22,11 +22,13 @@ TOOLKITS_STAGE = "import the toolkits"
 class Conversion:
     """The components that were converted, by name, and what each of them cost.
 
-    The first cost is that of importing the toolkits, which the components share.
+    The first cost is that of importing the toolkits, which the components share. `warnings` say
+    what the user should know of the model.
     """
 
     results: Mapping[str, ExportResult]
     costs: tuple[StageCost, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def convert(
@@ -59,7 +61,8 @@ def convert(
         cpu_s=max(0.0, shared_s),
         peak_memory_bytes=first.peak_memory_bytes,
     )
-    return Conversion(results=follower.results, costs=(toolkits, *rest))
+    warnings = tuple(dict.fromkeys(follower.warnings))  # an autoencoder's two halves say the same
+    return Conversion(results=follower.results, costs=(toolkits, *rest), warnings=warnings)
 
 
 class _Follower:
@@ -70,6 +73,7 @@ class _Follower:
     ) -> None:
         self.results: dict[str, ExportResult] = {}
         self.costs: list[StageCost] = []
+        self.warnings: list[str] = []
         self._progress = progress
         self._expected_bytes = expected_bytes
         self._stack = stack
@@ -87,6 +91,8 @@ class _Follower:
             self._step.describe(str(event["name"]))
             if event.get("total_bytes") is not None:
                 self._step.total = float(event["total_bytes"])
+        elif event["event"] == "warning":
+            self.warnings.append(str(event["text"]))
         elif event["event"] == "converted":
             self._cpu_s = float(event["cpu_s"])
             self.results[str(event["name"])] = decode(

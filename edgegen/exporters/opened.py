@@ -51,7 +51,7 @@ def open_component(job: ExportJob, progress: ExportProgress) -> OpenedComponent:
     """
     progress.step("toolkits")
     from edgegen.exporters.capture import capture
-    from edgegen.pipelines.binding import bind
+    from edgegen.pipelines.binding import bind, unused_keys
     from edgegen.pipelines.weights import Weights
 
     source = Path(job.source)
@@ -59,4 +59,11 @@ def open_component(job: ExportJob, progress: ExportProgress) -> OpenedComponent:
     progress.step("graph")
     captured = capture(job.component, source, shapes=job.shapes)
     bound = bind(weights, captured.parameter_shapes)
+    unused = unused_keys(weights, bound)
+    if unused:
+        more = f" and {len(unused) - 1:,} more" if len(unused) > 1 else ""
+        progress.warn(
+            f"{job.component.folder}: the weights have keys that its config.json does not "
+            f"describe; they are left out, as in diffusers: '{unused[0]}'{more}."
+        )
     return OpenedComponent(capture=captured, weights=weights, bound=bound)

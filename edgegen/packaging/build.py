@@ -34,27 +34,24 @@ from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion, convert
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.replace import require_replaceable
+from edgegen.packaging.small_files import copy_small_files, write_config
 from edgegen.packaging.source_hash import weights_sha256
-from edgegen.pipelines import tokenizer_files
-from edgegen.pipelines.licences import licence_files
 from edgegen.quality.parity import check_package, require
 from edgegen.reference.calibrate import Calibrated, make_calibration
 from edgegen.reference.run import make_golden
 
 GOLDEN_FOLDER = "golden"
 CALIBRATION_NAME = "calibration.json"
-COPIED = ("model_index.json", "scheduler", *tokenizer_files.FOLDERS, "feature_extractor")
-CONFIG_NAME = "config.json"
-CARD_NAME = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A package that stands in its place, and what was measured of it."""
+    """A package that stands in its place, what was measured, and what to know of its model."""
 
     path: Path
     manifest: PackageManifest
     evidence: Evidence
+    warnings: tuple[str, ...] = ()
 
 
 def build(
@@ -82,7 +79,7 @@ def build(
         calibrated = _calibrate(plan, logs, shown)
         conversion = _convert(plan, staging, logs, shown, calibrated)
         costs = [*([] if calibrated is None else [calibrated.cost]), *conversion.costs]
-        _copy_companions(plan, staging)
+        copy_small_files(plan.model, staging)
         companions = write_companions(
             plan.target.name,
             staging,
@@ -121,7 +118,9 @@ def build(
             costs=tuple(costs),
         )
         _write(staging / EVIDENCE_NAME, dump_json(evidence))
-    return Built(path=plan.destination, manifest=manifest, evidence=evidence)
+    return Built(
+        path=plan.destination, manifest=manifest, evidence=evidence, warnings=conversion.warnings
+    )
 
 
 def _calibrate(plan: BuildPlan, logs: Path, progress: Progress) -> Calibrated | None:
@@ -145,7 +144,7 @@ def _convert(
         folder = staging / component.name
         folder.mkdir()
         source = plan.model / component.folder
-        shutil.copyfile(source / CONFIG_NAME, folder / CONFIG_NAME)
+        write_config(source, folder, component.class_name)
         jobs.append(
             ExportJob(
                 target=plan.target.name,
@@ -164,26 +163,6 @@ def _convert(
     return convert(
         jobs, progress=progress, expected_bytes=plan.storage_bytes, log=logs / "convert.log"
     )
-
-
-def _copy_companions(plan: BuildPlan, staging: Path) -> None:
-    """Copy what is small and not converted: scheduler, tokenizers, index and licence files."""
-    for name in COPIED:
-        source = plan.model / name
-        if source.is_dir():
-            (staging / name).mkdir()
-            for file in sorted(source.iterdir()):
-                if file.is_file() and file.suffix in (".json", ".txt"):
-                    shutil.copyfile(file, staging / name / file.name)
-            if name in tokenizer_files.FOLDERS:
-                tokenizer_files.complete(staging / name)
-        elif source.is_file():
-            shutil.copyfile(source, staging / name)
-    for file in licence_files(plan.model):
-        shutil.copyfile(file, staging / file.name)
-    card = plan.model / "README.md"
-    if card.is_file():  # some models name their licence and their authors nowhere else
-        shutil.copyfile(card, staging / CARD_NAME)
 
 
 def _manifest(

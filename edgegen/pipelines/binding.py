@@ -9,6 +9,10 @@
 | `query`, `key`, `value` (attention) | `to_q`, `to_k`, `to_v` | saved before diffusers 0.14 |
 | `proj_attn` (attention) | `to_out.0` | saved before diffusers 0.14 |
 | a 1×1 convolution (A, B, 1, 1) | linear (A, B), or the other way round | CompVis's autoencoder |
+| `encoder.layers.11.…` | left out: `num_hidden_layers` is 11 | clip skip, made permanent |
+| any other key | left out, and said; so do diffusers and transformers | whatever was saved along |
+
+What a wrapper put into keys is taken out of them before, by `wrapped_keys`.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ _OLD_ATTENTION = re.compile(
 _NEW_LAYERS = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _TOKEN_EMBEDDING = "embeddings.token_embedding.weight"  # noqa: S105  a parameter's name
 _NOT_IN_A_TEXT_ENCODER = ("logit_scale", "vision_model.", "visual_projection.", "text_projection.")
+_LAYER = re.compile(r"(?:text_model\.)?encoder\.layers\.(\d{1,6})\..*")
 _SHOWN = 3
 
 
@@ -48,21 +53,18 @@ class BoundTensor:
 def bind(
     weights: Weights,
     expected: Mapping[str, tuple[int, ...]],
-    *,
-    ignore: tuple[str, ...] = (),
 ) -> Mapping[str, BoundTensor]:
     """Find the tensor of each parameter in `expected` (name → shape), in that order.
 
-    `ignore` are prefixes of keys that belong to another part of the same file (an autoencoder's
-    `encoder.` where only the decoder is wanted). Raises SourceError that names keys that match no
-    parameter, parameters that have no key, and shapes that disagree.
+    Keys that match no parameter are left out; `unused_keys` says which. Raises SourceError that
+    names parameters that have no key, and shapes that disagree.
     """
     keys = {name: name for name in expected if name in weights.entries}
     used = set(keys)
     unknown = []
     is_text_encoder = any(name.endswith(_TOKEN_EMBEDDING) for name in expected)
     for key in weights.entries:
-        if key in used or key.startswith(ignore) or is_ignored(key, text_encoder=is_text_encoder):
+        if key in used or is_ignored(key, text_encoder=is_text_encoder):
             continue
         parameter = next((name for name in _newer_names(key) if name in expected), None)
         if parameter is not None and parameter not in keys:
@@ -78,13 +80,36 @@ def bind(
         if name in keys
     }
     wrong = [tensor for tensor in bound.values() if not _fits(tensor.entry.shape, tensor.shape)]
-    if unknown or missing or wrong:
+    if missing or wrong:
         raise _mismatch(weights, unknown, missing, wrong)
     return bound
 
 
+def unused_keys(weights: Weights, bound: Mapping[str, BoundTensor]) -> tuple[str, ...]:
+    """Return the keys that no parameter has, but those of which it is known why."""
+    used = {tensor.key for tensor in bound.values()}
+    is_text_encoder = any(name.endswith(_TOKEN_EMBEDDING) for name in bound)
+    layers = [int(match[1]) for name in bound if (match := _LAYER.fullmatch(name))]
+    return tuple(
+        key
+        for key in weights.entries
+        if key not in used
+        and not is_ignored(key, text_encoder=is_text_encoder)
+        and not (is_text_encoder and is_left_out_layer(key, max(layers, default=-1) + 1))
+    )
+
+
+def is_left_out_layer(key: str, layers: int) -> bool:
+    """Return whether a text encoder's key is of a layer after the `layers` that its config names.
+
+    Clip skip is made permanent by a lowered `num_hidden_layers`; transformers then reads no more.
+    """
+    match = _LAYER.fullmatch(key)
+    return match is not None and int(match[1]) >= layers
+
+
 def is_ignored(key: str, *, text_encoder: bool) -> bool:
-    """Say whether a key is known to be no parameter of its component.
+    """Return whether a key is known to be no parameter of its component.
 
     `text_encoder` is true for a CLIP text encoder. A `text_projection` counts as ignored here
     only when no parameter has its name: `bind` looks there first.

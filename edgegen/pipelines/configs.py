@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+import reprlib
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgegen.core.codec import load_json_object
+from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError, SourceError
+from edgegen.pipelines.lfs import refuse_pointer
+
+MAXIMUM_NUMBER = 1 << 24
+"""No width, vocabulary, number of positions or size of a network is larger; tokens are 49,408."""
+MAXIMUM_LAYERS = 1000
+"""Layers of one block, those of its transformers in each. SDXL has 2 × 10, CLIP's largest 32."""
+MAXIMUM_LEVELS = 16
+"""Levels of a network, each of which halves the picture; the deepest have 6."""
+MAXIMUM_ENTRIES = 1024
+"""Entries of any other list or object: of means of latents, say, one a channel."""
 
 _DAMAGED = "Download the file again; it is damaged, or from another kind of model."
+_LARGEST_FLOAT = sys.float_info.max
+_COUNTS_LAYERS = re.compile(r"(.*_)?(layers|layers_per_block|(en|de)coder_blocks)")
+_LISTS_LEVELS = re.compile(r".*(block_types|block_out_channels)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +45,51 @@ class ComponentConfig:
                 f"{path} does not exist.", hint="Check the path, or download the model again."
             )
         try:
-            return cls(path, load_json_object(path))
+            refuse_pointer(path)
+            return cls(path, load_python_json_object(path))
+        except OSError as error:
+            raise SourceError(
+                f"{path} cannot be read: {error.strerror}.", hint="Check the file."
+            ) from error
         except ConfigError as error:
             raise SourceError(error.message, hint=_DAMAGED) from error
+
+    @classmethod
+    def of_network(cls, path: Path) -> ComponentConfig:
+        """Read the config of a network, whose numbers decide how much is built.
+
+        Raises SourceError as `read` does, and where a number would take hours or all memory.
+        """
+        config = cls.read(path)
+        of_text = config.data.get("text_config")
+        if isinstance(of_text, dict):  # a whole CLIPModel was saved; transformers takes its part
+            config = cls(path, of_text)
+        if config.data.get("quantization_config") is not None:
+            raise SourceError(
+                f"{path}: its weights are quantized ('quantization_config'), which edgegen does "
+                "not undo.",
+                hint="Take the model's weights in float16, bfloat16 or float32; edgegen's own "
+                "recipes make them smaller.",
+            )
+        layers = 1
+        for key, value in config.data.items():
+            most = MAXIMUM_LEVELS if _LISTS_LEVELS.fullmatch(key) else MAXIMUM_ENTRIES
+            numbers = [0]
+            for item in _walk(value):
+                if isinstance(item, list | dict) and len(item) > most:
+                    raise config._wrong(key, value, f"at most {most:,} entries")
+                if isinstance(item, int):
+                    numbers.append(abs(item))
+            if max(numbers) > MAXIMUM_NUMBER:
+                raise config._wrong(key, value, f"a number up to {MAXIMUM_NUMBER:,}")
+            if _COUNTS_LAYERS.fullmatch(key):
+                layers *= max(1, *numbers)
+        if layers > MAXIMUM_LAYERS:
+            raise SourceError(
+                f"{path} describes blocks of {layers:,} layers; edgegen builds {MAXIMUM_LAYERS:,}.",
+                hint=_DAMAGED,
+            )
+        return config
 
     def integer(self, key: str, default: int | None = None) -> int:
         """Return a positive integer; `default` where the key is absent or null."""
@@ -46,9 +105,23 @@ class ComponentConfig:
     def number(self, key: str, default: float) -> float:
         """Return a number other than zero; `default` where the key is absent or null."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value == 0:
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(key, value, "a number other than zero")
-        return float(value)
+        number = float(value) if abs(value) <= _LARGEST_FLOAT else math.inf
+        if number == 0 or not math.isfinite(number):
+            raise self._wrong(key, value, "a number other than zero")
+        return number
+
+    def numbers(self, key: str, count: int) -> tuple[float, ...]:
+        """Return a list of so many finite numbers."""
+        value = self.data.get(key)
+        if (
+            not isinstance(value, list)
+            or len(value) != count
+            or not all(type(item) in (int, float) and math.isfinite(item) for item in value)
+        ):
+            raise self._wrong(key, value, f"{count} numbers")
+        return tuple(map(float, value))
 
     def text(self, key: str, default: str | None = None) -> str:
         """Return a string; `default` where the key is absent or null."""
@@ -82,6 +155,14 @@ class ComponentConfig:
     def _wrong(self, key: str, value: object, wanted: str) -> SourceError:
         if value is None:
             return SourceError(f"{self.path} lacks the key '{key}'.", hint=_DAMAGED)
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-        return SourceError(f"{self.path}: '{key}' is {shown}, not {wanted}.", hint=_DAMAGED)
+        return SourceError(
+            f"{self.path}: '{key}' is {reprlib.repr(value)}, not {wanted}.", hint=_DAMAGED
+        )
+
+
+def _walk(value: object) -> Iterator[object]:
+    """Yield a value, and all that is in it."""
+    yield value
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _walk(item)

@@ -6,7 +6,7 @@ Neither torch nor diffusers is imported, and no tensor is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Family, Generation, PipelineSpec, Role
 from edgegen.pipelines import signatures
-from edgegen.pipelines.binding import is_ignored
+from edgegen.pipelines.binding import is_ignored, is_left_out_layer
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.pipelines.configs import ComponentConfig
 from edgegen.pipelines.families import (
@@ -22,14 +22,13 @@ from edgegen.pipelines.families import (
     DECODER_PREFIXES,
     ENCODER_PREFIXES,
     NOT_EXPORTED,
-    TOKENIZER_CLASSES,
 )
 from edgegen.pipelines.index import PipelineIndex
 from edgegen.pipelines.latent_sizes import latent_multiple, latent_multiple_of_text, size_problem
 from edgegen.pipelines.licences import licence_name
 from edgegen.pipelines.network_options import check_options
 from edgegen.pipelines.source import ModelFolder
-from edgegen.pipelines.tokenizer_files import MERGES_NAME, SERIALIZED_NAME, VOCABULARY_NAME
+from edgegen.pipelines.text_encoders import check_text_classes, check_text_width, text_length
 from edgegen.pipelines.weight_files import check_variant
 from edgegen.pipelines.weights import Weights, stored_variants
 
@@ -44,6 +43,9 @@ _ROLES: Mapping[str, Role] = {
     "vae_decoder": "decoder",
     "vae_encoder": "encoder",
 }
+MAXIMUM_SIDE_PX = 8192
+"""As of pictures that are read; the largest models draw 1024 or 2048."""
+
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
@@ -89,6 +91,7 @@ def component_keys(component: Component, weights: Weights) -> tuple[str, ...]:
     """
     prefixes = {"encoder": ENCODER_PREFIXES, "decoder": DECODER_PREFIXES}.get(component.role, ("",))
     is_text_encoder = component.role == "text_encoder"
+    states = [it for it in component.outputs if it.name.startswith("hidden_states.")]
     projects = component.class_name == "CLIPTextModelWithProjection"
     return tuple(
         key
@@ -98,6 +101,7 @@ def component_keys(component: Component, weights: Weights) -> tuple[str, ...]:
             not is_ignored(key, text_encoder=is_text_encoder)
             or (projects and key.startswith("text_projection."))
         )
+        and not (is_text_encoder and is_left_out_layer(key, len(states) - 1))
     )
 
 
@@ -136,17 +140,18 @@ def _latent_diffusion(
     is_refiner = "text_encoder_2" in known.components and "text_encoder" not in index.entries
     names = [name for name in known.components if not (is_refiner and name == "text_encoder")]
     classes = {name: index.component(name, COMPONENT_CLASSES[name]) for name in names}
+    check_text_classes(index, classes)
     classes["unet"] = index.component("unet", ("UNet2DConditionModel",))
     vae = index.config("vae", classes["vae"])
     unet = index.config("unet", classes["unet"])
     texts = {
-        name: ComponentConfig.read(index.folder / name / "config.json")
+        name: ComponentConfig.of_network(index.folder / name / "config.json")
         for name in names
         if name in _TEXT_ENCODERS
     }
     for name, config in (("vae", vae), ("unet", unet), *texts.items()):
         check_options(config, classes[name])
-    _check_text_width(unet, texts.values())
+    check_text_width(unet, texts.values())
     family = _family(known.family, vae, unet, is_refiner=is_refiner)
     scale = _scale(vae)
     make = partial(_component, index, variant)
@@ -165,7 +170,8 @@ def _latent_diffusion(
     components.append(make("vae_decoder", classes["vae"], decoder))
     encoder = signatures.encoder(vae, classes["vae"], scale)
     components.append(make("vae_encoder", classes["vae"], encoder))
-    width, height = _sample_size(unet)
+    width, height = _sample_size(unet, scale)
+    mean, std = _latent_statistics(vae, family)
     generation = Generation(
         width=width * scale,
         height=height * scale,
@@ -173,9 +179,11 @@ def _latent_diffusion(
         vae_scale_factor=scale,
         latent_multiple=latent_multiple_of_text(unet, scale),
         scaling_factor=_scaling_factor(vae, classes["vae"]),
+        latents_mean=mean,
+        latents_std=std,
         steps=known.steps,
         guidance=known.guidance,
-        text_length=min(_text_length(index, name, config) for name, config in texts.items()),
+        text_length=min(text_length(index, name, config) for name, config in texts.items()),
         guidance_embedding_dim=unet.optional_integer("time_cond_proj_dim"),
         force_zeros_for_empty_prompt="text_encoder_2" in texts
         and index.settings.flag("force_zeros_for_empty_prompt", default=True),
@@ -235,17 +243,6 @@ def _family(
     return plain
 
 
-def _check_text_width(unet: ComponentConfig, texts: Iterable[ComponentConfig]) -> None:
-    wanted = unet.data.get("cross_attention_dim", 1280)
-    given = [config.integer("hidden_size") for config in texts]
-    if isinstance(wanted, int) and wanted != sum(given):
-        raise SourceError(
-            f"{unet.path}: 'cross_attention_dim' is {wanted}, the text encoders give "
-            f"{' + '.join(map(str, given))}.",
-            hint="Take the UNet and the text encoders from the same version of the model.",
-        )
-
-
 def _scale(vae: ComponentConfig) -> int:
     key = "block_out_channels"
     if key not in vae.data and "decoder_block_out_channels" in vae.data:
@@ -254,18 +251,33 @@ def _scale(vae: ComponentConfig) -> int:
 
 
 def _scaling_factor(vae: ComponentConfig, class_name: str) -> float:
-    if vae.data.get("latents_mean") is not None:
-        raise SourceError(
-            f"{vae.path}: its latents are normalized by channel ('latents_mean'), which edgegen "
-            "does not do.",
-            hint="Choose a model whose autoencoder has a scaling factor alone.",
-        )
     return vae.number("scaling_factor", 1.0 if class_name == "AutoencoderTiny" else 0.18215)
 
 
-def _sample_size(unet: ComponentConfig) -> tuple[int, int]:
-    """Return the width and height of the UNet's native sample."""
+def _latent_statistics(
+    vae: ComponentConfig, family: Family
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return the mean and deviation of each channel of latents, where the pipeline uses them.
+
+    SDXL's pipelines do where an autoencoder has both; Stable Diffusion's never look at them.
+    """
+    mean, std = (vae.data.get(key) for key in ("latents_mean", "latents_std"))
+    if mean is None or std is None or not family.startswith("stable-diffusion-xl"):
+        return None, None
+    channels = vae.integer("latent_channels", 4)
+    return vae.numbers("latents_mean", channels), vae.numbers("latents_std", channels)
+
+
+def _sample_size(unet: ComponentConfig, scale: int = 1) -> tuple[int, int]:
+    """Return the width and height of the UNet's native sample, `scale` pixels each."""
     size = unet.data.get("sample_size")
+    sides = size if isinstance(size, list) else [size]
+    if any(isinstance(side, int) and side * scale > MAXIMUM_SIDE_PX for side in sides):
+        raise SourceError(
+            f"{unet.path}: 'sample_size' is {size!r}, which makes pictures of more than "
+            f"{MAXIMUM_SIDE_PX} pixels a side.",
+            hint="Correct it: it is the native size in latents (64 for Stable Diffusion 1.5).",
+        )
     if isinstance(size, list):
         if len(size) == 2 and all(type(side) is int and side > 0 for side in size):
             return size[1], size[0]
@@ -297,30 +309,12 @@ def _is_older_than_0_9(config: ComponentConfig) -> bool:
     )
 
 
-def _text_length(index: PipelineIndex, text_encoder: str, config: ComponentConfig) -> int:
-    """Return the tokens of a prompt: the tokenizer's limit, and never more than the positions."""
-    name = text_encoder.replace("text_encoder", "tokenizer")
-    index.component(name, TOKENIZER_CLASSES)
-    folder = index.folder / name
-    if not (folder / SERIALIZED_NAME).is_file():
-        names = (VOCABULARY_NAME, MERGES_NAME)
-        missing = [name for name in names if not (folder / name).is_file()]
-        if missing:
-            raise SourceError(
-                f"{folder} has neither {SERIALIZED_NAME} nor {' and '.join(missing)}.",
-                hint="Download the model again, or save the pipeline with its tokenizer.",
-            )
-    tokenizer = ComponentConfig.read(folder / "tokenizer_config.json")
-    positions = config.integer("max_position_embeddings", 77)
-    length = tokenizer.data.get("model_max_length")
-    return min(length, positions) if type(length) is int and length > 0 else positions
-
-
 def _scheduler(index: PipelineIndex) -> str:
     class_name = index.entries.get("scheduler")
     if class_name is None:
         raise SourceError(
             f"{index.settings.path} has no scheduler.", hint="Save the whole pipeline."
         )
+    index.check_library("scheduler")
     ComponentConfig.read(index.folder / "scheduler" / "scheduler_config.json")
     return class_name

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from edgegen.core.codec import parse_json_object
 from edgegen.core.errors import ConfigError, SourceError
+from edgegen.core.regular_files import open_regular
+from edgegen.pipelines.lfs import refuse_pointer
 
 StoredType = Literal[
     "float64",
@@ -29,6 +31,8 @@ StoredType = Literal[
     "int8",
     "uint8",
     "bool",
+    "float8_e4m3",
+    "float8_e5m2",
 ]
 
 STORED_TYPES: Mapping[str, tuple[StoredType, int]] = {
@@ -42,11 +46,13 @@ STORED_TYPES: Mapping[str, tuple[StoredType, int]] = {
     "I8": ("int8", 1),
     "U8": ("uint8", 1),
     "BOOL": ("bool", 1),
+    "F8_E4M3": ("float8_e4m3", 1),
+    "F8_E5M2": ("float8_e5m2", 1),
 }
 """The format's name of a type → ours, and its size in bytes."""
 
-MAXIMUM_HEADER_BYTES = 100_000_000
-"""The format's own limit."""
+MAXIMUM_HEADER_BYTES = 8 << 20
+"""SDXL's UNet, of 1,680 tensors, has 0.25 MB. The format allows 100, which take 2 GB to read."""
 
 _MAXIMUM_RANK = 32
 _MAXIMUM_DIMENSION = 1 << 62
@@ -86,7 +92,8 @@ class SafetensorsFile:
         a header that contradicts itself.
         """
         try:
-            with path.open("rb", buffering=0) as file:
+            refuse_pointer(path)
+            with open_regular(path) as file:
                 size_bytes = os.fstat(file.fileno()).st_size
                 length = int.from_bytes(_read_exactly(file.fileno(), 8, 0, path), "little")
                 check_header_length(path, length, size_bytes)
@@ -125,7 +132,8 @@ def check_header_length(path: Path, length: int, size_bytes: int) -> None:
     """Refuse a header length that the format or the file does not allow. Raises SourceError."""
     if length > MAXIMUM_HEADER_BYTES:
         raise SourceError(
-            f"{path} is not a safetensors file: its header would have {length:,} bytes.",
+            f"{path} is not a safetensors file that edgegen reads: its header would have "
+            f"{length:,} bytes, and the limit is {MAXIMUM_HEADER_BYTES:,}.",
             hint="Check that the file is what its name says.",
         )
     if 8 + length > size_bytes:
@@ -146,8 +154,8 @@ def read_tensor(entry: TensorEntry) -> bytearray:
     view = memoryview(data)
     done = 0
     try:
-        descriptor = os.open(entry.file, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with open_regular(entry.file) as file:
+            descriptor = file.fileno()
             while done < entry.size_bytes:
                 got = os.preadv(descriptor, [view[done:]], entry.offset + done)
                 if got == 0:
@@ -155,8 +163,6 @@ def read_tensor(entry: TensorEntry) -> bytearray:
                 done += got
             with contextlib.suppress(AttributeError, OSError):  # not on macOS, nor on every disk
                 os.posix_fadvise(descriptor, entry.offset, entry.size_bytes, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         raise SourceError(
             f"{entry.file} cannot be read: {error.strerror}.", hint="Check the file."
@@ -230,7 +236,7 @@ def _entry(path: Path, name: str, item: object, start: int) -> TensorEntry:
 def _stored_type(path: Path, name: str, dtype: object) -> tuple[StoredType, int]:
     if isinstance(dtype, str) and dtype in STORED_TYPES:
         return STORED_TYPES[dtype]
-    if isinstance(dtype, str) and dtype.startswith(("F8", "F6", "F4")):
+    if isinstance(dtype, str) and dtype.startswith(("F8", "F6", "F4", "C64")):
         raise SourceError(
             f"{path}: tensor {name!r} is stored as {dtype}, which edgegen does not read.",
             hint="Take the fp16, bf16 or fp32 weights of this model.",

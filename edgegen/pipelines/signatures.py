@@ -16,8 +16,6 @@ Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 _REFUSED_CONDITIONS = {
     "class_embed_type": "class labels",
     "num_class_embeds": "class labels",
-    "encoder_hid_dim": "a projected condition, such as an image prompt",
-    "encoder_hid_dim_type": "a projected condition, such as an image prompt",
 }
 
 
@@ -114,6 +112,20 @@ def time_ids(config: ComponentConfig, text_embedding: int) -> int:
 
 
 def _cross_attention(config: ComponentConfig) -> int:
+    kind = config.data.get("encoder_hid_dim_type")
+    if kind not in (None, "text_proj"):
+        raise SourceError(
+            f"{config.path}: 'encoder_hid_dim_type' is {kind!r}: this UNet takes an image as a "
+            "prompt, which edgegen cannot feed.",
+            hint="It supports 'text_proj', which projects the states of the text, or none.",
+        )
+    if config.data.get("encoder_hid_dim") is not None:
+        return config.integer("encoder_hid_dim")
+    if kind is not None:
+        raise SourceError(
+            f"{config.path}: 'encoder_hid_dim_type' is {kind!r} without an 'encoder_hid_dim'.",
+            hint="Add the width of the text encoders' states.",
+        )
     value = config.data.get("cross_attention_dim")
     if isinstance(value, list) and len({*map(str, value)}) == 1:
         value = value[0]

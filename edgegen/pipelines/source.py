@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgegen.core.errors import SourceError, nearest
+from edgegen.core.folders import cache_folder
 from edgegen.core.progress import Progress, SilentProgress
-from edgegen.pipelines.builtin_folder import PREFIX, builtin_folder
+from edgegen.pipelines.builtin_folder import PREFIX, SHIPPED, builtin_folder
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 
 _HUB_ID = re.compile(r"(?P<id>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
@@ -41,6 +42,18 @@ class ModelFolder:
         if self.source.startswith(PREFIX) or Path(self.source).exists():
             return self.path.resolve().name
         return self.source.partition("@")[0].rpartition("/")[2]
+
+
+def model_roots(folder: Path) -> tuple[Path, ...]:
+    """Return the folders that the files of a model may really lie in.
+
+    In a hub's cache all are links to its `blobs`; built-in models share files with one another.
+    """
+    if folder.parent.name == "snapshots":
+        return folder, folder.parents[1] / "blobs"
+    if folder.is_relative_to(cache_folder() / "builtin"):
+        return folder, SHIPPED
+    return (folder,)
 
 
 def builtin_models() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgegen.core.codec import load_json_object
+from edgegen.core.codec import load_python_json_object
 from edgegen.pipelines.read import scheduler_class
 
 WHOLE = frozenset(
@@ -32,7 +32,7 @@ def has_whole_timesteps(folder: Path) -> bool:
     name = scheduler_class(folder)
     if name in WHOLE:
         return True
-    config = load_json_object(folder / "scheduler" / "scheduler_config.json")
+    config = load_python_json_object(folder / "scheduler" / "scheduler_config.json")
     spaced = config.get("timestep_spacing", "linspace") in ("leading", "trailing")
     ruled = name != _WITHOUT_RULES and any(config.get(rule) for rule in _SIGMA_RULES)
     return name in SPACED and spaced and not ruled

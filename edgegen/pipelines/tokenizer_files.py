@@ -8,18 +8,28 @@ vocabulary (textual inversions) are known to edgegen's runner, and not to those 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+import reprlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgegen.core.codec import load_json_object
+from edgegen.core.codec import MAXIMUM_JSON_BYTES, load_python_json_object
 from edgegen.core.errors import SourceError
 from edgegen.pipelines.configs import ComponentConfig
+from edgegen.pipelines.lfs import refuse_pointer
 
 FOLDERS = ("tokenizer", "tokenizer_2")
 SERIALIZED_NAME = "tokenizer.json"
 VOCABULARY_NAME = "vocab.json"
 MERGES_NAME = "merges.txt"
+MAXIMUM_TOKENS = 250_000
+MAXIMUM_ADDED_TOKENS = 10_000
+"""Reading them takes 5 s in transformers; a textual inversion has 1 to 75."""
+MAXIMUM_TOKEN_LETTERS = 1000
+MAXIMUM_PATTERN_LETTERS = 500
+_COUNTED = re.compile(r"\{\d|\{,\d")
+_WITH_TOKENIZER = "Download the model again, or save the pipeline with its tokenizer."
 _HEAD = "#version: 0.2"
 _CONFIG_NAME = "tokenizer_config.json"
 _SPECIALS_NAME = "special_tokens_map.json"
@@ -36,6 +46,48 @@ _OTHER_TOKENIZERS: Mapping[str, str] = {
 """Target → what else draws from its packages, and tokenizes prompts itself."""
 
 
+def check_tokenizer(folder: Path) -> None:
+    """Check the files of a tokenizer before anything reads them for good.
+
+    Raises SourceError where the vocabulary is missing or broken, where a file is a pointer of
+    git-lfs or is too large, and where there are more tokens than reading takes seconds for.
+    """
+    serialized = _read(folder / SERIALIZED_NAME)
+    model = serialized.get("model")
+    names = (VOCABULARY_NAME, MERGES_NAME)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if not serialized and missing:
+        raise SourceError(
+            f"{folder} has neither {SERIALIZED_NAME} nor {' and '.join(missing)}.",
+            hint=_WITH_TOKENIZER,
+        )
+    vocabulary = model.get("vocab") if isinstance(model, dict) else _read(folder / VOCABULARY_NAME)
+    merges = model.get("merges") if isinstance(model, dict) else _merge_lines(folder / MERGES_NAME)
+    if not isinstance(vocabulary, dict) or not isinstance(merges, list):
+        raise SourceError(
+            f"{folder / SERIALIZED_NAME} holds no byte-pair encoding, as CLIP's tokenizers are.",
+            hint=_WITH_TOKENIZER,
+        )
+    for what, count, most in (
+        ("tokens in its vocabulary", len(vocabulary), MAXIMUM_TOKENS),
+        ("merges", len(merges), MAXIMUM_TOKENS),
+        ("added tokens", len(added_tokens(folder)), MAXIMUM_ADDED_TOKENS),
+        ("letters in one token", max(map(len, vocabulary), default=0), MAXIMUM_TOKEN_LETTERS),
+    ):
+        if count > most:
+            raise SourceError(
+                f"{folder} has {count:,} {what}; edgegen reads up to {most:,}.",
+                hint="CLIP has 49,408 tokens, and each vector of a textual inversion adds one.",
+            )
+    for pattern in _patterns(serialized):
+        if len(pattern) > MAXIMUM_PATTERN_LETTERS or _COUNTED.search(pattern):
+            raise SourceError(
+                f"{folder / SERIALIZED_NAME} has a pattern that may take hours: "
+                f"{reprlib.repr(pattern)}.",
+                hint="Save CLIP's tokenizer again; transformers uses its own patterns for it.",
+            )
+
+
 def complete(folder: Path) -> None:
     """Write `vocab.json` and `merges.txt` from a folder's `tokenizer.json`, unless both are there.
 
@@ -45,7 +97,7 @@ def complete(folder: Path) -> None:
     path = folder / SERIALIZED_NAME
     if not path.is_file() or all((folder / it).is_file() for it in (VOCABULARY_NAME, MERGES_NAME)):
         return
-    serialized = load_json_object(path)
+    serialized = load_python_json_object(path)
     model = serialized.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         return
@@ -103,6 +155,31 @@ def added_tokens_warning(model: Path, target: str) -> tuple[str, ...]:
         f"The tokenizer has added tokens ({', '.join(tokens[:_SHOWN])}{more}). edgegen's own "
         f"runner knows them; {other} does not, and cannot draw what they stand for.",
     )
+
+
+def _merge_lines(path: Path) -> list[str]:
+    try:
+        refuse_pointer(path)
+        if path.stat().st_size > MAXIMUM_JSON_BYTES:
+            raise SourceError(
+                f"{path} is larger than {MAXIMUM_JSON_BYTES >> 20} MiB.", hint=_WITH_TOKENIZER
+            )
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read: {error}.", hint=_WITH_TOKENIZER) from error
+
+
+def _patterns(value: object) -> Iterator[str]:
+    """Yield the regular expressions of a serialized tokenizer, wherever they are but its model."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "Regex":
+                yield str(item)
+            elif key not in ("model", "added_tokens"):
+                yield from _patterns(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _patterns(item)
 
 
 def _read(path: Path) -> dict[str, Any]:

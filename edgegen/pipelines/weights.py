@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from edgegen.core.codec import load_json_object
-from edgegen.core.errors import ConfigError, SourceError
+from edgegen.core.errors import SourceError
 from edgegen.core.files import sha256_of
+from edgegen.pipelines.configs import ComponentConfig
+from edgegen.pipelines.float8 import FLOAT8, float8_values
 from edgegen.pipelines.safetensors import SafetensorsFile, TensorEntry, read_tensor
 from edgegen.pipelines.weight_files import StoredVariants, WeightFiles, is_shard
+from edgegen.pipelines.wrapped_keys import unwrapped
 
 Array = NDArray[Any]
 
+_SCALES = ("scale_weight", "weight_scale", "weight_scale_inv")
 _CHUNK_ELEMENTS = 256 << 10  # what a processor's cache holds: ten times as fast as all at once
 
 
@@ -50,7 +53,7 @@ class Weights:
         return read_tensor(self.entries[key])
 
     def array(self, key: str, dtype: DTypeLike | None = None) -> Array:
-        """Read a tensor as a numpy array of its shape; bfloat16 becomes float32, exactly.
+        """Read a tensor as a numpy array of its shape; types that numpy lacks become float32.
 
         With `dtype` it is converted; a value too large for it becomes infinite, which
         `check_finite` finds. Raises SourceError.
@@ -78,13 +81,15 @@ def stored_variants(component_folder: Path) -> StoredVariants:
 def to_numpy(entry: TensorEntry, data: bytearray, dtype: DTypeLike | None = None) -> Array:
     """Turn a tensor's bytes into an array of its shape, converted to `dtype` where given.
 
-    bfloat16, which numpy lacks, becomes float32 by sixteen zero bits on the right: exact. The
-    array shares `data` where nothing had to be converted.
+    bfloat16, which numpy lacks, becomes float32 by sixteen zero bits on the right: exact. So do
+    the two types of 8 bits, by a table. The array shares `data` where nothing had to be converted.
     """
     if entry.dtype == "bfloat16":
         array: Array = np.frombuffer(data, "<u2").astype("<u4")
         np.left_shift(array, 16, out=array)
         array = array.view("<f4")
+    elif entry.dtype in FLOAT8:
+        array = float8_values(entry.dtype)[np.frombuffer(data, np.uint8)]
     else:
         array = np.frombuffer(data, np.dtype(entry.dtype).newbyteorder("<"))
     if dtype is not None:
@@ -123,38 +128,53 @@ def _chunks(array: Array) -> Iterator[Array]:
 
 
 def _open(folder: Path, chosen: WeightFiles) -> Weights:
-    if chosen.index is None:
-        (name,) = chosen.files
-        file = SafetensorsFile.open(folder / name)
-        return Weights(
-            folder=folder, variant=chosen.variant, files=(file.path,), entries=file.entries
-        )
-    weight_map = _weight_map(folder / chosen.index)
+    files, entries = _one(folder, chosen) if chosen.index is None else _shards(folder, chosen.index)
+    entries = unwrapped(entries, folder)
+    _refuse_scales(folder, entries)
+    return Weights(folder=folder, variant=chosen.variant, files=files, entries=entries)
+
+
+def _refuse_scales(folder: Path, entries: Mapping[str, TensorEntry]) -> None:
+    """Refuse float8 weights that have to be multiplied by others first."""
+    if any(entry.dtype in FLOAT8 for entry in entries.values()):
+        scales = [key for key in entries if key.rpartition(".")[2] in _SCALES]
+        if scales:
+            raise SourceError(
+                f"The weights in {folder} are float8 with scales ('{scales[0]}'), which edgegen "
+                "does not apply.",
+                hint="Take the fp16, bf16 or fp32 weights of this model.",
+            )
+
+
+def _one(folder: Path, chosen: WeightFiles) -> tuple[tuple[Path, ...], Mapping[str, TensorEntry]]:
+    (name,) = chosen.files
+    file = SafetensorsFile.open(folder / name)
+    return (file.path,), file.entries
+
+
+def _shards(folder: Path, index: str) -> tuple[tuple[Path, ...], Mapping[str, TensorEntry]]:
+    weight_map = _weight_map(folder / index)
     files = {name: SafetensorsFile.open(folder / name) for name in sorted({*weight_map.values()})}
     again = f"Download the index and the shards of {folder} again."
     for key, name in weight_map.items():
         if key not in files[name].entries:
             raise SourceError(
-                f"{folder / chosen.index} says that {key!r} is in {name}, which does not hold it.",
+                f"{folder / index} says that {key!r} is in {name}, which does not hold it.",
                 hint=again,
             )
     for name, file in files.items():
         for key in file.entries:
             if weight_map.get(key) != name:
                 raise SourceError(
-                    f"{folder / name} holds {key!r}, which {chosen.index} does not place there.",
+                    f"{folder / name} holds {key!r}, which {index} does not place there.",
                     hint=again,
                 )
     entries = {key: files[name].entries[key] for key, name in weight_map.items()}
-    shards = tuple(folder / name for name in files)
-    return Weights(folder=folder, variant=chosen.variant, files=shards, entries=entries)
+    return tuple(folder / name for name in files), entries
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        data = load_json_object(index)
-    except ConfigError as error:
-        raise SourceError(error.message, hint="Download the index again.") from error
+    data = ComponentConfig.read(index).data
     weight_map = data.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise SourceError(f"{index} has no 'weight_map'.", hint="Download the index again.")

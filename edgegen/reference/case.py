@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from edgegen.core.codec import load_json_object
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.pipelines.configs import ComponentConfig
 from edgegen.pipelines.read import scheduler_class
 
 FOLDER_NAME = "golden"
@@ -83,9 +83,7 @@ def small_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
     """Return the smallest useful height and width of the latents; fixed axes stay as they are."""
     component = denoiser(spec)
     path = folder / component.folder / "config.json"
-    blocks = load_json_object(path).get("block_out_channels")
-    if not isinstance(blocks, list) or not blocks:
-        raise SourceError(f"{path} has no 'block_out_channels'.", hint="Restore the file.")
+    blocks = ComponentConfig.of_network(path).items("block_out_channels")
     halved = 2 ** (len(blocks) - 1)
     multiple = spec.generation.latent_multiple
     shortest = math.ceil(_LOWEST_LEVEL * halved / multiple) * multiple

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from edgegen.core.codec import load_json_object
 from edgegen.core.errors import SourceError, nearest
+from edgegen.pipelines.configs import ComponentConfig
 
 DIFFUSERS_MODULES = ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel")
 TRANSFORMERS_MODULES = ("CLIPTextModel", "CLIPTextModelWithProjection")
@@ -26,13 +26,15 @@ def build_module(folder: Path, class_name: str) -> torch.nn.Module:
     The parameters are on the meta device, the buffers are real. Raises SourceError for a class that
     is not known and for a config that its class refuses.
     """
-    config = load_json_object(folder / "config.json")
+    config = dict(ComponentConfig.of_network(folder / "config.json").data)
     with parameters_on_meta():
         try:
             module = _construct(config, class_name)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (SourceError, ImportError, MemoryError):
+            raise
+        except Exception as error:  # a class raises whatever its code does with a number
             raise SourceError(
-                f"{folder / 'config.json'} makes no {class_name}: {error}.",
+                f"{folder / 'config.json'} makes no {class_name}: {type(error).__name__}: {error}.",
                 hint="Take the config from the model that the weights come from.",
             ) from error
     return module.eval().requires_grad_(False)

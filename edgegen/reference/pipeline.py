@@ -15,9 +15,10 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from edgegen.core.codec import load_json_object
+from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Family, PipelineSpec
+from edgegen.core.regular_files import open_regular
 from edgegen.pipelines.binding import bind
 from edgegen.pipelines.read import scheduler_class
 from edgegen.pipelines.safetensors import TensorEntry
@@ -89,7 +90,9 @@ def load_scheduler(folder: Path) -> Any:
             f"{folder}: diffusers {diffusers.__version__} has no scheduler {name}.",
             hint="Upgrade diffusers, or set another scheduler in model_index.json.",
         )
-    return build.from_config(load_json_object(folder / "scheduler" / "scheduler_config.json"))
+    return build.from_config(
+        load_python_json_object(folder / "scheduler" / "scheduler_config.json")
+    )
 
 
 def _load_module(folder: Path, component: Component, streamed: StreamedWeights) -> torch.nn.Module:
@@ -114,7 +117,7 @@ def _read(entry: TensorEntry) -> bytearray:
     view = memoryview(data)
     done = 0
     try:
-        with entry.file.open("rb", buffering=0) as file:
+        with open_regular(entry.file) as file:
             file.seek(entry.offset)
             while done < len(data) and (got := file.readinto(view[done:])):
                 done += got

@@ -69,6 +69,12 @@ def make_inputs(
         elif component.role == "decoder":
             noise = torch.randn(shape, generator=generator)
             value = noise / spec.generation.scaling_factor + spec.generation.shift_factor
+            if spec.generation.latents_mean is not None:
+                mean, std = (
+                    torch.tensor(values).view(1, -1, 1, 1)
+                    for values in (spec.generation.latents_mean, spec.generation.latents_std)
+                )
+                value = noise * std / spec.generation.scaling_factor + mean
         else:
             value = torch.randn(shape, generator=generator)
         inputs[tensor.name] = value

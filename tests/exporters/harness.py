@@ -68,6 +68,9 @@ class Heard:
         self.steps.append(name)
         self.total_bytes += total_bytes or 0
 
+    def warn(self, text: str) -> None:
+        pass
+
     def advance(self, size_bytes: int) -> None:
         self.done_bytes += size_bytes
 

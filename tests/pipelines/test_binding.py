@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgegen.core.errors import SourceError
-from edgegen.pipelines.binding import bind
+from edgegen.pipelines.binding import bind, unused_keys
 from edgegen.pipelines.weights import Weights
 
 ATTENTION = "decoder.mid_block.attentions.0"
@@ -154,7 +154,22 @@ def test_a_text_projection_that_is_missing_is_named(tmp_path):
 def test_a_logit_scale_in_a_unet_is_no_part_of_clip_and_is_named(tmp_path):
     weights = weights_of(tmp_path, {"conv_in.weight": (4,), "logit_scale": (1,)})
 
-    assert "'logit_scale'" in refused(weights, {"conv_in.weight": (4,)}).message
+    bound = bind(weights, {"conv_in.weight": (4,)})
+
+    assert unused_keys(weights, bound) == ("logit_scale",)
+
+
+@pytest.mark.parametrize("prefix", ["", "text_model."])
+def test_layers_after_those_of_the_config_are_left_out_as_in_transformers(prefix, tmp_path):
+    token = "embeddings.token_embedding.weight"
+    layers = [f"{prefix}encoder.layers.{n}.mlp.fc1.bias" for n in (0, 1, 2, 10)]
+    weights = weights_of(tmp_path, {f"{prefix}{token}": (9, 4), **dict.fromkeys(layers, (4,))})
+    expected = {f"{prefix}{token}": (9, 4), layers[0]: (4,), layers[1]: (4,)}
+
+    bound = bind(weights, expected)
+
+    assert bound.keys() == expected.keys()
+    assert unused_keys(weights, bound) == ()  # it is known why
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1, 1)], ids=["linear", "convolution"])
@@ -204,27 +219,57 @@ def test_a_linear_layer_is_bound_to_a_convolution_of_one_pixel(tmp_path):
     assert bind(weights, {"proj_in.weight": (4, 6, 1, 1)})["proj_in.weight"].shape == (4, 6, 1, 1)
 
 
-def test_the_other_half_of_an_autoencoder_can_be_left_aside(tmp_path):
-    weights = weights_of(tmp_path, {"encoder.a": (1,), "quant_conv.b": (1,), "decoder.c": (1,)})
-
-    found = keys(weights, {"decoder.c": (1,)}, ignore=("encoder.", "quant_conv."))
-
-    assert found == {"decoder.c": "decoder.c"}
-
-
-def test_a_key_that_matches_nothing_is_named(tmp_path):
+def test_keys_that_match_nothing_are_named_where_a_parameter_is_missing(tmp_path):
     weights = weights_of(tmp_path, {"a": (1,), "lora_up.weight": (1,)})
 
-    error = refused(weights, {"a": (1,)})
+    error = refused(weights, {"a": (1,), "b": (1,)})
 
     assert "key matches nothing: 'lora_up.weight'" in error.message
     assert "LoRA" in error.hint
 
 
-def test_two_keys_for_one_parameter_are_an_error(tmp_path):
+def test_of_two_keys_for_one_parameter_the_exact_one_is_taken(tmp_path):
     weights = weights_of(tmp_path, {"a": (1,), "text_model.a": (1,)})
 
-    assert "key matches nothing: 'text_model.a'" in refused(weights, {"a": (1,)}).message
+    bound = bind(weights, {"a": (1,)})
+
+    assert bound["a"].key == "a"
+    assert unused_keys(weights, bound) == ("text_model.a",)
+
+
+WRAPPED = {
+    "compiled": ("_orig_mod.{}", "_orig_mod.{}"),
+    "a compiled block": ("{}", "blocks._orig_mod.{}"),
+    "data parallel": ("module.{}", "module.{}"),
+    "both": ("module._orig_mod.{}", "module._orig_mod.{}"),
+    "peft": ("base_model.model.{}", "base_model.model.blocks.{}"),
+    "fsdp": ("_fsdp_wrapped_module.{}", "blocks._fsdp_wrapped_module.{}"),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_a_wrapper_put_into_keys_is_taken_out(name, tmp_path):
+    first, second = WRAPPED[name]
+    inner = second if "blocks" in second else second.replace("{}", "blocks.{}")
+    stored = {first.format("conv.weight"): (4,), inner.format("0.to_q.base_layer.weight"): (2,)}
+
+    weights = weights_of(tmp_path, stored)
+
+    assert set(weights.entries) == {"conv.weight", "blocks.0.to_q.weight"}
+
+
+def test_an_adapter_that_is_not_merged_is_refused_by_its_cause(tmp_path):
+    stored = {"to_q.base_layer.weight": (4, 4), "to_q.lora_A.default.weight": (2, 4)}
+
+    with pytest.raises(SourceError, match="not merged") as caught:
+        weights_of(tmp_path, stored)
+
+    assert "fuse_lora" in caught.value.hint
+
+
+def test_two_keys_that_a_wrapper_made_of_one_are_refused(tmp_path):
+    with pytest.raises(SourceError, match="'a' more than once"):
+        weights_of(tmp_path, {"a": (1,), "_orig_mod.a": (1,)})
 
 
 def test_a_parameter_without_a_key_is_named(tmp_path):

@@ -285,9 +285,107 @@ def test_a_tokenizer_in_one_file_is_enough(copied):
     folder = copied("sd15")
     (folder / "tokenizer/vocab.json").unlink()
     (folder / "tokenizer/merges.txt").unlink()
-    write_json(folder / "tokenizer/tokenizer.json", {})
+    write_json(folder / "tokenizer/tokenizer.json", {"model": {"vocab": {"a": 0}, "merges": []}})
 
     assert read(folder).generation.text_length == 77
+
+
+def test_means_of_latents_count_in_sdxl_and_are_not_looked_at_in_stable_diffusion(copied):
+    statistics = {"latents_mean": [0.5, 0, -1, 2], "latents_std": [1, 2.0, 3, 4]}
+    plain, large, half = (copied(it) for it in ("sd15", "sdxl", "sdxl-inpaint"))
+    for folder in (plain, large):
+        change(folder / "vae/config.json", **statistics)
+    change(half / "vae/config.json", latents_mean=statistics["latents_mean"])
+
+    assert read(plain).generation.latents_mean is None
+    assert read(large).generation.latents_mean == (0.5, 0.0, -1.0, 2.0)
+    assert read(large).generation.latents_std == (1.0, 2.0, 3.0, 4.0)
+    assert read(half).generation.latents_mean is None  # diffusers wants both
+
+
+def test_a_unet_that_projects_the_states_of_the_text_takes_them_as_they_are(copied):
+    folder = copied("sd15")
+    change(
+        folder / "unet/config.json",
+        encoder_hid_dim=HIDDEN,
+        encoder_hid_dim_type="text_proj",
+        cross_attention_dim=24,
+    )
+
+    inputs = shapes(component(read(folder), "unet").inputs)
+
+    assert inputs["encoder_hidden_states"] == ("batch", "sequence", HIDDEN)
+
+
+def test_a_text_encoder_that_was_saved_as_a_whole_clip_model_is_read_by_its_part(copied):
+    folder = copied("sd15")
+    path = folder / "text_encoder/config.json"
+    of_text = json.loads(path.read_text())
+    write_json(path, {"model_type": "clip", "text_config": of_text, "vision_config": {}})
+
+    assert component(read(folder), "text_encoder").parameters > 0
+
+
+def test_layers_that_clip_skip_leaves_out_do_not_count(copied):
+    whole = copied("sd15")
+    before = component(read(whole), "text_encoder").parameters
+    change(whole / "text_encoder/config.json", num_hidden_layers=1)
+
+    text = component(read(whole), "text_encoder")
+
+    assert text.parameters < before
+    assert "hidden_states.2" not in shapes(text.outputs)
+
+
+@pytest.mark.parametrize(
+    "name", ["model_index.json", "unet/config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"]
+)
+def test_a_pointer_of_git_lfs_says_what_to_run(name, copied):
+    folder = copied("sd15")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n")
+
+    error = refused(folder)
+
+    assert name in error.message
+    assert "git lfs pull" in error.hint
+
+
+def test_json_is_read_as_python_reads_it(copied):
+    folder = copied("sd15")
+    path = folder / "scheduler/scheduler_config.json"
+    text = path.read_text().strip().removesuffix("}")
+    path.write_text(
+        f'{text}, "lambda_min_clipped": -Infinity, "steps_offset": NaN, "a": 1, "a": 2}}'
+    )
+
+    assert read(folder).family == "stable-diffusion"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"vocab.json": {str(n): n for n in range(250_001)}}, "250,001 tokens in its vocabulary"),
+        ({"added_tokens.json": {f"<{n}>": n for n in range(10_001)}}, "10,001 added tokens"),
+        ({"vocab.json": {"a" * 1001: 0}}, "1,001 letters in one token"),
+        ({"tokenizer.json": {"model": {"type": "Unigram"}}}, "no byte-pair encoding"),
+        (
+            {
+                "tokenizer.json": {
+                    "model": {"vocab": {"a": 0}, "merges": []},
+                    "pre_tokenizer": {"pattern": {"Regex": "((a{1,999}){1,999}){1,999}"}},
+                }
+            },
+            "a pattern that may take hours",
+        ),
+    ],
+    ids=["vocabulary", "added tokens", "a long token", "another kind", "a pattern"],
+)
+def test_a_tokenizer_that_would_take_hours_is_refused(files, words, copied):
+    folder = copied("sd15")
+    for name, content in files.items():
+        write_json(folder / "tokenizer" / name, content)
+
+    assert words in refused(folder).message
 
 
 def test_optional_components_that_are_there_are_named_and_left_out(copied):
@@ -389,12 +487,45 @@ def test_an_unknown_pipeline_class_is_answered_with_the_nearest(copied):
         ("unet/config.json", {"cross_attention_dim": 768}, "text encoders give 32"),
         ("unet/config.json", {"class_embed_type": "timestep"}, "takes class labels"),
         ("unet/config.json", {"num_class_embeds": 1000}, "takes class labels"),
-        ("unet/config.json", {"encoder_hid_dim_type": "ip_image_proj"}, "projected condition"),
+        ("unet/config.json", {"encoder_hid_dim_type": "ip_image_proj"}, "image as a prompt"),
         ("unet/config.json", {"addition_embed_type": "text"}, "'addition_embed_type' 'text'"),
         ("vae/config.json", {"block_out_channels": ...}, "lacks the key 'block_out_channels'"),
         ("vae/config.json", {"block_out_channels": []}, "'block_out_channels' is []"),
         ("vae/config.json", {"scaling_factor": 0}, "'scaling_factor' is 0"),
-        ("vae/config.json", {"latents_mean": [0.1] * 4}, "'latents_mean'"),
+        ("vae/config.json", {"scaling_factor": float("nan")}, "'scaling_factor' is nan"),
+        ("vae/config.json", {"scaling_factor": 10**400}, "'scaling_factor' is 1000"),
+        ("vae/config.json", {"block_out_channels": [8] * 17}, "at most 16 entries"),
+        ("vae/config.json", {"latent_channels": 10**30}, "a number up to 16,777,216"),
+        ("unet/config.json", {"sample_size": 10**6}, "more than 8192 pixels a side"),
+        ("unet/config.json", {"layers_per_block": 10**9}, "a number up to"),
+        (
+            "unet/config.json",
+            {"layers_per_block": 40, "transformer_layers_per_block": [1, 40]},
+            "blocks of 1,600 layers",
+        ),
+        ("unet/config.json", {"quantization_config": {"load_in_8bit": True}}, "are quantized"),
+        ("text_encoder/config.json", {"num_hidden_layers": 10**5}, "blocks of 100,000 layers"),
+        ("unet/config.json", {"x": [[0] * 2000]}, "at most 1,024 entries"),
+        (
+            "model_index.json",
+            {"_class_name": ["pipeline_lpw", "LongPromptPipeline"]},
+            "LongPromptPipeline of the module pipeline_lpw, a community pipeline",
+        ),
+        (
+            "model_index.json",
+            {"unet": ["my_unet", "UNet2DConditionModel"]},
+            "of the module my_unet, which is code that came with the model",
+        ),
+        (
+            "model_index.json",
+            {"scheduler": ["my_scheduler", "DDIMScheduler"]},
+            "of the module my_scheduler, which is code that came with the model",
+        ),
+        (
+            "model_index.json",
+            {"text_encoder": ["transformers", "CLIPTextModelWithProjection"]},
+            "in diffusers neither: it takes a CLIPTextModel",
+        ),
         ("text_encoder/config.json", {"hidden_size": ...}, "lacks the key 'hidden_size'"),
     ],
 )

@@ -321,6 +321,40 @@ def test_bfloat16_is_converted_exactly(target, tmp_path):
     assert np.array_equal(array, expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_every_number_of_eight_bits_is_upcast_as_in_torch(dtype, tmp_path):
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    every_value = torch.arange(256, dtype=torch.uint8).view(getattr(torch, dtype))
+    save_torch({"a": every_value}, tmp_path / "model.safetensors")
+
+    array = Weights.open(tmp_path).array("a")
+
+    assert np.array_equal(array, every_value.to(torch.float32).numpy(), equal_nan=True)
+    assert np.signbit(array[0x80])  # the other zero
+
+
+def test_numbers_of_eight_bits_with_scales_are_refused(tmp_path):
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    stored = {"a.weight": torch.ones(2).to(torch.float8_e4m3fn), "a.scale_weight": torch.ones(1)}
+    save_torch(stored, tmp_path / "model.safetensors")
+
+    assert "'a.scale_weight'" in refused(tmp_path).message
+
+
+def test_a_pointer_of_git_lfs_says_what_to_run(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3438167540\n"
+    (tmp_path / SINGLE).write_text(pointer)
+
+    error = refused(tmp_path)
+
+    assert "pointer of git-lfs" in error.message
+    assert "git lfs pull" in error.hint
+
+
 def test_an_array_has_the_tensor_s_shape_and_the_type_that_was_asked_for(tmp_path):
     save_file(tensors("float16"), tmp_path / SINGLE)
 

@@ -71,6 +71,8 @@ class Generation:
     latent_multiple: int = 1
     scaling_factor: float = 1.0
     shift_factor: float = 0.0
+    latents_mean: Optional[tuple[float, ...]] = None
+    latents_std: Optional[tuple[float, ...]] = None
     steps: int = 25
     guidance: float = 7.5
     text_length: Optional[int] = None
@@ -249,13 +251,19 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
 
 
 def _read_generation(table: Table) -> Generation:
+    width = table.whole("width", least=1, most=LONGEST_SIDE)
+    height = table.whole("height", least=1, most=LONGEST_SIDE)
+    channels = table.whole("latent_channels", least=1, most=_LARGEST_AXIS)
     return Generation(
-        width=table.whole("width", least=1, most=LONGEST_SIDE),
-        height=table.whole("height", least=1, most=LONGEST_SIDE),
-        latent_channels=table.whole("latent_channels", least=1, most=_LARGEST_AXIS),
+        width=width,
+        height=height,
+        latent_channels=channels,
         vae_scale_factor=table.whole("vae_scale_factor", 8, least=1, most=LONGEST_SIDE),
+        latent_multiple=table.whole("latent_multiple", 1, least=1, most=LONGEST_SIDE),
         scaling_factor=table.number("scaling_factor", 1.0, above=0),
         shift_factor=table.number("shift_factor", 0.0),
+        latents_mean=table.numbers("latents_mean", count=channels),
+        latents_std=table.numbers("latents_std", count=channels),
         steps=table.whole("steps", 25, least=1, most=MOST_STEPS),
         guidance=table.number("guidance", 7.5),
         text_length=table.optional_whole("text_length", least=1, most=_LARGEST_AXIS),

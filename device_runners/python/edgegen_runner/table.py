@@ -74,6 +74,18 @@ class Table:
             raise self._refuse(key, value, "a list of texts")
         return tuple(value)
 
+    def numbers(self, key: str, *, count: int) -> Optional[tuple[float, ...]]:
+        """Return a list of so many finite numbers, or None."""
+        value = self._take(key)
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) != count:
+            raise self._refuse(key, value, f"{count} numbers")
+        for item in value:
+            if type(item) not in (int, float) or not abs(item) <= _LARGEST_NUMBER:
+                raise self._refuse(key, item, "a finite number")
+        return tuple(map(float, value))
+
     def name(self, key: str) -> str:
         """Return a text that may be a part of a file's name."""
         value = self.text(key)

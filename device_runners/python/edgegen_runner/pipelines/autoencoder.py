@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +21,40 @@ class Autoencoder:
         generation = components.package.generation
         self._scaling = np.float32(generation.scaling_factor)
         self._shift = np.float32(generation.shift_factor)
+        self._statistics: Optional[tuple[Array, Array]] = None
+        if generation.latents_mean is not None and generation.latents_std is not None:
+            self._statistics = (
+                np.array(generation.latents_mean, np.float32).reshape(1, -1, 1, 1),
+                np.array(generation.latents_std, np.float32).reshape(1, -1, 1, 1),
+            )
 
     def decode(self, latents: Array) -> Array:
         """Return a picture in −1…1, (1, channels, height, width)."""
-        values = latents / self._scaling + self._shift
+        if self._statistics is None:
+            values = latents / self._scaling + self._shift
+        else:
+            mean, std = self._statistics
+            values = latents * std / self._scaling + mean
         return self._run("vae_decoder", "latent_sample", values)
 
-    def encode(self, picture: Array, noise: Noise) -> Array:
+    def encode(self, picture: Array, noise: Noise, *, for_inpainting: bool = False) -> Array:
         """Return the latents of a picture in −1…1.
 
         They are drawn from the encoder's distribution, mean and logarithm of the variance, as
         ``DiagonalGaussianDistribution`` of diffusers draws them; a tiny autoencoder has none.
+        Means and deviations of channels are not applied ``for_inpainting``: diffusers' pipelines
+        decode with them and encode without.
         """
         values = self._run("vae_encoder", "sample", picture)
         if self._is_stochastic:
             mean, log_variance = np.split(values, 2, axis=1)
             deviation = np.exp(np.float32(0.5) * np.clip(log_variance, -30.0, 20.0))
             values = mean + deviation * noise(mean.shape)
-        return (values - self._shift) * self._scaling
+        if self._statistics is None or for_inpainting:
+            return (values - self._shift) * self._scaling
+        mean, std = self._statistics
+        normalized: Array = (values - mean) * self._scaling / std
+        return normalized
 
     def skip(self, shape: tuple[int, ...], noise: Noise) -> None:
         """Draw what `encode` would draw for latents of a shape, without encoding anything."""

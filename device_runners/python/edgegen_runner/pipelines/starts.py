@@ -117,7 +117,7 @@ class Starts:
         from_noise = self._strength == 1.0
         original: Optional[Array] = None
         if not self._joins_mask or not from_noise:
-            original = self._autoencoder.encode(self._picture, noise)
+            original = self._autoencoder.encode(self._picture, noise, for_inpainting=True)
         drawn = first_noise(self._request, self._shape, noise)
         if from_noise or self._request.latents is not None:
             latents = drawn * np.float32(self._scheduler.init_noise_sigma)
@@ -127,7 +127,7 @@ class Starts:
         mask = images.nearest_resize(self._mask, *self._shape[2:])
         if self._joins_mask:
             hidden = self._picture * (self._mask < 0.5).astype(np.float32)
-            extra = (mask, self._autoencoder.encode(hidden, noise))
+            extra = (mask, self._autoencoder.encode(hidden, noise, for_inpainting=True))
             return Start(latents, noise, extra=extra)
         self._autoencoder.skip(self._shape, noise)  # diffusers encodes the hidden picture here too
         assert original is not None

@@ -1,0 +1,78 @@
+"""Copies what is small and not converted from a model into its package.
+
+Only regular files of the model itself are copied: a link in its folder may lead to a private file,
+which the package would carry to others.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgegen.core.errors import SourceError
+from edgegen.core.regular_files import NotRegularError, copy_regular
+from edgegen.pipelines import tokenizer_files
+from edgegen.pipelines.configs import ComponentConfig
+from edgegen.pipelines.licences import licence_files
+from edgegen.pipelines.source import model_roots
+
+COPIED = ("model_index.json", "scheduler", *tokenizer_files.FOLDERS, "feature_extractor")
+CONFIG_NAME = "config.json"
+CARD_NAME = "MODEL_CARD.md"
+MAXIMUM_BYTES = 16 << 20
+"""The largest, a tokenizer with its merges, has 4 MB."""
+
+
+def copy_small_files(model: Path, package: Path) -> None:
+    """Copy scheduler, tokenizers, index, licence files and the model's card.
+
+    Raises SourceError for a file that is not regular, or is a link that leads out of the model.
+    """
+    for name in COPIED:
+        source = model / name
+        if source.is_dir():
+            (package / name).mkdir()
+            for file in sorted(source.iterdir()):
+                if file.suffix in (".json", ".txt") and not file.is_dir():
+                    _copy(model, file, package / name / file.name)
+            if name in tokenizer_files.FOLDERS:
+                tokenizer_files.complete(package / name)
+        elif source.exists():
+            _copy(model, source, package / name)
+    for file in licence_files(model):
+        _copy(model, file, package / file.name)
+    card = model / "README.md"
+    if card.is_file():  # some models name their licence and their authors nowhere else
+        _copy(model, card, package / CARD_NAME)
+
+
+def write_config(source: Path, folder: Path, class_name: str) -> None:
+    """Write the config of a component in `source` into its folder of the package.
+
+    Of a whole CLIPModel only the text encoder's part is written, as other runtimes look for it.
+    """
+    config = ComponentConfig.of_network(source / CONFIG_NAME)
+    if not isinstance(ComponentConfig.read(source / CONFIG_NAME).data.get("text_config"), dict):
+        _copy(source.parent, source / CONFIG_NAME, folder / CONFIG_NAME)
+        return
+    written = {**config.data, "architectures": [class_name]}
+    (folder / CONFIG_NAME).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+
+
+def _copy(model: Path, source: Path, destination: Path) -> None:
+    try:
+        if source.stat().st_size > MAXIMUM_BYTES:
+            raise SourceError(
+                f"{source} is larger than {MAXIMUM_BYTES >> 20} MiB, and would be copied.",
+                hint="Remove it, or check that it is what its name says.",
+            )
+        copy_regular(source, destination, roots=model_roots(model))
+    except NotRegularError as error:
+        raise SourceError(
+            f"{source} is not copied into a package: {error}.",
+            hint="Put the file itself there.",
+        ) from error
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{source} is a link to a file that is missing.", hint="Put the file itself there."
+        ) from error
