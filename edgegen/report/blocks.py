@@ -9,7 +9,7 @@ from edgegen.report.table import Table
 
 
 def table_markup(table: Table) -> Markup:
-    """Return a table of figures, that scrolls where it is too wide."""
+    """Return a table of figures; where it is too wide it scrolls beside its first column."""
     kinds = ["words" if i and not table.is_figure(i) else None for i in range(len(table.columns))]
     head = element(
         "tr",
@@ -50,8 +50,9 @@ def explain(text: str) -> Markup:
 
 
 def wide(chart: Markup) -> Markup:
-    """Return a chart that scrolls on a narrow screen."""
-    return element("div", chart, class_="scroll wide")
+    """Return a chart that scrolls on a narrow screen, which a line above it says there."""
+    hint = element("p", "Wider than this screen: scroll it sideways →", class_="sideways")
+    return join([hint, element("div", chart, class_="scroll wide", tabindex="0")])
 
 
 def cards(rows: Sequence[tuple[str, str, str]]) -> Markup:

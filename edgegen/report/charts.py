@@ -5,12 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from edgegen.bench.sensor_names import SensorName, sensor_name
 from edgegen.bench.series import Series
 from edgegen.core.measurement import Run
 from edgegen.report.figures import seconds, size, three_digits
 from edgegen.report.svg import (
+    AXIS_HEIGHT,
+    LETTER,
     Markup,
     Scale,
+    axis_title,
+    centred,
     drawing,
     element,
     horizontal_axis,
@@ -33,7 +38,8 @@ def strip_chart(series: Series) -> Markup:
     top, row_height = 14.0, 46.0
     bottom = top + rows * row_height
     x = spread_scale(list(series.values), _LEFT, _WIDTH - 20)
-    parts = [horizontal_axis(x, top, bottom, seconds)]
+    title = f"latency of a {series.title.lower()}"
+    parts = [horizontal_axis(x, top, bottom, seconds, width=_WIDTH, title=title)]
     interval = series.summary.interval
     if interval is not None:
         low, high = max(interval.low, x.low), min(interval.high, x.high)
@@ -88,7 +94,8 @@ def strip_chart(series: Series) -> Markup:
                     data_tip=f"restart {row + 1}, image {index + 1}: {seconds(value)}",
                 )
             )
-    return drawing(_WIDTH, bottom + 26, *parts, title=f"{series.title}: each value by restart")
+    title = f"{series.title}: each value by restart"
+    return drawing(_WIDTH, bottom + AXIS_HEIGHT, *parts, title=title)
 
 
 def time_series(series: Series, *, images: Sequence[int] = ()) -> Markup:
@@ -96,11 +103,14 @@ def time_series(series: Series, *, images: Sequence[int] = ()) -> Markup:
 
     `images` counts the images of each restart: thin marks stand between them.
     """
-    top, bottom, left = 14.0, 244.0, 84.0
+    top, bottom, left = 34.0, 264.0, 84.0
     count = len(series.values)
     y = spread_scale(list(series.values), bottom, top)
     x = Scale(low=-0.5, high=count - 0.5, start=left, end=_WIDTH - 16)
-    parts = [vertical_axis(y, left, _WIDTH - 16, seconds)]
+    parts = [
+        axis_title(f"latency of a {series.title.lower()}", 14),
+        vertical_axis(y, left, _WIDTH - 16, seconds),
+    ]
     offset = 0
     for row, values in enumerate(series.restarts):
         colour = f"s{row % _COLOURS}"
@@ -127,19 +137,12 @@ def time_series(series: Series, *, images: Sequence[int] = ()) -> Markup:
                     f"{seconds(value)}",
                 )
             )
-        parts.append(
-            element(
-                "text",
-                f"restart {row + 1}",
-                x=(edge + end) / 2,
-                y=bottom + 18,
-                text_anchor="middle",
-                class_="tick",
-            )
-        )
+        parts.append(centred(f"restart {row + 1}", (edge + end) / 2, bottom + 18, width=_WIDTH))
         offset += len(values)
     parts.append(element("line", x1=left, x2=_WIDTH - 16, y1=bottom, y2=bottom, class_="axis"))
-    return drawing(_WIDTH, bottom + 28, *parts, title=f"{series.title}: in the order measured")
+    title = "in the order measured"
+    parts.append(axis_title(title, bottom + 37, x=left))
+    return drawing(_WIDTH, bottom + AXIS_HEIGHT, *parts, title=f"{series.title}: {title}")
 
 
 def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, title: str) -> Markup:
@@ -149,7 +152,8 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, tit
     top, row_height = 34.0, 46.0
     bottom = top + len(rows) * row_height
     x = Scale(low=0, high=longest * 1.02 or 1.0, start=_LEFT, end=_WIDTH - 20)
-    drawn = [_legend(names, _LEFT, 14), horizontal_axis(x, top, bottom, seconds)]
+    axis = horizontal_axis(x, top, bottom, seconds, width=_WIDTH, title="time")
+    drawn = [_legend(names, _LEFT, 14), axis]
     for index, (row, parts) in enumerate(rows):
         y = top + index * row_height + 9
         drawn.append(element("text", row, x=_LEFT - 12, y=y + 18, text_anchor="end", class_="row"))
@@ -169,7 +173,7 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, tit
                     data_tip=f"{row}, {name.lower()}: {seconds(value)}{share}",
                 )
             )
-            if width > 8 * len(seconds(value)) + 8:
+            if width > 9.5 * len(seconds(value)) + 8:
                 drawn.append(
                     element(
                         "text",
@@ -181,7 +185,7 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, tit
                     )
                 )
             start += value
-    return drawing(_WIDTH, bottom + 26, *drawn, title=title)
+    return drawing(_WIDTH, bottom + AXIS_HEIGHT, *drawn, title=title)
 
 
 def size_bars(rows: Sequence[tuple[str, int]], *, label: str) -> Markup:
@@ -225,23 +229,27 @@ def sensor_charts(runs: Sequence[Run]) -> tuple[tuple[str, Markup], ...]:
             if points:
                 readings.setdefault(name, []).append(points)
     return tuple(
-        (name, _sensor_chart(name, lines))
+        (name, _sensor_chart(sensor_name(name), lines))
         for name, lines in sorted(readings.items())
         if len({value for line in lines for _, value in line}) > 1
     )
 
 
-def _sensor_chart(name: str, lines: Sequence[Sequence[tuple[float, float]]]) -> Markup:
-    width, top, bottom, left = 460.0, 10.0, 110.0, 68.0
-    label = size if name.partition(".")[0].endswith("_bytes") else three_digits
+def _sensor_chart(name: SensorName, lines: Sequence[Sequence[tuple[float, float]]]) -> Markup:
+    label = three_digits if name.unit else size
     points = [point for line in lines for point in line]
     times = [time for time, _ in points]
-    x = Scale(low=min(times), high=max(max(times), min(times) + 1), start=left, end=width - 10)
+    top, bottom = (30.0 if name.unit else 10.0), 130.0
     y = spread_scale([value for _, value in points], bottom, top, least=0.02)
+    width, left = 460.0, 14 + LETTER * max(len(label(value)) for value in y.ticks(3))
+    x = Scale(low=min(times), high=max(max(times), min(times) + 1), start=left, end=width - 10)
+    title = "time since the start of the measurement"
     drawn = [
         vertical_axis(y, left, width - 10, label, count=3),
-        horizontal_axis(x, top, bottom, seconds, count=4),
+        horizontal_axis(x, top, bottom, seconds, width=width, title=title, count=4),
     ]
+    if name.unit:
+        drawn.append(axis_title(name.unit, 14))
     drawn += [
         element(
             "polyline",
@@ -258,11 +266,11 @@ def _sensor_chart(name: str, lines: Sequence[Sequence[tuple[float, float]]]) -> 
                 cy=y(value),
                 r=2.5,
                 class_="dot s0",
-                data_tip=f"{name} after {seconds(time)}: {label(value)}",
+                data_tip=f"{name.title} after {seconds(time)}: {label(value)} {name.unit}".strip(),
             )
             for time, value in points
         ]
-    return drawing(width, bottom + 26, *drawn, title=name)
+    return drawing(width, bottom + AXIS_HEIGHT, *drawn, title=name.title)
 
 
 def _legend(names: Sequence[str], left: float, y: float) -> Markup:
@@ -272,5 +280,5 @@ def _legend(names: Sequence[str], left: float, y: float) -> Markup:
         colour = f"part s{index % _COLOURS}"
         parts.append(element("rect", x=x, y=y - 10, width=12.0, height=12.0, rx=3, class_=colour))
         parts.append(element("text", name, x=x + 18, y=y, class_="tick"))
-        x += 18 + 7.2 * len(name) + 22
+        x += 18 + LETTER * len(name) + 22
     return join(parts)

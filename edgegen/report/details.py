@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.bench.held_back import limits_at_start
+from edgegen.bench.sensor_names import sensor_name
 from edgegen.bench.series import latencies_mean_something, load_s
 from edgegen.bench.sustained import sampling_cost
 from edgegen.core.measurement import Measurement, Run
@@ -117,7 +118,10 @@ def sensors(measurement: Measurement) -> Markup:
         *([explain(" ".join(said))] if said else []),
         element(
             "div",
-            *(element("div", element("div", name, class_="label"), chart) for name, chart in drawn),
+            *(
+                element("div", element("div", sensor_name(name).title, class_="label"), chart)
+                for name, chart in drawn
+            ),
             class_="sensors",
         ),
     )
@@ -216,8 +220,11 @@ def _start_temperature(measurement: Measurement) -> str:
     start = measurement.start_temperature
     if start is None:
         return "not awaited"
-    waited = f"{start.sensor}: {start.first_c:.1f} °C, {start.last_c:.1f} °C after a wait of"
-    return f"{waited} {moment(start.waited_s)}{'' if start.reached else ', not reached'}"
+    waited = (
+        f"{start.first_c:.1f} °C, {start.last_c:.1f} °C after a wait of {moment(start.waited_s)}"
+    )
+    reached = "" if start.reached else ", not reached"
+    return f"{sensor_name(start.sensor).title}: {waited}{reached}"
 
 
 def named_runs(measurement: Measurement) -> list[tuple[str, Run]]:

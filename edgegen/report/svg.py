@@ -18,6 +18,11 @@ _VOID = frozenset(
     }
 )
 
+LETTER = 8.8
+"""About the width of a letter on a narrow screen, whose texts are larger (`page.css`)."""
+AXIS_HEIGHT = 44.0
+"""What a horizontal axis takes below its line."""
+
 Attribute = str | int | float | None
 
 
@@ -97,16 +102,25 @@ def drawing(width: float, height: float, *children: Markup, title: str) -> Marku
 
 
 def horizontal_axis(
-    scale: Scale, top: float, bottom: float, label: Callable[[float], str], *, count: int = 6
+    scale: Scale,
+    top: float,
+    bottom: float,
+    label: Callable[[float], str],
+    *,
+    width: float,
+    title: str,
+    count: int = 6,
 ) -> Markup:
-    """Return grid lines with their labels below."""
+    """Return grid lines with their labels below, and the axis's title below these.
+
+    `width` is the drawing's: no label is cut at its edges. It all ends at `bottom + AXIS_HEIGHT`.
+    """
     parts: list[Markup] = []
     for value in scale.ticks(count):
         x = scale(value)
         parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
-        parts.append(
-            element("text", label(value), x=x, y=bottom + 16, text_anchor="middle", class_="tick")
-        )
+        parts.append(centred(label(value), x, bottom + 17, width=width))
+    parts.append(axis_title(title, bottom + 37, x=scale.start))
     return join(parts)
 
 
@@ -122,3 +136,19 @@ def vertical_axis(
             element("text", label(value), x=left - 8, y=y + 4, text_anchor="end", class_="tick")
         )
     return join(parts)
+
+
+def axis_title(text: str, y: float, *, x: float = 0.0) -> Markup:
+    """Return the title of an axis, which begins at its left: there it is seen before scrolling."""
+    return element("text", text, x=x, y=y, class_="axis-title")
+
+
+def centred(text: str, x: float, y: float, *, width: float) -> Markup:
+    """Return a label below a point; where it would be cut at an edge, it ends there."""
+    half = LETTER * len(text) / 2
+    anchor = "middle"
+    if x + half > width:
+        x, anchor = width - 1, "end"
+    elif x - half < 0:
+        x, anchor = 1.0, "start"
+    return element("text", text, x=x, y=y, text_anchor=anchor, class_="tick")

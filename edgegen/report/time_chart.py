@@ -7,7 +7,19 @@ from collections.abc import Sequence
 
 from edgegen.report.figures import moment, tick_moment, time_ticks
 from edgegen.report.sustained import ratio_texts
-from edgegen.report.svg import Markup, Scale, drawing, element, join, spread_scale, vertical_axis
+from edgegen.report.svg import (
+    AXIS_HEIGHT,
+    LETTER,
+    Markup,
+    Scale,
+    axis_title,
+    centred,
+    drawing,
+    element,
+    join,
+    spread_scale,
+    vertical_axis,
+)
 from edgegen.report.timeline import (
     FlagRow,
     Mark,
@@ -32,8 +44,8 @@ _TOP_SHARE = 0.995
 """The scale of the steps holds this share of them; the longest lie on its upper edge."""
 _COLOURS = {"temperature": (1, 3, 5), "clock": (2, 4, 5), "power": (3, 1, 5)}
 _LABEL_WIDTH = 190.0
-_BOLD, _PLAIN = 8.2, 7.0
-"""About the width of a letter in the titles, and in the names of lines."""
+_BOLD = 10.2
+"""About the width of a letter in the titles."""
 
 
 def time_chart(timeline: Timeline) -> Markup:
@@ -60,7 +72,7 @@ def time_chart(timeline: Timeline) -> Markup:
     columns = _read_columns(timeline, x, y)
     return drawing(
         _WIDTH,
-        y + 26,
+        y + AXIS_HEIGHT,
         *behind,
         columns,
         *drawn,
@@ -78,7 +90,7 @@ def _title(panel: Panel, y: float) -> Markup:
             element("rect", x=start, y=y - 9, width=10.0, height=10.0, rx=2, class_=_part(colour))
         )
         parts.append(element("text", line.name, x=start + 15, y=y, class_="tick"))
-        start += 15 + _PLAIN * len(line.name) + 16
+        start += 15 + LETTER * len(line.name) + 16
     return join(parts)
 
 
@@ -155,16 +167,8 @@ def _time_axis(x: Scale, bottom: float) -> Markup:
     for time_s in time_ticks(x.high, 8):
         at = x(time_s)
         parts.append(element("line", x1=at, x2=at, y1=_TOP, y2=bottom, class_="grid"))
-        parts.append(
-            element(
-                "text",
-                tick_moment(time_s),
-                x=min(at, _WIDTH - 22),
-                y=bottom + 18,
-                text_anchor="middle",
-                class_="tick",
-            )
-        )
+        parts.append(centred(tick_moment(time_s), at, bottom + 18, width=_WIDTH))
+    parts.append(axis_title("time since the start of the first image", bottom + 37, x=_LEFT))
     parts.append(element("line", x1=_LEFT, x2=_RIGHT, y1=bottom, y2=bottom, class_="axis"))
     return join(parts)
 

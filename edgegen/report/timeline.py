@@ -118,7 +118,7 @@ def timeline(sustained: Sustained, energies: Sequence[ImageEnergy] = ()) -> Time
             if change != slowdown
         ),
         steps=Panel(
-            title="step",
+            title="step latency",
             lines=(
                 Line(
                     name="step",

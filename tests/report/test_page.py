@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from edgegen.bench.sensor_names import sensor_name
 from edgegen.core.codec import decode
 from edgegen.core.measurement import Measurement
 from edgegen.report.details import Picture
@@ -183,3 +184,57 @@ def test_a_measurement_of_almost_nothing_still_makes_a_page() -> None:
     only_cold = replace(value, runs=value.runs[:1])
     for each in (value, only_cold, replace(value, runs=())):
         assert raw_of(read(page(each))) == each
+
+
+def drawings(text: str) -> list[ET.Element]:
+    return [ET.fromstring(found) for found in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
+
+
+@pytest.mark.parametrize("width", [8, 15])
+def test_no_label_of_a_chart_is_cut_at_its_edge(width: int) -> None:
+    """At the usual size of letters, and at that of narrow screens, whose charts have a minimum."""
+    value, runs = judged()
+    pages = (page(measurement(images=40)), page(value, (), runs))
+    for drawing in (each for text in pages for each in drawings(text)):
+        right = float(drawing.attrib["viewBox"].split()[2])
+        for label in (node for node in drawing.iter("text") if node.attrib["class"] == "tick"):
+            length = 0.55 * width * len(label.text or "")
+            before = {"start": 0.0, "middle": length / 2, "end": length}
+            left = float(label.attrib["x"]) - before[label.attrib.get("text-anchor", "start")]
+            assert left >= 0, label.text
+            assert left + length <= right + 1, label.text
+
+
+def test_every_axis_has_a_title() -> None:
+    value, runs = judged()
+    found = drawings(page(measurement(images=6))) + drawings(page(value, (), runs))
+    with_axes = [each for each in found if any(node.tag == "line" for node in each.iter())]
+    assert len(with_axes) > 8
+    for drawing in with_axes:
+        titles = [
+            node.text for node in drawing.iter("text") if node.attrib["class"] == "axis-title"
+        ]
+        assert titles, ET.tostring(drawing)[:200]
+
+
+def test_sensors_are_called_by_what_they_measure() -> None:
+    value, runs = judged()
+    shown = re.sub(r"<script.*?</script>", "", page(value, (), runs), flags=re.DOTALL)
+    for name in ("Temperature of the chip", "Clock of the Arm cores", "Power of all rails"):
+        assert name in shown
+    assert not re.search(r"\b(temperature_c|frequency_mhz|power_w|throttle_flag)\b", shown)
+
+
+def test_a_sensor_that_nobody_knows_keeps_its_name() -> None:
+    assert sensor_name("novelty_x.a").title == "novelty_x.a"
+    assert sensor_name("throttle_flag.under_voltage").title == "Held back now: under-voltage"
+    assert sensor_name("pressure_percent.io").title == "Waited for io"
+
+
+def test_what_is_wider_than_a_screen_scrolls_with_a_cue_and_no_word_is_broken() -> None:
+    shown = page(measurement())
+    assert shown.count("scroll it sideways") == shown.count('class="scroll wide"') > 0
+    style = re.sub(r"\s+", " ", shown[shown.index("<style>") : shown.index("</style>")])
+    first_column = style[style.index(".figures td:first-child") :]
+    assert "overflow-wrap: normal" in first_column[: first_column.index("}")]
+    assert "@media (max-width: 750px) { .sideways { display: block; } }" in style

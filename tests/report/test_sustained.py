@@ -352,7 +352,7 @@ def tips(chart: ET.Element) -> dict[float, str]:
 def test_the_chart_shows_all_panels_on_one_axis_with_the_onset(drawn: Timeline) -> None:
     chart = ET.fromstring(time_chart(drawn))
     names = [node.text for node in chart.iter("text") if node.attrib["class"] == "panel"]
-    assert names == ["step", "temperature", "clock", "power"]
+    assert names == ["step latency", "temperature", "clock", "power"]
     (onset,) = [n for n in chart.iter("line") if n.attrib["class"] == "onset"]
     assert drawn.onset is not None
     place = 92 + (944 - 92) * drawn.onset.time_s / drawn.end_s
@@ -432,8 +432,8 @@ def test_of_an_emulated_device_only_its_behaviour_is_told() -> None:
     assert "(EMULATED)" in terminal.headline(value)
     for told in (text, shown):
         assert not re.search(r"\d [mµ]s\b|\d (J|W)\b|a minute|/ min|Throttled|Steady", told)
-    assert "power_w" not in text
-    assert "temperature_c.soc" in text
+    assert "Power of" not in text
+    assert "Temperature of the chip" in text
 
 
 def test_a_short_sustained_benchmark_runs_from_the_command_line(
