@@ -39,7 +39,7 @@ def fetch_picture(device: Device, path: str, destination: Path, announced: Annou
         raise DeviceError(
             f"{device.address} made a picture of {announced.width} × {announced.height} pixels; "
             f"at most {MOST_PIXELS} are taken.",
-            hint="Let this edgegen pack its own runner.",
+            hint=f"See what runs there: edgegen devices show {device.address}",
         )
 
     def check(picture: Path) -> None:

@@ -98,7 +98,7 @@ def _check_made(device: Device, made: list[ImageResult], count: int, request: Re
             raise RunnerError(
                 f"{device.address} made an image of {image.width} × {image.height} pixels, not "
                 f"{wanted[0]} × {wanted[1]}.",
-                hint="Let this edgegen pack its own runner.",
+                hint=f"See what runs there: edgegen devices show {device.address}",
             )
 
 

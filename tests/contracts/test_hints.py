@@ -24,7 +24,7 @@ PLACEHOLDER = "\N{OBJECT REPLACEMENT CHARACTER}"
 _COMMAND = re.compile(r"(?:^|[\s`'\":(])edgegen (?P<words>[-a-z][^`\n;]*)")
 _ENDS = ".,:'\")"
 _VERBS = re.compile(
-    "again|alone|and|cannot|does|feeds|has|have|is|itself|knows|made|makes|may|needs|never|of|on"
+    "again|alone|and|builds|can|cannot|does|feeds|has|have|is|itself|knows|made|makes|may|needs|never|of|on"
     "|only|opens|ran|reads|runs|says|sends|takes|that|to|was|with|writes"
 )
 """What follows the name in sentences; every other word is taken for a command."""

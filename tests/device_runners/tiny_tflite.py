@@ -131,7 +131,7 @@ def write_manifest(
             }
         ],
         "files": [
-            {"path": file.relative_to(folder).as_posix(), "sha256": "", "size_bytes": 0}
+            {"path": file.relative_to(folder).as_posix(), "sha256": "0" * 64, "size_bytes": 0}
             for file in files
         ],
     }
