@@ -5,7 +5,6 @@ Nothing else in edgegen exits or catches broadly. `edgegen --help` imports click
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
@@ -18,14 +17,15 @@ import click
 
 from edgegen import __version__
 from edgegen.cli.console import Console
-from edgegen.core.errors import INTERRUPTED_EXIT_CODE, EdgegenError, nearest
+from edgegen.cli.streams import flush_output, prepare_streams
+from edgegen.core.errors import INTERRUPTED_EXIT_CODE, EdgegenError, ResourceError, nearest
+from edgegen.core.system_errors import system_error
 
 if TYPE_CHECKING:
     from types import FrameType
 
 UNEXPECTED_EXIT_CODE = 1
 BROKEN_PIPE_EXIT_CODE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
-TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
 
 TELEMETRY_SWITCHES = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
@@ -160,13 +160,12 @@ def edgegen(context: click.Context, quiet: bool, debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process, and exit."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that has no '…' gets a '?', not a traceback.
-        with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # TextIOWrapper
+    prepare_streams()
     for name in TELEMETRY_SWITCHES:
         os.environ.setdefault(name, "1")
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _terminate)
     if "_EDGEGEN_COMPLETE" in os.environ:
         from edgegen.cli.completion import answer
 
@@ -178,9 +177,26 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error is reported here."""
     report = _Report(as_json=_asks_for_json(arguments), debug="--debug" in arguments)
     try:
+        code = _run(arguments, report)
+    except BrokenPipeError:  # while an error was reported as JSON
+        code = BROKEN_PIPE_EXIT_CODE
+    match flush_output():
+        case None:
+            return code
+        case BrokenPipeError():
+            return BROKEN_PIPE_EXIT_CODE
+        case error:
+            Console().error(
+                f"The result could not be written: {error.strerror}.",
+                "What was made is there; only what is printed is cut off.",
+            )
+            return ResourceError.exit_code
+
+
+def _run(arguments: Sequence[str], report: _Report) -> int:
+    try:
         with edgegen.make_context("edgegen", list(arguments)) as context:
             result = edgegen.invoke(context)
-        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -191,12 +207,13 @@ def run(arguments: Sequence[str]) -> int:
         report.usage(error)
         return error.exit_code
     except EdgegenError as error:
-        report.traceback()
-        report.show(type(error).__name__, error.message, error.hint, error.exit_code)
-        return error.exit_code
+        return report.known(error)
     except Exception as error:  # the boundary: what nobody expected is written down, not lost
         if isinstance(error, BrokenPipeError) and _standard_output_is_gone():
             return BROKEN_PIPE_EXIT_CODE
+        known = system_error(error) if isinstance(error, OSError) else None
+        if known is not None:
+            return report.known(known)
         report.unexpected(error, arguments)
         return UNEXPECTED_EXIT_CODE
 
@@ -217,6 +234,11 @@ class _Report:
         if self.as_json:
             fields = {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}
             console.json({"error": fields})
+
+    def known(self, error: EdgegenError) -> int:
+        self.traceback()
+        self.show(type(error).__name__, error.message, error.hint, error.exit_code)
+        return error.exit_code
 
     def usage(self, error: click.ClickException) -> None:
         message, hint = error.format_message(), ""
@@ -264,13 +286,9 @@ def _standard_output_is_gone() -> bool:
         return False
     poll = select.poll()
     poll.register(descriptor, 0)
-    if not poll.poll(0):
-        return False
-    # The interpreter flushes once more at exit, and would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    return True
+    return bool(poll.poll(0))
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
     """End as after an error, so that what was half written is removed."""
-    raise SystemExit(TERMINATED_EXIT_CODE)
+    raise SystemExit(128 + signal_number)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from edgegen.core import errors
-from edgegen.core.codec import decode, encode, parse_json_object
+from edgegen.core.codec import decode, encode
 from edgegen.core.errors import (
     EdgegenError,
     ExportError,
@@ -31,6 +31,7 @@ from edgegen.core.memory import PeakSampler
 from edgegen.core.package import StageCost
 from edgegen.core.process import Child
 from edgegen.core.scratch import ScratchFolder
+from edgegen.core.system_errors import system_error
 
 Event = Mapping[str, Any]
 Emit = Callable[..., None]
@@ -79,7 +80,8 @@ def serve(
 
     try:
         line = sys.stdin.readline()
-        job = decode(job_class, parse_json_object(line, source="the job"), source="the job")
+        # Not as a file of somebody's: a path in it may have bytes that are no UTF-8.
+        job = decode(job_class, json.loads(line), source="the job")
         threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
         emit("done", **work(job, emit))
     except EdgegenError as error:
@@ -91,6 +93,11 @@ def serve(
         return fail(MissingDependencyError(message, hint=hint))
     except MemoryError as error:
         return fail(out_of_memory(error))
+    except OSError as error:
+        known = system_error(error)
+        if known is None:
+            raise
+        return fail(known)
     return 0
 
 

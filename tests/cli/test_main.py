@@ -249,12 +249,29 @@ main.main()
 """
 
 
-def test_a_request_to_end_lets_the_work_clean_up() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_request_to_end_lets_the_work_clean_up(number: signal.Signals, code: int) -> None:
+    """A terminal that is closed is such a request, too."""
     with subprocess.Popen(
         [sys.executable, "-c", WAITER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (143, "cleaned")
+    assert (process.returncode, errors) == (code, "cleaned")
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    arguments = ["nohup", sys.executable, "-c", WAITER]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 143
