@@ -14,6 +14,7 @@ from edgegen.cli.durations import DURATION
 from edgegen.cli.on_device import attached, device_option, patience_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.plain_progress import PlainProgress
+from edgegen.cli.text import TEXT
 from edgegen.core.errors import INTERRUPTED_EXIT_CODE
 
 if TYPE_CHECKING:
@@ -73,8 +74,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Processes that make them.",
 )
 @verify_option
-@click.option("--prompt", help="What to draw. Default: what suits the model, as far as known.")
-@click.option("--negative-prompt", help="What not to draw.")
+@click.option(
+    "--prompt", type=TEXT, help="What to draw. Default: what suits the model, as far as known."
+)
+@click.option("--negative-prompt", type=TEXT, help="What not to draw.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the package's.")
 @click.option("--guidance", type=float, help="Guidance scale. Default: the package's.")
 @click.option(

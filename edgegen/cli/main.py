@@ -178,19 +178,19 @@ def run(arguments: Sequence[str]) -> int:
     report = _Report(as_json=_asks_for_json(arguments), debug="--debug" in arguments)
     try:
         code = _run(arguments, report)
-    except BrokenPipeError:  # while an error was reported as JSON
-        code = BROKEN_PIPE_EXIT_CODE
-    match flush_output():
-        case None:
-            return code
-        case BrokenPipeError():
-            return BROKEN_PIPE_EXIT_CODE
-        case error:
-            Console().error(
-                f"The result could not be written: {error.strerror}.",
-                "What was made is there; only what is printed is cut off.",
-            )
-            return ResourceError.exit_code
+        unwritten = flush_output()
+    except OSError as error:  # what was to be reported as JSON
+        flush_output()
+        unwritten = error
+    if unwritten is None:
+        return code
+    if isinstance(unwritten, BrokenPipeError):
+        return BROKEN_PIPE_EXIT_CODE
+    Console().error(
+        f"The result could not be written: {unwritten.strerror}.",
+        "What was made is there; only what is printed is cut off.",
+    )
+    return ResourceError.exit_code
 
 
 def _run(arguments: Sequence[str], report: _Report) -> int:

@@ -19,6 +19,7 @@ from edgegen.cli.completion import (
     known_targets,
 )
 from edgegen.cli.console import Console
+from edgegen.cli.text import TEXT
 
 if TYPE_CHECKING:
     from edgegen.packaging.build import Built
@@ -89,7 +90,9 @@ _PIXELS = click.IntRange(1, 16_384)
 @click.option("--skip-parity", is_flag=True, help="Do not compare with torch; no golden case.")
 @click.option("--accept-failed-parity", is_flag=True, help="Keep a package that fails, marked so.")
 @click.option(
-    "--prompt", help="What the picture beside several packages shows, in torch and from each."
+    "--prompt",
+    type=TEXT,
+    help="What the picture beside several packages shows, in torch and from each.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")

@@ -15,6 +15,7 @@ from edgegen.cli.formats import format_seconds
 from edgegen.cli.image_files import ImageFiles, image_files
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
 from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.text import TEXT
 
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
@@ -46,8 +47,10 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option(LOCAL)
-@click.option("--prompt", help='What to draw; "" is a prompt, too. Not for models without text.')
-@click.option("--negative-prompt", help="What not to draw.")
+@click.option(
+    "--prompt", type=TEXT, help='What to draw; "" is a prompt, too. Not for models without text.'
+)
+@click.option("--negative-prompt", type=TEXT, help="What not to draw.")
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of the scheduler.")
 @click.option("--guidance", type=float, help="How closely to follow the prompt; 1 is not at all.")
 @click.option("--guidance-rescale", type=click.FloatRange(0, 1), help="Against over-exposure.")

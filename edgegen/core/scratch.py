@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -56,6 +56,23 @@ class ScratchFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
+
+
+@contextlib.contextmanager
+def utf8_name(folder: Path) -> Iterator[Path]:
+    """Yield a path of a folder whose name is UTF-8: its own, else a link to it.
+
+    Toolkits take texts where they mean files, and fail on a name of other bytes.
+    """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        with ScratchFolder("link") as scratch:
+            link = scratch / "folder"
+            link.symlink_to(folder.absolute())
+            yield link
+    else:
+        yield folder
 
 
 def remove_abandoned(root: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from edgegen.core.errors import ResourceError
 
-_RIGHTS = "Change its permissions, or run edgegen as the user that it belongs to."
+_RIGHTS = "Change its permissions, or retry as the user that owns it."
 _SPACE = "Free some space, or choose another folder."
 _HINTS: Mapping[int, str] = {
     errno.EACCES: _RIGHTS,

@@ -81,7 +81,7 @@ def write_companions(
     with (progress or SilentProgress()).step(STAGE):
         finished = call(
             WORKER,
-            CompanionJob(target=target, package=str(package.resolve()), text_length=text_length),
+            CompanionJob(target=target, package=str(package.absolute()), text_length=text_length),
             stage=STAGE,
             on_event=lambda _: None,
             log=log,

@@ -28,6 +28,7 @@ from edgegen.core.package import (
     ParityCheck,
 )
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.scratch import utf8_name
 from edgegen.core.staging import staged_folder
 from edgegen.exporters.base import ExportJob, ExportResult
 from edgegen.exporters.companions import write_companions
@@ -74,8 +75,11 @@ def build(
         _logs() as logs,
         staged_folder(
             plan.destination, check=partial(require_replaceable, force=plan.force)
-        ) as staging,
+        ) as staged,
+        utf8_name(staged) as staging,
+        utf8_name(plan.model) as model,
     ):
+        plan = replace(plan, model=model)
         calibrated = _calibrate(plan, logs, shown)
         conversion = _convert(plan, staging, logs, shown, calibrated)
         costs = [*([] if calibrated is None else [calibrated.cost]), *conversion.costs]
@@ -149,12 +153,12 @@ def _convert(
             ExportJob(
                 target=plan.target.name,
                 component=component,
-                source=str(source.resolve()),
-                destination=str(folder.resolve()),
+                source=str(source.absolute()),
+                destination=str(folder.absolute()),
                 recipe=plan.recipe,
                 operators=plan.operators,
                 shapes=plan.shapes,
-                calibration=None if calibrated is None else str(calibrated.path.resolve()),
+                calibration=None if calibrated is None else str(calibrated.path.absolute()),
                 minimum_os=plan.minimum_os,
                 attention=plan.attention,
                 file_limit_bytes=plan.file_limit_bytes,
@@ -235,7 +239,9 @@ def _source_name(plan: BuildPlan) -> str:
     The same model packaged on two machines has to give the same bytes.
     """
     path = Path(plan.spec.source)
-    return path.resolve().name if path.exists() else plan.spec.source
+    if not path.exists():
+        return plan.spec.source
+    return os.fsencode(path.resolve().name).decode("utf-8", errors="replace")
 
 
 def _write(path: Path, text: str) -> None:

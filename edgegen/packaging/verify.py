@@ -19,7 +19,7 @@ from edgegen.core.package import (
     StageCost,
 )
 from edgegen.core.progress import Progress, SilentProgress
-from edgegen.core.scratch import ScratchFolder
+from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.packaging.integrity import (
     manifest_sha256,
     verify_files,
@@ -118,9 +118,9 @@ def _compare_with_model(
             f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
             hint="Give the same model in the same revision with --model.",
         )
-    with ScratchFolder("reference") as scratch:
+    with ScratchFolder("reference") as scratch, utf8_name(folder.path) as source:
         place = scratch / FOLDER_NAME
-        made = make_golden(spec, folder.path, place, full=True, progress=progress)
+        made = make_golden(spec, source, place, full=True, progress=progress)
         run = check_package(
             package, manifest, case=made.case, folder=place, artifact=artifact, progress=progress
         )

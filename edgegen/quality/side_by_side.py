@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.progress import Progress, SilentProgress
-from edgegen.core.scratch import ScratchFolder
+from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.quality.metrics import Array, psnr_db
 from edgegen.quality.parity import to_levels
@@ -71,9 +71,9 @@ def draw_side_by_side(
     """
     shown = progress or SilentProgress()
     case = plan_drawing(spec, folder, prompt=prompt)
-    with ScratchFolder("draw") as scratch:
+    with ScratchFolder("draw") as scratch, utf8_name(folder) as source:
         place = scratch / FOLDER_NAME
-        make_golden(spec, folder, place, case=case, progress=shown, log=log)
+        make_golden(spec, source, place, case=case, progress=shown, log=log)
         image = golden.read_array(place, golden.IMAGE_NAME)[0]
         reference = _rgb(to_levels(image).transpose(1, 2, 0))
         drawings = [Drawing(label="torch", pixels=reference, psnr_db=None)]

@@ -60,8 +60,8 @@ def make_calibration(
         destination.parent.mkdir(parents=True, exist_ok=True)
     job = Job(
         spec=spec,
-        folder=str(folder.resolve()),
-        destination=str(destination.resolve()),
+        folder=str(folder.absolute()),
+        destination=str(destination.absolute()),
         cases=cases,
     )
     expected_bytes = predict_memory_bytes(spec, cases[0])

@@ -59,8 +59,8 @@ def make_golden(
         destination.mkdir(parents=True, exist_ok=True)
     job = Job(
         spec=spec,
-        folder=str(folder.resolve()),
-        destination=str(destination.resolve()),
+        folder=str(folder.absolute()),
+        destination=str(destination.absolute()),
         case=case,
         latent_height=height,
         latent_width=width,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.core.errors import ResourceError
-from edgegen.core.scratch import ScratchFolder, remove_abandoned
+from edgegen.core.scratch import ScratchFolder, remove_abandoned, utf8_name
 
 HOLD = """\
 import sys, time
@@ -116,3 +116,16 @@ def test_runs_that_start_together_do_not_remove_each_others_folders(root: Path) 
         thread.join()
     assert failures == []
     assert list(root.iterdir()) == []
+
+
+def test_a_folder_of_any_name_has_a_path_that_is_text(root: Path) -> None:
+    plain, latin = root / "plain", root / os.fsdecode(b"caf\xe9")
+    for folder in (plain, latin):
+        folder.mkdir(parents=True)
+    with utf8_name(plain) as path:
+        assert path == plain
+    with utf8_name(latin) as path:
+        str(path).encode()
+        (path / "file").write_text("x")
+    assert (latin / "file").read_text() == "x"
+    assert not path.exists()

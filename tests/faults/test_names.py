@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,26 @@ def test_rule_for_what_a_model_lacks_is_no_error(
     arguments = ["package", tiny_pipeline("ddpm"), "-t", "onnx", "-r", recipe, "-o", place / "out"]
     assert edgegen(*arguments, "--dry-run").code == 0
     assert contents(place) == {}
+
+
+LATIN_1 = os.fsdecode(b"caf\xe9")
+
+
+def test_package_in_a_folder_whose_name_is_not_utf_8_is_run(place: Path, edgegen: Edgegen) -> None:
+    package = onnx_package(place / LATIN_1 / "package")
+    image = place / f"{LATIN_1}.png"
+    outcome = edgegen("run", package, "--prompt", "x", "--steps", "2", "-o", image)
+    assert outcome.code == 0, outcome.errors
+    assert image.is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnx", "openvino", "coreml", "tflite"])
+def test_model_and_package_may_have_any_names(
+    target: str, copy_of: Callable[[str], Path], place: Path, edgegen: Edgegen
+) -> None:
+    model = copy_of("sd15").rename(place / LATIN_1)
+    out = place / f"{LATIN_1}-{target}"
+    outcome = edgegen("package", model, "-t", target, "-o", out)
+    assert outcome.code == 0, outcome.errors
+    assert edgegen("verify", out).code == 0

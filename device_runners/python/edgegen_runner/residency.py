@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import gc
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
@@ -19,7 +22,7 @@ import numpy.typing as npt
 from .backends import Backend, Session
 from .errors import RunnerFailure
 from .events import Emit
-from .package import Package, Tensor
+from .package import Component, Package, Tensor
 
 Array = npt.NDArray[Any]
 
@@ -98,7 +101,8 @@ class Components:
             self.close()
         component = self.package.component(name)
         start = time.perf_counter()
-        session = self._backend.load(component.path, component)
+        with _named_in_utf8(component) as named:
+            session = self._backend.load(named.path, named)
         end = time.perf_counter()
         self.load_s += end - start
         self._sessions[name] = session
@@ -111,6 +115,27 @@ class Components:
             gc.collect()
             _trim()
         self._emit("free", component=name)
+
+
+@contextlib.contextmanager
+def _named_in_utf8(component: Component) -> Iterator[Component]:
+    """Yield a component whose files have names that a runtime takes, inside the ``with`` block.
+
+    Runtimes take texts, and so no folder whose name is not UTF-8: its files are named from within.
+    """
+    folder = component.path.parent
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            parts = tuple(Path(os.path.relpath(part, folder)) for part in component.parts)
+            yield dataclasses.replace(component, path=Path(component.path.name), parts=parts)
+        finally:
+            os.chdir(before)
+    else:
+        yield component
 
 
 def _cast(value: Array, tensor: Tensor) -> Array:
