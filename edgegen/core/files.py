@@ -57,14 +57,24 @@ def inside(root: Path, relative: str) -> Path:
         and "\0" not in relative
         and ":" not in parts[0]
         and ".." not in parts
+        and _is_encodable(relative)
     )
     path = root.joinpath(*parts) if plain else root
-    if not plain or not path.resolve().is_relative_to(root.resolve()):
+    if not plain or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise IntegrityError(
             f"The path {relative!r} leaves the folder {root}.",
             hint="Do not use this package: it was made or changed by something else.",
         )
     return path
+
+
+def _is_encodable(relative: str) -> bool:
+    """Say whether a file could be called so: half a character (a lone surrogate) names none."""
+    try:
+        os.fsencode(relative)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_atomic(path: Path, data: bytes | str, *, setting: str = "--output") -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from edgegen.core.codec import load_json_object
 from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.files import inside, translate_disk_errors
+from edgegen.core.regular_files import open_regular
 from edgegen.mil.schema import Model
 from edgegen.mil.wire import decode, encode
 
@@ -22,6 +23,9 @@ AUTHOR = "com.apple.CoreML"
 MODEL_FILE = "model.mlmodel"
 WEIGHTS_FOLDER = "weights"
 WEIGHTS_FILE = "weight.bin"
+LARGEST_MODEL_BYTES = 32 << 20
+"""The UNet of `builtin:scenes` takes 0.4 MB: its weights lie beside it."""
+
 _VERSION = "1.0.0"
 _ITEMS = {
     f"{AUTHOR}/{MODEL_FILE}": "CoreML Model Specification",
@@ -73,16 +77,26 @@ def load_model(package: Path) -> tuple[Model, Path]:
         raise IntegrityError(error.message, hint="Copy the package again.") from error
     root = manifest.get("rootModelIdentifier")
     entries = manifest.get("itemInfoEntries")
-    entry = entries.get(root) if isinstance(entries, dict) else None
+    entry = entries.get(root) if isinstance(entries, dict) and isinstance(root, str) else None
     path = entry.get("path") if isinstance(entry, dict) else None
     if not isinstance(path, str):
         raise IntegrityError(
             f"{package / MANIFEST} names no model.", hint="Copy the package again."
         )
     file = inside(package / DATA, path)
-    if not file.is_file():
-        raise IntegrityError(f"{file} is missing.", hint="Copy the package again.")
-    return decode(Model, file.read_bytes()), file.parent
+    try:
+        with open_regular(file, roots=[package]) as opened:
+            data = opened.read(LARGEST_MODEL_BYTES + 1)
+    except OSError as error:
+        raise IntegrityError(
+            f"{file} cannot be read: {error}.", hint="Copy the package again."
+        ) from error
+    if len(data) > LARGEST_MODEL_BYTES:
+        raise IntegrityError(
+            f"{file} is larger than {LARGEST_MODEL_BYTES >> 20} MiB.",
+            hint="Large weights belong in its weight.bin: build the package again.",
+        )
+    return decode(Model, data), file.parent
 
 
 def _identifier(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -124,7 +125,7 @@ def read_value(value: Value, read_blob: ReadBlob) -> Any:
         raise not_a_model("a value has no numbers")
     if tensor.strings is not None:
         texts = tensor.strings.values
-        if len(texts) != int(np.prod(shape)):
+        if len(texts) != math.prod(shape):
             raise not_a_model("a value does not hold as many texts as its type says")
         return list(texts) if shape else texts[0]
     return _numbers(tensor, kind, shape)
@@ -132,7 +133,7 @@ def read_value(value: Value, read_blob: ReadBlob) -> Any:
 
 def _numbers(tensor: TensorValue, kind: TypeName, shape: tuple[int, ...]) -> NDArray[Any]:
     number_type = TYPES[kind]
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if kind == "string":
         raise not_a_model("a value of texts holds numbers")
     if tensor.bytes is not None:
@@ -163,5 +164,5 @@ def _numbers(tensor: TensorValue, kind: TypeName, shape: tuple[int, ...]) -> NDA
         raise not_a_model(f"a value of {count} numbers holds {len(values)}")
     try:
         return np.array(values, number_type.numpy).reshape(shape)
-    except OverflowError as error:
+    except (OverflowError, ValueError) as error:
         raise not_a_model(f"a value holds a number that is no {kind}") from error

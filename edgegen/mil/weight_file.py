@@ -7,6 +7,7 @@ multiple of 64; a program names the place of its metadata.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Iterator, Sequence
@@ -108,7 +109,7 @@ class WeightFile:
         """
         number_type = TYPES[kind]
         entry = self._entry(offset)
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         if entry.blob_type != number_type.blob:
             raise self._broken(f"the entry at {offset} does not hold {kind}")
         if entry.size_bytes != -(-count * number_type.bits // 8):

@@ -57,7 +57,7 @@ FOLDED: list[tuple[str, dict[str, Any]]] = [
         (name, {"x": X})
         for name in (
             *("abs", "cos", "erf", "exp", "floor", "identity", "sin", "square", "tanh"),
-            *("relu", "sigmoid"),
+            *("relu", "sigmoid", "softplus"),
         )
     ),
     ("sqrt", {"x": positive(2, 3)}),

@@ -23,11 +23,18 @@ def as_tensor(value: Any) -> torch.Tensor:
 
 
 class Arguments:
-    """The arguments of one operation by name: tensors, arrays, texts, or lists of them."""
+    """The arguments of one operation by name: tensors, arrays, texts, or lists of them.
 
-    def __init__(self, op_type: str, values: Mapping[str, Any]) -> None:
+    With `shapes_only` the tensors have shapes and no numbers, as torch's device `meta` has them:
+    what an operation would return can be asked before it takes memory.
+    """
+
+    def __init__(
+        self, op_type: str, values: Mapping[str, Any], *, shapes_only: bool = False
+    ) -> None:
         self.op_type = op_type
         self._values = values
+        self._device = "meta" if shapes_only else "cpu"
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
@@ -47,7 +54,7 @@ class Arguments:
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return an argument as a tensor, of float32 where it has fractions."""
-        return as_tensor(self.raw(name))
+        return self._as_tensor(self.raw(name))
 
     def optional(self, name: str) -> torch.Tensor | None:
         """Return an argument as a tensor, or None where it is missing."""
@@ -56,7 +63,10 @@ class Arguments:
     def tensors(self, name: str) -> list[torch.Tensor]:
         """Return a list of arguments as tensors."""
         value = self.raw(name)
-        return [as_tensor(item) for item in (value if isinstance(value, list) else [value])]
+        return [self._as_tensor(item) for item in (value if isinstance(value, list) else [value])]
+
+    def _as_tensor(self, value: Any) -> torch.Tensor:
+        return as_tensor(value).to(self._device)
 
     def integers(self, name: str, default: list[int] | None = None) -> list[int]:
         """Return an argument as whole numbers."""

@@ -25,6 +25,8 @@ def affine(arguments: Arguments) -> NDArray[Any]:
     axis = arguments.integer("axis") % data.ndim
     shape = [1] * data.ndim
     shape[axis] = -1
+    if any(numbers.size not in (1, data.shape[axis]) for numbers in (scale, zero)):
+        raise _broken(f"{data.shape[axis]} parts do not have as many scales and zero points")
     wide = data.astype(np.float32) - _along(zero, shape).astype(np.float32)
     result: NDArray[Any] = wide * _along(scale, shape).astype(np.float32)
     return result.astype(scale.dtype)
@@ -57,6 +59,8 @@ def _look_up_packed(arguments: Arguments) -> NDArray[Any]:
     if 1 << bits != palette.size or bits not in (1, 2, 4, 6, 8):
         raise _broken(f"a palette has {palette.size} numbers")
     count = math.prod(shape)
+    if min(shape, default=0) < 0:
+        raise _broken(f"it has the shape {shape}")
     if packed.size != -(-count * bits // 8):
         raise _broken(f"{count} indices of {bits} bits are not {packed.size} bytes")
     found: NDArray[Any] = palette[unpack_bits(packed.reshape(-1), count, bits)].reshape(shape)
@@ -80,6 +84,8 @@ def sparse(arguments: Arguments) -> NDArray[Any]:
     numbers, mask = arguments.array("nonzero_data"), arguments.array("mask")
     if "shape" in arguments:
         shape = arguments.integers("shape")
+        if min(shape, default=0) < 0 or mask.size != -(-math.prod(shape) // 8):
+            raise _broken(f"a mask of the shape {shape} does not have {mask.size} bytes")
         mask = unpack_bits(mask.reshape(-1), math.prod(shape), 1).reshape(shape)
     if int(np.count_nonzero(mask)) != numbers.size:
         raise _broken("a sparse weight does not have as many numbers as its mask says")

@@ -249,7 +249,7 @@ def _slice_by_index(arguments: Arguments) -> torch.Tensor:
         first = None if from_start[index] else begins[index]
         behind = None if to_end[index] else ends[index]
         places = range(x.shape[axis])[first : behind : steps[index]]
-        x = x.index_select(axis, torch.tensor(list(places), dtype=torch.int64))
+        x = x.index_select(axis, torch.tensor(list(places), dtype=torch.int64, device=x.device))
         axis += 1
     return x
 

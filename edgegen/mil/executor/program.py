@@ -26,7 +26,13 @@ MAIN = "main"
 KEPT_BYTES = 256 << 20
 """A program whose weights take no more, in float32, keeps them between two runs."""
 
+LARGEST_RESULT_BYTES = 4 << 30
+"""What one result may take, in float32: the scores of attention at 1024 × 1024 pixels do."""
+
 _MODEL_PATH = "@model_path/"
+
+_MISFITS = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError)
+"""What torch and numpy raise for arguments that do not fit together."""
 
 
 class MilProgram:
@@ -60,12 +66,15 @@ class MilProgram:
         }
         self._check_bindings(function, block)
         self.outputs = {name: shape_of(types.get(name)) for name in block.outputs}
+        if any(kind == "string" for kind, _ in (*self.inputs.values(), *self.outputs.values())):
+            raise self._broken("it takes or gives texts")
         self._operations = block.operations
         self._last_use = _last_uses(self._operations, self._outputs)
         self._to_keep = _operands_of_the_file(block)
         if sum(4 * prod(shape_of(types[name])[1]) for name in self._to_keep) > KEPT_BYTES:
             self._to_keep = frozenset()
         self._kept: dict[str, Any] = {}
+        self._checked: set[int] = set()
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Compute the outputs from arrays in the types and shapes that `inputs` says.
@@ -90,21 +99,35 @@ class MilProgram:
 
     def _step(self, operation: Operation, values: dict[str, Any]) -> None:
         results = self._compute(operation, values)
-        if len(results) != len(operation.outputs):
-            raise self._broken(f"{operation.type} has {len(results)} results")
+        self._check_results(operation, results)
         for output, result in zip(operation.outputs, results, strict=True):
             value = result
             if not isinstance(result, (str, list)):
-                kind, shape = shape_of(output.type)
-                if tuple(result.shape) != shape:
-                    raise self._broken(
-                        f"{operation.type} gives {output.name!r} the shape {tuple(result.shape)}, "
-                        f"and {shape} is declared"
-                    )
+                kind, _ = shape_of(output.type)
                 value = self._rounded(operation.type, result, kind)
             if output.name in self._to_keep:
                 value = self._keep(output.name, value)
             values[output.name] = value
+
+    def _check_results(self, operation: Operation, results: Sequence[Any]) -> None:
+        """Refuse results whose shapes are not the declared ones, or too large."""
+        if len(results) != len(operation.outputs):
+            raise self._broken(f"{operation.type} has {len(results)} results")
+        for output, result in zip(operation.outputs, results, strict=True):
+            kind, shape = shape_of(output.type)
+            if isinstance(result, (str, list)):
+                if kind != "string":
+                    raise self._broken(f"{operation.type} gives {output.name!r} texts")
+                continue
+            if tuple(result.shape) != shape:
+                raise self._broken(
+                    f"{operation.type} gives {output.name!r} the shape {tuple(result.shape)}, "
+                    f"and {shape} is declared"
+                )
+            if 4 * prod(shape) > LARGEST_RESULT_BYTES:
+                raise self._broken(
+                    f"{operation.type} gives {output.name!r} {prod(shape):,} numbers"
+                )
 
     def _keep(self, name: str, value: Any) -> Any:
         """Keep a value for the next run, in the form that operations want; return it so."""
@@ -114,18 +137,24 @@ class MilProgram:
         return value
 
     def _compute(self, operation: Operation, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        if operation.type == "const":
-            if "val" not in operation.attributes:
-                raise self._broken("a constant has no value")
-            return (read_value(operation.attributes["val"], self._read_blob),)
-        arguments = Arguments(operation.type, self._arguments(operation, values))
-        if operation.type in DECOMPRESSIONS:
-            return (DECOMPRESSIONS[operation.type](arguments),)
+        if operation.type == "const" and "val" not in operation.attributes:
+            raise self._broken("a constant has no value")
         try:
-            result = OPERATORS[operation.type](arguments)
-        except RuntimeError as error:  # torch's word for shapes that do not fit
-            raise self._broken(f"{operation.type} cannot be computed: {error}") from error
-        return result if isinstance(result, tuple) else (result,)
+            if operation.type == "const":
+                return (read_value(operation.attributes["val"], self._read_blob),)
+            given = self._arguments(operation, values)
+            if operation.type in DECOMPRESSIONS:
+                return (DECOMPRESSIONS[operation.type](Arguments(operation.type, given)),)
+            if id(operation) not in self._checked:
+                shapes = OPERATORS[operation.type](
+                    Arguments(operation.type, given, shapes_only=True)
+                )
+                self._check_results(operation, _as_tuple(shapes))
+                self._checked.add(id(operation))
+            return _as_tuple(OPERATORS[operation.type](Arguments(operation.type, given)))
+        except _MISFITS as error:
+            why = " ".join(str(error).split())
+            raise self._broken(f"{operation.type} cannot be computed: {why}") from error
 
     def _arguments(self, operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -188,6 +217,10 @@ class MilProgram:
             f"{self._package} is not a whole model package: {why}.",
             hint="Copy the package again, or build it again.",
         )
+
+
+def _as_tuple(result: Any) -> tuple[Any, ...]:
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _refuse_unknown(package: Path, block: Block) -> None:
