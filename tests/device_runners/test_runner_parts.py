@@ -156,7 +156,7 @@ def test_manifest_with_a_path_that_leaves_the_package_is_refused(
         ({"components": [{"spec": {"name": "unet"}, "path": ""}]}, "not a text"),
         ({"components": [{"spec": {"name": "../unet"}, "path": "unet"}]}, "not a plain name"),
         ({"components": [7] * 65}, "at most 64"),
-        ({"files": [{"path": "a"}]}, "'sha256' is missing"),
+        ({"files": [{"sha256": "a"}]}, "'path' is missing"),
         ({"generation": {"width": "wide"}}, "not a whole number"),
         ({"generation": {"width": 10**9}}, "not between"),
         ({"recipe": {}}, "broken"),

@@ -225,7 +225,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[str, str]]]:
     """Return a package, and the path and the sha256 of each of its files."""
     files = [
-        (file.text("path"), file.text("sha256"))
+        (file.text("path"), file.optional_text("sha256") or "")
         for file in manifest.tables("files", most=_MOST_FILES)
     ]
     recipe = manifest.table("recipe")

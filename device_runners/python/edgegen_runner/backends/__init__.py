@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -150,10 +150,37 @@ def runtime_failure(
 
     ``less_memory`` is what to do about memory, ``ran_out`` the words by which the runtime says so.
     """
-    text = " ".join(str(error).split())
+    text = " ".join(_said(error).split())
     if ran_out in text or "bad_alloc" in text or "out of memory" in text.lower():
         return RunnerFailure("memory", f"{what}: memory ran out ({text}).", less_memory)
     return RunnerFailure("runtime", f"{what}: {text}.", "The runtime's log is on standard error.")
+
+
+def _said(error: Exception) -> str:
+    """Return what a runtime said; a broken file may make it say what is not UTF-8."""
+    if isinstance(error, UnicodeDecodeError):
+        return bytes(error.object).decode("utf-8", "replace")
+    return str(error)
+
+
+def require_ports(component: Component, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Raise RunnerFailure (bad-package) where a graph lacks what the manifest declares."""
+    for kind, declared, found in (
+        ("inputs", component.inputs, set(inputs)),
+        ("outputs", component.outputs, set(outputs)),
+    ):
+        missing = [name for name in declared if name not in found]
+        if missing or (kind == "inputs" and found != set(declared)):
+            raise RunnerFailure(
+                "bad-package",
+                f"The graph of {component.name} has the {kind} {_listed(found)}, and the manifest "
+                f"declares {_listed(declared)}.",
+                "Build the package again.",
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def require_outputs(component: Component, names: Sequence[str]) -> None:

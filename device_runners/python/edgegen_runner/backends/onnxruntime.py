@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
-from . import Array, BackendOptions, runtime_failure
+from . import Array, BackendOptions, require_outputs, require_ports, runtime_failure
 
 # Before the import: Linux wheels from 1.29 on write a device id and start a thread otherwise.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -20,22 +20,25 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 CPU = "CPUExecutionProvider"
 _LESS_MEMORY = "Use residency 'sequential', memory 'lean', a smaller image, or guidance_batch 1."
 
-_FAILURES: tuple[type[Exception], ...] = tuple(
-    getattr(_state, name)
-    for name in (
-        "EPFail",
-        "EngineError",
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "ModelLoaded",
-        "NoModel",
-        "NoSuchFile",
-        "NotImplemented",
-        "RuntimeException",
-    )
-    if hasattr(_state, name)
+_FAILURES: tuple[type[Exception], ...] = (
+    UnicodeDecodeError,
+    *(
+        getattr(_state, name)
+        for name in (
+            "EPFail",
+            "EngineError",
+            "Fail",
+            "InvalidArgument",
+            "InvalidGraph",
+            "InvalidProtobuf",
+            "ModelLoaded",
+            "NoModel",
+            "NoSuchFile",
+            "NotImplemented",
+            "RuntimeException",
+        )
+        if hasattr(_state, name)
+    ),
 )
 
 
@@ -78,6 +81,11 @@ class OnnxRuntimeBackend:
             )
         except _FAILURES as error:
             raise runtime_failure(f"onnxruntime cannot load {path}", error, _LESS_MEMORY) from error
+        require_ports(
+            component,
+            (port.name for port in session.get_inputs()),
+            (port.name for port in session.get_outputs()),
+        )
         used = tuple(session.get_providers())
         missing = [provider for provider in providers if provider not in used]
         if missing:
@@ -87,7 +95,7 @@ class OnnxRuntimeBackend:
                 f"{', '.join(used)}: the provider could not be started.",
                 "Its log is on standard error. Install what it needs, or ask for another provider.",
             )
-        return OnnxRuntimeSession(component.name, session, used)
+        return OnnxRuntimeSession(component, session, used)
 
     def _is_lean(self, path: Path) -> bool:
         if self.options.memory != "auto":
@@ -113,22 +121,23 @@ class OnnxRuntimeBackend:
 class OnnxRuntimeSession:
     """A loaded model."""
 
-    def __init__(self, component: str, session: Any, providers: tuple[str, ...]) -> None:
+    def __init__(self, component: Component, session: Any, providers: tuple[str, ...]) -> None:
         self.providers = providers
         self._component = component
         self._session = session
-        self._outputs = [output.name for output in session.get_outputs()]
+        self._outputs = list(component.outputs)
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
     ) -> dict[str, Array]:
         """Compute outputs; see `Session.run`."""
         names = self._outputs if outputs is None else list(outputs)
+        require_outputs(self._component, names)
         try:
             values = self._session.run(names, dict(inputs))
         except _FAILURES as error:
             raise runtime_failure(
-                f"onnxruntime failed in {self._component}", error, _LESS_MEMORY
+                f"onnxruntime failed in {self._component.name}", error, _LESS_MEMORY
             ) from error
         return dict(zip(names, values))
 

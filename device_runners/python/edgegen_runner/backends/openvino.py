@@ -14,6 +14,7 @@ from ..package import Component
 from . import Array, BackendOptions, require_outputs, runtime_failure
 
 CPU = "CPU"
+_FAILURES = (RuntimeError, UnicodeDecodeError)
 _LESS_MEMORY = "Use residency 'sequential', a recipe with int8 weights, or a smaller image."
 
 
@@ -51,7 +52,7 @@ class OpenVinoBackend:
             compiled = self._core.compile_model(str(path), device, self._settings(wanted))
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
             request = compiled.create_infer_request()
-        except RuntimeError as error:
+        except _FAILURES as error:
             raise runtime_failure(f"OpenVINO cannot load {path}", error, _LESS_MEMORY) from error
         used = tuple(name for name in wanted if _is_among(name, found))
         if used[:1] != wanted[:1]:
@@ -98,7 +99,7 @@ class OpenVinoSession:
             return {
                 name: np.array(self._request.get_tensor(self._outputs[name]).data) for name in names
             }
-        except RuntimeError as error:
+        except _FAILURES as error:
             raise runtime_failure(
                 f"OpenVINO failed in {self._component.name}", error, _LESS_MEMORY
             ) from error
