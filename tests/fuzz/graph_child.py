@@ -7,6 +7,7 @@ Takes the path of a package a line, and answers each with a line of JSON: how it
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def peak_bytes() -> int:
 
 def main() -> None:
     """Answer until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # what native code prints there is no answer
     backend = open_backend(BackendOptions(name=sys.argv[1], threads=1))
     for line in sys.stdin:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -56,8 +59,8 @@ def main() -> None:
         except Exception as error:  # what the fuzzer looks for
             ended, message = type(error).__name__, str(error)
         answer = {"ended": ended, "message": message[:500], "peak_bytes": peak_bytes()}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":

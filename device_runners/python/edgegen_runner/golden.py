@@ -18,7 +18,7 @@ from .compare import compare, failed
 from .errors import RunnerFailure
 from .events import Emit
 from .job import GoldenJob
-from .package import Golden, Package, load_package
+from .package import Golden, Package, Tensor, load_package
 from .pipelines import open_pipeline
 from .pipelines.base import Pipeline
 from .png import to_uint8
@@ -54,7 +54,10 @@ def _check_components(package: Package, golden: Golden, components: Components, 
     threshold_db = package.tolerance.component_psnr_db
     for component in package.components.values():
         probe = golden.folder / component.name
-        inputs = {name: _load(f"{probe}.in.{name}.npy") for name in component.inputs}
+        inputs = {
+            name: _load_input(f"{probe}.in.{name}.npy", tensor)
+            for name, tensor in component.inputs.items()
+        }
         expected = {name: _load(f"{probe}.out.{name}.npy") for name in component.outputs}
         outputs = components.run(component.name, inputs, list(expected))
         for name, array in expected.items():
@@ -136,6 +139,25 @@ def _request(golden: Golden) -> Request:
 def _levels(pixels: npt.NDArray[np.uint8]) -> Array:
     """Return pixels in the range of images, −1…1."""
     return pixels.astype(np.float32) / np.float32(127.5) - 1
+
+
+def _load_input(path: str, tensor: Tensor) -> Array:
+    """Return an input of a probe.
+
+    Raises RunnerFailure (bad-package) where it is of another shape than the component takes.
+    """
+    array = _load(path)
+    axes = tensor.shape
+    fits = len(array.shape) == len(axes) and all(
+        isinstance(axis, str) or axis == size for axis, size in zip(axes, array.shape)
+    )
+    if not fits or not array.size:
+        raise RunnerFailure(
+            "bad-package",
+            f"{path} is of the shape {array.shape}, and {tensor.name} of the shape {axes}.",
+            "Build the package again.",
+        )
+    return array
 
 
 def _load(path: Union[Path, str]) -> Array:

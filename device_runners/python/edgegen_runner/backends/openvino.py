@@ -52,16 +52,17 @@ class OpenVinoBackend:
             compiled = self._core.compile_model(str(path), device, self._settings(wanted))
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
             request = compiled.create_infer_request()
+            used = tuple(name for name in wanted if _is_among(name, found))
+            session = OpenVinoSession(component, compiled, request, used)
         except _FAILURES as error:
             raise runtime_failure(f"OpenVINO cannot load {path}", error, _LESS_MEMORY) from error
-        used = tuple(name for name in wanted if _is_among(name, found))
         if used[:1] != wanted[:1]:
             raise RunnerFailure(
                 "missing-provider",
                 f"{component.name} would not run on {wanted[0]} but on {', '.join(found)}.",
                 "Ask for that device, or find out from OpenVINO's log what it lacks.",
             )
-        return OpenVinoSession(component, compiled, request, used)
+        return session
 
     def _settings(self, wanted: Sequence[str]) -> dict[str, Any]:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}

@@ -16,6 +16,8 @@ from .base import UnsupportedScheduler
 
 O = TypeVar("O", bound="CheckedOptions")  # noqa: E741 - one letter, as type variables are
 
+_MOST_TRAIN_TIMESTEPS = 100_000
+
 COMMON_BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 TIMESTEP_SPACINGS = ("leading", "trailing", "linspace")
 FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
@@ -31,16 +33,34 @@ class CheckedOptions:
     """The values that the runner supports, for each option that has some that it does not."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            self._check_type(field.name, str(field.type))
         for option, allowed in self.choices.items():
             value = getattr(self, option)
             if value not in allowed:
                 raise UnsupportedScheduler(unsupported(self.scheduler, option, value, allowed))
 
+    def _check_type(self, option: str, annotation: str) -> None:
+        """Refuse a value of another type than its annotation's; null is false, as in Python."""
+        value = getattr(self, option)
+        if value is None and (annotation == "bool" or annotation.startswith("Optional")):
+            return
+        kind = (
+            annotation[len("Optional[") : -1] if annotation.startswith("Optional") else annotation
+        )
+        if kind.startswith("Sequence"):
+            fits = isinstance(value, (list, tuple)) and all(_is_number(item) for item in value)
+        elif kind == "float":
+            fits = _is_number(value)
+        else:  # an object is whatever the choices allow
+            fits = kind in ("object", type(value).__name__)
+        if not fits:
+            raise self.refuse(option, f"it must be of the type {kind}.")
+
     def refuse(self, option: str, reason: str) -> UnsupportedScheduler:
         """Return the error for an option whose value does not go with the others."""
-        return UnsupportedScheduler(
-            f"{self.scheduler} does not support {option}={getattr(self, option)!r}: {reason}"
-        )
+        shown = _shown(getattr(self, option))
+        return UnsupportedScheduler(f"{self.scheduler} does not support {option}={shown}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,18 @@ class NoiseOptions(CheckedOptions):
     prediction_type: str = "epsilon"
     timestep_spacing: str = "linspace"
     steps_offset: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        total = self.num_train_timesteps
+        if not 1 < total <= _MOST_TRAIN_TIMESTEPS:
+            raise self.refuse("num_train_timesteps", f"it must be 2 to {_MOST_TRAIN_TIMESTEPS}.")
+        if not 0 <= self.steps_offset < total:
+            raise self.refuse("steps_offset", "timesteps would begin outside of the training's.")
+        if self.trained_betas is not None and len(self.trained_betas) != total:
+            raise self.refuse("trained_betas", f"they must be {total}, one for each timestep.")
+        if not (0 <= self.beta_start < 1 and 0 <= self.beta_end < 1):
+            raise self.refuse("beta_start", "it and beta_end must be between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -100,13 +132,25 @@ def check_one_sigma_rule(options: SigmaOptions) -> None:
         raise options.refuse("use_exponential_sigmas", "use_karras_sigmas is set too.")
 
 
+def _shown(value: object) -> str:
+    """Return how Python writes a value, cut where it is long: it may come from anywhere."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def unsupported(scheduler: str, option: str, value: object, allowed: Sequence[object]) -> str:
     """Return the sentence that refuses an option's value and names the nearest supported one."""
     known = [str(choice) for choice in allowed]
-    near = difflib.get_close_matches(str(value), known, n=1)
+    near = difflib.get_close_matches(_shown(value), known, n=1)
     supported = ", ".join(known)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{scheduler} does not support {option}={value!r}. {hint}Supported: {supported}."
+    return f"{scheduler} does not support {option}={_shown(value)}. {hint}Supported: {supported}."
 
 
 def read_options(options_class: type[O], config: Mapping[str, Any]) -> O:

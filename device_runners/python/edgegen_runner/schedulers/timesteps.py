@@ -37,12 +37,21 @@ def whole_timesteps(options: NoiseOptions, steps: int) -> Integers:
 
     With trailing spacing, a number of steps that does not divide the training timesteps can give
     one more, as it does in diffusers.
+
+    Raises:
+        ValueError: The first timestep, with the options' offset, is beyond those of training.
     """
     total = options.num_train_timesteps
     if options.timestep_spacing == "linspace":
         return np.linspace(0, total - 1, steps).round()[::-1].astype(np.int64)
     if options.timestep_spacing == "leading":
-        return np.arange(steps, dtype=np.int64)[::-1] * (total // steps) + options.steps_offset
+        timesteps = np.arange(steps, dtype=np.int64)[::-1] * (total // steps) + options.steps_offset
+        if timesteps[0] >= total:
+            raise ValueError(
+                f"{steps} steps would begin at the timestep {timesteps[0]}, and the model was "
+                f"trained with {total}."
+            )
+        return timesteps
     return _trailing(total, total, steps).astype(np.int64) - 1
 
 
