@@ -16,7 +16,8 @@ fun main(arguments: Array<String>) {
     val (command, first, output) = arguments
     when (command) {
         "tokens" -> tokens(File(first), File(arguments[3]), File(output))
-        "ddim" -> ddim(File(first), arguments[3].toInt(), File(output))
+        "trajectories" ->
+            trajectories(File(first), arguments.drop(3).map { it.toInt() }, File(output))
         "normals" ->
             write(File(output), TorchRandom(first.toLong()).normals(arguments[3].toInt()))
         "signature" -> signature(File(first), File(output))
@@ -35,19 +36,29 @@ private fun tokens(folder: File, prompts: File, output: File) {
     output.writeText(lines.joinToString("\n"))
 }
 
-/** A trajectory: each timestep, then the 64 values that its step leaves. */
-private fun ddim(config: File, steps: Int, output: File) {
-    val scheduler = DdimScheduler.fromConfig(Json.parseObject(config.readText()))
-    val trajectory = scheduler.trajectory(steps)
-    var sample = FloatArray(64) { it / 8f - 4f }
+/** Trajectories of so many steps each, one after the other; or why there is none. */
+private fun trajectories(config: File, steps: List<Int>, output: File) {
     val written = ArrayList<Float>()
-    for (index in trajectory.timesteps.indices) {
-        val prediction = FloatArray(64) { 1f - sample[it] * 0.5f }
-        sample = scheduler.step(trajectory, index, prediction, sample)
-        written += trajectory.timesteps[index].toFloat()
-        written += sample.toList()
+    try {
+        val scheduler = Schedulers.of(Json.parseObject(config.readText()))
+        steps.forEach { follow(scheduler.trajectory(it), written) }
+    } catch (refused: PackageException) {
+        return output.writeText(checkNotNull(refused.message))
     }
     write(output, written.toFloatArray())
+}
+
+/** Adds each timestep, then the 64 values that its step leaves. */
+private fun follow(trajectory: Trajectory, written: MutableList<Float>) {
+    val random = TorchRandom(5)
+    var sample = FloatArray(64) { (it / 8f - 4f) * trajectory.firstDeviation }
+    for (index in trajectory.timesteps.indices) {
+        val scaled = trajectory.scaled(index, sample)
+        val prediction = FloatArray(64) { 1f - scaled[it] * 0.5f }
+        sample = trajectory.step(index, prediction, sample, random::normals)
+        written += trajectory.timesteps[index]
+        written += sample.toList()
+    }
 }
 
 private fun signature(model: File, output: File) {

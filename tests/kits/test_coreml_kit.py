@@ -30,7 +30,10 @@ def package(tmp_path: Path) -> Path:
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "vocab.json").write_text("{}")
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "edgegen.json").write_text("{}")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+    for name in ("edgegen.json", "LICENSE", "NOTICE.txt", "MODEL_CARD.md", "evidence.json"):
+        (folder / name).write_text("{}")
     return folder
 
 
@@ -59,9 +62,24 @@ def test_the_folder_has_what_apples_package_looks_for(package: Path, tmp_path: P
         "UnetChunk1.mlmodelc",
         "UnetChunk2.mlmodelc",
         "edgegen.json",
+        "licences",
         "merges.txt",
+        "scheduler_config.json",
         "vocab.json",
     ]
+    assert sorted(path.name for path in (tmp_path / "Resources" / "licences").iterdir()) == [
+        "LICENSE",
+        "MODEL_CARD.md",
+        "NOTICE.txt",
+    ]
+
+
+def test_a_package_without_its_scheduler_is_refused(package: Path, tmp_path: Path) -> None:
+    (package / "scheduler" / "scheduler_config.json").unlink()
+    done = run(tmp_path, package, tmp_path / "Resources")
+    assert done.returncode == 2
+    assert "scheduler_config.json" in done.stderr
+    assert not list(tmp_path.glob("Resources*"))
 
 
 def test_a_model_that_does_not_compile_leaves_nothing(package: Path, tmp_path: Path) -> None:

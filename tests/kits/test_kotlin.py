@@ -39,14 +39,70 @@ SD15: dict[str, Any] = {
     "beta_schedule": "scaled_linear",
     "set_alpha_to_one": False,
 }
+DPM: dict[str, Any] = {**SD15, "_class_name": "DPMSolverMultistepScheduler"}
+EULER: dict[str, Any] = {**SD15, "_class_name": "EulerDiscreteScheduler"}
 CONFIGS: dict[str, dict[str, Any]] = {
-    "sd15": SD15,
-    "pndm": {**SD15, "_class_name": "PNDMScheduler", "steps_offset": 1, "clip_sample": False},
-    "pndm-that-clips": {**SD15, "_class_name": "PNDMScheduler"},
-    "v-prediction": {**SD15, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
-    "sample": {**SD15, "prediction_type": "sample", "timestep_spacing": "linspace"},
-    "linear": {**SD15, "beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02},
-    "cosine": {**SD15, "beta_schedule": "squaredcos_cap_v2", "set_alpha_to_one": True},
+    "ddim": SD15,
+    "ddim-v": {**SD15, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
+    "ddim-sample": {**SD15, "prediction_type": "sample", "timestep_spacing": "linspace"},
+    "ddim-linear": {**SD15, "beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02},
+    "ddim-cosine": {**SD15, "beta_schedule": "squaredcos_cap_v2", "set_alpha_to_one": True},
+    "ddim-zero-snr": {
+        **SD15,
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
+    "pndm": {**SD15, "_class_name": "PNDMScheduler", "skip_prk_steps": True},
+    "pndm-v": {
+        **SD15,
+        "_class_name": "PNDMScheduler",
+        "skip_prk_steps": True,
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "leading",
+    },
+    "lcm": {**SD15, "_class_name": "LCMScheduler"},
+    "lcm-20": {**SD15, "_class_name": "LCMScheduler", "original_inference_steps": 20},
+    "lcm-v": {**SD15, "_class_name": "LCMScheduler", "prediction_type": "v_prediction"},
+    "euler": EULER,
+    "euler-leading": {**EULER, "timestep_spacing": "leading"},
+    "euler-trailing-v": {
+        **EULER,
+        "timestep_spacing": "trailing",
+        "prediction_type": "v_prediction",
+    },
+    "euler-karras": {**EULER, "use_karras_sigmas": True, "final_sigmas_type": "sigma_min"},
+    "euler-zero-snr": {**EULER, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+    "euler-ancestral": {**SD15, "_class_name": "EulerAncestralDiscreteScheduler"},
+    "euler-ancestral-trailing": {
+        **SD15,
+        "_class_name": "EulerAncestralDiscreteScheduler",
+        "timestep_spacing": "trailing",
+    },
+    "dpm": DPM,
+    "dpm-as-saved": {**DPM, "lambda_min_clipped": float("-inf"), "trained_betas": None},
+    "dpm-karras": {**DPM, "use_karras_sigmas": True},
+    "dpm-sde-karras": {**DPM, "use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"},
+    "dpm-sde-heun": {**DPM, "algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
+    "dpm-heun-v": {**DPM, "solver_type": "heun", "prediction_type": "v_prediction"},
+    "dpm-leading": {**DPM, "timestep_spacing": "leading", "lower_order_final": False},
+    "dpm-trailing": {**DPM, "timestep_spacing": "trailing", "euler_at_final": True},
+    "dpm-first-order": {**DPM, "solver_order": 1, "final_sigmas_type": "sigma_min"},
+    "dpm-cosine": {**DPM, "beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1},
+}
+REFUSED: dict[str, dict[str, Any]] = {
+    "DDPMScheduler": {"_class_name": "DDPMScheduler"},
+    "UniPCMultistepScheduler": {"_class_name": "UniPCMultistepScheduler"},
+    "HeunDiscreteScheduler": {"_class_name": "HeunDiscreteScheduler"},
+    "draws with null": {},
+    "thresholding=true": {**SD15, "thresholding": True},
+    "Runge-Kutta": {**SD15, "_class_name": "PNDMScheduler"},
+    "algorithm_type=dpmsolver": {**DPM, "algorithm_type": "dpmsolver"},
+    "order 3": {**DPM, "solver_order": 3},
+    "use_lu_lambdas=true": {**DPM, "use_lu_lambdas": True},
+    "use_beta_sigmas=true": {**EULER, "use_beta_sigmas": True},
+    "interpolation_type=log_linear": {**EULER, "interpolation_type": "log_linear"},
+    "prediction_type=flow_prediction": {**DPM, "prediction_type": "flow_prediction"},
 }
 PROMPTS = (
     "a cat and the dog in the garden",
@@ -101,27 +157,38 @@ def test_prompts_have_the_tokens_of_the_runner(
 
 
 def _corrected(config: dict[str, Any]) -> dict[str, Any]:
-    other = config["_class_name"] != "DDIMScheduler"
-    corrections = CORRECTIONS["stable-diffusion"]
-    return {**config, **{k: v for k, v in corrections.items() if k in config or not other}}
+    return {**config, **CORRECTIONS["stable-diffusion"]}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("steps", [1, 7, 50])
-def test_a_trajectory_is_that_of_the_runner(
-    name: str, steps: int, harness: Harness, tmp_path: Path
-) -> None:
+def test_a_trajectory_is_that_of_the_runner(name: str, harness: Harness, tmp_path: Path) -> None:
     path = tmp_path / "scheduler_config.json"
     path.write_text(json.dumps(CONFIGS[name]), encoding="ascii")
-    written = _floats(harness("ddim", path, steps)).reshape(-1, 65)
-    scheduler = load_scheduler(_corrected(CONFIGS[name]), "ddim")
-    scheduler.set_timesteps(steps)
-    sample = (np.arange(64, dtype=np.float32) / 8 - 4).reshape(1, 1, 8, 8)
-    for timestep, row in zip(scheduler.timesteps, written, strict=True):
-        prediction = 1 - sample * np.float32(0.5)
-        sample = scheduler.step(prediction, timestep, sample, TorchGenerator(0).randn)
-        assert row[0] == timestep
-        np.testing.assert_allclose(row[1:], sample.ravel(), rtol=1e-5, atol=1e-5)
+    counts = (1, 2, 7, 20)
+    written = iter(_floats(harness("trajectories", path, *counts)).reshape(-1, 65))
+    scheduler = load_scheduler(_corrected(CONFIGS[name]))
+    for steps in counts:
+        scheduler.set_timesteps(steps)
+        deviation = np.float32(scheduler.init_noise_sigma)
+        sample = (np.arange(64, dtype=np.float32) / 8 - 4).reshape(1, 1, 8, 8) * deviation
+        noise = TorchGenerator(5).randn
+        for timestep in scheduler.timesteps:
+            prediction = 1 - scheduler.scale_model_input(sample, timestep) * np.float32(0.5)
+            sample = scheduler.step(prediction, timestep, sample, noise)
+            row = next(written)
+            assert row[0] == pytest.approx(float(timestep), rel=1e-6)
+            largest = max(1.0, float(np.abs(sample).max()))
+            np.testing.assert_allclose(row[1:], sample.ravel(), rtol=1e-4, atol=2e-5 * largest)
+    assert next(written, None) is None
+
+
+@pytest.mark.parametrize("says", REFUSED)
+def test_a_scheduler_that_the_kit_lacks_is_refused_by_name(
+    says: str, harness: Harness, tmp_path: Path
+) -> None:
+    path = tmp_path / "scheduler_config.json"
+    path.write_text(json.dumps(REFUSED[says]), encoding="ascii")
+    assert says in harness("trajectories", path, 4).decode()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 + 5, -3])
@@ -156,29 +223,34 @@ def package(tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def test_an_image_is_drawn_as_the_runner_draws_it(harness: Harness, package: Path) -> None:
-    """Guidance, order of the two passes, scaling, pixels: all around the networks."""
+@pytest.mark.parametrize("name", ["pndm", "lcm-20", "euler-ancestral-trailing", "dpm-sde-karras"])
+def test_an_image_is_drawn_as_the_runner_draws_it(
+    name: str, harness: Harness, package: Path
+) -> None:
+    """Scheduler, guidance, order of the two passes, noise, pixels: all around the networks."""
+    config = CONFIGS[name]
+    (package / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
     data = harness("draw", package, "a cat")
-    steps, size = 5, 4 * 4 * 8
+    size = 4 * 4 * 8
     tokenizer = ClipTokenizer.from_folder(package / "tokenizer")
     states = [np.array(tokenizer(text).ids, np.float32) / 1024 for text in ("", "a cat")]
-    config = json.loads((package / "scheduler" / "scheduler_config.json").read_text())
-    scheduler = load_scheduler(_corrected(config), "ddim")
-    scheduler.set_timesteps(steps)
-    latents = TorchGenerator(7).randn((1, 4, 4, 8))
+    scheduler = load_scheduler(_corrected(config))
+    scheduler.set_timesteps(5)
+    noise = TorchGenerator(7).randn
+    latents = noise((1, 4, 4, 8)) * np.float32(scheduler.init_noise_sigma)
     for index, timestep in enumerate(scheduler.timesteps):
         without, with_prompt = (
-            latents * np.float32(0.5)
+            scheduler.scale_model_input(latents, timestep) * np.float32(0.5)
             + np.resize(state, size).reshape(latents.shape) * np.float32(0.25)
             + np.float32(timestep / 1024)
             for state in states
         )
         prediction = without + np.float32(3) * (with_prompt - without)
-        latents = scheduler.step(prediction, timestep, latents, TorchGenerator(0).randn)
+        latents = scheduler.step(prediction, timestep, latents, noise)
         drawn = _floats(data[index * size * 4 : (index + 1) * size * 4])
         np.testing.assert_allclose(drawn, latents.ravel(), rtol=1e-4, atol=1e-4)
     image = (latents / np.float32(0.18215))[:, :3] * np.float32(0.0625)
-    pixels = np.frombuffer(data[steps * size * 4 :], dtype=">u4").reshape(4, 8)
+    pixels = np.frombuffer(data[len(scheduler.timesteps) * size * 4 :], dtype=">u4").reshape(4, 8)
     channels = np.stack([pixels >> 16, pixels >> 8, pixels], axis=-1) & 0xFF
     assert np.ptp(channels) > 16
     assert np.abs(channels.astype(int) - to_uint8(image)[0]).max() <= 1

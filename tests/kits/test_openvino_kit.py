@@ -7,7 +7,9 @@ part needs g++, cmake, and the headers of OpenVINO GenAI, which its wheel lacks:
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,6 @@ from tests.kits.genai import (
     site_packages,
     write_cmake_config,
 )
-
-pytestmark = pytest.mark.peers
 
 KIT = shipped("targets") / "openvino" / "kit"
 PACKAGE_VARIABLE = "EDGEGEN_KIT_PACKAGE"
@@ -75,6 +75,7 @@ def _python() -> list[str]:
     return [str(genai_python()), str(KIT / "text2image.py")]
 
 
+@pytest.mark.peers
 def test_python_draws_an_image_and_the_seed_decides_which(package: Path, tmp_path: Path) -> None:
     one, again, other = (
         _draw(_python(), package, tmp_path / f"{index}.png", "--seed", seed)
@@ -85,6 +86,18 @@ def test_python_draws_an_image_and_the_seed_decides_which(package: Path, tmp_pat
     assert (one != other).any()
 
 
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", None])
+def test_a_scheduler_that_genai_lacks_is_refused_by_name(name: str | None, tmp_path: Path) -> None:
+    (tmp_path / "scheduler").mkdir()
+    config = json.dumps({"_class_name": name})
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(config, encoding="ascii")
+    arguments = [sys.executable, str(KIT / "text2image.py"), str(tmp_path), "pizza"]
+    completed = run(arguments, timeout_s=_RUN_S, check=False)
+    assert completed.returncode == 2
+    assert f"draws with {name}" in completed.error_text
+
+
+@pytest.mark.peers
 def test_cpp_draws_the_image_that_python_draws(
     program: Path, package: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +106,7 @@ def test_cpp_draws_the_image_that_python_draws(
     assert (one == other).all()
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("language", ["python", "cpp"])
 def test_a_cancelled_image_is_not_written(
     language: str, package: Path, tmp_path: Path, request: pytest.FixtureRequest

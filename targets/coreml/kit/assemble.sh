@@ -14,6 +14,10 @@ if [ ! -f "$package/edgegen.json" ]; then
     echo "$package has no edgegen.json: give the folder that 'edgegen package' made." >&2
     exit 2
 fi
+if [ ! -f "$package/scheduler/scheduler_config.json" ]; then
+    echo "$package has no scheduler/scheduler_config.json: copy the package again." >&2
+    exit 2
+fi
 if ! xcrun --find coremlcompiler >/dev/null 2>&1; then
     echo "xcrun finds no coremlcompiler: install Xcode, and run it once." >&2
     exit 3
@@ -42,6 +46,16 @@ for file in vocab.json merges.txt; do
     fi
 done
 cp "$package/edgegen.json" "$work/edgegen.json"
+cp "$package/scheduler/scheduler_config.json" "$work/scheduler_config.json"
+# Who passes the model on, passes its licence on: these travel in the app.
+for file in "$package"/*; do
+    case $(basename "$file" | tr '[:upper:]' '[:lower:]') in
+        licence* | license* | notice* | copying* | copyright* | model_card.md)
+            mkdir -p "$work/licences"
+            cp "$file" "$work/licences/"
+            ;;
+    esac
+done
 mv "$work" "$resources"
 trap - EXIT INT TERM
 echo "$resources is ready: add it to the app as a folder reference."

@@ -9,6 +9,7 @@ shows how an app stops a picture that nobody waits for any more.
 from __future__ import annotations
 
 import argparse
+import json
 import struct
 import sys
 import zlib
@@ -18,6 +19,36 @@ from typing import Any
 
 Progress = Callable[[int, int], bool]
 """Takes the step that is done, from 1, and how many there are; returns True to stop."""
+
+
+SCHEDULERS = frozenset(
+    {
+        "DDIMScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "FlowMatchEulerDiscreteScheduler",
+        "LCMScheduler",
+        "LMSDiscreteScheduler",
+        "PNDMScheduler",
+    }
+)
+"""What openvino_genai makes of a package's `scheduler_config.json`; it refuses all others."""
+
+
+class UnsupportedScheduler(Exception):  # noqa: N818 - reads as the sentence that it says
+    """The package draws with a scheduler that OpenVINO GenAI does not have."""
+
+
+def check_scheduler(package: Path) -> None:
+    """Raise UnsupportedScheduler, which names the package's, where GenAI cannot draw with it."""
+    config = json.loads((package / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    name = config.get("_class_name")
+    if name not in SCHEDULERS:
+        raise UnsupportedScheduler(
+            f"The package draws with {name}, and OpenVINO GenAI has "
+            f"{', '.join(sorted(SCHEDULERS))}. Package the model with one of them: "
+            "edgegen package --scheduler."
+        )
 
 
 class Cancelled(Exception):  # noqa: N818 - the word that apps know
@@ -76,8 +107,13 @@ def write_png(path: Path, pixels: Any) -> None:
 
 
 def main() -> int:
-    """Draw one image; return 0, or 3 where it was cancelled."""
+    """Draw one image; return 0, 2 where the package's scheduler is missing, 3 if cancelled."""
     options = _options()
+    try:
+        check_scheduler(options.package)
+    except UnsupportedScheduler as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     import openvino_genai  # takes a second: --help need not wait
 
     pipeline = openvino_genai.Text2ImagePipeline(options.package, options.device)

@@ -1,7 +1,7 @@
 import CoreGraphics
 import CoreML
 import Foundation
-import StableDiffusion
+@preconcurrency import StableDiffusion
 
 /// What is drawn. Steps and guidance are the package's own unless told.
 public struct DrawRequest: Sendable {
@@ -11,18 +11,24 @@ public struct DrawRequest: Sendable {
     public var steps: Int?
     public var guidance: Float?
 
+    /// Another scheduler than the package's, by the app's own choice: the picture is then another
+    /// than the one of `edgegen run`.
+    public var scheduler: StableDiffusionScheduler?
+
     public init(
         _ prompt: String,
         negativePrompt: String = "",
         seed: UInt32 = 0,
         steps: Int? = nil,
-        guidance: Float? = nil
+        guidance: Float? = nil,
+        scheduler: StableDiffusionScheduler? = nil
     ) {
         self.prompt = prompt
         self.negativePrompt = negativePrompt
         self.seed = seed
         self.steps = steps
         self.guidance = guidance
+        self.scheduler = scheduler
     }
 }
 
@@ -34,12 +40,16 @@ public enum DrawEvent: @unchecked Sendable {
 
 public enum PainterError: LocalizedError {
     case unsupportedFamily(String)
+    case unsupportedScheduler(String)
     case nothingDrawn
 
     public var errorDescription: String? {
         switch self {
         case .unsupportedFamily(let family):
             return "Apple's pipelines do not draw with a package of the family \(family)."
+        case .unsupportedScheduler(let scheduler):
+            return "The package draws with \(scheduler), which Apple's package does not have. "
+                + "Package the model with another, or ask for one by name (DrawRequest.scheduler)."
         case .nothingDrawn:
             return "The pipeline gave no picture."
         }
@@ -52,11 +62,13 @@ public enum PainterError: LocalizedError {
 /// them alone. The first latents come from torch's random numbers, as in `edgegen run`.
 public actor Painter {
     private let facts: PackageFacts
+    private let scheduler: PackageScheduler
     private let pipeline: any StableDiffusionPipelineProtocol
 
     /// Prepares the models in `resources`, the folder that `assemble.sh` made.
     public init(resources: URL, computeUnits: MLComputeUnits = .cpuAndNeuralEngine) throws {
         facts = try PackageFacts(resources: resources)
+        scheduler = try PackageScheduler(resources: resources)
         let configuration = MLModelConfiguration()
         configuration.computeUnits = computeUnits
         switch facts.family {
@@ -109,10 +121,12 @@ public actor Painter {
         var configuration = PipelineConfiguration(prompt: request.prompt)
         configuration.negativePrompt = request.negativePrompt
         configuration.seed = request.seed
-        configuration.stepCount = request.steps ?? facts.generation.steps
+        let steps = request.steps ?? facts.generation.steps
+        configuration.stepCount = steps
         configuration.guidanceScale = request.guidance ?? facts.generation.guidance
         configuration.disableSafety = true
-        configuration.schedulerType = .dpmSolverMultistepScheduler
+        configuration.schedulerType =
+            try request.scheduler ?? scheduler.matching(steps: steps, isXL: facts.isXL)
         configuration.rngType = .torchRNG
         configuration.encoderScaleFactor = facts.generation.scalingFactor
         configuration.decoderScaleFactor = facts.generation.scalingFactor

@@ -4,7 +4,8 @@ package edgegen.kit
 class JsonException(message: String) : IllegalArgumentException(message)
 
 /**
- * Reads JSON (RFC 8259) into maps, lists, strings, doubles, booleans and null.
+ * Reads JSON (RFC 8259) into maps, lists, strings, doubles, booleans and null; also NaN, Infinity
+ * and -Infinity, which Python writes, and diffusers' DPM-Solver among its defaults.
  *
  * Android's org.json would do, but exists on Android alone: with this, everything below the app
  * runs, and is tested, on any JVM.
@@ -21,7 +22,15 @@ class Json private constructor(private val text: String) {
             't' -> literal("true", true)
             'f' -> literal("false", false)
             'n' -> literal("null", null)
-            else -> if (character == '-' || character.isDigit()) number() else fail("a value")
+            'N' -> literal("NaN", Double.NaN)
+            'I' -> literal("Infinity", Double.POSITIVE_INFINITY)
+            else ->
+                when {
+                    text.startsWith("-I", position) ->
+                        literal("-Infinity", Double.NEGATIVE_INFINITY)
+                    character == '-' || character.isDigit() -> number()
+                    else -> fail("a value")
+                }
         }
     }
 

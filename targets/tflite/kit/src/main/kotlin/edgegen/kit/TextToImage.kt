@@ -27,11 +27,12 @@ sealed interface Progress {
  * Stable Diffusion from a package: prompt, denoising with guidance, decoding.
  *
  * One network is loaded at a time. The graphs have a batch of 1, so guidance runs the denoiser
- * twice a step. The same seed draws what `edgegen run --scheduler ddim` draws from the package.
+ * twice a step. The same seed draws what `edgegen run` draws from the package, with the package's
+ * scheduler; where this kit does not have it, the constructor throws a PackageException.
  */
 class TextToImage(private val folder: PackageFolder, private val opener: GraphOpener) {
     private val tokenizer = ClipTokenizer.fromFolder(folder.folder.resolve("tokenizer"))
-    private val scheduler = DdimScheduler.fromConfig(folder.schedulerConfig())
+    private val scheduler = Schedulers.of(folder.schedulerConfig())
 
     /**
      * Returns the steps, then the image. Nothing runs until it is collected.
@@ -46,15 +47,18 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
             if (guidance > 1f) listOf(request.negativePrompt, request.prompt)
             else listOf(request.prompt)
         val states = encode(prompts)
-        var latents = TorchRandom(request.seed).normals(latentSize())
+        val random = TorchRandom(request.seed)
+        val deviation = trajectory.firstDeviation
+        var latents = random.normals(latentSize()).also { for (i in it.indices) it[i] *= deviation }
         opener.open(folder.component("unet")).use { unet ->
             for (index in trajectory.timesteps.indices) {
-                val moment = trajectory.timesteps[index].toFloat()
-                val predictions = states.map { predict(unet, latents, moment, it) }
+                val moment = trajectory.timesteps[index]
+                val scaled = trajectory.scaled(index, latents)
+                val predictions = states.map { predict(unet, scaled, moment, it) }
                 val prediction =
                     if (predictions.size == 1) predictions[0]
                     else guided(predictions[0], predictions[1], guidance)
-                latents = scheduler.step(trajectory, index, prediction, latents)
+                latents = trajectory.step(index, prediction, latents, random::normals)
                 emit(Progress.Step(index, trajectory.timesteps.size, latents))
             }
         }
