@@ -8,11 +8,13 @@ before ``special_tokens_map.json`` and ``added_tokens.json``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from edgegen_runner.files import open_regular
+from edgegen_runner.table import parse_json
 
 # The order in which transformers adds them; of two definitions of a token, the last counts.
 _SPECIAL_TOKEN_NAMES = (
@@ -26,6 +28,14 @@ _DEFAULT_SPECIAL_TOKENS = {
 }
 # transformers writes int(1e30) for "no limit"; no text encoder reads a prompt of a million tokens.
 _LARGEST_MODEL_MAX_LENGTH = 1_000_000
+
+# CLIP has 49,408 tokens in 1.5 MB, and each vector of a textual inversion adds one. Within these
+# limits a tokenizer is read in seconds.
+_LARGEST_FILE_BYTES = 16 << 20
+_MOST_TOKENS = 250_000
+_MOST_ADDED_TOKENS = 10_000
+_LONGEST_TOKEN = 1000
+_LARGEST_ID = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -69,12 +79,20 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     else:
         vocab = _read_json_object(folder / "vocab.json")
         merges = _read_merges(folder / "merges.txt")
-    if not all(isinstance(i, int) for i in vocab.values()):
-        raise ValueError(f"{folder}: the vocabulary maps a token to something that is no number.")
+    _check_size(folder, "tokens", len(vocab), _MOST_TOKENS)
+    _check_size(folder, "merges", len(merges), _MOST_TOKENS)
+    for token, i in vocab.items():
+        if type(i) is not int or not 0 <= i < _LARGEST_ID:
+            raise ValueError(
+                f"{folder}: the vocabulary maps a token to something that is no number."
+            )
+        _check_size(folder, "letters in a token", len(token), _LONGEST_TOKEN)
     try:
         specials, added = _read_special_tokens(folder, config, serialized)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder}: the special tokens are broken: {error!r}.") from error
+    for each in added:
+        _check_size(folder, "letters in a token", len(each.content), _LONGEST_TOKEN)
     length = config.get("model_max_length")
     if not isinstance(length, int) or not 0 < length <= _LARGEST_MODEL_MAX_LENGTH:
         length = None
@@ -84,13 +102,27 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
 def _read_json_object(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
     if default is not None and not path.exists():
         return default
+    data = _read(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        value = parse_json(data)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no JSON object.")
     return value
+
+
+def _read(path: Path) -> bytes:
+    with open_regular(path) as file:
+        data = file.read(_LARGEST_FILE_BYTES + 1)
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise ValueError(f"{path} is larger than {_LARGEST_FILE_BYTES >> 20} MiB.")
+    return data
+
+
+def _check_size(folder: Path, what: str, count: int, most: int) -> None:
+    if count > most:
+        raise ValueError(f"{folder} has {count:,} {what}; the limit is {most:,}.")
 
 
 def _read_serialized_model(
@@ -100,9 +132,11 @@ def _read_serialized_model(
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         raise ValueError(f"{path} holds no byte-pair encoding.")
     try:
-        vocab: dict[str, int] = dict(model["vocab"])
+        vocab: dict[str, int] = model["vocab"]
+        if not isinstance(vocab, dict):
+            raise ValueError("its vocabulary is no object")
         pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-        return vocab, tuple((left, right) for left, right in pairs)
+        return vocab, tuple((str(left), str(right)) for left, right in pairs)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has a broken model: {error!r}.") from error
 
@@ -110,7 +144,7 @@ def _read_serialized_model(
 def _read_merges(path: Path) -> tuple[tuple[str, str], ...]:
     merges = []
     # Split at "\n" only: str.splitlines() would also split at characters that tokens may hold.
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = _read(path).decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
     for number, line in enumerate(lines, start=1):
         if line.startswith("#version"):
             continue
@@ -134,18 +168,22 @@ def _read_special_tokens(
         for name, value in overrides.items():
             is_token = isinstance(value, dict) and name != "extra_special_tokens"
             settings[name] = {**value, "special": True} if is_token else value
-        special = {_added_token(folder, token).content for token in _special_tokens(settings)}
+        special = {
+            _added_token(folder, token).content for token in _special_tokens(folder, settings)
+        }
         for content, i in _read_json_object(folder / "added_tokens.json", default={}).items():
             listed[i] = {"content": content, "normalized": content not in special}
         listed.update({token["id"]: token for token in serialized.get("added_tokens", ())})
 
+    _check_size(folder, "added tokens", len(listed), _MOST_ADDED_TOKENS)
     added = [_added_token(folder, token) for _, token in sorted(listed.items())]
     known = {token.content for token in added}
-    named: list[Any] = []
-    for token in _special_tokens(settings):
-        if token not in named and _added_token(folder, token).content not in known:
-            named.append(token)
-    added.extend(_added_token(folder, token) for token in named)
+    named = {
+        repr(token): each
+        for token in _special_tokens(folder, settings)
+        if (each := _added_token(folder, token)).content not in known
+    }
+    added.extend(named.values())
     for name in _DEFAULT_SPECIAL_TOKENS:
         if settings[name] is None:
             raise ValueError(f"{folder}: {name} is null, and CLIP needs one.")
@@ -153,11 +191,12 @@ def _read_special_tokens(
     return special_tokens, tuple(added)
 
 
-def _special_tokens(settings: Mapping[str, Any]) -> Iterator[Any]:
+def _special_tokens(folder: Path, settings: Mapping[str, Any]) -> Iterator[Any]:
     for name in _SPECIAL_TOKEN_NAMES:
         if settings.get(name) is not None:
             yield settings[name]
     extra = settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or ()
+    _check_size(folder, "added tokens", len(extra), _MOST_ADDED_TOKENS)
     yield from extra.values() if isinstance(extra, dict) else extra
 
 
