@@ -223,7 +223,8 @@ class Agent:
                         f"{most_bytes} are the most that it can have.",
                         hint="Something else answers there, or its disk is failing.",
                     )
-                with temporary.open("wb") as file:
+                temporary.unlink(missing_ok=True)
+                with temporary.open("xb") as file:
                     while left:
                         piece = self._read(left)
                         file.write(piece)
