@@ -6,10 +6,13 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +25,14 @@ from tests.devices.stand_ins import OtherMachine, device
 from tests.tiny_packages import onnx_package
 
 NAME = "cats"
-FILES = 40
 VERSIONS = 4
 KILLS = 150
 
 
-def make_cargo(folder: Path, like: store.Shipment, number: int) -> store.Shipment:
+def make_cargo(folder: Path, like: store.Shipment, number: int, count: int) -> store.Shipment:
     """A version of many small files, some of which others have, too."""
     files = []
-    for index in range(FILES):
+    for index in range(count):
         data = f"{number if index % 4 else 'shared'} {index}".encode() * 200
         source = folder / str(number) / f"{index}"
         source.parent.mkdir(parents=True, exist_ok=True)
@@ -52,41 +54,53 @@ class Store:
 
     def __init__(self, home: Path, cargos: list[store.Shipment]) -> None:
         self.home, self.cargos = home, cargos
+        self.packages = home / "packages" / NAME
 
     @contextlib.contextmanager
-    def connected(self):  # type: ignore[no-untyped-def]  # a context manager of a Device
+    def connected(self, purpose: str = "test") -> Iterator[Device]:
         with device(OtherMachine(self.home)) as there:
-            there.agent.lock("test")
+            there.agent.lock(purpose)
             yield there
 
-    def fill(self) -> None:
-        """Deploy every version, the last one last."""
-        with self.connected() as there:
-            for cargo in self.cargos:
-                store.switch(there, store.push(there, cargo))
+    def deploy(self, there: Device, cargos: list[store.Shipment]) -> None:
+        for cargo in cargos:
+            store.switch(there, store.push(there, cargo))
 
     def current(self) -> str | None:
-        link = self.home / "packages" / NAME / "current"
+        link = self.packages / "current"
         return link.readlink().name if link.is_symlink() else None
 
     def assert_current_is_whole(self, why: str) -> None:
         version = self.current()
-        if version is None:
-            return
+        assert version is not None, f"{why}: what was current is lost"
         (cargo,) = [each for each in self.cargos if each.version == version]
         for file in cargo.files:
-            there = self.home / "packages" / NAME / "current" / file.path
+            there = self.packages / "current" / file.path
             assert there.is_file(), f"{why}: {version} lacks {file.path}"
             assert there.read_bytes() == file.source.read_bytes(), f"{why}: {file.path}"
 
-    def kill_in(self, job: Callable[[Device], object], delay_s: float) -> bool:
-        """Kill the agent so long after a job began; return whether that broke the job off."""
-        with device(OtherMachine(self.home)) as there:
-            there.agent.lock("killed")
+    def has_changed(self, job: str) -> Callable[[], bool]:
+        """Return what says that a job has begun to change the store."""
+        blobs, versions = self.home / "blobs", self.packages / "versions"
+        count = len(list(versions.iterdir()))
+        sent = len(list(blobs.iterdir()))
+        return {
+            "prune": lambda: len(os.listdir(versions)) < count,  # noqa: PTH208 - it must be quick
+            "deploy": lambda: len(os.listdir(blobs)) > sent,  # noqa: PTH208 - see above
+            "rollback": lambda: True,
+        }[job]
+
+    def kill_in(self, name: str, job: Callable[[Device], object], delay_s: float) -> bool:
+        """Kill the agent so long after a job's first change; return whether that broke it off."""
+        with self.connected("killed") as there:
             child = there.agent._child
             assert child is not None
+            has_begun = self.has_changed(name)
 
             def kill() -> None:
+                until = time.monotonic() + 20
+                while not has_begun() and time.monotonic() < until:
+                    pass
                 time.sleep(delay_s)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGKILL)
@@ -101,44 +115,35 @@ class Store:
                 killer.join()
         return False
 
-    def duration_s(self, job: Callable[[Device], object]) -> float:
-        with self.connected() as there:
-            started = time.monotonic()
-            job(there)
-            return time.monotonic() - started
 
-
-def campaign(home: Path, cargos: list[store.Shipment], kills: int, seed: int) -> int:
+def campaign(home: Path, cargos: list[store.Shipment], kills: int, seed: int) -> Counter[str]:
     """Kill jobs at random moments, judge the store each time; return how many were broken off."""
     draw = random.Random(seed)
     found = Store(home, cargos)
-
-    def deploy(there: Device) -> None:
-        for cargo in cargos[-2:]:
-            store.switch(there, store.push(there, cargo))
-
     jobs: dict[str, Callable[[Device], object]] = {
         "prune": lambda there: store.prune(there, keep=0),
-        "deploy": deploy,
+        "deploy": lambda there: found.deploy(there, cargos[-2:]),
         "rollback": lambda there: store.rollback(there, NAME),
     }
-    found.fill()
+    templates = {}
+    with found.connected() as there:
+        found.deploy(there, cargos[:-2])
+        templates["deploy"] = saved(home, "before")
+        found.deploy(there, cargos[-2:])
+        templates["prune"] = templates["rollback"] = saved(home, "full")
     takes_s = {}
-    for name in ("rollback", "prune", "deploy"):
-        takes_s[name] = found.duration_s(jobs[name])
-    broken = 0
+    for name in jobs:
+        restore(templates[name], home)
+        with found.connected() as there:
+            started = time.monotonic()
+            jobs[name](there)
+            takes_s[name] = time.monotonic() - started
+    broken: Counter[str] = Counter()
     for number in range(kills):
         name = draw.choice(["prune", "prune", "deploy", "rollback"])
         why = f"kill {number} in {name}"
-        found.fill()
-        before = found.current()
-        assert before == cargos[-1].version
-        if name == "deploy":  # back to where there is something to deploy
-            with found.connected() as there:
-                store.rollback(there, NAME)
-                store.prune(there, keep=0)
-        broken += found.kill_in(jobs[name], draw.uniform(0, 1.1 * takes_s[name]))
-        assert found.current() is not None, f"{why}: what was current is lost"
+        restore(templates[name], home)
+        broken[name] += found.kill_in(name, jobs[name], draw.uniform(0, takes_s[name]))
         found.assert_current_is_whole(why)
         with found.connected() as there:
             with contextlib.suppress(DeviceError):  # where no whole version is left
@@ -150,21 +155,32 @@ def campaign(home: Path, cargos: list[store.Shipment], kills: int, seed: int) ->
     return broken
 
 
-@pytest.fixture
-def cargos(tmp_path: Path) -> list[store.Shipment]:
-    like = store.shipment(onnx_package(tmp_path / "package"))
-    return [make_cargo(tmp_path / "sources", like, number) for number in range(VERSIONS)]
+def saved(home: Path, name: str) -> Path:
+    place = home.with_name(name)
+    subprocess.run(["cp", "-a", str(home), str(place)], check=True)
+    return place
+
+
+def restore(template: Path, home: Path) -> None:
+    shutil.rmtree(home)
+    subprocess.run(["cp", "-a", str(template), str(home)], check=True)
+
+
+def make_cargos(folder: Path, files: int) -> list[store.Shipment]:
+    like = store.shipment(onnx_package(folder / "package"))
+    return [make_cargo(folder / "sources", like, number, files) for number in range(VERSIONS)]
 
 
 def test_a_kill_never_leaves_half_a_version_that_can_become_current(
-    tmp_path: Path, cargos: list[store.Shipment]
+    tmp_path: Path,
 ) -> None:
-    campaign(tmp_path / "home", cargos, kills=5, seed=1)
+    campaign(tmp_path / "home", make_cargos(tmp_path, files=12), kills=3, seed=1)
 
 
 @pytest.mark.slow
 def test_many_kills_never_leave_half_a_version_that_can_become_current(
-    tmp_path: Path, cargos: list[store.Shipment]
+    tmp_path: Path,
 ) -> None:
-    broken = campaign(tmp_path / "home", cargos, kills=KILLS, seed=2)
-    assert broken > KILLS // 3, "too few kills came while the agent worked"
+    broken = campaign(tmp_path / "home", make_cargos(tmp_path, files=100), KILLS, seed=2)
+    assert broken["prune"] > KILLS // 5, f"too few kills came while the agent worked: {broken}"
+    assert broken["deploy"] > KILLS // 20, f"too few kills came while the agent worked: {broken}"
