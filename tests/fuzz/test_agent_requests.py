@@ -101,6 +101,7 @@ def test_requests_of_any_kind_end_orderly(
 @example(sent=b"[" * 200_000 + b"\n")
 @example(sent=b'{"request": ' + b"[" * 200_000 + b"\n")
 @example(sent=b'{"request": "put", "sha256": "' + SHA.encode() + b'", "size": Infinity}\n')
+@example(sent=b'{"request": "put", "sha256": "' + SHA.encode() + b'", "size": -1}\ndata')
 @example(sent=json.dumps({"request": "prune", "keep": 10**400}).encode() + b"\n")
 @example(sent=b"x" * (5 << 20))
 def test_bytes_of_any_kind_end_orderly(

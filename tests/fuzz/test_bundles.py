@@ -71,7 +71,7 @@ def test_bytes_that_changed_end_orderly(data: st.DataObject, whole: bytes, place
     place.write_bytes(spoiled[: data.draw(st.integers(0, len(spoiled)) | st.just(len(spoiled)))])
     with case("bundle: bytes"):
         bundle = read_bundle(place)
-        assert place.read_bytes().rstrip(b"\0") == whole.rstrip(b"\0"), bundle
+        assert bundle.id == fields(whole)["id"], "other files than those of its id"
 
 
 @fuzzing()

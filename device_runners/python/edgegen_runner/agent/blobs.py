@@ -42,6 +42,8 @@ def receive(folders: Folders, wire: Wire, request: dict[str, Any]) -> dict[str, 
     part = _part(path)
     folders.blobs.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
+    if not 0 <= offset <= size:
+        raise AgentFailure("bad-request", f"{offset} of {size} bytes are no part of a file.")
     if offset > (_size(part) or 0):
         raise AgentFailure("bad-request", f"{offset} bytes of {sha256} are not here.")
     with part.open("r+b" if offset else "wb", buffering=0) as file:
