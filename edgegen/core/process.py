@@ -425,7 +425,10 @@ def _start(
             f"{arguments[0]} is not installed.", hint=f"Install {arguments[0]} and retry."
         ) from error
     except PermissionError as error:
-        raise ProcessError(f"{arguments[0]} may not be run: {error.strerror}.") from error
+        raise ProcessError(
+            f"{arguments[0]} may not be run: {error.strerror}.",
+            hint="Change the permissions of it, and of the folders that it lies in.",
+        ) from error
 
 
 def _kill_group(pid: int) -> None:

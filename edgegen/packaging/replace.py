@@ -60,11 +60,15 @@ def _foreign_files(package: Path) -> list[str]:
 
 
 def _files(package: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(package):
+    for folder, folders, names in os.walk(package, onerror=_cannot_look):
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in (*names, *links):
             if name not in LEFT_BY_SYSTEMS and not name.startswith(STAGING_PREFIX):
                 yield Path(folder, name).relative_to(package).as_posix()
+
+
+def _cannot_look(error: OSError) -> None:
+    raise error
 
 
 def _something_else(destination: Path) -> ConfigError:

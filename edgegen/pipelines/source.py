@@ -49,9 +49,10 @@ def model_roots(folder: Path) -> tuple[Path, ...]:
 
     In a hub's cache all are links to its `blobs`; built-in models share files with one another.
     """
-    if folder.parent.name == "snapshots":
-        return folder, folder.parents[1] / "blobs"
-    if folder.is_relative_to(cache_folder() / "builtin"):
+    place = folder.resolve()
+    if place.parent.name == "snapshots":
+        return folder, place.parents[1] / "blobs"
+    if place.is_relative_to((cache_folder() / "builtin").resolve()):
         return folder, SHIPPED
     return (folder,)
 

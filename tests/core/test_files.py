@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,3 +98,30 @@ def test_no_path_leaves_the_folder(parts: list[str]) -> None:
         return
     assert path.resolve().is_relative_to(root)
     assert path != root
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_one_keeps_its_own(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "evidence.json"
+    dead, living = (tmp_path / f".edgegen-evidence.json-{name}" for name in ("dead", "living"))
+    pipe = tmp_path / ".edgegen-evidence.json-pipe"
+    os.mkfifo(pipe)
+    dead.touch()
+    with living.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        write_atomic(path, "new")
+        assert names(tmp_path) == sorted(it.name for it in (living, pipe, path))
+    write_atomic(path, "newer")
+    assert names(tmp_path) == [pipe.name, path.name]
+
+
+def test_a_file_is_never_written_through_a_link_that_somebody_has_put_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0123")
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / ".edgegen-file-0123").symlink_to("victim")
+    with pytest.raises(ResourceError):
+        write_atomic(tmp_path / "file", "new")
+    assert (tmp_path / "victim").read_text() == "mine"

@@ -44,6 +44,28 @@ def other_manifest(out: Path) -> None:
     (out / "edgegen.json").write_text('{"mine": 1}')
 
 
+def pipe_for_a_manifest(out: Path) -> None:
+    onnx_package(out)
+    (out / "edgegen.json").unlink()
+    os.mkfifo(out / "edgegen.json")
+
+
+def manifest_that_leads_out(out: Path) -> None:
+    onnx_package(out)
+    (out / "edgegen.json").rename(out.parent / "edgegen.json")
+    (out / "edgegen.json").symlink_to("../edgegen.json")
+
+
+def package_with_a_pipe(out: Path) -> None:
+    onnx_package(out)
+    os.mkfifo(out / "mine")
+
+
+def package_with_a_link_to_a_folder(out: Path) -> None:
+    onnx_package(out)
+    (out / "mine").symlink_to("unet")
+
+
 def package_with_own_files(out: Path) -> None:
     onnx_package(out)
     (out / "thesis.txt").write_text("years of work")
@@ -59,6 +81,10 @@ def package_with_own_files(out: Path) -> None:
         link_to_nothing,
         link_to_itself,
         other_manifest,
+        pipe_for_a_manifest,
+        manifest_that_leads_out,
+        package_with_a_pipe,
+        package_with_a_link_to_a_folder,
         package_with_own_files,
     ],
 )
