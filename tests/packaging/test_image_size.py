@@ -16,6 +16,8 @@ from edgegen.packaging.plan import BuildPlan, plan
 from edgegen.pipelines.source import resolve
 from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
+from tests.exporters.test_odd_networks import FOUR_LEVELS
+from tests.tiny_models import build as build_tiny
 
 FIXED = [name for name, target in load_targets().items() if target.shapes == ("fixed",)]
 
@@ -48,6 +50,19 @@ def test_a_package_draws_and_is_checked_at_its_size_and_names_the_option_for_ano
     assert read_pixels(picture).shape[:2] == (24, 40)
     assert run_edgegen([*drawing, "--width", "32"]) != 0
     assert "--width 32 --height 24" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", load_targets())
+def test_every_target_passes_parity_at_a_size_that_the_levels_cannot_halve_evenly(
+    target: str, tmp_path: Path
+) -> None:
+    folder = build_tiny("sd15", tmp_path / "model", changes={"unet": FOUR_LEVELS})
+    built = build(planned(folder, target, tmp_path / "out", width=72, height=40))
+    assert built.manifest.golden is not None
+    assert (built.manifest.golden.width, built.manifest.golden.height) == (72, 40)
+    assert {check.layer for check in built.evidence.parity} == {"component", "trajectory", "image"}
+    assert all(check.passed for check in built.evidence.parity)
 
 
 def test_a_profile_names_the_size_and_an_option_goes_before_it(

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgegen.runner.job import GenerateJob, Request
+from edgegen.core.manifest import load_manifest
+from edgegen.runner.job import Backend, GenerateJob, Request
 from edgegen.runner.session import generate
+from tests.exporters.test_odd_networks import FOUR_LEVELS
+from tests.tiny_models import build
 
 PROMPT = "a cat and the dog, singing"
 LOWEST_PSNR_DB = 60.0
@@ -25,6 +28,7 @@ class Drawing:
     arguments: dict[str, Any]
     request: dict[str, Any]
     pictures: tuple[str, ...] = field(default=())
+    picture_size: tuple[int, int] = (32, 32)  # height and width
 
 
 TEXT = {"prompt": PROMPT, "num_inference_steps": 5}
@@ -91,9 +95,30 @@ def test_packaged_pipeline_makes_diffusers_image(
     family: str, tiny_pipeline: Any, tmp_path: Path
 ) -> None:
     source = tiny_pipeline(family)
-    package = _package(source, tmp_path / "package")
-    for number, drawing in enumerate(DRAWINGS[family]):
-        folder = tmp_path / str(number)
+    _compare(source, _package(source, tmp_path / "package"), DRAWINGS[family], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_sizes_that_the_levels_cannot_halve_evenly_are_drawn_as_diffusers_draws_them(
+    target: str, tmp_path: Path
+) -> None:
+    """Four levels and 36 × 20 latents, like 520 × 520 with Stable Diffusion 1.5."""
+    source = build("sd15", tmp_path / "model", changes={"unet": FOUR_LEVELS})
+    drawings = [
+        Drawing(
+            "StableDiffusionPipeline",
+            {**TEXT, "width": 72, "height": 40},
+            {"width": 72, "height": 40},
+        ),
+        Drawing("StableDiffusionImg2ImgPipeline", TEXT, {}, ("image",), picture_size=(40, 88)),
+    ]
+    _compare(source, _package(source, tmp_path / "package", target), drawings, tmp_path)
+
+
+def _compare(source: Path, package: Path, drawings: list[Drawing], scratch: Path) -> None:
+    for number, drawing in enumerate(drawings):
+        folder = scratch / str(number)
         folder.mkdir()
         expected = _expected(source, drawing, folder)
         pixels = _drawn(package, drawing, folder)
@@ -102,12 +127,12 @@ def test_packaged_pipeline_makes_diffusers_image(
         assert _psnr_db(expected, pixels) >= LOWEST_PSNR_DB
 
 
-def _package(source: Path, destination: Path) -> Path:
+def _package(source: Path, destination: Path, target: str = "onnx") -> Path:
     from edgegen.packaging.build import build
     from edgegen.packaging.plan import plan
     from edgegen.pipelines.source import resolve
 
-    planned = plan(resolve(str(source)), target="onnx", destination=destination, recipe="fp32")
+    planned = plan(resolve(str(source)), target=target, destination=destination, recipe="fp32")
     return build(planned, parity=False).path
 
 
@@ -121,7 +146,8 @@ def _expected(source: Path, drawing: Drawing, folder: Path) -> np.ndarray:
     pipeline.set_progress_bar_config(disable=True)
     arguments = dict(drawing.arguments)
     if "image" in drawing.pictures:
-        rows, columns = np.mgrid[0:32, 0:32]
+        height, width = drawing.picture_size
+        rows, columns = np.mgrid[0:height, 0:width]
         layers = [np.sin(rows / 5), np.cos(columns / 7), np.sin((rows + columns) / 3)]
         pixels = ((np.stack(layers, axis=2) * 0.5 + 0.5) * 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / "image.png")
@@ -148,7 +174,12 @@ def _drawn(package: Path, drawing: Drawing, folder: Path) -> np.ndarray:
         **drawing.request,
     )
     (image,) = generate(
-        GenerateJob(package=str(package), request=request, output=str(folder / "out"))
+        GenerateJob(
+            package=str(package),
+            request=request,
+            output=str(folder / "out"),
+            backend=Backend(name=load_manifest(package).target.replace("onnx", "onnxruntime")),
+        )
     )
     assert image.path is not None
     return np.array(Image.open(image.path))
