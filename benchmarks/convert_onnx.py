@@ -34,7 +34,7 @@ from benchmarks.convert_report import Conversion, Goals, Report, markdown, misse
 from benchmarks.machine import read_machine
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.package import EVIDENCE_NAME, Evidence, StageCost
-from tests.peers.environment import peers_python
+from tests.peers.environment import OPTIMUM_ONNX
 
 TARGET = "onnx"
 GB = 10**9
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
             say(conversions[-1])
             shutil.rmtree(folder / "ours")
         if options.only in (None, "peer"):
-            python = options.peer_python or peers_python()
+            python = options.peer_python or OPTIMUM_ONNX.python()
             conversions.append(convert_with_optimum(python, model, folder / "peer"))
             say(conversions[-1])
             shutil.rmtree(folder / "peer")

@@ -34,7 +34,7 @@ from edgegen.devices.host import host_profile
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
 from edgegen.pipelines.source import resolve
-from tests.peers.environment import peers_python
+from tests.peers.environment import OPTIMUM_ONNX
 
 RECIPE = "fp16-storage"
 TARGET = "onnx"
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.peer:
             script = Path(__file__).with_name("optimum_export.py")
             task = ["--task", "text-to-image"]
-            export = [str(peers_python()), str(script), "--model", str(model), *task]
+            export = [str(OPTIMUM_ONNX.python()), str(script), "--model", str(model), *task]
             spend([*export, str(folder / "peer")])
             path = folder / "peer" / "unet" / "model.onnx"
             variants.append(Variant("optimum, defaults", path, "fast"))

@@ -1,4 +1,4 @@
-"""What is tried of our ONNX packages in optimum's pipelines, and what comes out: a cell a row.
+"""What is tried of our packages in optimum's pipelines, and what comes out: a cell a row.
 
 A cell covers every attempt of its family and scheduler: each tiny model, and each recipe whose
 arithmetic is float32. It says `same-image` where all of them drew what edgegen's runner draws from
@@ -21,17 +21,17 @@ from edgegen_runner.schedulers import SHORT_NAMES
 
 from edgegen.core.process import run
 from edgegen.core.target import Compatibility, CompatibilityResult
+from edgegen.exporters.targets import load_target
 from edgegen.quality.metrics import psnr_db
 from edgegen.runner.job import Backend, GenerateJob, Request
 from edgegen.runner.session import generate
+from tests.peers.environment import OPTIMUM_INTEL, OPTIMUM_ONNX, Environment
 
-RUNTIME = "optimum-onnx"
-RECIPES = ("fp32", "fp16-storage")
 SAME_PSNR_DB = 50.0
 SEED = 20
 SIZE = 32
 PROMPT, NEGATIVE_PROMPT = "a cat and the dog", "the er"
-ORT_SIDE = Path(__file__).with_name("ort_side.py")
+OPTIMUM_SIDE = Path(__file__).with_name("optimum_side.py")
 STABLE_DIFFUSION_SCHEDULERS = tuple(name for name in SHORT_NAMES if name != "flow-match-euler")
 """All that the runner has, but the one for models that were trained on flows."""
 
@@ -84,8 +84,8 @@ def key_of(cell: Compatibility) -> tuple[str, str, str]:
     return (cell.loader, cell.family, cell.scheduler)
 
 
-def attempts() -> Iterator[Attempt]:
-    """Yield all that is tried."""
+def onnx_attempts() -> Iterator[Attempt]:
+    """Yield all that is tried of ONNX packages."""
     text = {
         "prompt": PROMPT,
         "negative_prompt": NEGATIVE_PROMPT,
@@ -122,6 +122,30 @@ def attempts() -> Iterator[Attempt]:
     yield _own(large, "euler", "sdxl", picture, "image", "mask_image", **other)
 
 
+def openvino_attempts() -> Iterator[Attempt]:
+    """Yield all that is tried of OpenVINO packages: every family, with its own scheduler."""
+    text = {"prompt": PROMPT, "guidance_scale": 5.0, "num_inference_steps": 6}
+    both = {**text, "negative_prompt": NEGATIVE_PROMPT}
+    picture = {**both, "strength": 0.6}
+    few = {"prompt": PROMPT, "guidance_scale": 8.5, "num_inference_steps": 4}
+    base, large = "stable-diffusion", "stable-diffusion-xl"
+    usual = {"loader": "OVDiffusionPipeline"}
+    yield _own(base, "pndm", "sd15", both, **usual)
+    yield _own(base, "ddim", "sd21", both, **usual)
+    yield _own(base, "ddim", "taesd", both, **usual)
+    yield _own(large, "euler", "sdxl", text, **usual)
+    yield _own(large, "euler", "sdxl", both, **usual)
+    yield _own("stable-diffusion-xl-refiner", "euler", "sdxl-refiner", picture, "image", **usual)
+    yield _own("latent-consistency", "lcm", "lcm", few, **usual)
+    painted = ("image", "mask_image")
+    yield _own("stable-diffusion-inpaint", "pndm", "sd-inpaint", both, *painted, **usual)
+    yield _own("stable-diffusion-xl-inpaint", "euler", "sdxl-inpaint", picture, *painted, **usual)
+    yield _own("unconditional", "ddpm", "ddpm", {"num_inference_steps": 4}, **usual)
+    other = {"loader": "OVPipelineForImage2Image"}
+    yield _own(base, "pndm", "sd15", picture, "image", **other)
+    yield _own(large, "euler", "sdxl", picture, "image", **other)
+
+
 def _own(
     family: str,
     scheduler: str,
@@ -142,11 +166,55 @@ def _own(
     )
 
 
-def measure(packages: Packages, python: Path, scratch: Path) -> Measured:
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A library of optimum's, how it loads a package, and what is tried with it."""
+
+    runtime: str
+    environment: Environment
+    target: str
+    backend: str
+    module: str
+    recipes: tuple[str, ...]
+    attempts: Callable[[], Iterator[Attempt]]
+    versions: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+ONNX = Peer(
+    runtime="optimum-onnx",
+    environment=OPTIMUM_ONNX,
+    target="onnx",
+    backend="onnxruntime",
+    module="optimum.onnxruntime",
+    recipes=("fp32", "fp16-storage"),
+    attempts=onnx_attempts,
+    versions=("optimum-onnx", "diffusers", "transformers", "onnxruntime", "torch"),
+)
+OPENVINO = Peer(
+    runtime="optimum-intel",
+    environment=OPTIMUM_INTEL,
+    target="openvino",
+    backend="openvino",
+    module="optimum.intel",
+    recipes=("fp32",),
+    attempts=openvino_attempts,
+    versions=("optimum-intel", "diffusers", "transformers", "openvino", "torch"),
+    options={"device": "CPU", "ov_config": {"INFERENCE_PRECISION_HINT": "f32"}},
+)
+PEERS = (ONNX, OPENVINO)
+
+
+def cells_of(peer: Peer) -> list[Compatibility]:
+    """Return what the target says of a peer."""
+    return [cell for cell in load_target(peer.target).compatibility if cell.runtime == peer.runtime]
+
+
+def measure(peer: Peer, packages: Packages, scratch: Path) -> Measured:
     """Draw all attempts with both, and compare."""
     write_pictures(scratch)
     tried = sorted(
-        ((attempt, recipe) for recipe in RECIPES for attempt in attempts()),
+        ((attempt, recipe) for recipe in peer.recipes for attempt in peer.attempts()),
         key=lambda pair: (pair[1], pair[0].model, pair[0].loader),
     )
     asked = [
@@ -161,12 +229,13 @@ def measure(packages: Packages, python: Path, scratch: Path) -> Measured:
         }
         for index, (attempt, recipe) in enumerate(tried)
     ]
-    answer = ask_peer(python, asked, scratch)
+    answer = ask_peer(peer, asked, scratch)
     outcomes = []
     for index, ((attempt, recipe), result) in enumerate(zip(tried, answer["results"], strict=True)):
         psnr = None
         if result["error"] is None:
-            ours = draw(packages(attempt.model, recipe), attempt, scratch, f"ours-{index}.png")
+            package = packages(attempt.model, recipe)
+            ours = draw(peer, package, attempt, scratch, f"ours-{index}.png")
             psnr = psnr_db(ours, np.load(scratch / f"peer-{index}.npy"), peak=255.0)
         outcomes.append(
             Outcome(
@@ -180,11 +249,22 @@ def measure(packages: Packages, python: Path, scratch: Path) -> Measured:
     return Measured(versions=answer["versions"], outcomes=tuple(outcomes))
 
 
-def ask_peer(python: Path, asked: Sequence[Mapping[str, Any]], scratch: Path) -> Any:
+def ask_peer(peer: Peer, attempts: Sequence[Mapping[str, Any]], scratch: Path) -> Any:
     """Run the peer's side in its own environment and return its answer."""
+    asked = {
+        "module": peer.module,
+        "options": peer.options,
+        "versions": peer.versions,
+        "attempts": attempts,
+    }
     (scratch / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
     run(
-        [str(python), str(ORT_SIDE), str(scratch / "asked.json"), str(scratch / "answer.json")],
+        [
+            str(peer.environment.python()),
+            str(OPTIMUM_SIDE),
+            str(scratch / "asked.json"),
+            str(scratch / "answer.json"),
+        ],
         timeout_s=1800,
         env={"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": ""},
     )
@@ -192,7 +272,7 @@ def ask_peer(python: Path, asked: Sequence[Mapping[str, Any]], scratch: Path) ->
 
 
 def draw(
-    package: Path, attempt: Attempt, scratch: Path, name: str, *, seed: int = SEED
+    peer: Peer, package: Path, attempt: Attempt, scratch: Path, name: str, *, seed: int = SEED
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Draw an attempt with edgegen's runner: (height, width, 3)."""
     arguments = attempt.arguments
@@ -214,7 +294,7 @@ def draw(
             request=request,
             output=str(scratch),
             file_names=(name,),
-            backend=Backend(threads=1),
+            backend=Backend(name=peer.backend, threads=1),
         )
     )
     return read_png(scratch / name)

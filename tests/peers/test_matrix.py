@@ -6,11 +6,9 @@ import pytest
 
 from edgegen.exporters.targets import load_target
 from tests.peers import matrix
-from tests.peers.environment import CONSTRAINTS, pinned
 
-TARGET = load_target("onnx")
-CELLS = [cell for cell in TARGET.compatibility if cell.runtime == matrix.RUNTIME]
-ATTEMPT = next(matrix.attempts())
+EVERY_PEER = pytest.mark.parametrize("peer", matrix.PEERS, ids=lambda peer: peer.runtime)
+ATTEMPT = next(matrix.onnx_attempts())
 
 
 def outcome(psnr_db: float | None) -> matrix.Outcome:
@@ -40,23 +38,29 @@ def test_a_cell_is_as_good_as_its_worst_attempt(
     assert matrix.result_of([outcome(figure) for figure in figures]) == result
 
 
-def test_every_attempt_has_its_cell_and_every_cell_its_attempt() -> None:
-    tried = {(item.loader, item.family, item.scheduler) for item in matrix.attempts()}
-    keys = [matrix.key_of(cell) for cell in CELLS]
+@EVERY_PEER
+def test_every_attempt_has_its_cell_and_every_cell_its_attempt(peer: matrix.Peer) -> None:
+    tried = {(item.loader, item.family, item.scheduler) for item in peer.attempts()}
+    keys = [matrix.key_of(cell) for cell in matrix.cells_of(peer)]
     assert sorted(keys) == sorted(tried)
 
 
-def test_every_family_of_the_target_is_tried() -> None:
-    assert {attempt.family for attempt in matrix.attempts()} == set(TARGET.families)
+@EVERY_PEER
+def test_every_family_of_the_target_is_tried(peer: matrix.Peer) -> None:
+    families = set(load_target(peer.target).families)
+    assert {attempt.family for attempt in peer.attempts()} == families
 
 
-def test_cells_are_of_the_version_that_the_constraints_pin() -> None:
-    assert {cell.runtime_version for cell in CELLS} == {pinned(matrix.RUNTIME)}
+@EVERY_PEER
+def test_cells_are_of_the_version_that_the_constraints_pin(peer: matrix.Peer) -> None:
+    versions = {cell.runtime_version for cell in matrix.cells_of(peer)}
+    assert versions == {peer.environment.pinned(peer.runtime)}
 
 
-def test_every_version_of_the_peers_environment_is_pinned() -> None:
-    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+@EVERY_PEER
+def test_every_version_of_the_peers_environment_is_pinned(peer: matrix.Peer) -> None:
+    lines = peer.environment.constraints.read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line and not line.startswith("#")]
     assert all(line.count("==") == 1 for line in rows)
     with pytest.raises(LookupError, match="does not pin"):
-        pinned("tensorflow")
+        peer.environment.pinned("tensorflow")

@@ -1,8 +1,10 @@
-"""Loads packages with optimum's ONNX Runtime pipelines and draws; run by the peers' python.
+"""Loads packages with optimum's pipelines and draws; run by the peers' python.
 
-    python ort_side.py ATTEMPTS.json RESULTS.json
+    python optimum_side.py ATTEMPTS.json RESULTS.json
 
-ATTEMPTS is a list of objects: `package`, `loader` (a class of optimum.onnxruntime), `scheduler`
+ATTEMPTS is an object: `module` (optimum.onnxruntime or optimum.intel), `options` of loading,
+`versions` (the distributions to name), and `attempts`, a list of objects:
+`package`, `loader` (a class of the module), `scheduler`
 (null for the package's own, else [diffusers class, options]), `seed`, `arguments` of the call,
 `pictures` (argument -> PNG) and `output`, where the image goes as (height, width, 3) uint8 .npy.
 RESULTS are the versions, and for each attempt the pipeline's class once it has loaded, and the
@@ -11,41 +13,43 @@ error that ended it, else null.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import itertools
 import json
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
-from optimum import onnxruntime as optimum
 from PIL import Image
-
-VERSIONS = ("optimum-onnx", "diffusers", "transformers", "onnxruntime", "torch")
 
 Attempt = dict[str, Any]
 
 
 def main(attempts_path: Path, results_path: Path) -> None:
-    attempts = json.loads(attempts_path.read_text(encoding="utf-8"))
+    asked = json.loads(attempts_path.read_text(encoding="utf-8"))
+    optimum = importlib.import_module(asked["module"])
     results: list[dict[str, str | None]] = []
     # Sessions hold memory: each package is loaded once for a loader, and freed before the next.
     for (package, loader), group in itertools.groupby(
-        attempts, lambda attempt: (attempt["package"], attempt["loader"])
+        asked["attempts"], lambda attempt: (attempt["package"], attempt["loader"])
     ):
-        results += draw_all(package, loader, list(group))
-    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+        load = partial(getattr(optimum, loader).from_pretrained, package, **asked["options"])
+        results += draw_all(load, list(group))
+    versions = {name: importlib.metadata.version(name) for name in asked["versions"]}
     found = {"versions": versions, "results": results}
     results_path.write_text(json.dumps(found), encoding="utf-8")
 
 
-def draw_all(package: str, loader: str, attempts: list[Attempt]) -> list[dict[str, str | None]]:
+def draw_all(load: Callable[[], Any], attempts: list[Attempt]) -> list[dict[str, str | None]]:
     try:
-        pipeline = getattr(optimum, loader).from_pretrained(package)
+        pipeline = load()
     except Exception as error:  # whatever a peer raises is what is measured
         return [{"pipeline": None, "error": describe(error)} for _ in attempts]
     pipeline.set_progress_bar_config(disable=True)
