@@ -169,11 +169,16 @@ def package(
             hint="Give --width and --height, one target, or --skip-parity.",
         )
     if dry_run:
+        total_bytes = sum(planned.package_bytes for planned in plans)
         if as_json:
-            console.json({"plans": [_plan_row(planned) for planned in plans]})
+            console.json(
+                {"plans": [_plan_row(planned) for planned in plans], "predicted_bytes": total_bytes}
+            )
         else:
             for planned in plans:
                 _show_plan(console, planned)
+            if several:
+                console.print(f"{len(plans)} packages: {total_bytes / 1e6:,.1f} MB, about.")
         return
     results = []
     for planned in plans:
@@ -257,19 +262,33 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
         "attention": plan.attention,
         "destination": str(plan.destination),
         "predicted_bytes": plan.package_bytes,
+        "components": {
+            component.name: {
+                "parameters": component.parameters,
+                "predicted_bytes": plan.storage_bytes[component.name],
+            }
+            for component in plan.components
+        },
+        "small_files_bytes": plan.small_bytes,
+        "golden_bytes": plan.golden_bytes,
     }
 
 
 def _show_plan(console: Console, plan: BuildPlan) -> None:
     from edgegen.cli.formats import format_variants
 
-    rows: list[list[str | int]] = [
-        [component.name, component.parameters, f"{plan.storage_bytes[component.name] / 1e6:,.1f}"]
+    rows: list[list[str | int | None]] = [
+        [component.name, component.parameters, _megabytes(plan.storage_bytes[component.name])]
         for component in plan.components
+    ]
+    rows += [
+        ["tokenizers, scheduler, licences", None, _megabytes(plan.small_bytes)],
+        ["golden case", None, _megabytes(plan.golden_bytes)],
+        ["all", sum(it.parameters for it in plan.components), _megabytes(plan.package_bytes)],
     ]
     console.table(
         f"{plan.spec.source} → {plan.target.title} ({plan.recipe.name})",
-        ["component", "parameters", "MB, at most"],
+        ["component", "parameters", "MB, about"],
         rows,
         notes=[
             f"{plan.recipe.description}",
@@ -279,6 +298,10 @@ def _show_plan(console: Console, plan: BuildPlan) -> None:
             f"Weights: {format_variants({it.folder: it.variant for it in plan.components})}.",
         ],
     )
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.2f}"
 
 
 def _row(built: Built) -> dict[str, object]:

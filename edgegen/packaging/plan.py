@@ -11,28 +11,30 @@ from pathlib import Path
 from edgegen.core.errors import ConfigError, ResourceError, nearest
 from edgegen.core.model import Component, PipelineSpec, TensorSpec
 from edgegen.core.profile import Attention, DeviceProfile, OperatorSet, Shapes
-from edgegen.core.recipe import STORAGE_BITS, Recipe
+from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
 from edgegen.packaging.image_size import at_size
+from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
 from edgegen.packaging.replace import require_replaceable
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.timesteps import has_whole_timesteps
 from edgegen.pipelines.tokenizer_files import added_tokens_warning
 
-GRAPH_BYTES = 4 << 20
-GOLDEN_BYTES = 64 << 20
-"""Room for what a package holds besides its weights."""
+ROOM_BYTES = 64 << 20
+"""What is left free on the disk besides the package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
     """One package to build.
 
-    `components` are those of the model, with the axes that the artifact fixes as numbers;
-    `warnings` say what the device will probably not hold, and what will not be drawn everywhere.
+    `components` are those of the model, with the axes that the artifact fixes as numbers.
+    `storage_bytes` is what each of them will take, `small_bytes` what is copied and written beside
+    them, `golden_bytes` the golden case; `warnings` say what the device will probably not hold, and
+    what will not be drawn everywhere.
     """
 
     spec: PipelineSpec
@@ -49,12 +51,14 @@ class BuildPlan:
     destination: Path
     force: bool
     storage_bytes: Mapping[str, int]
+    small_bytes: int
+    golden_bytes: int
     warnings: tuple[str, ...] = ()
 
     @property
     def package_bytes(self) -> int:
-        """Return about how large the package will be."""
-        return sum(self.storage_bytes.values())
+        """Return about how large the package will be, with its golden case."""
+        return sum(self.storage_bytes.values()) + self.small_bytes + self.golden_bytes
 
 
 def plan(
@@ -114,8 +118,10 @@ def plan(
     if target_spec.timestep_for_each:
         components = tuple(map(timestep_for_each, components))
     storage = {
-        component.name: component.parameters * STORAGE_BITS[chosen.storage] // 8 + GRAPH_BYTES
-        for component in components
+        component.name: component_bytes(
+            target, chosen, component, model.path, text_length=spec.generation.text_length
+        )
+        for component in spec.components
     }
     plan = BuildPlan(
         spec=spec,
@@ -132,6 +138,8 @@ def plan(
         destination=destination,
         force=force,
         storage_bytes=storage,
+        small_bytes=small_bytes(target, model.path, components=len(components)),
+        golden_bytes=golden_bytes(replace(spec, components=components), model.path),
         warnings=(
             *_device_warnings(profile, storage),
             *added_tokens_warning(model.path, target),
@@ -281,7 +289,7 @@ def _check_disk(plan: BuildPlan) -> None:
     while not os.path.exists(folder):  # unlike Path.exists, false for a name that is too long
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    needed = plan.package_bytes + GOLDEN_BYTES
+    needed = plan.package_bytes + ROOM_BYTES
     if free < needed:
         raise ResourceError(
             f"The package takes about {needed / 1e9:.2f} GB, and the disk that holds {folder} "

@@ -7,6 +7,7 @@ which the package would carry to others.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgegen.core.errors import SourceError
@@ -28,22 +29,37 @@ def copy_small_files(model: Path, package: Path) -> None:
 
     Raises SourceError for a file that is not regular, or is a link that leads out of the model.
     """
+    for source, name in _small_files(model):
+        destination = package / name
+        destination.parent.mkdir(exist_ok=True)
+        _copy(model, source, destination)
+    for folder in tokenizer_files.FOLDERS:
+        if (package / folder).is_dir():
+            tokenizer_files.complete(package / folder)
+
+
+def small_files_bytes(model: Path) -> int:
+    """Return how large the copied files are, and those that a tokenizer is completed with."""
+    copied = sum(source.stat().st_size for source, _ in _small_files(model))
+    tokenizers = (model / folder for folder in tokenizer_files.FOLDERS)
+    return copied + sum(map(tokenizer_files.missing_bytes, tokenizers))
+
+
+def _small_files(model: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each file that is copied, and where it goes in the package."""
     for name in COPIED:
         source = model / name
         if source.is_dir():
-            (package / name).mkdir()
             for file in sorted(source.iterdir()):
                 if file.suffix in (".json", ".txt") and not file.is_dir():
-                    _copy(model, file, package / name / file.name)
-            if name in tokenizer_files.FOLDERS:
-                tokenizer_files.complete(package / name)
+                    yield file, f"{name}/{file.name}"
         elif source.exists():
-            _copy(model, source, package / name)
+            yield source, name
     for file in licence_files(model):
-        _copy(model, file, package / file.name)
+        yield file, file.name
     card = model / "README.md"
     if card.is_file():  # some models name their licence and their authors nowhere else
-        _copy(model, card, package / CARD_NAME)
+        yield card, CARD_NAME
 
 
 def write_config(source: Path, folder: Path, class_name: str) -> None:

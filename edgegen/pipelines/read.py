@@ -117,6 +117,7 @@ def _unconditional(
     class_name = index.component("unet", ("UNet2DModel",))
     config = index.config("unet", class_name)
     check_options(config, class_name)
+    _check_predicted_channels(index, config)
     signature = signatures.unconditional_unet(config)
     width, height = _sample_size(config)
     generation = Generation(
@@ -131,6 +132,19 @@ def _unconditional(
     _check_native_size(config, generation)
     component = _component(index, variant, "unet", class_name, signature)
     return "unconditional", (component,), generation
+
+
+def _check_predicted_channels(index: PipelineIndex, unet: ComponentConfig) -> None:
+    """Refuse a UNet that predicts something else than a sample, or a sample and its variance."""
+    taken, predicted = unet.integer("in_channels", 3), unet.integer("out_channels", 3)
+    scheduler = ComponentConfig.read(index.folder / "scheduler" / "scheduler_config.json")
+    learned = str(scheduler.data.get("variance_type")).startswith("learned")
+    if predicted != taken and not (learned and predicted == 2 * taken):
+        raise SourceError(
+            f"{unet.path}: the UNet takes {taken} channels and predicts {predicted}, and the "
+            "scheduler's variance is not learned.",
+            hint="Take the UNet and the scheduler from the same version of the model.",
+        )
 
 
 def _latent_diffusion(

@@ -38,6 +38,8 @@ _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 _LISTS_OF_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 _DEFAULTS = ("<|startoftext|>", "<|endoftext|>")
 _SHOWN = 3
+_UNSERIALIZED_SHARE = 0.38
+"""What vocabulary and merges take beside the `tokenizer.json` of CLIP, which indents them."""
 _OTHER_TOKENIZERS: Mapping[str, str] = {
     "coreml": "Apple's Swift package",
     "openvino": "openvino_genai, which gets no tokenizer,",
@@ -114,6 +116,14 @@ def complete(folder: Path) -> None:
     ordered = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     (folder / VOCABULARY_NAME).write_text(json.dumps(ordered, ensure_ascii=False), encoding="utf-8")
     (folder / MERGES_NAME).write_text("\n".join([_HEAD, *merges]) + "\n", encoding="utf-8")
+
+
+def missing_bytes(folder: Path) -> int:
+    """Return about how large the files are that `complete` would write."""
+    path = folder / SERIALIZED_NAME
+    if not path.is_file() or all((folder / it).is_file() for it in (VOCABULARY_NAME, MERGES_NAME)):
+        return 0
+    return int(path.stat().st_size * _UNSERIALIZED_SHARE)
 
 
 def added_tokens(folder: Path) -> tuple[str, ...]:

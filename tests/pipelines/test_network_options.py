@@ -44,6 +44,7 @@ def changed(source: Path, folder: Path, part: str, settings: Mapping[str, Any]) 
         ("sd15", "unet", {"num_attention_heads": 8}, "'num_attention_heads' is 8"),
         ("sd15", "unet", {"resnet_time_scale_shift": "ada_group"}, "ada_group"),
         ("sd15", "unet", {"out_channels": 8}, "predicts 8 channels"),
+        ("ddpm", "unet", {"out_channels": 6}, "takes 3 channels and predicts 6"),
         ("ddpm", "unet", {"time_embedding_type": "learned"}, "learned"),
         ("ddpm", "unet", {"up_block_types": 3}, "'up_block_types' is 3"),
         ("ddpm", "unet", {"sample_size": 17}, "multiples of 2, and 17 × 17"),

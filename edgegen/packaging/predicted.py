@@ -1,0 +1,167 @@
+"""Predicts how large a package will be, from configs and the headers of weights alone.
+
+Weights are counted one by one, as each target stores them. What a graph takes beside its weights
+grows with the number of its layers, and was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegen.core.codec import load_json_object
+from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
+from edgegen.core.recipe import STORAGE_BITS, Recipe
+from edgegen.packaging.small_files import small_files_bytes
+from edgegen.pipelines import tokenizer_files
+from edgegen.pipelines.read import component_keys
+from edgegen.pipelines.weights import Weights
+from edgegen.reference.case import PROBE_BATCH, plan_case, probe_latent_size
+
+_HEADER_BYTES = 128
+"""What an array of the golden case has before its numbers."""
+_INT4_BLOCK = 32
+_MANIFEST_BYTES, _LISTED_BYTES = 4_500, 1_400
+"""What the manifest and the evidence take, and of that a component."""
+_TOKENIZER_GRAPH_BYTES = 31_600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How a target stores weights.
+
+    Up to `small` numbers, and vectors, a weight is stored in the compute type, or in float32 where
+    `small_in_float32`. `scale_bytes` is what int8 takes for each output channel, `layer_bytes` what
+    each weight takes in the graph and around its data, by the role of its network.
+    """
+
+    small: int
+    small_in_float32: bool
+    scale_bytes: int
+    layer_bytes: Mapping[Role, int]
+
+
+STORAGES: Mapping[str, Storage] = {
+    "onnx": Storage(
+        small=4096,
+        small_in_float32=False,
+        scale_bytes=0,
+        layer_bytes={"text_encoder": 720, "denoiser": 790, "decoder": 735, "encoder": 720},
+    ),
+    "openvino": Storage(
+        small=4096,
+        small_in_float32=True,
+        scale_bytes=4,
+        layer_bytes={"text_encoder": 1250, "denoiser": 1165, "decoder": 815, "encoder": 860},
+    ),
+    "coreml": Storage(
+        small=2048,
+        small_in_float32=False,
+        scale_bytes=2,
+        layer_bytes={"text_encoder": 775, "denoiser": 1040, "decoder": 1160, "encoder": 1170},
+    ),
+    "tflite": Storage(
+        small=4096,
+        small_in_float32=True,
+        scale_bytes=12,
+        layer_bytes={"text_encoder": 670, "denoiser": 790, "decoder": 890, "encoder": 860},
+    ),
+}
+"""Measured with `builtin:scenes-4step`, and held against other models by the tests."""
+
+
+def component_bytes(
+    target: str, recipe: Recipe, component: Component, model: Path, *, text_length: int | None
+) -> int:
+    """Return about how large a component's files will be; the model's lie in the folder `model`."""
+    storage = STORAGES[target]
+    of_layer = storage.layer_bytes[component.role]
+    mask = text_length if component.role == "text_encoder" and text_length else 0
+    total = 4 * mask**2
+    weights = Weights.open(model / component.folder, component.variant)
+    for key in component_keys(component, weights):
+        shape = weights.entries[key].shape
+        layer = key.rpartition(".")[0]
+        total += of_layer + _weight_bytes(storage, recipe, component.name, layer, shape)
+    return total
+
+
+def _weight_bytes(
+    storage: Storage,
+    recipe: Recipe,
+    component: str,
+    layer: str,
+    shape: tuple[int, ...],
+) -> int:
+    elements = math.prod(shape)
+    if len(shape) < 2 or elements <= storage.small:
+        halved = recipe.compute_of(component, layer) == "float16" and not storage.small_in_float32
+        return elements * (2 if halved else 4)
+    kind = recipe.storage_of(component, layer)
+    size = -(-elements * STORAGE_BITS[kind] // 8)
+    if kind == "int8":
+        return size + shape[0] * storage.scale_bytes
+    if kind == "int4":
+        return size + 2 * shape[0] * -(-math.prod(shape[1:]) // _INT4_BLOCK)
+    if kind.startswith("palette"):
+        groups = -(-shape[0] // (recipe.palette_channels or shape[0]))
+        return size + (2 << STORAGE_BITS[kind]) * groups
+    return size
+
+
+def golden_bytes(spec: PipelineSpec, folder: Path) -> int:
+    """Return how large the golden case will be. `spec` has the components of the package."""
+    case = plan_case(spec, folder, full=False)
+    rows, columns = probe_latent_size(spec, folder, full=False)
+    scale = spec.generation.vae_scale_factor
+    sizes = {
+        "batch": PROBE_BATCH,
+        "sequence": spec.generation.text_length or 0,
+        "height": rows * scale,
+        "width": columns * scale,
+        f"height / {scale}": rows,
+        f"width / {scale}": columns,
+    }
+    probes = sum(
+        _HEADER_BYTES + _elements(tensor, sizes) * (8 if tensor.dtype == "int64" else 4)
+        for component in spec.components
+        for tensor in (*component.inputs, *component.outputs)
+    )
+    latents = spec.generation.latent_channels * (case.width // scale) * (case.height // scale)
+    channels = 3 if scale > 1 else spec.generation.latent_channels
+    picture = channels * case.width * case.height
+    return probes + 4 * (latents * (case.steps + 1) + picture) + _HEADER_BYTES * (case.steps + 2)
+
+
+def _elements(tensor: TensorSpec, sizes: Mapping[str, int]) -> int:
+    return math.prod(axis if isinstance(axis, int) else sizes[axis] for axis in tensor.shape)
+
+
+def openvino_tokenizer_bytes(folder: Path) -> int:
+    """Return how large a tokenizer's graph will be: words, merges, and where each begins."""
+    if tokenizer_files.added_tokens(folder):
+        return 0  # it gets no graph
+    vocabulary, merges = (
+        folder / it for it in (tokenizer_files.VOCABULARY_NAME, tokenizer_files.MERGES_NAME)
+    )
+    if not (vocabulary.is_file() and merges.is_file()):
+        return _TOKENIZER_GRAPH_BYTES + 2 * tokenizer_files.missing_bytes(folder)
+    words = load_json_object(vocabulary)
+    pairs = len(merges.read_text(encoding="utf-8").splitlines())
+    of_words = sum(len(word.encode()) + 8 for word in words)
+    of_merges = merges.stat().st_size + (16 - len("\n ")) * pairs
+    return _TOKENIZER_GRAPH_BYTES + of_words + of_merges
+
+
+def small_bytes(target: str, model: Path, *, components: int) -> int:
+    """Return how large the files are that are copied, and those that describe the package."""
+    total = small_files_bytes(model) + _MANIFEST_BYTES + components * _LISTED_BYTES
+    if target == "openvino":
+        total += sum(
+            openvino_tokenizer_bytes(model / folder)
+            for folder in tokenizer_files.FOLDERS
+            if (model / folder).is_dir()
+        )
+    return total
