@@ -236,7 +236,7 @@ def as_diffusers_loads(path: Path) -> np.ndarray:
         return np.asarray(load_image(str(path)))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 9), (8, 8), (17, 33)])
+@pytest.mark.parametrize("size", [(3, 2), (17, 33)])
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("transparent", [False, True])
 @pytest.mark.parametrize(("depth", "colour_type"), KINDS)
@@ -281,7 +281,7 @@ ORIENTED = {
 }
 
 
-@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8, 9])
 @pytest.mark.parametrize("kind", ORIENTED)
 def test_a_picture_is_turned_as_its_exif_says(kind: str, orientation: int, tmp_path: Path) -> None:
     path = tmp_path / "image.png"

@@ -30,7 +30,8 @@ fun main(arguments: Array<String>) {
 private fun tokens(folder: File, prompts: File, output: File) {
     val tokenizer = ClipTokenizer.fromFolder(folder)
     val lines = Json.asList(Json.parse(prompts.readText())).map { prompt ->
-        val encoded = tokenizer.encode(prompt as String, checkNotNull(tokenizer.length))
+        val expanded = tokenizer.expand(prompt as String)
+        val encoded = tokenizer.encode(expanded, checkNotNull(tokenizer.length))
         "${encoded.cutTokens} ${encoded.ids.joinToString(" ")}"
     }
     output.writeText(lines.joinToString("\n"))

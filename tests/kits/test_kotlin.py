@@ -140,6 +140,56 @@ def _floats(data: bytes) -> NDArray[np.float32]:
     return np.frombuffer(data, dtype=">f4").astype(np.float32)
 
 
+CONCEPTS = ("<toy>", "<toy>_1", "<toy>_2", "<Style>", "<Style>_1", "<one>")
+
+
+def with_concepts(tokenizer: Path, folder: Path) -> Path:
+    """Copy a tokenizer, with the tokens that `load_textual_inversion` would add to it."""
+    shutil.copytree(tokenizer, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    plain = {"lstrip": False, "rstrip": False, "single_word": False}
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    config["added_tokens_decoder"] = {
+        **{
+            str(vocabulary[token]): {"content": token, "normalized": True, "special": True, **plain}
+            for token in (start, end)
+        },
+        **{
+            str(len(vocabulary) + index): {
+                "content": token,
+                "normalized": token != "<one>",
+                "special": False,
+                **plain,
+            }
+            for index, token in enumerate(CONCEPTS)
+        },
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def test_learned_concepts_have_the_tokens_of_the_runner(
+    harness: Harness, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = with_concepts(tiny_pipeline("sd15") / "tokenizer", tmp_path / "tokenizer")
+    texts = (
+        "a <toy> on the moon",
+        "<toy><toy>, <one> in <Style>; <style>",
+        "<TOY> and <ONE>, <toy>_2 <|endoftext|>",
+        "<toy>_1_2<toy",
+    )
+    (tmp_path / "prompts.json").write_text(json.dumps(texts), encoding="ascii")
+    lines = harness("tokens", folder, tmp_path / "prompts.json").decode().split("\n")
+    tokenizer = ClipTokenizer.from_folder(folder)
+    for text, line in zip(texts, lines, strict=True):
+        _, *ids = (int(word) for word in line.split())
+        assert tuple(ids) == tokenizer(tokenizer.expand(text)).ids, text
+    first = lines[0].split()
+    vocabulary = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
+    assert [str(vocabulary + index) for index in range(3)] == first[3:6]
+
+
 @pytest.mark.parametrize("model", ["sd15", "builtin:emoji"])
 def test_prompts_have_the_tokens_of_the_runner(
     model: str, harness: Harness, tiny_pipeline: TinyPipeline, tmp_path: Path
@@ -151,7 +201,7 @@ def test_prompts_have_the_tokens_of_the_runner(
     tokenizer = ClipTokenizer.from_folder(folder / "tokenizer")
     for prompt, line in zip(PROMPTS, lines, strict=True):
         cut, *ids = (int(word) for word in line.split())
-        encoded = tokenizer(prompt)
+        encoded = tokenizer(tokenizer.expand(prompt))
         assert tuple(ids) == encoded.ids, prompt
         assert (cut > 0) == bool(encoded.truncated_text), prompt
 

@@ -12,14 +12,18 @@ class Encoded(val ids: IntArray, val cutTokens: Int)
  * CLIP's byte-pair encoding: the ids of edgegen_runner/clip_tokenizer.py, which are those of
  * transformers' CLIPTokenizer.
  *
- * The four special tokens are looked for in the prompt, as transformers does; further added tokens
- * (textual inversion) are not read.
+ * The four special tokens, and tokens that were added (textual inversion), are looked for in the
+ * prompt, as transformers does.
  */
 class ClipTokenizer private constructor(
     private val vocabulary: Map<String, Int>,
     merges: List<Pair<String, String>>,
     private val special: Special,
+    added: List<Added>,
 ) {
+    /** A token that was added; a [normalized] one is looked for in the normalized text. */
+    private class Added(val content: String, val normalized: Boolean)
+
     /** The special tokens, and the number of tokens that the text encoder takes. */
     private class Special(
         val start: String,
@@ -31,14 +35,28 @@ class ClipTokenizer private constructor(
 
     private class Merge(val rank: Int, val id: Int)
 
+    private val addedIds: Map<String, Int> = LinkedHashMap<String, Int>().apply {
+        var next = vocabulary.size // as in tokenizers: one of the vocabulary keeps its id
+        for (token in added) {
+            val id = getOrPut(token.content) { vocabulary[token.content] ?: next }
+            next = maxOf(next, id + 1)
+        }
+    }
     private val merges: Map<Long, Merge> = HashMap<Long, Merge>(merges.size * 2).apply {
         merges.forEachIndexed { rank, (left, right) ->
             put(pair(id(left), id(right)), Merge(rank, id(left + right)))
         }
     }
     private val unknownId = id(special.unknown)
-    private val written = listOf(special.start, special.end, special.unknown, special.padding)
-        .distinct().sortedByDescending { it.length }
+    private val asWritten: Map<String, Int>
+    private val inNormalized: Map<String, Int>
+
+    init {
+        val four = listOf(special.start, special.end, special.unknown, special.padding)
+        val (normalizedOnes, others) = added.filter { it.content !in four }.partition { it.normalized }
+        asWritten = (four + others.map { it.content }).associateWith { id(it) }
+        inNormalized = normalizedOnes.associate { normalized(it.content) to id(it.content) }
+    }
 
     /** Tokens that the text encoder takes with start and end; null where the files set no limit. */
     val length: Int? = special.length
@@ -56,25 +74,54 @@ class ClipTokenizer private constructor(
     /** Returns the ids of a text, without start, end and padding. */
     fun encode(text: String): List<Int> {
         val ids = ArrayList<Int>()
+        pieces(text, { _, id -> ids.add(id) }) { encodePlain(it, ids) }
+        return ids
+    }
+
+    /**
+     * Returns a prompt in which a learned concept of several vectors has all its tokens: `<toy>`
+     * becomes `<toy> <toy>_1 <toy>_2`, as diffusers' maybe_convert_prompt makes it.
+     */
+    fun expand(prompt: String): String {
+        val found = LinkedHashSet<String>()
+        pieces(prompt, { token, _ -> found.add(token) }) {}
+        return found.filter { it in addedIds }.fold(prompt) { text, token ->
+            val more = generateSequence(1) { it + 1 }.map { "${token}_$it" }
+                .takeWhile { it in addedIds }
+            text.replace(token, (sequenceOf(token) + more).joinToString(" "))
+        }
+    }
+
+    /** Goes through a text: added tokens with their ids, and what is between them, normalized. */
+    private fun pieces(text: String, onToken: (String, Int) -> Unit, onPlain: (String) -> Unit) =
+        split(text, asWritten, onToken) { split(normalized(it), inNormalized, onToken, onPlain) }
+
+    /** Finds tokens in a text, the leftmost first, and of those the longest. */
+    private fun split(
+        text: String,
+        tokens: Map<String, Int>,
+        onToken: (String, Int) -> Unit,
+        onPlain: (String) -> Unit,
+    ) {
+        val longestFirst = tokens.keys.sortedByDescending { it.length }
         var plain = 0
         var position = 0
         while (position < text.length) {
-            val token = written.firstOrNull { text.startsWith(it, position) }
+            val token = longestFirst.firstOrNull { text.startsWith(it, position) }
             if (token == null) {
                 position++
                 continue
             }
-            encodePlain(text.substring(plain, position), ids)
-            ids.add(id(token))
+            onPlain(text.substring(plain, position))
+            onToken(token, tokens.getValue(token))
             position += token.length
             plain = position
         }
-        encodePlain(text.substring(plain), ids)
-        return ids
+        onPlain(text.substring(plain))
     }
 
     private fun encodePlain(text: String, ids: MutableList<Int>) {
-        for (word in words(normalized(text))) {
+        for (word in words(text)) {
             val symbols = word.toByteArray(Charsets.UTF_8)
                 .map { BYTE_CHARACTER[it.toInt() and 0xff].toString() }
                 .toMutableList()
@@ -116,7 +163,7 @@ class ClipTokenizer private constructor(
     }
 
     private fun id(token: String): Int =
-        vocabulary[token] ?: throw IllegalArgumentException("The vocabulary lacks $token.")
+        addedIds[token] ?: vocabulary[token] ?: throw IllegalArgumentException("The vocabulary lacks $token.")
 
     companion object {
         private const val END_OF_WORD = "</w>"
@@ -154,12 +201,36 @@ class ClipTokenizer private constructor(
                     require(tokens.size == 2) { "merges.txt has a line of other than two tokens." }
                     Pair(tokens[0], tokens[1])
                 }
-            return ClipTokenizer(vocabulary, merges, special(folder))
+            val special = special(folder)
+            return ClipTokenizer(vocabulary, merges, special, added(folder, special))
         }
 
+        /** Reads the added tokens, in the order of their ids; the four special ones may be among them. */
+        private fun added(folder: File, special: Special): List<Added> {
+            val config = folder.resolve("tokenizer_config.json").objectIfThere()
+            val decoder = config["added_tokens_decoder"]
+            if (decoder == null) {
+                val four = setOf(special.start, special.end, special.unknown, special.padding)
+                return folder.resolve("added_tokens.json").objectIfThere().entries
+                    .sortedBy { (_, id) -> id as Double }
+                    .map { (content, _) -> Added(content, normalized = content !in four) }
+            }
+            return Json.asObject(decoder).entries.sortedBy { it.key.toInt() }.map { (_, value) ->
+                val token = Json.asObject(value)
+                val content = token["content"] as String
+                for (flag in listOf("single_word", "lstrip", "rstrip")) {
+                    require(token[flag] != true) { "The kit does not support $flag of $content." }
+                }
+                val normalized = token["normalized"] ?: (token["special"] != true)
+                Added(content, normalized == true)
+            }
+        }
+
+        private fun File.objectIfThere(): Map<String, Any?> =
+            if (exists()) Json.parseObject(readText()) else emptyMap()
+
         private fun special(folder: File): Special {
-            val file = folder.resolve("tokenizer_config.json")
-            val config = if (file.exists()) Json.parseObject(file.readText()) else emptyMap()
+            val config = folder.resolve("tokenizer_config.json").objectIfThere()
             val map = folder.resolve("special_tokens_map.json")
             // added_tokens_decoder is the newer way; only with it, the map is not read.
             val named =

@@ -71,7 +71,7 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
             ?: throw PackageException("The tokenizer does not say how many tokens there are.")
         return opener.open(folder.component("text_encoder")).use { encoder ->
             prompts.map { prompt ->
-                val ids = Values.Integers(tokenizer.encode(prompt, length).ids)
+                val ids = Values.Integers(tokenizer.encode(tokenizer.expand(prompt), length).ids)
                 encoder.run(mapOf("input_ids" to ids)).output("last_hidden_state")
             }
         }
