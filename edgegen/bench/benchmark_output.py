@@ -103,12 +103,12 @@ _PREFIX = re.compile(
     r"|\d\d-\d\d [\d:.]+ +\d+ +\d+ [VDIWEF] [\w.]+ *: )?"
     r"(?:\[[\w./]+:\d+\] ?)?"
 )
-_VALUE = r"([\d.]+(?:e[+-]?\d+)?)"
+_VALUE = r"(\d{1,15}(?:\.\d{0,15})?(?:e[+-]?\d{1,2})?)"
 _COUNT = re.compile(r"^count=\d")
 _PAIR = re.compile(rf"(\w+)={_VALUE}")
 _REPLACING = re.compile(
-    r"^Replacing (\d+)(?: out of (\d+))? node\(s\) with delegate \((\w+)\) node, "
-    r"yielding (\d+) partitions"
+    r"^Replacing (\d{1,15})(?: out of (\d{1,15}))? node\(s\) with delegate \((\w+)\) node, "
+    r"yielding (\d{1,15}) partitions"
 )
 _EXPLICIT = re.compile(
     r"^(?:Explicitly applied (\w+) delegate, and the model graph will be (completely|partially)"
@@ -127,7 +127,7 @@ def parse(text: str, options: BenchmarkModelOptions) -> BenchmarkModelResult:
     """
     lines = [_PREFIX.sub("", line).strip() for line in text.splitlines()]
     _raise_failure(lines)
-    phases = [_run_times(line) for line in lines if _COUNT.match(line)]
+    phases = [times for line in lines if _COUNT.match(line) and (times := _run_times(line))]
     warmup: RunTimes | None
     inference: RunTimes | None
     if len(phases) == 2:
@@ -178,12 +178,15 @@ def _raise_failure(lines: Sequence[str]) -> None:
         )
 
 
-def _run_times(line: str) -> RunTimes:
+def _run_times(line: str) -> RunTimes | None:
     """Read a line as `count=2 first=9 curr=8 min=8 max=9 avg=8.5 std=0.5 p5=8 median=9 p95=9`.
 
-    Where all runs took the same time it is `count=2 curr=8(all same)`. The times are in µs.
+    Where all runs took the same time it is `count=2 curr=8(all same)`. The times are in µs. None
+    is a line that was cut.
     """
     values = {name: float(value) for name, value in _PAIR.findall(line)}
+    if "count" not in values or not values.keys() & {"avg", "curr"}:
+        return None
     if "avg" not in values:
         values.update(dict.fromkeys(_SAME, values["curr"]))
 
@@ -205,7 +208,7 @@ def _run_times(line: str) -> RunTimes:
 
 def _rounded_times(lines: Sequence[str], phase: str) -> RunTimes | None:
     """Read LiteRT's table, in hundredths of a millisecond, where the exact lines are missing."""
-    mean = _match(lines, rf"^{phase} \(avg\): +{_VALUE} ms \((\d+) runs\)")
+    mean = _match(lines, rf"^{phase} \(avg\): +{_VALUE} ms \((\d{{1,15}}) runs\)")
     if mean is None:
         return None
 

@@ -45,4 +45,4 @@ def environment_of(
 
 def launch_there_s(hello: Hello) -> float:
     """Return what starting the process took on the device's own clock, the network left out."""
-    return hello.t - (hello.started if hello.process is None else hello.process)
+    return max(0.0, hello.t - (hello.started if hello.process is None else hello.process))

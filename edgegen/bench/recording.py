@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from edgegen.core import measurement
 from edgegen.core.errors import RunnerError
@@ -39,6 +40,18 @@ CLOCK_GAP_S = 5.0
 """A difference between the device's clock and the host's that is told; less may be the network."""
 
 
+@contextmanager
+def refusing_nonsense() -> Iterator[None]:
+    """Raise RunnerError in place of the ValueError of a measured value that no device has."""
+    try:
+        yield
+    except ValueError as error:
+        raise RunnerError(
+            f"The runner told what no device measures: {error}.",
+            hint="Its clock or a sensor is broken. Try: edgegen doctor",
+        ) from error
+
+
 class Recorder:
     """Takes the events of one process of the runner, in order.
 
@@ -66,10 +79,14 @@ class Recorder:
     def take(self, event: Event) -> None:
         """Take one event; those that measure nothing (`free`, `done`) leave no trace.
 
-        Raises RunnerError for an image that ends without having begun, and for a clock that went
-        back.
+        Raises RunnerError for an image that ends without having begun, for a clock that went back,
+        and for what no device measures.
         """
         self._check_clock(event)
+        with refusing_nonsense():
+            self._keep(event)
+
+    def _keep(self, event: Event) -> None:
         match event:
             case Hello():
                 self.hello = event
@@ -153,17 +170,18 @@ class Recorder:
                 f"The device's clock {how} for {abs(self._gap_s):.0f} s against this machine's: "
                 "it slept, or was stopped. Its latencies are not to be trusted."
             )
-        return Run(
-            kind=kind,
-            started_s=started_s,
-            launch_s=launch_s,
-            loads=tuple(self.loads),
-            images=tuple(self.images),
-            sensors=tuple(self._sensors),
-            memory=self._memory,
-            page_cache=page_cache,
-            warnings=tuple(warnings),
-        )
+        with refusing_nonsense():
+            return Run(
+                kind=kind,
+                started_s=started_s,
+                launch_s=launch_s,
+                loads=tuple(self.loads),
+                images=tuple(self.images),
+                sensors=tuple(self._sensors),
+                memory=self._memory,
+                page_cache=page_cache,
+                warnings=tuple(warnings),
+            )
 
     def _check_clock(self, event: Event) -> None:
         here_s = self._clock()

@@ -21,7 +21,7 @@ from edgegen.bench.environment import environment_of, launch_there_s
 from edgegen.bench.jobs import job_of
 from edgegen.bench.plan import BenchPlan, PlannedRun
 from edgegen.bench.progress import RunProgress, unit_of
-from edgegen.bench.recording import Recorder
+from edgegen.bench.recording import Recorder, refusing_nonsense
 from edgegen.bench.sensors import unseen_sensors
 from edgegen.core.errors import ConfigError, EdgegenError, RunnerError
 from edgegen.core.measurement import (
@@ -178,15 +178,17 @@ class _Session:
         if profile is None and not self._device.is_local:
             profile = matching_profile(facts)
         used = {provider for run in self._runs for load in run.loads for provider in load.providers}
+        with refusing_nonsense():
+            environment = environment_of(
+                self._hello, facts, self._device.address, profile, started_at
+            )
         return Measurement(
             schema_version=SCHEMA_VERSION,
             package=self._plan.identity,
             workload=dataclasses.replace(
                 self._work, providers=self._work.providers or tuple(sorted(used))
             ),
-            environment=environment_of(
-                self._hello, facts, self._device.address, profile, started_at
-            ),
+            environment=environment,
             runs=tuple(self._runs),
             golden=self._golden,
             unseen=unseen_sensors(self._runs, () if profile is None else profile.sensors),

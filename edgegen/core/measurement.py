@@ -10,6 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgegen.core.plausible import (
+    LONGEST_S,
+    check_bytes,
+    check_count,
+    check_span,
+    check_time,
+    check_value,
+)
+
 SCHEMA_VERSION = 1
 
 RunKind = Literal["golden", "cold", "steady", "sustained", "memory"]
@@ -31,6 +40,9 @@ class PackageIdentity:
     profile: str | None = None
     package_bytes: int
 
+    def __post_init__(self) -> None:
+        check_bytes(self.package_bytes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -48,6 +60,10 @@ class Workload:
     threads: int | None = None
     residency: Residency = "all"
     memory: MemoryMode = "auto"
+
+    def __post_init__(self) -> None:
+        check_count(self.width, self.height, self.steps, self.threads)
+        check_value("guidance", self.guidance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +100,13 @@ class Environment:
     versions: Mapping[str, str] = field(default_factory=dict)
     started_at: str
 
+    def __post_init__(self) -> None:
+        check_bytes(self.memory_bytes, self.memory_limit_bytes)
+        for name, value in self.limits.items():
+            check_value(name, value)
+        for load in (*(self.load_average or ()), self.cores, self.cpu_quota):
+            check_value("cores", load)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
@@ -93,6 +116,9 @@ class Load:
     start_s: float
     end_s: float
     providers: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_span(self.start_s, self.end_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +130,10 @@ class Phase:
     end_s: float
     runtime_s: float | None = None
 
+    def __post_init__(self) -> None:
+        check_span(self.start_s, self.end_s)
+        check_time(self.runtime_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -114,6 +144,10 @@ class Step:
     start_s: float
     end_s: float
     runtime_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_span(self.start_s, self.end_s)
+        check_time(self.runtime_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +169,11 @@ class ImageSample:
     phases: tuple[Phase, ...] = ()
     steps: tuple[Step, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_span(self.start_s, self.end_s)
+        check_time(self.load_s)
+        check_time(self.runtime_s)
+
     @property
     def latency_s(self) -> float:
         """Return the seconds from the prompt to the pixels."""
@@ -151,6 +190,12 @@ class SensorSample:
     time_s: float
     values: Mapping[str, float | None]
     cost_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_time(self.time_s, least_s=-LONGEST_S)
+        check_time(self.cost_s)
+        for name, value in self.values.items():
+            check_value(name, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +217,17 @@ class MemoryPeak:
     peak_gpu_bytes: int | None = None
     processes: int | None = None
 
+    def __post_init__(self) -> None:
+        check_bytes(
+            self.peak_pss_bytes,
+            self.peak_anonymous_bytes,
+            self.peak_file_bytes,
+            self.peak_resident_bytes,
+            self.read_bytes,
+            self.peak_gpu_bytes,
+            self.processes,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageCache:
@@ -183,6 +239,9 @@ class PageCache:
     file_bytes: int
     resident_bytes: int | None = None
     how: str
+
+    def __post_init__(self) -> None:
+        check_bytes(self.file_bytes, self.resident_bytes)
 
     @property
     def is_cold(self) -> bool:
@@ -208,6 +267,10 @@ class Run:
     page_cache: PageCache | None = None
     warnings: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_time(self.started_s)
+        check_time(self.launch_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenCheck:
@@ -222,6 +285,11 @@ class GoldenCheck:
     psnr_db: float | None = None
     threshold_db: float
     passed: bool
+
+    def __post_init__(self) -> None:
+        check_value(self.name, self.psnr_db)
+        check_value(self.name, self.threshold_db)
+
     why: str = ""
 
 
@@ -240,6 +308,11 @@ class StartTemperature:
     wanted_c: float | None = None
     waited_s: float
     reached: bool
+
+    def __post_init__(self) -> None:
+        check_time(self.waited_s)
+        for value in (self.first_c, self.last_c, self.wanted_c):
+            check_value(self.sensor, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

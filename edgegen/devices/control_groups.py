@@ -20,7 +20,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
         else:
             allowed = _read(folder / "cpu.cfs_quota_us")  # -1 is none
             period = _read(folder / "cpu.cfs_period_us")
-        quota, whole = _number(allowed), _number(period)
+        quota, whole = whole_number(allowed), whole_number(period)
         if quota and whole:
             quotas.append(quota / whole)
     return min(quotas, default=None)
@@ -35,15 +35,15 @@ def memory_limits(root: Path, total_bytes: int) -> list[tuple[int, int]]:
     for folder, version in _groups(root, "memory"):
         statistics = _statistics(folder / "memory.stat")
         if version == 2:
-            told = [_number(_read(folder / name)) for name in ("memory.max", "memory.high")]
-            used = _number(_read(folder / "memory.current"))
+            told = [whole_number(_read(folder / name)) for name in ("memory.max", "memory.high")]
+            used = whole_number(_read(folder / "memory.current"))
             cache = statistics.get("inactive_file", 0)
         else:
             told = [
-                _number(_read(folder / "memory.limit_in_bytes")),
+                whole_number(_read(folder / "memory.limit_in_bytes")),
                 statistics.get("hierarchical_memory_limit"),
             ]
-            used = _number(_read(folder / "memory.usage_in_bytes"))
+            used = whole_number(_read(folder / "memory.usage_in_bytes"))
             cache = statistics.get("total_inactive_file", 0)
         # Version 1 writes "no limit" as a number near 2**63, version 2 as "max".
         limits = [limit for limit in told if limit is not None and limit < total_bytes]
@@ -73,11 +73,11 @@ def _groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:
 
 def _statistics(path: Path) -> Mapping[str, int]:
     pairs = (line.partition(" ") for line in _read(path).splitlines())
-    return {name: value for name, _, word in pairs if (value := _number(word)) is not None}
+    return {name: value for name, _, word in pairs if (value := whole_number(word)) is not None}
 
 
-def _number(word: str) -> int | None:
-    """Return a whole number; None for anything else, a number beyond 64 bits included."""
+def whole_number(word: str) -> int | None:
+    """Return a whole number of at most 64 bits; None for anything else."""
     return int(word) if word.isdecimal() and len(word) <= 20 else None
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgegen.core.plausible import check_value
 from edgegen.devices.answers import check_path, check_size
 
 _PYTHON = re.compile(r"\d{1,2}\.\d{1,3}(?!\d)")
@@ -79,9 +80,12 @@ class DeviceFacts(SystemState):
     runtime: RuntimeFacts | None
 
     def __post_init__(self) -> None:
-        for name in ("memory_bytes", "available_memory_bytes", "storage_bytes", "free_bytes"):
+        sizes = ("memory_bytes", "memory_limit_bytes", "available_memory_bytes")
+        for name in (*sizes, "storage_bytes", "free_bytes"):
             check_size(name, getattr(self, name))
         check_size("cores", self.cores, least=1)
+        for name, value in (*self.limits.items(), ("cpu_quota", self.cpu_quota)):
+            check_value(name, value)
         check_path(self.root)
         if not _PYTHON.match(self.python):
             raise ValueError(f"{self.python[:40]!r} is no version of Python")

@@ -19,7 +19,7 @@ from edgegen.core.profile import (
     Source,
     Thermal,
 )
-from edgegen.devices.control_groups import cpu_quota, memory_limits
+from edgegen.devices.control_groups import cpu_quota, memory_limits, whole_number
 from edgegen.devices.sensors import sensors_here
 
 HOST = "host"
@@ -115,8 +115,8 @@ def read_memory(root: Path = Path("/")) -> HostMemory:
     )
 
     def size(name: str) -> int | None:
-        value = fields.get(name, "").removesuffix(" kB").strip()
-        return int(value) * 1024 if value.isdigit() else None
+        kib = whole_number(fields.get(name, "").removesuffix(" kB").strip())
+        return None if kib is None else kib * 1024
 
     total = size("MemTotal")
     if total is None and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -161,9 +161,9 @@ def _thermal(root: Path) -> Thermal:
             continue
         points: dict[str, float] = {}
         for kind in sorted(zone.glob("trip_point_*_type")):
-            value = _read(zone / kind.name.replace("_type", "_temp")).strip()
-            if value.isdigit() and int(value) > 0:
-                points.setdefault(_read(kind).strip(), int(value) / 1000)
+            value = whole_number(_read(zone / kind.name.replace("_type", "_temp")).strip())
+            if value:
+                points.setdefault(_read(kind).strip(), value / 1000)
         return Thermal(throttle_c=points.get("passive"), critical_c=points.get("critical"))
     return Thermal()
 

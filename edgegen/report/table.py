@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-_LEAST_NEEDED = ("MAD", "min", "p99", "by process")
+_LEAST_NEEDED = ("MAD", "min", "p99", "by process", "max", "p90", "part of", "from")
 """Columns that a narrow terminal leaves out, in this order."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from edgegen.bench.findings import Finding, findings
 from edgegen.bench.held_back import held_back_sentence
@@ -100,7 +101,7 @@ def plot(
     if chosen is not None:
         lines = plot_series(chosen.restarts, label=seconds, width=width, unicode=unicode)
         caption = f"{chosen.title}, each of {len(chosen.values)} in the order measured"
-        blocks.append("\n".join([caption, "", *lines]))
+        blocks.append("\n".join([fill(caption, width), "", *lines]))
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -142,7 +143,8 @@ def _sustained_plot(
         return ""
     names = ["step latency", *(panel.title for panel in drawn.sensors)]
     lines = draw_timeline(drawn, width=width, unicode=unicode)
-    return "\n".join([f"Sustained: {', '.join(names)}; time 0 is the first image", "", *lines])
+    caption = f"Sustained: {', '.join(names)}; time 0 is the first image"
+    return "\n".join([fill(caption, width), "", *lines])
 
 
 def _latencies(measurement: Measurement) -> Table:

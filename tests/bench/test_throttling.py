@@ -268,8 +268,8 @@ def test_steps_that_no_clock_gives_are_left_out_and_counted() -> None:
     run = sustained(slow_from(200), {"throttle_flag.t": rises(202)})
     broken = run.images[20]
     steps = list(broken.steps)
-    steps[3] = replace(steps[3], end_s=steps[3].start_s - 1.0)  # the clock was set back
-    steps[5] = replace(steps[5], start_s=math.nan)
+    steps[3] = replace(steps[3], end_s=steps[3].start_s)  # the clock stood still
+    steps[5] = replace(steps[5], start_s=1.0, end_s=2.0)  # it had gone back
     images = (*run.images[:20], replace(broken, steps=tuple(steps)), *run.images[21:])
 
     found = judge(replace(run, images=images))

@@ -13,6 +13,7 @@ from . import __version__
 from .backends import Backend
 from .protocol import SCHEMA
 from .sensors.control_groups import usable_cores
+from .sensors.reading import parse_number
 
 
 def hello(backend: Backend, started: float) -> dict[str, Any]:
@@ -73,9 +74,9 @@ def _cpu() -> Optional[str]:
 
 
 def _memory_bytes() -> Optional[int]:
-    value = _line("/proc/meminfo", "MemTotal")
-    if value is not None:
-        return int(value.split()[0]) << 10
+    kib = parse_number((_line("/proc/meminfo", "MemTotal") or "").replace("kB", ""))
+    if kib is not None:
+        return int(kib) << 10
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):

@@ -16,6 +16,7 @@ from typing import Optional
 
 from .process_tree import TreeMemory, members, memory_of, read, resident_pages
 from .sensors.jetson import NVMAP_CLIENTS, read_gpu_bytes
+from .sensors.reading import parse_number
 
 _SHORTEST_INTERVAL_S = 0.02
 _SHARE = 0.02  # of the time, for PSS; as much again for looking for children
@@ -124,7 +125,8 @@ def _field(path: str, key: str) -> Optional[int]:
     for line in (read(path) or "").splitlines():
         name, _, value = line.partition(":")
         if name == key:
-            return int(value.split()[0])
+            number = parse_number(value.replace("kB", ""))
+            return None if number is None else int(number)
     return None
 
 

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from ..sensors import find_sensors, raspberry_pi, read_all
 from ..sensors.control_groups import cpu_quota, memory_limit, usable_cores
+from ..sensors.reading import parse_number
 from .children import run
 from .paths import Folders
 from .runtimes import runtime_here
@@ -20,6 +21,7 @@ from .system_state import read_system_state, read_text
 _ROOT = Path("/")
 _PROGRAMS = ("vcgencmd", "nvpmodel", "tegrastats", "dumpsys", "powermetrics")
 _CPU_WORDS = ("cpu", "soc", "tj", "package", "tctl", "x86_pkg_temp", "vcgencmd")
+_MOST_KIB = 1 << 50
 _LIMITS = (
     *("throttle_flag", "throttle_since_boot", "throttle_count", "thermal_status"),
     *("cooling_state", "speed_limit_percent"),
@@ -144,9 +146,9 @@ def _memory(root: Path) -> dict[str, int]:
     found = {}
     for line in (read_text(root / "proc/meminfo") or "").splitlines():
         name, _, value = line.partition(":")
-        words = value.split()
-        if name in ("MemTotal", "MemAvailable") and words and words[0].isdigit():
-            found[name] = int(words[0]) << 10
+        kib = parse_number(value.replace("kB", ""))
+        if name in ("MemTotal", "MemAvailable") and kib is not None and 0 <= kib < _MOST_KIB:
+            found[name] = int(kib) << 10
     if "MemTotal" not in found and sys.platform == "darwin":
         found["MemTotal"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..emulation import is_emulated
+from ..sensors.reading import parse_number
 
 _ROOT = Path("/")
 _HYPERVISOR_VENDORS = {
@@ -101,10 +102,8 @@ def _says_another_machine(machine: str, processor: str) -> bool:
 
 def _load_average(root: Path) -> Optional[list[float]]:
     words = (read_text(root / "proc/loadavg") or "").split()
-    try:
-        return [float(word) for word in words[:3]] if len(words) >= 3 else None
-    except ValueError:
-        return None
+    known = [load for word in words[:3] if (load := parse_number(word)) is not None]
+    return known if len(known) == 3 else None
 
 
 def _oom_kills(root: Path) -> Optional[int]:
@@ -112,5 +111,6 @@ def _oom_kills(root: Path) -> Optional[int]:
     for line in (read_text(root / "proc/vmstat") or "").splitlines():
         name, _, value = line.partition(" ")
         if name == "oom_kill":
-            return int(value)
+            count = parse_number(value)
+            return None if count is None else int(count)
     return None

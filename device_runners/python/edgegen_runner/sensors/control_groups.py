@@ -19,6 +19,7 @@ from typing import Optional
 from .reading import number, parse_number, text
 
 _ROOT = Path("/")
+_LEAST_CORES, _MOST_CORES = 1e-3, 1e5  # the kernel's least is 1 ms a second
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,10 @@ def _quota(group: Group) -> Optional[float]:
     else:
         allowed = number(group.folder / "cpu.cfs_quota_us")  # -1 is none
         period = number(group.folder / "cpu.cfs_period_us")
-    if allowed is None or period is None or allowed <= 0 or period <= 0:
+    if allowed is None or period is None or period <= 0:
         return None
-    return allowed / period
+    cores = allowed / period
+    return cores if _LEAST_CORES <= cores <= _MOST_CORES else None
 
 
 def _memory_bytes(root: Path) -> float:

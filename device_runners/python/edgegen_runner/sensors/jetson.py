@@ -14,6 +14,7 @@ from .reading import Read, ReadOne, number, parse_number, scaled, sorted_paths, 
 NVMAP_CLIENTS = "sys/kernel/debug/nvmap/iovmm/clients"
 
 _UNCONNECTED = ("", "NC")
+_PID = re.compile(r"[0-9]{1,10}")
 _SIZE = re.compile(r"([0-9]{1,15})([KMG]?)")
 _FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -101,7 +102,7 @@ def parse_clients(table: str) -> Iterator[tuple[int, int]]:
     behind = 2 if lines and "PSS" in lines[0].split() else 1
     for line in lines[1:]:
         words = line.split()
-        if len(words) < behind + 3 or not words[-1 - behind].isdecimal():
+        if len(words) < behind + 3 or not _PID.fullmatch(words[-1 - behind]):
             continue
         size = _SIZE.fullmatch(words[-1])
         if size:

@@ -15,6 +15,7 @@ THERMAL_PRESSURE = {"Nominal": 0.0, "Moderate": 1.0, "Heavy": 2.0, "Trapping": 3
 """powermetrics' words, as ``thermal_status.macos``; OSThermalNotification.h."""
 
 _WINDOW_MS = 200
+_LARGEST = 1e24  # of an integer with thousands of digits Python makes no text
 _LOW_POWER_EVERY_S = 30.0
 _LOW_POWER = re.compile(r"^\s*(?:lowpowermode|powermode)\s+([0-9])\s*$", re.M)
 _SPEED_LIMIT = re.compile(r"^\s*CPU_Speed_Limit\s*=\s*([0-9]{1,3})\s*$", re.M)
@@ -86,10 +87,11 @@ def parse_powermetrics(output: Optional[bytes]) -> Values:
     watts = _number(processor.get("package_watts"))  # Intel
     if watts is not None:
         values["power_w.package"] = watts
-    for cluster in processor.get("clusters") or ():
-        hertz = _number(_table(cluster).get("freq_hz"))
-        if hertz is not None and _table(cluster).get("name"):
-            values[f"frequency_mhz.{cluster['name']}"] = hertz * 1e-6
+    clusters = processor.get("clusters")
+    for cluster in map(_table, clusters if isinstance(clusters, list) else ()):
+        hertz, label = _number(cluster.get("freq_hz")), cluster.get("name")
+        if hertz is not None and isinstance(label, str) and label:
+            values[f"frequency_mhz.{label}"] = hertz * 1e-6
     clock = _number(gpu.get("freq_hz"))
     if clock is not None:  # called hertz, and told in megahertz by every Mac whose output we saw
         values["frequency_mhz.gpu"] = clock if clock < 1e5 else clock * 1e-6
@@ -132,4 +134,4 @@ def _table(value: object) -> dict[str, Any]:
 def _number(value: object) -> Optional[float]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return parse_number(str(value))
+    return parse_number(repr(value)) if abs(value) < _LARGEST else None

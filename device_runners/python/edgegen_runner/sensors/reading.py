@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -20,6 +19,7 @@ Find = Callable[[Path], Optional[Read]]
 ReadOne = Callable[[], Optional[float]]
 
 _LARGEST_FILE_BYTES = 1 << 16
+_LARGEST = 1e24
 _COLDEST_C, _HOTTEST_C = -50.0, 200.0
 
 
@@ -43,7 +43,7 @@ def text(path: Path) -> Optional[str]:
     """Return a small file's text, stripped of blanks and NULs; None where it does not answer."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with NUL, out of another file
         return None
     try:
         data = os.read(descriptor, _LARGEST_FILE_BYTES)
@@ -54,13 +54,18 @@ def text(path: Path) -> Optional[str]:
     return data.decode("ascii", "replace").strip("\0 \t\r\n")
 
 
-def parse_number(words: Optional[str], base: int = 10) -> Optional[float]:
-    """Return a finite number, or None."""
+def parse_number(words: Optional[str]) -> Optional[float]:
+    """Return a number that a sensor can have, or None.
+
+    What is beyond ±1e24 is none: products of two stay finite. What is next to 0 is 0.
+    """
     try:
-        value = float(words or "") if base == 10 else float(int(words or "", base))
-    except (ValueError, OverflowError):
+        value = float(words or "")
+    except ValueError:
         return None
-    return value if isfinite(value) else None
+    if not -_LARGEST <= value <= _LARGEST:  # NaN is neither
+        return None
+    return value if abs(value) >= 1 / _LARGEST else 0.0
 
 
 def number(path: Path) -> Optional[float]:
