@@ -86,7 +86,7 @@ def check(device: str, package: Path, folder: Path, capsys: pytest.CaptureFixtur
     raw, page = folder / "raw.json", folder / "page.html"
     arguments = ["bench", str(package), *DRAW, "--device", device]
     arguments += ["--images", "1", "--restarts", "1"]
-    assert run([*arguments, "--json", str(raw), "--html", str(page)]) == 0
+    assert run([*arguments, "--json-file", str(raw), "--html", str(page)]) == 0
     shown = capsys.readouterr()
     assert "EMULATED" in shown.out
     for word in ("Steady image", "median", "images a minute"):
