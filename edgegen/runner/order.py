@@ -15,8 +15,8 @@ from edgegen.runner.protocol import (
     Warn,
 )
 
-MOST_EVENTS = 20_000_000
-"""A day of images of one step each, with all sensors, has fewer."""
+MOST_EVENTS = 2_000_000
+"""Ten hours of steps of 20 ms have fewer; more of them, kept, would fill the memory."""
 
 
 class EventOrder:

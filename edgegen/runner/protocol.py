@@ -142,6 +142,12 @@ class Sample:
     values: Mapping[str, float | None]
     cost_s: float | None = None
 
+    def __post_init__(self) -> None:
+        if len(self.values) > _MOST_SENSORS or any(
+            len(name) > _LONGEST_SENSOR for name in self.values
+        ):
+            raise ValueError(f"{len(self.values)} sensors, or names that are no sensor's")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -242,6 +248,8 @@ EVENTS: Mapping[str, type[Event]] = {
 """The protocol's name of each event."""
 
 _HEAD = 120
+_MOST_SENSORS = 1000
+_LONGEST_SENSOR = 200
 
 
 def parse_line(line: str) -> tuple[dict[str, Any], Event]:
