@@ -16,12 +16,12 @@ from edgegen.core.target import TargetSpec
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
 from edgegen.packaging.image_size import at_size
+from edgegen.packaging.other_runtimes import lost_elsewhere
 from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
 from edgegen.packaging.replace import require_replaceable
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.timesteps import has_whole_timesteps
-from edgegen.pipelines.tokenizer_files import added_tokens_warning
 
 ROOM_BYTES = 64 << 20
 """What is left free on the disk besides the package."""
@@ -142,7 +142,7 @@ def plan(
         golden_bytes=golden_bytes(replace(spec, components=components), model.path),
         warnings=(
             *_device_warnings(profile, storage),
-            *added_tokens_warning(model.path, target),
+            *lost_elsewhere(spec, model.path, target),
         ),
     )
     require_replaceable(destination, force=force)

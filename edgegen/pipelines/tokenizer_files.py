@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,8 @@ _ADDED_NAME = "added_tokens.json"
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 _LISTS_OF_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 _DEFAULTS = ("<|startoftext|>", "<|endoftext|>")
-_SHOWN = 3
 _UNSERIALIZED_SHARE = 0.38
 """What vocabulary and merges take beside the `tokenizer.json` of CLIP, which indents them."""
-_OTHER_TOKENIZERS: Mapping[str, str] = {
-    "coreml": "Apple's Swift package",
-    "openvino": "openvino_genai, which gets no tokenizer,",
-    "tflite": "the Kotlin kit",
-}
-"""Target → what else draws from its packages, and tokenizes prompts itself."""
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -151,20 +144,6 @@ def added_tokens(folder: Path) -> tuple[str, ...]:
         added += [*_items(config.get(name)), *_items(specials.get(name))]
     found = dict.fromkeys(_content(token) for token in added)
     return tuple(token for token in found if token and token not in (*usual, *_DEFAULTS))
-
-
-def added_tokens_warning(model: Path, target: str) -> tuple[str, ...]:
-    """Say of a pipeline's added tokens that they are lost on what else draws from its packages."""
-    other = _OTHER_TOKENIZERS.get(target)
-    folders = (model / name for name in FOLDERS if (model / name).is_dir())
-    tokens = list(dict.fromkeys(token for folder in folders for token in added_tokens(folder)))
-    if other is None or not tokens:
-        return ()
-    more = f" and {len(tokens) - _SHOWN:,} more" if len(tokens) > _SHOWN else ""
-    return (
-        f"The tokenizer has added tokens ({', '.join(tokens[:_SHOWN])}{more}). edgegen's own "
-        f"runner knows them; {other} does not, and cannot draw what they stand for.",
-    )
 
 
 def _merge_lines(path: Path) -> list[str]:

@@ -1,0 +1,42 @@
+"""What else draws from packages, and what of a model it cannot draw.
+
+edgegen's own runner draws all that a package holds. Others read the same files, and leave out what
+they do not know, without a word: so `package` says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from edgegen.core.model import PipelineSpec
+from edgegen.pipelines.tokenizer_files import FOLDERS, added_tokens
+
+OTHERS: Mapping[str, str] = {
+    "coreml": "Apple's Swift package",
+    "openvino": "openvino_genai",
+    "tflite": "the Kotlin kit",
+}
+"""Target → what draws from its packages without diffusers' own code."""
+
+_SHOWN = 3
+
+
+def lost_elsewhere(spec: PipelineSpec, model: Path, target: str) -> Iterator[str]:
+    """Say what of the model in a folder is lost on what else draws from a target's packages."""
+    other = OTHERS.get(target)
+    if other is None:
+        return
+    folders = (model / name for name in FOLDERS if (model / name).is_dir())
+    tokens = list(dict.fromkeys(token for folder in folders for token in added_tokens(folder)))
+    if tokens:
+        more = f" and {len(tokens) - _SHOWN:,} more" if len(tokens) > _SHOWN else ""
+        yield (
+            f"The tokenizer has added tokens ({', '.join(tokens[:_SHOWN])}{more}). edgegen's own "
+            f"runner knows them; {other} does not, and cannot draw what they stand for."
+        )
+    if spec.generation.latents_mean is not None:
+        yield (
+            "The autoencoder normalizes latents by channel ('latents_mean'). edgegen's own runner "
+            f"does so; {other} does not, and draws other colours."
+        )
