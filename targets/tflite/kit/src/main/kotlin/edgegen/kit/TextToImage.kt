@@ -67,7 +67,7 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
 
     /** Returns the encoder's last hidden state of each prompt. */
     private fun encode(prompts: List<String>): List<FloatArray> {
-        val length = tokenizer.length ?: folder.textLength
+        val length = folder.textLength ?: tokenizer.length
             ?: throw PackageException("The tokenizer does not say how many tokens there are.")
         return opener.open(folder.component("text_encoder")).use { encoder ->
             prompts.map { prompt ->
