@@ -21,7 +21,7 @@ values: st.SearchStrategy[Any] = (
     | st.floats()
     | st.text(max_size=8)
     | st.lists(st.sampled_from((*NUMBERS, *WORDS, None)), max_size=20)
-)
+).map(copy.deepcopy)  # or a list would be changed in the next case, too
 
 
 def places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
