@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import diffusers
 import numpy as np
 import pytest
-from edgegen_runner.pipelines.base import scheduler_config
+from edgegen_runner.pipelines.scheduler import make_scheduler
 from edgegen_runner.schedulers import load_scheduler
 
 OLD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -34,8 +33,8 @@ def pipelines_own(pipeline: str, scheduler: Any) -> Any:
     return made.scheduler
 
 
-def package_of(family: str, config: dict[str, Any]) -> Any:
-    return SimpleNamespace(family=family, scheduler_config=lambda: config)
+def ours(family: str, config: dict[str, Any], name: str | None = None, mode: str = "text") -> Any:
+    return make_scheduler(config, name, family=family, pipeline_class="", mode=mode)
 
 
 @pytest.mark.parametrize(
@@ -56,31 +55,33 @@ def test_an_old_configuration_gives_the_timesteps_that_diffusers_pipeline_has(
     theirs = getattr(diffusers, scheduler)(**OLD)
     if pipeline is not None:
         theirs = pipelines_own(pipeline, theirs)
-    config = scheduler_config(package_of(family, {"_class_name": scheduler, **OLD}))
-    ours = load_scheduler(config)
+    mode = "inpaint" if family.endswith("-inpaint") else "text"
+    made = ours(family, {"_class_name": scheduler, **OLD}, mode=mode)
     theirs.set_timesteps(10)
-    ours.set_timesteps(10)
-    assert np.array_equal(ours.timesteps, theirs.timesteps.numpy())
-    for option in {"clip_sample", "steps_offset", "skip_prk_steps"} & config.keys():
+    made.set_timesteps(10)
+    assert np.array_equal(made.timesteps, theirs.timesteps.numpy())
+    for option in ("clip_sample", "steps_offset", "skip_prk_steps"):
         if option in theirs.config:
-            assert config[option] == theirs.config[option]
+            assert getattr(made.options, option) == theirs.config[option]
 
 
 @pytest.mark.parametrize("written", [{}, {"steps_offset": 0, "clip_sample": True}])
-def test_another_scheduler_inherits_what_the_configuration_says_itself(
-    written: dict[str, Any],
+@pytest.mark.parametrize("name", ["DDIMScheduler", "EulerDiscreteScheduler", "LCMScheduler"])
+def test_another_scheduler_is_corrected_as_if_the_pipeline_was_made_with_it(
+    name: str, written: dict[str, Any]
 ) -> None:
-    theirs = pipelines_own("StableDiffusionPipeline", diffusers.DDIMScheduler(**OLD, **written))
-    theirs = diffusers.EulerDiscreteScheduler.from_config(theirs.config)
-    package = package_of("stable-diffusion", {"_class_name": "DDIMScheduler", **OLD, **written})
-    ours = load_scheduler(scheduler_config(package, other=True), "euler")
+    other = getattr(diffusers, name).from_config({"_class_name": "PNDMScheduler", **OLD, **written})
+    theirs = pipelines_own("StableDiffusionPipeline", other)
+    made = ours("stable-diffusion", {"_class_name": "PNDMScheduler", **OLD, **written}, name)
     theirs.set_timesteps(10)
-    ours.set_timesteps(10)
-    assert np.array_equal(ours.timesteps, theirs.timesteps.numpy())
+    made.set_timesteps(10)
+    assert np.array_equal(made.timesteps, theirs.timesteps.numpy())
+    if hasattr(made.options, "clip_sample"):
+        assert made.options.clip_sample is theirs.config.clip_sample is False
 
 
 def test_the_builtin_models_configuration_needs_no_correction() -> None:
     path = Path(__file__).parents[2] / "edgegen/pipelines/builtin/emoji/scheduler"
     config = json.loads((path / "scheduler_config.json").read_text())
-    package = SimpleNamespace(family="stable-diffusion", scheduler_config=lambda: config)
-    assert scheduler_config(package) == config  # type: ignore[arg-type]  # as above
+    plain: Any = load_scheduler(config)
+    assert ours("stable-diffusion", config).options == plain.options

@@ -114,6 +114,7 @@ def test_a_value_that_is_not_supported_is_refused_with_the_nearest(class_name):
         ("unipc", {"predict_x0": False}, "predict_x0"),
         ("unipc", {"lower_order_final": False}, "lower_order_final"),
         ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver"}, "algorithm_type"),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "deis"}, "algorithm_type='deis'"),
         (
             "DPMSolverMultistepScheduler",
             {
@@ -136,6 +137,7 @@ def test_an_option_that_the_runner_lacks_is_refused_by_name(name, options, named
         ("DDPMScheduler", {"variance_type": "fixed_large_log"}),
         ("UniPCMultistepScheduler", {"predict_x0": False}),
         ("UniPCMultistepScheduler", {"lower_order_final": False}),
+        ("UniPCMultistepScheduler", {"solver_type": "bh1"}),
         (
             "UniPCMultistepScheduler",
             {"use_flow_sigmas": True, "use_exponential_sigmas": True},

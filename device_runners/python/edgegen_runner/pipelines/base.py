@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol
 
@@ -16,7 +16,7 @@ from ..errors import RunnerFailure
 from ..package import Package
 from ..request import Request
 from ..residency import Components
-from ..schedulers import Noise, Scheduler, UnsupportedScheduler, load_scheduler
+from ..schedulers import Noise, Scheduler
 from ..torch_random import TorchGenerator
 from .denoiser import Conditioning, Denoiser
 
@@ -90,47 +90,9 @@ class Plan:
         return len(self.scheduler.timesteps)
 
 
-CORRECTIONS: Mapping[str, Mapping[str, Any]] = {
-    "stable-diffusion": {"steps_offset": 1, "clip_sample": False},
-    "stable-diffusion-inpaint": {"steps_offset": 1, "skip_prk_steps": True},
-}
-
-
 def generator(seed: int) -> Noise:
     """Return the draws of one image: torch's CPU generator."""
     return TorchGenerator(seed).randn
-
-
-def scheduler_config(package: Package, *, other: bool = False) -> Mapping[str, Any]:
-    """Return the scheduler's configuration as diffusers' pipeline of the family reads it.
-
-    The Stable Diffusion pipelines correct configurations of before 2022's end: timesteps begin at
-    1, samples are not clipped, and PNDM leaves its Runge-Kutta steps out where it paints anew. An
-    ``other`` scheduler, made from this configuration, only inherits what it says itself.
-    """
-    config = package.scheduler_config()
-    corrections = CORRECTIONS.get(package.family, {})
-    return {
-        **config,
-        **{key: value for key, value in corrections.items() if key in config or not other},
-    }
-
-
-def open_scheduler(package: Package, request: Request, name: Optional[str] = None) -> Scheduler:
-    """Return the request's scheduler, else ``name``, else the package's own.
-
-    Raises RunnerFailure (unsupported-scheduler), naming what is supported.
-    """
-    try:
-        chosen = request.scheduler or name
-        scheduler = load_scheduler(scheduler_config(package, other=chosen is not None), chosen)
-    except UnsupportedScheduler as error:
-        raise RunnerFailure(
-            "unsupported-scheduler", str(error), "Choose another with --scheduler."
-        ) from error
-    if hasattr(scheduler, "eta"):
-        scheduler.eta = request.eta
-    return scheduler
 
 
 def set_timesteps(scheduler: Scheduler, steps: int, **options: Any) -> None:
@@ -142,6 +104,22 @@ def set_timesteps(scheduler: Scheduler, steps: int, **options: Any) -> None:
         scheduler.set_timesteps(steps, **options)
     except ValueError as error:
         raise RunnerFailure("bad-request", str(error), "Choose other steps.") from error
+
+
+def check_start(scheduler: Scheduler, timestep: Any) -> None:
+    """Check that a trajectory can begin at a timestep.
+
+    Raises RunnerFailure (bad-request) where diffusers would divide by zero: at zero SNR, noise that
+    is predicted leaves nothing of the original.
+    """
+    can_start_at = getattr(scheduler, "can_start_at", None)
+    if can_start_at is not None and not can_start_at(timestep):
+        raise RunnerFailure(
+            "bad-request",
+            f"{scheduler.name} begins at zero SNR (rescale_betas_zero_snr), where a model that "
+            "predicts noise cannot begin.",
+            "Choose another with --scheduler: euler, unipc or dpmsolver++.",
+        )
 
 
 def first_noise(request: Request, shape: tuple[int, ...], noise: Noise) -> Array:
@@ -195,15 +173,20 @@ def denoise(
     scheduler: Scheduler,
     timesteps: npt.NDArray[Any],
     start: Start,
+    *,
+    scales_input: bool = True,
 ) -> Iterator[Step]:
     """Yield after each step of the scheduler: predict, guide, step.
 
-    The time between two yields is the caller's, and no part of a step.
+    ``scales_input`` is false for diffusers' pipelines that do not let the scheduler scale what the
+    denoiser gets. The time between two yields is the caller's, and no part of a step.
     """
     latents = start.latents
     for index, timestep in enumerate(timesteps):
         began, runtime_s = time.perf_counter(), components.runtime_s
-        sample = scheduler.scale_model_input(latents, timestep)
+        sample = latents
+        if scales_input:
+            sample = scheduler.scale_model_input(latents, timestep)
         prediction = denoiser.predict(sample, timestep, start.extra)
         latents = scheduler.step(prediction, timestep, latents, start.noise)
         if start.keep is not None:

@@ -15,7 +15,8 @@ from .stable_diffusion import StableDiffusion
 def LatentConsistency(components: Components, request: Request) -> StableDiffusion:  # noqa: N802
     """Return Stable Diffusion's loop for a latent consistency model, with its refusals.
 
-    Raises RunnerFailure (bad-request) for a negative prompt and for another scheduler.
+    Raises RunnerFailure: ``bad-request`` for a negative prompt, ``unsupported-scheduler`` for
+    another scheduler.
     """
     if request.negative_prompt:
         raise RunnerFailure(
@@ -23,12 +24,4 @@ def LatentConsistency(components: Components, request: Request) -> StableDiffusi
             "A latent consistency model takes no negative prompt: its guidance is an input.",
             "Leave the negative prompt out.",
         )
-    pipeline = StableDiffusion(components, request)
-    if pipeline.plan.scheduler.name != "LCMScheduler":
-        raise RunnerFailure(
-            "bad-request",
-            f"A latent consistency model is drawn with LCMScheduler, not "
-            f"{pipeline.plan.scheduler.name}.",
-            "Leave the scheduler out, or choose lcm.",
-        )
-    return pipeline
+    return StableDiffusion(components, request)

@@ -14,10 +14,11 @@ from ..errors import RunnerFailure
 from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
-from .base import Plan, Start, Step, denoise, open_scheduler
+from .base import Plan, Start, Step, denoise
 from .denoiser import Conditioning, Denoiser, Guidance
 from .guidance_embedding import guidance_embedding
-from .starts import Starts
+from .scheduler import open_scheduler
+from .starts import Starts, mode_of
 from .text import TextEncoder
 
 Array = npt.NDArray[Any]
@@ -32,7 +33,7 @@ class StableDiffusion:
         package = components.package
         self._components = components
         self._request = request
-        self._scheduler = open_scheduler(package, request)
+        self._scheduler = open_scheduler(package, request, mode_of(package, request))
         self._starts = Starts(components, request, self._scheduler, STRENGTHS)
         self._autoencoder = Autoencoder(components)
         self._text = TextEncoder(components, "text_encoder", "tokenizer")

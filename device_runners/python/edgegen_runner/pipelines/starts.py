@@ -19,7 +19,7 @@ from ..request import Request
 from ..residency import Components
 from ..schedulers import Noise, Scheduler
 from .autoencoder import Autoencoder
-from .base import Start, check_size, first_noise, generator, set_timesteps
+from .base import Start, check_size, check_start, first_noise, generator, set_timesteps
 
 Array = npt.NDArray[Any]
 
@@ -47,7 +47,8 @@ class Starts:
         package = components.package
         self._generation = package.generation
         self._joins_mask = package.family.endswith("-inpaint")
-        self.mode = _mode(package, request)
+        self._strength_spaces_steps = package.family == "latent-consistency"
+        self.mode = mode_of(package, request)
         self._strength = request.strength
         if self._strength is None:
             self._strength = strengths.get(self.mode, 1.0)
@@ -57,6 +58,7 @@ class Starts:
         check_size(package, "unet", self.width, self.height)
         self.steps = request.steps or package.generation.steps
         self.restart()
+        check_start(scheduler, self.timesteps[0])
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -72,20 +74,22 @@ class Starts:
             set_timesteps(scheduler, self.steps)
             self.timesteps = scheduler.timesteps
             return
-        if self.mode == "image" and scheduler.name == "LCMScheduler":
+        if self.mode == "image" and self._strength_spaces_steps:
+            # LatentConsistencyModelImg2ImgPipeline: as many steps, through a part of the noise
             set_timesteps(scheduler, self.steps, strength=strength)
             self.timesteps = scheduler.timesteps
             return
         set_timesteps(scheduler, self.steps)
         skipped = max(self.steps - min(int(self.steps * strength), self.steps), 0)
-        if skipped == self.steps:
+        begin = skipped * scheduler.order
+        self.timesteps = scheduler.timesteps[begin:]
+        # PNDM makes a call more than steps: diffusers' image-to-image draws with it alone
+        if len(self.timesteps) == 0 or (self.mode == "inpaint" and skipped == self.steps):
             raise RunnerFailure(
                 "bad-request",
                 f"Strength {strength:g} of {self.steps} steps is less than one step.",
                 "Raise the strength, or make more steps.",
             )
-        begin = skipped * scheduler.order
-        self.timesteps = scheduler.timesteps[begin:]
         scheduler.set_begin_index(begin)
 
     def begin(self, seed: int) -> Start:
@@ -142,7 +146,11 @@ class Starts:
         return Start(latents, noise, keep=keep)
 
 
-def _mode(package: Package, request: Request) -> str:
+def mode_of(package: Package, request: Request) -> str:
+    """Return ``text``, ``image`` or ``inpaint``.
+
+    Raises RunnerFailure (bad-request) where the pictures do not go with the family.
+    """
     wants_mask = package.family.endswith("-inpaint")
     if (wants_mask or request.mask is not None) and (request.image is None or request.mask is None):
         raise RunnerFailure(

@@ -18,18 +18,16 @@ from .base import (
     Start,
     Step,
     check_size,
+    check_start,
     denoise,
     first_noise,
     generator,
-    open_scheduler,
     set_timesteps,
 )
 from .denoiser import Conditioning, Denoiser, Guidance
+from .scheduler import open_scheduler
 
 Array = npt.NDArray[Any]
-
-_PIPELINE_SCHEDULERS = {"DDIMPipeline": "DDIMScheduler"}
-"""DDIMPipeline makes a DDIM scheduler of whatever config it finds."""
 
 
 class Unconditional:
@@ -53,12 +51,12 @@ class Unconditional:
         generation = package.generation
         self._components = components
         self._request = request
-        default = _PIPELINE_SCHEDULERS.get(package.pipeline_class)
-        self._scheduler = open_scheduler(package, request, default)
+        self._scheduler = open_scheduler(package, request)
         steps = request.steps or generation.steps
         width, height = request.width or generation.width, request.height or generation.height
         check_size(package, "unet", width, height)
         set_timesteps(self._scheduler, steps)
+        check_start(self._scheduler, self._scheduler.timesteps[0])
         self._shape = (1, generation.latent_channels, height, width)
         self.plan = Plan(width, height, steps, 1.0, self._scheduler)
 
@@ -76,7 +74,9 @@ class Unconditional:
         """Yield after each step; see `Pipeline.denoise`."""
         denoiser = Denoiser(self._components, "unet", conditioning, Guidance(1.0))
         timesteps = self._scheduler.timesteps
-        return denoise(self._components, denoiser, self._scheduler, timesteps, start)
+        return denoise(
+            self._components, denoiser, self._scheduler, timesteps, start, scales_input=False
+        )
 
     def decode(self, latents: Array) -> Array:
         """Return the sample itself: it is the image."""

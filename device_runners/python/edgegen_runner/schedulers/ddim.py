@@ -80,6 +80,10 @@ class DDIMScheduler:
     def set_begin_index(self, begin_index: int) -> None:
         """Do nothing: a step depends on its timestep alone."""
 
+    def can_start_at(self, timestep: Timestep) -> bool:
+        """Return whether a prediction gives the original: not noise alone at zero SNR."""
+        return self.options.prediction_type != "epsilon" or self._products[int(timestep)] > 0
+
     def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
         """Return the sample itself."""
         return sample

@@ -30,7 +30,7 @@ class DDPMOptions(ClipOptions, NoiseOptions):
     """Options of diffusers' ``DDPMScheduler``."""
 
     timestep_spacing: str = "leading"
-    variance_type: str = "fixed_small"
+    variance_type: Optional[str] = "fixed_small"
     rescale_betas_zero_snr: bool = False
 
     scheduler: ClassVar[str] = "DDPMScheduler"
@@ -39,7 +39,8 @@ class DDPMOptions(ClipOptions, NoiseOptions):
         "prediction_type": ("epsilon", "sample", "v_prediction"),
         "timestep_spacing": TIMESTEP_SPACINGS,
         # fixed_large_log is not among them: diffusers takes the root of a negative logarithm.
-        "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", *_LEARNED),
+        # None, which DPM-Solver's configs have, is diffusers' fixed_small.
+        "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", *_LEARNED, None),
     }
 
 
@@ -79,6 +80,10 @@ class DDPMScheduler:
 
     def set_begin_index(self, begin_index: int) -> None:
         """Do nothing: a step depends on its timestep alone."""
+
+    def can_start_at(self, timestep: Timestep) -> bool:
+        """Return whether a prediction gives the original: not noise alone at zero SNR."""
+        return self.options.prediction_type != "epsilon" or self._products[int(timestep)] > 0
 
     def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
         """Return the sample itself."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Optional
 import numpy as np
 
 from . import float32 as f32
-from .base import Array, Noise, Timestep
+from .base import Array, Noise, Timestep, UnsupportedScheduler
 from .betas import alphas_cumprod, training_sigmas
 from .cursor import StepCursor
 from .dpmsolver_update import Interval, update_weights
@@ -130,7 +130,13 @@ class DPMSolverMultistepScheduler:
             UnsupportedScheduler: An option has a value that the runner does not support.
         """
         own = {key: _ALIASES.get(key, {}).get(str(value), value) for key, value in config.items()}
-        return cls(read_options(DPMSolverMultistepOptions, own))
+        options = read_options(DPMSolverMultistepOptions, own)
+        if config.get("algorithm_type") == "deis" and options.final_sigmas_type == "zero":
+            raise UnsupportedScheduler(
+                f"{cls.name} does not support algorithm_type='deis': it needs final_sigmas_type "
+                "'sigma_min'."
+            )
+        return cls(options)
 
     def set_timesteps(
         self,

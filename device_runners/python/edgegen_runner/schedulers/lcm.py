@@ -108,6 +108,10 @@ class LCMScheduler:
         """Start at this call instead of the first; after `set_timesteps`."""
         self._cursor.begin = begin_index
 
+    def can_start_at(self, timestep: Timestep) -> bool:
+        """Return whether a prediction gives the original: not noise alone at zero SNR."""
+        return self.options.prediction_type != "epsilon" or self._products[int(timestep)] > 0
+
     def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
         """Return the sample itself."""
         return sample

@@ -86,6 +86,8 @@ class UniPCMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
         if self.final_sigmas_type == "zero":  # where diffusers gives NaN
             if not self.predict_x0:
                 raise self.refuse("predict_x0", "it needs final_sigmas_type 'sigma_min'.")
+            if self.solver_type == "bh1":
+                raise self.refuse("solver_type", "it needs final_sigmas_type 'sigma_min'.")
             if not self.lower_order_final and self.solver_order > 1:
                 raise self.refuse("lower_order_final", "it needs final_sigmas_type 'sigma_min'.")
 
