@@ -179,7 +179,7 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         steps=settings.steps or generation.steps,
         guidance=guidance,
         seed=settings.seed,
-        scheduler=settings.scheduler or _own_scheduler(package),
+        scheduler=settings.scheduler or _own_scheduler(package, manifest),
         providers=settings.providers,
         threads=settings.threads,
         residency=settings.residency,
@@ -196,7 +196,9 @@ def _fitting_prompt(manifest: PackageManifest) -> str:
     return DEFAULT_PROMPT if golden is None or golden.prompt is None else golden.prompt
 
 
-def _own_scheduler(package: Path) -> str:
+def _own_scheduler(package: Path, manifest: PackageManifest) -> str:
+    if manifest.scheduler is not None:
+        return manifest.scheduler.class_name
     config = load_python_json_object(package / "scheduler" / "scheduler_config.json")
     return str(config.get("_class_name", "unknown"))
 

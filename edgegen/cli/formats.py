@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgegen.core.model import PipelineSpec
+
 
 def format_bytes(size_bytes: float) -> str:
     """Write a size in decimal units, three digits: `1.72 GB`, `640 kB`, `12 bytes`."""
@@ -75,3 +77,14 @@ def _three_digits(value: float) -> str:
     magnitude = abs(value)
     digits = 2 if magnitude < 9.995 else 1 if magnitude < 99.95 else 0
     return f"{value:.{digits}f}"
+
+
+def format_drawing(spec: PipelineSpec) -> str:
+    """Return in how many steps, and with which guidance, a pipeline is drawn by default."""
+    generation = spec.generation
+    steps = f"{generation.steps} step{'s' if generation.steps > 1 else ''}"
+    if spec.family == "unconditional":
+        return steps
+    masked = generation.inpaint_guidance
+    behind = "" if masked is None else f", {masked:g} behind a mask"
+    return f"{steps}, guidance {generation.guidance:g}{behind}"

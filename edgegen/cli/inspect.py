@@ -46,6 +46,7 @@ def inspect(
     """
     from edgegen.core.codec import encode
     from edgegen.exporters.targets import load_targets
+    from edgegen.packaging.drawing import scheduler_problem
     from edgegen.pipelines.source import resolve_headers
     from edgegen.pipelines.summary import summarize
 
@@ -53,18 +54,21 @@ def inspect(
         model, revision=revision, variant=variant, offline=offline, progress=console.progress
     ) as folder:
         summary = summarize(folder)
+        problem = scheduler_problem(summary.pipeline, folder.path)
     family = summary.pipeline.family
     targets = [target.name for target in load_targets().values() if family in target.families]
     if as_json:
-        console.json({**encode(summary), "targets": targets})
+        console.json({**encode(summary), "targets": targets, "scheduler_problem": problem})
         return
     _show(console, summary, targets)
+    if problem is not None:
+        console.warn(f"{problem} To package it: edgegen package --scheduler NAME")
     if verbose:
         _show_signatures(console, summary)
 
 
 def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> None:
-    from edgegen.cli.formats import format_bytes, format_count
+    from edgegen.cli.formats import format_bytes, format_count, format_drawing
 
     pipeline, generation = summary.pipeline, summary.pipeline.generation
     rows = [
@@ -81,7 +85,6 @@ def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> Non
     size = format_bytes(sum(it.storage_bytes for it in summary.components))
     rows.append(("all", "", format_count(parameters), "", size))
     at = f"{pipeline.source} ({pipeline.revision[:12]})" if pipeline.revision else pipeline.source
-    guidance = "" if pipeline.family == "unconditional" else f", guidance {generation.guidance:g}"
     latents = "without latents"
     if generation.vae_scale_factor > 1:
         side = generation.vae_scale_factor
@@ -91,7 +94,7 @@ def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> Non
     notes = [
         f"Family: {pipeline.family} ({pipeline.pipeline_class}).",
         f"Images: {generation.width}×{generation.height}, {latents}.",
-        f"Scheduler: {summary.scheduler}; {generation.steps} steps{guidance}.",
+        f"Scheduler: {summary.scheduler}; {format_drawing(pipeline)}.",
         f"Prompt: {generation.text_length} tokens." if generation.text_length else "Prompt: none.",
         f"Weights: {_taken(summary)}.",
         f"Licence: {pipeline.licence or 'not stated'}.",

@@ -37,6 +37,7 @@ _PIXELS = click.IntRange(1, 16_384)
     ),
     groups={
         "What is built": ("targets", "recipes", "profile", "width", "height"),
+        "What it draws with": ("scheduler", "steps", "guidance"),
         "The model": ("variant", "revision", "offline"),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": ("skip_parity", "accept_failed_parity", "prompt"),
@@ -83,6 +84,17 @@ _PIXELS = click.IntRange(1, 16_384)
 )
 @click.option("--width", type=_PIXELS, help="Width of the images; default: the model's own.")
 @click.option("--height", type=_PIXELS, help="Height of the images; default: the model's own.")
+@click.option(
+    "--scheduler",
+    help="What it draws with unless told: ddim, euler, dpmsolver++, … or a diffusers class name; "
+    "default: the model's own.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), help="Steps that it draws in; default: the scheduler's."
+)
+@click.option(
+    "--guidance", type=float, help="Guidance scale that it draws with; default: the pipeline's."
+)
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
 @click.option("--offline", is_flag=True, help="Use the hub's cache alone.")
@@ -106,6 +118,9 @@ def package(
     recipes: tuple[str, ...],
     width: int | None,
     height: int | None,
+    scheduler: str | None,
+    steps: int | None,
+    guidance: float | None,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -155,6 +170,9 @@ def package(
             recipe=each.recipe,
             width=width,
             height=height,
+            scheduler=scheduler,
+            steps=steps,
+            guidance=guidance,
             force=force,
             in_folder_of_its_own=in_folders,
         )
@@ -258,6 +276,9 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
         "width": plan.spec.generation.width,
         "height": plan.spec.generation.height,
         "variants": {component.folder: component.variant for component in plan.components},
+        "scheduler": plan.spec.scheduler.class_name,
+        "steps": plan.spec.generation.steps,
+        "guidance": plan.spec.generation.guidance,
         "minimum_os": plan.minimum_os,
         "attention": plan.attention,
         "destination": str(plan.destination),
@@ -275,7 +296,7 @@ def _plan_row(plan: BuildPlan) -> dict[str, object]:
 
 
 def _show_plan(console: Console, plan: BuildPlan) -> None:
-    from edgegen.cli.formats import format_variants
+    from edgegen.cli.formats import format_drawing, format_variants
 
     rows: list[list[str | int | None]] = [
         [component.name, component.parameters, _megabytes(plan.storage_bytes[component.name])]
@@ -295,6 +316,7 @@ def _show_plan(console: Console, plan: BuildPlan) -> None:
             f"{plan.shapes} shapes, {plan.operators} operators, images of "
             f"{plan.spec.generation.width} × {plan.spec.generation.height}, "
             f"to {plan.destination}",
+            f"Drawn with {plan.spec.scheduler.class_name}: {format_drawing(plan.spec)}.",
             f"Weights: {format_variants({it.folder: it.variant for it in plan.components})}.",
         ],
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
@@ -72,7 +73,8 @@ class Generation:
     the denoiser takes the guidance scale as an embedding (`timestep_cond`, latent consistency
     models). `latents_mean` and `latents_std`, one a channel, are set where SDXL's pipelines
     normalize latents with them.
-    `steps` and `guidance` are what `edgegen run` uses unless told.
+    `steps` and `guidance` are what `edgegen run` uses unless told; `inpaint_guidance` takes the
+    place of the latter behind a mask, where diffusers' inpainting class has another default.
     """
 
     width: int
@@ -86,10 +88,19 @@ class Generation:
     latents_std: tuple[float, ...] | None = None
     steps: int = 25
     guidance: float = 7.5
+    inpaint_guidance: float | None = None
     text_length: int | None = None
     guidance_embedding_dim: int | None = None
     force_zeros_for_empty_prompt: bool = False
     requires_aesthetics_score: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerSpec:
+    """A scheduler: its diffusers class, and what replaces options of its configuration file."""
+
+    class_name: str
+    options: Mapping[str, bool | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +119,7 @@ class PipelineSpec:
     pipeline_class: str
     components: tuple[Component, ...]
     generation: Generation
+    scheduler: SchedulerSpec
     licence: str | None
     extras: tuple[str, ...] = ()
     variant: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen.core.model import Component, Family, Generation
+from edgegen.core.model import Component, Family, Generation, SchedulerSpec
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
@@ -85,6 +85,7 @@ class PackageManifest:
     operator_sets: Mapping[str, int]
     toolkits: Mapping[str, str]
     files: tuple[Artifact, ...]
+    scheduler: SchedulerSpec | None = None  # packages of before edgegen kept it have none
     golden: GoldenCase | None = None
     parity_failed: bool = False
 

@@ -33,6 +33,7 @@ from edgegen.core.staging import staged_folder
 from edgegen.exporters.base import ExportJob, ExportResult
 from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion, convert
+from edgegen.packaging.drawing import write_scheduler
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.replace import require_replaceable
 from edgegen.packaging.small_files import copy_small_files, write_config
@@ -84,6 +85,7 @@ def build(
         conversion = _convert(plan, staging, logs, shown, calibrated)
         costs = [*([] if calibrated is None else [calibrated.cost]), *conversion.costs]
         copy_small_files(plan.model, staging)
+        write_scheduler(plan.spec, staging)
         companions = write_companions(
             plan.target.name,
             staging,
@@ -210,6 +212,7 @@ def _manifest(
         shapes=plan.shapes,
         operator_sets=operator_sets,
         toolkits=toolkits,
+        scheduler=plan.spec.scheduler,
         files=_files(staging, progress),
         golden=golden,
     )

@@ -15,11 +15,13 @@ from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
+from edgegen.packaging.drawing import drawn_with
 from edgegen.packaging.image_size import at_size
 from edgegen.packaging.other_runtimes import lost_elsewhere
 from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
 from edgegen.packaging.replace import require_replaceable
 from edgegen.pipelines.read import read_pipeline
+from edgegen.pipelines.scheduler import scheduler_config
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.timesteps import has_whole_timesteps
 
@@ -70,6 +72,9 @@ def plan(
     recipe: str | None = None,
     width: int | None = None,
     height: int | None = None,
+    scheduler: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
     force: bool = False,
     in_folder_of_its_own: bool = False,
 ) -> BuildPlan:
@@ -77,9 +82,10 @@ def plan(
 
     With `in_folder_of_its_own` the package goes to `<target>-<recipe>` beside `destination`.
     The recipe, the operators, the size of images and whether axes are dynamic come from the
-    profile unless told. Raises SourceError for a model that cannot be read, ConfigError for an
-    unknown target or recipe, a family that the target lacks, a size that the model cannot draw, and
-    a destination that must not be replaced, and ResourceError where the disk cannot hold the
+    profile unless told; scheduler, steps and guidance from the model. Raises SourceError for a
+    model that cannot be read, ConfigError for an unknown target or recipe, a family that the
+    target lacks, a size that the model cannot draw, a scheduler that the runner lacks, and a
+    destination that must not be replaced, and ResourceError where the disk cannot hold the
     package.
     """
     target_spec = load_target(target)
@@ -96,6 +102,7 @@ def plan(
             hint=nearest(target, [options.target for options in profile.runtimes]),
         )
     spec = at_size(spec, runtime, width, height)
+    spec = drawn_with(spec, model.path, scheduler=scheduler, steps=steps, guidance=guidance)
     chosen = load_recipe(recipe or (runtime.recipe if runtime else None), target_spec)
     if in_folder_of_its_own:
         destination = destination.with_name(f"{target}-{chosen.name}")
@@ -113,7 +120,9 @@ def plan(
     )
     if target_spec.text_outputs == "used":
         components = tuple(used_outputs(component, spec) for component in components)
-    if target_spec.whole_timesteps and has_whole_timesteps(model.path):
+    if target_spec.whole_timesteps and has_whole_timesteps(
+        scheduler_config(model.path, spec.scheduler)
+    ):
         components = tuple(map(_whole_timestep, components))
     if target_spec.timestep_for_each:
         components = tuple(map(timestep_for_each, components))
@@ -236,7 +245,7 @@ def fix_axes(
     length = generation.text_length or 77
     sizes: dict[str, int] = {"sequence": length} if component.role == "text_encoder" else {}
     if shapes == "fixed":
-        guided = spec.family not in ("latent-consistency", "unconditional")
+        guided = spec.family != "unconditional" and generation.guidance_embedding_dim is None
         sizes = {
             "batch": denoiser_batch if component.role == "denoiser" and guided else 1,
             "sequence": length,

@@ -141,7 +141,7 @@ def _resolve_source(source: ModelSource, model: str | None) -> ModelFolder:
 
 
 def _packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpec:
-    """Return the model's spec with the components as they were packaged, fixed axes and all."""
+    """Return the model's spec as it was packaged: fixed axes, scheduler, steps and all."""
     packaged = tuple(component.spec for component in manifest.components)
     known = {component.name for component in spec.components}
     if spec.family != manifest.family or not {it.name for it in packaged} <= known:
@@ -149,7 +149,12 @@ def _packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpe
             f"{spec.source} is another model: its family is {spec.family}.",
             hint=f"Give the {manifest.family} model that the package was built from.",
         )
-    return replace(spec, components=packaged)
+    return replace(
+        spec,
+        components=packaged,
+        generation=manifest.generation,
+        scheduler=manifest.scheduler or spec.scheduler,
+    )
 
 
 def _merge_costs(package: Path, measured: tuple[StageCost, ...]) -> tuple[StageCost, ...]:

@@ -12,9 +12,9 @@ from edgegen.core.model import Family
 class PipelineClass:
     """A diffusers pipeline class.
 
-    `family` is that of its plain form: a UNet with more input channels or with a guidance
-    embedding can make another of it. `steps` and `guidance` are the defaults of the class's
-    `__call__` in diffusers 0.42, so that the same command makes the same image in both.
+    `family` is that of its plain form: a UNet with more input channels can make another of it.
+    `steps` and `guidance` are the defaults of the class's `__call__` in diffusers 0.42, so that
+    the same command makes the same image in both.
     `components` are the entries of `model_index.json` that are exported.
     """
 
@@ -38,6 +38,9 @@ PIPELINE_CLASSES: Mapping[str, PipelineClass] = {
         family="stable-diffusion", steps=50, guidance=7.5, components=_SD
     ),
     "LatentConsistencyModelPipeline": PipelineClass(
+        family="latent-consistency", steps=4, guidance=8.5, components=_SD
+    ),
+    "LatentConsistencyModelImg2ImgPipeline": PipelineClass(
         family="latent-consistency", steps=4, guidance=8.5, components=_SD
     ),
     "StableDiffusionXLPipeline": PipelineClass(

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Family, Generation, PipelineSpec, Role
@@ -27,6 +26,7 @@ from edgegen.pipelines.index import PipelineIndex
 from edgegen.pipelines.latent_sizes import latent_multiple, latent_multiple_of_text, size_problem
 from edgegen.pipelines.licences import licence_name
 from edgegen.pipelines.network_options import check_options
+from edgegen.pipelines.scheduler import read_scheduler, with_defaults
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.text_encoders import check_text_classes, check_text_width, text_length
 from edgegen.pipelines.weight_files import check_variant
@@ -62,11 +62,7 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
         family, components, generation = _unconditional(index, folder.variant)
     else:
         family, components, generation = _latent_diffusion(index, folder.variant)
-    builtin = BUILTIN_MODELS.get(folder.source)
-    if builtin is not None:
-        generation = replace(generation, steps=builtin.steps, guidance=builtin.guidance)
-    _scheduler(index)
-    return PipelineSpec(
+    spec = PipelineSpec(
         source=folder.source,
         revision=folder.revision,
         variant=folder.variant,
@@ -74,14 +70,15 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
         pipeline_class=index.class_name,
         components=components,
         generation=generation,
+        scheduler=read_scheduler(index),
         licence=licence_name(folder.path),
         extras=tuple(name for name in sorted(index.entries) if name in NOT_EXPORTED),
     )
-
-
-def scheduler_class(folder: Path) -> str:
-    """Return the class of a pipeline's scheduler. Raises SourceError."""
-    return _scheduler(PipelineIndex.read(folder))
+    builtin = BUILTIN_MODELS.get(folder.source)
+    if builtin is None:
+        return with_defaults(spec, folder.path)
+    drawn = replace(generation, steps=builtin.steps, guidance=builtin.guidance)
+    return replace(spec, generation=drawn)
 
 
 def component_keys(component: Component, weights: Weights) -> tuple[str, ...]:
@@ -126,8 +123,6 @@ def _unconditional(
         latent_channels=config.integer("in_channels", 3),
         vae_scale_factor=1,
         latent_multiple=latent_multiple(config),
-        steps=index.pipeline_class.steps,
-        guidance=index.pipeline_class.guidance,
     )
     _check_native_size(config, generation)
     component = _component(index, variant, "unet", class_name, signature)
@@ -195,8 +190,6 @@ def _latent_diffusion(
         scaling_factor=_scaling_factor(vae, classes["vae"]),
         latents_mean=mean,
         latents_std=std,
-        steps=known.steps,
-        guidance=known.guidance,
         text_length=min(text_length(index, name, config) for name, config in texts.items()),
         guidance_embedding_dim=unet.optional_integer("time_cond_proj_dim"),
         force_zeros_for_empty_prompt="text_encoder_2" in texts
@@ -252,8 +245,6 @@ def _family(
         )
     if is_refiner:
         return "stable-diffusion-xl-refiner"
-    if plain == "stable-diffusion" and unet.data.get("time_cond_proj_dim") is not None:
-        return "latent-consistency"
     return plain
 
 
@@ -321,14 +312,3 @@ def _is_older_than_0_9(config: ComponentConfig) -> bool:
         and config.data.get("_class_name") == "UNet2DConditionModel"
         and (int(version[1]), int(version[2])) < (0, 9)
     )
-
-
-def _scheduler(index: PipelineIndex) -> str:
-    class_name = index.entries.get("scheduler")
-    if class_name is None:
-        raise SourceError(
-            f"{index.settings.path} has no scheduler.", hint="Save the whole pipeline."
-        )
-    index.check_library("scheduler")
-    ComponentConfig.read(index.folder / "scheduler" / "scheduler_config.json")
-    return class_name

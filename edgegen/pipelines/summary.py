@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.pipelines.read import component_keys, read_pipeline, scheduler_class
+from edgegen.pipelines.read import component_keys, read_pipeline
 from edgegen.pipelines.source import ModelFolder
 from edgegen.pipelines.weights import Weights, stored_variants
 
@@ -38,7 +38,7 @@ def summarize(folder: ModelFolder) -> PipelineSummary:
     pipeline = read_pipeline(folder)
     return PipelineSummary(
         pipeline=pipeline,
-        scheduler=scheduler_class(folder.path),
+        scheduler=pipeline.scheduler.class_name,
         components=tuple(_stored(folder, component) for component in pipeline.components),
     )
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from edgegen.core.codec import load_python_json_object
-from edgegen.pipelines.read import scheduler_class
+from collections.abc import Mapping
+from typing import Any
 
 WHOLE = frozenset(
     {
@@ -23,16 +21,14 @@ _WITHOUT_RULES = "EulerAncestralDiscreteScheduler"
 _SIGMA_RULES = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 
 
-def has_whole_timesteps(folder: Path) -> bool:
-    """Tell whether every timestep of a pipeline's own scheduler is a whole number.
+def has_whole_timesteps(config: Mapping[str, Any]) -> bool:
+    """Return whether every timestep of a scheduler is a whole number, by its class and options.
 
-    A scheduler that is not known is taken for one with fractions. Raises SourceError where its
-    config cannot be read.
+    A scheduler that is not known is taken for one with fractions.
     """
-    name = scheduler_class(folder)
+    name = config["_class_name"]
     if name in WHOLE:
         return True
-    config = load_python_json_object(folder / "scheduler" / "scheduler_config.json")
     spaced = config.get("timestep_spacing", "linspace") in ("leading", "trailing")
     ruled = name != _WITHOUT_RULES and any(config.get(rule) for rule in _SIGMA_RULES)
     return name in SPACED and spaced and not ruled

@@ -9,13 +9,14 @@ from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.pipelines.configs import ComponentConfig
-from edgegen.pipelines.read import scheduler_class
 
 FOLDER_NAME = "golden"
 PROMPT = "a red lighthouse at dusk"
 NEGATIVE_PROMPT = "blurry"
 SEED = 20
 STEPS = 4
+MOST_STEPS = 8
+"""A model that draws in so few steps is compared in as many; the others in `STEPS`."""
 PROBE_BATCH = 2
 REFINER_STRENGTH = 0.75
 SMALL_MODEL_PX = 256
@@ -48,13 +49,10 @@ def plan_case(
         negative_prompt=NEGATIVE_PROMPT if has_negative else None,
         width=width,
         height=height,
-        steps=STEPS,
+        steps=generation.steps if generation.steps <= MOST_STEPS else STEPS,
         guidance=generation.guidance,
         seed=SEED,
-        # DDIMPipeline makes a DDIM scheduler of whatever it is given
-        scheduler="DDIMScheduler"
-        if spec.pipeline_class == "DDIMPipeline"
-        else scheduler_class(folder),
+        scheduler=spec.scheduler.class_name,
         strength=_strength(spec),
     )
 

@@ -15,13 +15,12 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Family, PipelineSpec
 from edgegen.core.regular_files import open_regular
 from edgegen.pipelines.binding import bind
-from edgegen.pipelines.read import scheduler_class
 from edgegen.pipelines.safetensors import TensorEntry
+from edgegen.pipelines.scheduler import scheduler_config
 from edgegen.pipelines.weights import Weights, to_numpy
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
@@ -63,7 +62,7 @@ def load_reference(spec: PipelineSpec, folder: Path) -> Reference:
     }
     parts: dict[str, Any] = {
         **modules,
-        "scheduler": load_scheduler(folder),
+        "scheduler": load_scheduler(spec, folder),
         "requires_safety_checker": False,
         "force_zeros_for_empty_prompt": spec.generation.force_zeros_for_empty_prompt,
         "requires_aesthetics_score": spec.generation.requires_aesthetics_score,
@@ -79,20 +78,23 @@ def load_reference(spec: PipelineSpec, folder: Path) -> Reference:
     return Reference(pipeline=pipeline, modules=modules, weights=weights)
 
 
-def load_scheduler(folder: Path) -> Any:
-    """Build the diffusers scheduler of the pipeline in `folder`. Raises SourceError."""
+def load_scheduler(spec: PipelineSpec, folder: Path) -> Any:
+    """Build the diffusers scheduler of a pipeline in `folder`. Raises SourceError."""
     import diffusers
 
-    name = scheduler_class(folder)
-    build = getattr(diffusers, name, None)
+    name = spec.scheduler.class_name
+    if name == "LMSDiscreteScheduler":
+        from edgegen.reference.lms import lms_class
+
+        build = lms_class()
+    else:
+        build = getattr(diffusers, name, None)
     if build is None or not issubclass(build, diffusers.SchedulerMixin):
         raise SourceError(
             f"{folder}: diffusers {diffusers.__version__} has no scheduler {name}.",
             hint="Upgrade diffusers, or set another scheduler in model_index.json.",
         )
-    return build.from_config(
-        load_python_json_object(folder / "scheduler" / "scheduler_config.json")
-    )
+    return build.from_config(scheduler_config(folder, spec.scheduler))
 
 
 def _load_module(folder: Path, component: Component, streamed: StreamedWeights) -> torch.nn.Module:

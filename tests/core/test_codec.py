@@ -183,6 +183,7 @@ PIPELINE: dict[str, Any] = {
     "pipeline_class": "DDPMPipeline",
     "components": [],
     "generation": {"width": 32, "height": 32, "latent_channels": 3},
+    "scheduler": {"class_name": "DDPMScheduler"},
     "licence": None,
 }
 

@@ -17,7 +17,7 @@ from edgegen.core.codec import decode, encode
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.pipelines.families import PIPELINE_CLASSES
-from edgegen.pipelines.read import read_pipeline, scheduler_class
+from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import ModelFolder
 from tests.tiny_models import FAMILIES, HIDDEN, HIDDEN_2, PROJECTION, write_json
 
@@ -195,11 +195,21 @@ def test_a_latent_consistency_model_takes_its_guidance_as_an_embedding(tiny_pipe
     assert (spec.generation.steps, spec.generation.guidance) == (4, 8.5)
 
 
-def test_a_stable_diffusion_pipeline_with_such_a_unet_is_a_latent_consistency_model(copied):
+def test_a_stable_diffusion_pipeline_with_such_a_unet_stays_one_as_in_diffusers(copied):
     folder = copied("lcm")
     change(folder / "model_index.json", _class_name="StableDiffusionPipeline")
 
-    assert read(folder).family == "latent-consistency"
+    spec = read(folder)
+    assert (spec.family, spec.generation.guidance_embedding_dim) == ("stable-diffusion", 16)
+    assert (spec.generation.steps, spec.generation.guidance) == (4, 7.5)
+
+
+def test_a_latent_consistency_model_is_read_from_either_of_its_classes(copied):
+    folder = copied("lcm")
+    change(folder / "model_index.json", _class_name="LatentConsistencyModelImg2ImgPipeline")
+
+    spec = read(folder)
+    assert (spec.family, spec.generation.steps) == ("latent-consistency", 4)
 
 
 @pytest.mark.parametrize("family", ["sd-inpaint", "sdxl-inpaint"])
@@ -417,7 +427,7 @@ def test_optional_components_that_an_old_index_does_not_mention_are_not_missed(c
 
 
 def test_the_scheduler_s_class_is_told(tiny_pipeline):
-    assert scheduler_class(tiny_pipeline("sdxl")) == "EulerDiscreteScheduler"
+    assert read(tiny_pipeline("sdxl")).scheduler.class_name == "EulerDiscreteScheduler"
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path):

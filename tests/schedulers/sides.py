@@ -31,7 +31,7 @@ from edgegen_runner.residency import Components
 from edgegen_runner.schedulers import SHORT_NAMES
 from PIL import Image
 
-from tests.tiny_models import write_tokenizer
+from tests.tiny_models import write_json, write_tokenizer
 
 SIZE, SCALE, CHANNELS = 16, 2, 4
 SEED = 7
@@ -133,7 +133,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The latents after every step, and the largest of the first ones; or why there are none."""
+    """The latents after every step, the largest of the first ones, and why there are no more."""
 
     latents: list[np.ndarray] = field(default_factory=list)
     timesteps: list[float] = field(default_factory=list)
@@ -279,11 +279,12 @@ def drawn_by_diffusers(cell: Cell, folder: Path) -> Drawn:
                 arguments["callback_on_step_end"] = functools.partial(_keep, drawn)
             pipeline(**arguments)
         except (ValueError, TypeError, AttributeError, NotImplementedError, IndexError) as error:
-            return Drawn(refused=f"{type(error).__name__}: {error}")
+            return Drawn(drawn.latents, refused=f"{type(error).__name__}: {error}")
         except (RuntimeError, AssertionError, ImportError, NameError) as error:
             return Drawn(refused=f"{type(error).__name__}: {error}")
-    if not all(np.isfinite(each).all() for each in drawn.latents):
-        return Drawn(refused="not a number")
+    for count, latents in enumerate(drawn.latents):
+        if not np.isfinite(latents).all():
+            return Drawn(latents=drawn.latents[:count], refused="not a number")
     return drawn
 
 
@@ -410,8 +411,9 @@ class _Session:
 
 def write_folder(folder: Path) -> None:
     """Write what does not change from cell to cell: tokenizers and a place for the config."""
-    for name in ("tokenizer", "tokenizer_2"):
-        write_tokenizer(folder / name)
+    for number in ("", "_2"):
+        write_tokenizer(folder / f"tokenizer{number}")
+        write_json(folder / f"text_encoder{number}" / "config.json", {"num_hidden_layers": 1})
     (folder / "scheduler").mkdir(exist_ok=True)
 
 

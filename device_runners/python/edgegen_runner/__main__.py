@@ -20,6 +20,10 @@ def main() -> int:
         from .watched import main as watched
 
         return watched(sys.argv[2:])
+    if sys.argv[1:] == ["--schedule"]:
+        from .schedule import main as schedule
+
+        return schedule()
     if len(sys.argv) > 1:
         from .command_line import main as by_hand
 

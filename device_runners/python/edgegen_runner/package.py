@@ -75,6 +75,7 @@ class Generation:
     latents_std: Optional[tuple[float, ...]] = None
     steps: int = 25
     guidance: float = 7.5
+    inpaint_guidance: Optional[float] = None
     text_length: Optional[int] = None
     guidance_embedding_dim: Optional[int] = None
     force_zeros_for_empty_prompt: bool = False
@@ -135,11 +136,17 @@ class Package:
             ) from None
 
     def scheduler_config(self) -> dict[str, Any]:
-        """Read ``scheduler/scheduler_config.json``.
+        """Read ``scheduler/scheduler_config.json``; as in diffusers, the index names the class.
 
         Raises RunnerFailure (bad-package) where it is missing or broken.
         """
-        return read_json_object(self.folder / "scheduler" / "scheduler_config.json")
+        config = read_json_object(self.folder / "scheduler" / "scheduler_config.json")
+        index = self.folder / "model_index.json"
+        if index.is_file():
+            entry = read_json_object(index).get("scheduler")
+            if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str):
+                config["_class_name"] = entry[1]
+        return config
 
 
 def load_package(folder: Path, *, verify: bool = False) -> Package:
@@ -266,6 +273,7 @@ def _read_generation(table: Table) -> Generation:
         latents_std=table.numbers("latents_std", count=channels),
         steps=table.whole("steps", 25, least=1, most=MOST_STEPS),
         guidance=table.number("guidance", 7.5),
+        inpaint_guidance=table.optional_number("inpaint_guidance"),
         text_length=table.optional_whole("text_length", least=1, most=_LARGEST_AXIS),
         guidance_embedding_dim=table.optional_whole(
             "guidance_embedding_dim", least=1, most=_LARGEST_AXIS

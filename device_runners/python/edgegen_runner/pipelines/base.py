@@ -103,7 +103,7 @@ def set_timesteps(scheduler: Scheduler, steps: int, **options: Any) -> None:
     try:
         scheduler.set_timesteps(steps, **options)
     except ValueError as error:
-        raise RunnerFailure("bad-request", str(error), "Choose other steps.") from error
+        raise RunnerFailure("bad-request", str(error), "Choose other steps (--steps).") from error
 
 
 def check_start(scheduler: Scheduler, timestep: Any) -> None:

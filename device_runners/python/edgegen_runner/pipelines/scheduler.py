@@ -13,7 +13,13 @@ from typing import Any, Optional
 from ..errors import RunnerFailure
 from ..package import Package
 from ..request import Request
-from ..schedulers import SHORT_NAMES, Scheduler, UnsupportedScheduler, load_scheduler
+from ..schedulers import (
+    SHORT_NAMES,
+    Scheduler,
+    UnsupportedScheduler,
+    explicit,
+    load_scheduler,
+)
 
 _STABLE_DIFFUSION = ("stable-diffusion", "stable-diffusion-inpaint")
 _CORRECTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -67,7 +73,7 @@ def make_scheduler(
         name = "DDIMScheduler"
     corrections = _CORRECTIONS[mode] if family in _STABLE_DIFFUSION else {}
     try:
-        scheduler = load_scheduler({**config, **corrections}, name)
+        scheduler = load_scheduler({**explicit(config), **corrections}, name)
     except UnsupportedScheduler as error:
         raise _refused(str(error)) from error
     if family == "latent-consistency" and scheduler.name != "LCMScheduler":

@@ -38,9 +38,9 @@ class StableDiffusion:
         self._autoencoder = Autoencoder(components)
         self._text = TextEncoder(components, "text_encoder", "tokenizer")
         self._embedding_dim = package.generation.guidance_embedding_dim
-        scale = package.generation.guidance if request.guidance is None else request.guidance
-        self._guidance = Guidance(scale, request.guidance_rescale, request.guidance_batch)
         starts = self._starts
+        scale = starts.guidance
+        self._guidance = Guidance(scale, request.guidance_rescale, request.guidance_batch)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
         self.components = ("text_encoder", *starts.components, "unet", "vae_decoder")
 

@@ -45,9 +45,9 @@ class StableDiffusionXL:
         names = [name for name in _TOKENIZERS if name in package.components]
         self._texts = [TextEncoder(components, name, _TOKENIZERS[name]) for name in names]
         self._generation = package.generation
-        guidance = package.generation.guidance if request.guidance is None else request.guidance
-        self._guidance = Guidance(guidance, request.guidance_rescale, request.guidance_batch)
         starts = self._starts
+        guidance = starts.guidance
+        self._guidance = Guidance(guidance, request.guidance_rescale, request.guidance_batch)
         self.plan = Plan(starts.width, starts.height, starts.steps, guidance, self._scheduler)
         self.components = (*names, *starts.components, "unet", "vae_decoder")
 

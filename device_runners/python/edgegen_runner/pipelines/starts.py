@@ -57,6 +57,7 @@ class Starts:
         )
         check_size(package, "unet", self.width, self.height)
         self.steps = request.steps or package.generation.steps
+        self.guidance = _guidance(self.mode, package, request)
         self.restart()
         check_start(scheduler, self.timesteps[0])
 
@@ -169,6 +170,16 @@ def mode_of(package: Package, request: Request) -> str:
             "Package the model again with its encoder, or leave --image out.",
         )
     return "image" if request.mask is None else "inpaint"
+
+
+def _guidance(mode: str, package: Package, request: Request) -> float:
+    """Return the guidance scale: the request's, else the package's for what is drawn."""
+    if request.guidance is not None:
+        return request.guidance
+    generation = package.generation
+    if mode == "inpaint" and generation.inpaint_guidance is not None:
+        return generation.inpaint_guidance
+    return generation.guidance
 
 
 def _read_pictures(

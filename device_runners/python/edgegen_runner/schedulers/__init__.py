@@ -8,8 +8,10 @@ from importlib import import_module
 from typing import Any, Optional
 
 from .base import Array, Noise, Scheduler, Timestep, UnsupportedScheduler
+from .options import explicit
 
 __all__ = [
+    "REPLACEMENTS",
     "SCHEDULERS",
     "SHORT_NAMES",
     "Array",
@@ -17,6 +19,7 @@ __all__ = [
     "Scheduler",
     "Timestep",
     "UnsupportedScheduler",
+    "explicit",
     "load_scheduler",
 ]
 
@@ -55,6 +58,29 @@ SHORT_NAMES: dict[str, tuple[str, Mapping[str, Any]]] = {
 }
 """Name on the command line -> diffusers class name, and the options that the name implies."""
 
+REPLACEMENTS: Mapping[str, tuple[str, ...]] = {
+    "DDIMParallelScheduler": ("ddim",),
+    "DDPMParallelScheduler": ("ddpm",),
+    "DEISMultistepScheduler": ("dpmsolver++", "unipc"),
+    "DPMSolverSDEScheduler": ("dpmsolver++-sde-karras",),
+    "DPMSolverSinglestepScheduler": ("dpmsolver++", "unipc"),
+    "HeunDiscreteScheduler": ("euler", "dpmsolver++"),
+    "IPNDMScheduler": ("pndm",),
+    "KDPM2AncestralDiscreteScheduler": ("euler-ancestral",),
+    "KDPM2DiscreteScheduler": ("euler", "dpmsolver++"),
+    "SASolverScheduler": ("dpmsolver++-sde", "unipc"),
+    "TCDScheduler": ("lcm", "ddim"),
+    # These belong to models that are prepared in another way, and nothing here replaces them.
+    "CMStochasticIterativeScheduler": (),
+    "EDMDPMSolverMultistepScheduler": (),
+    "EDMEulerScheduler": (),
+    "FlowMatchHeunDiscreteScheduler": (),
+    "FlowMatchLCMScheduler": (),
+    "SCMScheduler": (),
+    "ScoreSdeVeScheduler": (),
+}
+"""A class of diffusers that the runner lacks -> short names of those that solve the same."""
+
 
 def load_scheduler(config: Mapping[str, Any], name: Optional[str] = None) -> Scheduler:
     """Make a scheduler from a ``scheduler_config.json``.
@@ -75,13 +101,17 @@ def load_scheduler(config: Mapping[str, Any], name: Optional[str] = None) -> Sch
         raise UnsupportedScheduler(_unknown(wanted))
     module_name, _, attribute = SCHEDULERS[class_name].partition(":")
     scheduler_class = getattr(import_module(f".{module_name}", __name__), attribute)
-    scheduler: Scheduler = scheduler_class.from_config({**config, **implied})
+    scheduler: Scheduler = scheduler_class.from_config({**explicit(config), **implied})
     return scheduler
 
 
 def _unknown(wanted: object) -> str:
     if wanted is None:
         return "The scheduler config has no _class_name. Add it, or name a scheduler."
+    if wanted in REPLACEMENTS:
+        instead = " or ".join(REPLACEMENTS[str(wanted)])
+        reason = f"In its place: {instead}." if instead else "None that it has does the same."
+        return f"The runner has no {wanted}. {reason}"
     known = [*SCHEDULERS, *SHORT_NAMES]
     near = difflib.get_close_matches(str(wanted), known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""

@@ -153,18 +153,21 @@ def unsupported(scheduler: str, option: str, value: object, allowed: Sequence[ob
     return f"{scheduler} does not support {option}={_shown(value)}. {hint}Supported: {supported}."
 
 
+def explicit(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a configuration says itself, without what diffusers marked as a default."""
+    marked = (*config.get("_use_default_values", ()), "_use_default_values")
+    return {key: value for key, value in config.items() if key not in marked}
+
+
 def read_options(options_class: type[O], config: Mapping[str, Any]) -> O:
     """Return a scheduler's options from a ``scheduler_config.json``.
 
     Args:
         options_class: The scheduler's dataclass of options.
-        config: The file's keys; those of other classes are ignored, as are those that diffusers
-            marked as having had their default value.
+        config: The file's keys; those of other classes are ignored.
 
     Raises:
         UnsupportedScheduler: An option has a value that the runner does not support.
     """
-    defaulted = config.get("_use_default_values", ())
     known = {field.name for field in fields(options_class)}
-    given = {key: value for key, value in config.items() if key in known and key not in defaulted}
-    return options_class(**given)
+    return options_class(**{key: value for key, value in config.items() if key in known})

@@ -1,0 +1,69 @@
+"""What a package draws with where the user says nothing: scheduler, steps and guidance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from edgegen.core.codec import load_python_json_object
+from edgegen.core.errors import ConfigError
+from edgegen.core.model import PipelineSpec
+from edgegen.pipelines.builtin_models import BUILTIN_MODELS
+from edgegen.pipelines.index import INDEX_NAME
+from edgegen.pipelines.scheduler import CONFIG_PATH, scheduler_config, with_defaults
+from edgegen.runner.schedule import check_scheduler
+
+
+def drawn_with(
+    spec: PipelineSpec,
+    folder: Path,
+    *,
+    scheduler: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> PipelineSpec:
+    """Return a pipeline with another scheduler, steps or guidance; None keeps the model's own.
+
+    Another scheduler brings its own defaults. Raises ConfigError where the runner does not draw
+    with the scheduler, or not in so many steps, and for guidance of a model that takes no text.
+    """
+    if guidance is not None and spec.family == "unconditional":
+        raise ConfigError(f"{spec.source} draws without guidance.", hint="Leave --guidance out.")
+    if scheduler is not None:
+        config = scheduler_config(folder, spec.scheduler)
+        spec = replace(spec, scheduler=check_scheduler(spec, config, name=scheduler))
+        if spec.source not in BUILTIN_MODELS:
+            spec = with_defaults(spec, folder)
+    generation = spec.generation
+    if steps is not None:
+        generation = replace(generation, steps=steps)
+    if guidance is not None:
+        generation = replace(generation, guidance=guidance, inpaint_guidance=None)
+    check_scheduler(spec, scheduler_config(folder, spec.scheduler), steps=generation.steps)
+    return replace(spec, generation=generation)
+
+
+def scheduler_problem(spec: PipelineSpec, folder: Path) -> str | None:
+    """Return why the runner does not draw with a pipeline's own scheduler; None where it does."""
+    try:
+        drawn_with(spec, folder)
+    except ConfigError as error:
+        return error.message
+    return None
+
+
+def write_scheduler(spec: PipelineSpec, folder: Path) -> None:
+    """Make a package's copies of the model's files name the scheduler that it draws with.
+
+    The runner, the kits and diffusers then read the same, whichever file they believe.
+    """
+    path = folder / CONFIG_PATH
+    config = scheduler_config(folder, spec.scheduler)
+    if config != load_python_json_object(path):
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    index_path = folder / INDEX_NAME
+    index = load_python_json_object(index_path)
+    if index["scheduler"][1] != spec.scheduler.class_name:
+        index["scheduler"] = ["diffusers", spec.scheduler.class_name]
+        index_path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,73 @@
+"""Asks the runner, before a package is built, whether it draws with a scheduler."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from edgegen.core.codec import decode
+from edgegen.core.errors import ConfigError, RunnerError
+from edgegen.core.model import PipelineSpec, SchedulerSpec
+from edgegen.core.process import run
+from edgegen.devices.device import RUNNER_ENVIRONMENT
+from edgegen.runner.pack import packed_runner
+
+_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What the runner says: a scheduler, or why it refuses."""
+
+    scheduler: str = ""
+    options: Mapping[str, bool | str] | None = None
+    refused: str = ""
+    hint: str = ""
+
+
+def check_scheduler(
+    spec: PipelineSpec,
+    config: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    steps: int | None = None,
+) -> SchedulerSpec:
+    """Return the scheduler that the runner makes of a configuration; `name` asks for another one.
+
+    Raises ConfigError where the runner lacks it, or an option of it, where diffusers' pipeline does
+    not draw with it, and where it cannot make so many `steps`.
+    """
+    (denoiser,) = (component for component in spec.components if component.role == "denoiser")
+    question = {
+        "config": dict(config),
+        "scheduler": name,
+        "family": spec.family,
+        "pipeline_class": spec.pipeline_class,
+        "channels": spec.generation.latent_channels,
+        "predicted": denoiser.outputs[0].shape[1],
+        "steps": steps,
+    }
+    answer = _ask(json.dumps(question, sort_keys=True))
+    if answer.refused:
+        raise ConfigError(answer.refused, hint=answer.hint)
+    return SchedulerSpec(class_name=answer.scheduler, options=answer.options or {})
+
+
+@cache
+def _ask(question: str) -> _Answer:
+    completed = run(
+        [sys.executable, str(packed_runner()), "--schedule"],
+        timeout_s=_TIMEOUT_S,
+        env=RUNNER_ENVIRONMENT,
+        input=question,
+    )
+    try:
+        return decode(_Answer, json.loads(completed.text), source="the runner's answer")
+    except ValueError as error:
+        raise RunnerError(
+            f"The runner's answer is not JSON: {completed.text[:80]!r}.", hint="Try: edgegen doctor"
+        ) from error
