@@ -6,7 +6,7 @@ Source: Portable Network Graphics (PNG) Specification, third edition, W3C
 
 from __future__ import annotations
 
-import os
+import secrets
 import struct
 import zlib
 from collections.abc import Mapping
@@ -75,9 +75,10 @@ def write_png(path: Path, image: NDArray[np.uint8], text: Mapping[str, str] | No
     Raises ValueError as ``encode_png`` does, and OSError when the folder cannot be written.
     """
     data = encode_png(image, text)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:  # through no link that somebody has put there
+            file.write(data)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

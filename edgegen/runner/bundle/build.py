@@ -7,15 +7,16 @@ updates do not change that hash: `refresh` takes them in.
 from __future__ import annotations
 
 import hashlib
-import shutil
+import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError
-from edgegen.core.files import sha256_of, translate_disk_errors
+from edgegen.core.files import STAGING_PREFIX, sha256_of, translate_disk_errors
 from edgegen.core.folders import cache_folder
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.regular_files import copy_regular
 from edgegen.core.scratch import ScratchFolder
 from edgegen.core.shipped import shipped
 from edgegen.core.staging import staged_folder
@@ -164,11 +165,11 @@ def read_bundle(archive: Path) -> Bundle:
 
 def save_bundle(bundle: Bundle, path: Path) -> Bundle:
     """Copy a bundle's archive to a place of the user's, whole or not at all."""
-    temporary = path.with_name(f".edgegen-{path.name}")
+    temporary = path.with_name(f"{STAGING_PREFIX}{path.name}-{secrets.token_hex(4)}")
     try:
         with translate_disk_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle.archive, temporary)
+            copy_regular(bundle.archive, temporary)
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
