@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +82,7 @@ def changed(draw: st.DrawFn, value: dict[str, Any]) -> str:
             case 2 if isinstance(parent, list):
                 parent += [parent[last]] * draw(st.sampled_from([1, 2, 300]))
             case _:
-                parent[last] = draw(HOSTILE)
+                parent[last] = copy.deepcopy(draw(HOSTILE))
         if not places(spoiled):
             break
     text = json.dumps(spoiled)
