@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgegen.core.errors import DeviceError
 from edgegen.core.folders import cache_folder
+from edgegen.devices.control_groups import cpu_quota
 from edgegen.devices.host import is_virtual, read_cpu_info, read_memory, usable_cores
 from edgegen.devices.sensors import MEASURES, SENSOR_KINDS, sensors_here
 from edgegen.doctor.findings import Finding
@@ -35,6 +36,13 @@ def check_machine(root: Path = Path("/")) -> Iterator[Finding]:
     yield Finding(group=group, name="processor", status="ok", found=f"{usable_cores()} × {chip}")
     yield Finding(
         group=group, name="features", status="ok", found=", ".join(features) or "none that matter"
+    )
+    quota = cpu_quota(root)
+    yield Finding(
+        group=group,
+        name="CPU quota",
+        status="ok" if quota is None else "note",
+        found="none" if quota is None else f"{quota:g} cores' time, by a control group",
     )
     if is_virtual(root, cpu):
         found = "yes: no sensors, and neighbours disturb what is measured"

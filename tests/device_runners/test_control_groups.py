@@ -9,6 +9,7 @@ from edgegen_runner.sensors import control_groups, find_sensors, read_all
 
 from edgegen.devices.control_groups import cpu_quota
 from edgegen.devices.host import host_profile, read_memory
+from edgegen.doctor.system import check_machine
 from tests.device_runners.sensor_tools import plant
 
 GIB = 1 << 30
@@ -103,6 +104,9 @@ def test_the_hosts_own_profile_reads_the_same_as_a_devices_agent(tmp_path: Path,
     )
     assert cpu_quota(root) == control_groups.cpu_quota(root)
     assert "1.5 cores' time" in host_profile(root).notes
+    told = {finding.name: finding.found for finding in check_machine(root)}
+    assert told["CPU quota"].startswith("1.5 cores' time")
+    assert told["memory limit"].startswith("2.1 GB")
     facts = describe(Folders(tmp_path / "edgegen"), root)
     assert facts["cpu_quota"] == 1.5
     assert facts["memory_limit_bytes"] == 2 * GIB
