@@ -33,7 +33,7 @@ MEASURES: Mapping[str, frozenset[str]] = {
     "throttling": frozenset(
         {
             *("throttle_count", "cooling", "clock_limit", "vcgencmd", "rpi_volt", "soctherm_oc"),
-            *("thermalservice", "pmset", "powermetrics", "thermal_state"),
+            *("thermalservice", "pmset", "powermetrics", "thermal_pressure", "thermal_state"),
         }
     ),
     "energy": frozenset(
@@ -153,6 +153,9 @@ SENSOR_KINDS: Mapping[str, SensorKind] = {
         description="power and clock rates on macOS (root)",
         program="powermetrics",
         silence="root alone may start powermetrics",
+    ),
+    "thermal_pressure": SensorKind(
+        description="thermal pressure on macOS, for every user", program="notifyutil"
     ),
     "pmset": SensorKind(
         description="speed limits on macOS",

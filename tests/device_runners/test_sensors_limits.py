@@ -1,8 +1,10 @@
 """What caps a system beyond heat: settings of the clock, savers (synthetic files and outputs)."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from edgegen_runner import backends
 from edgegen_runner.sensors import android, find_sensors, macos, read_all
 
 from tests.device_runners.sensor_tools import plant
@@ -89,3 +91,27 @@ def test_the_battery_saver_is_asked_on_android_alone(
 )
 def test_low_power_mode_of_a_mac(output: str | None, values: dict[str, float]) -> None:
     assert macos.parse_low_power_mode(output) == values
+
+
+@pytest.mark.parametrize(
+    ("output", "values"),
+    [
+        ("com.apple.system.thermalpressurelevel 0\n", {"thermal_status.macos": 0.0}),
+        ("com.apple.system.thermalpressurelevel 2\n", {"thermal_status.macos": 2.0}),
+        ("com.apple.system.thermalpressurelevel 9\n", {}),
+        ("com.apple.system.thermalpressurelevel: Failed with code 1\n", {}),
+        (None, {}),
+    ],
+)
+def test_thermal_pressure_of_a_mac_without_root(
+    output: str | None, values: dict[str, float]
+) -> None:
+    assert macos.parse_thermal_pressure(output) == values
+
+
+def test_a_quota_is_the_threads_default_of_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "threads_within_quota", lambda: 3)
+    for name in ("onnxruntime", "openvino", "ai_edge_litert"):
+        chosen: Any = backends.open_backend(backends.BackendOptions(name=name))
+        asked: Any = backends.open_backend(backends.BackendOptions(name=name, threads=2))
+        assert (chosen.options.threads, asked.options.threads) == (3, 2)

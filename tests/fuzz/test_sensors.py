@@ -41,6 +41,7 @@ PARSERS: Mapping[str, tuple[str, Callable[[bytes], object]]] = {
     "low_power": ("pi3-clock.txt", lambda data: android.parse_saver(_text(data))),
     "pmset": ("mac-pmset-throttled.txt", lambda data: macos.parse_speed_limit(_text(data))),
     "pmset -g": ("mac-pmset-intel.txt", lambda data: macos.parse_low_power_mode(_text(data))),
+    "notifyutil": ("pi3-clock.txt", lambda data: macos.parse_thermal_pressure(_text(data))),
     "powermetrics": ("mac-powermetrics.plist", macos.parse_powermetrics),
     "get_throttled": ("pi3-throttled-now.txt", lambda data: _throttled(_text(data))),
     "pmic_read_adc": ("pi5-rails.txt", lambda data: raspberry_pi.parse_rails(_text(data))),

@@ -50,6 +50,7 @@ READERS: dict[str, Find] = {
     "pmset": macos.speed_limit,
     "low_power_mode": macos.low_power_mode,
     "powermetrics": macos.power,
+    "thermal_pressure": macos.thermal_pressure,
     "memory_level": macos.memory_level,
 }
 """Name of a reader, as profiles list them -> the function that finds its sensors.

@@ -17,6 +17,8 @@ THERMAL_PRESSURE = {"Nominal": 0.0, "Moderate": 1.0, "Heavy": 2.0, "Trapping": 3
 _WINDOW_MS = 200
 _LARGEST = 1e24  # of an integer with thousands of digits Python makes no text
 _LOW_POWER_EVERY_S = 30.0
+_PRESSURE_NAME = "com.apple.system.thermalpressurelevel"
+_PRESSURE = re.compile(rf"^{re.escape(_PRESSURE_NAME)} ([0-4])\s*$", re.M)
 _LOW_POWER = re.compile(r"^\s*(?:lowpowermode|powermode)\s+([0-9])\s*$", re.M)
 _SPEED_LIMIT = re.compile(r"^\s*CPU_Speed_Limit\s*=\s*([0-9]{1,3})\s*$", re.M)
 
@@ -54,6 +56,21 @@ def parse_low_power_mode(output: Optional[str]) -> Values:
     """
     found = _LOW_POWER.search(output or "")
     return {} if found is None else {"throttle_flag.low_power_mode": float(found[1] == "1")}
+
+
+def thermal_pressure(root: Path) -> Optional[Read]:
+    """The thermal pressure that every user may ask for: ``thermal_status.macos``."""
+    program = find_program("notifyutil", root, ("usr/bin",))
+    if program is None:
+        return None
+    command = Command([program, "-g", _PRESSURE_NAME])
+    return lambda: parse_thermal_pressure(command.text())
+
+
+def parse_thermal_pressure(output: Optional[str]) -> Values:
+    """Read ``notifyutil -g``: the notification's name and its state, as `THERMAL_PRESSURE`."""
+    found = _PRESSURE.search(output or "")
+    return {} if found is None else {"thermal_status.macos": float(found[1])}
 
 
 def power(root: Path) -> Optional[Read]:
