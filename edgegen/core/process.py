@@ -131,21 +131,43 @@ def run(
     return completed
 
 
+def exit_signal(returncode: int | None) -> signal.Signals | None:
+    """Return the signal that ended a process; None where none did.
+
+    A shell, and so every program behind ssh, reports it as 128 and the signal's number.
+
+    >>> exit_signal(139)
+    <Signals.SIGSEGV: 11>
+    """
+    number = 0 if returncode is None else -returncode if returncode < 0 else returncode - 128
+    return signal.Signals(number) if number in set(signal.Signals) else None
+
+
 def describe_exit(returncode: int) -> str:
     """Return how a process ended, as the end of a sentence: `ended with exit code 3`.
 
     >>> describe_exit(-9)
     'was ended by SIGKILL, probably by the system because memory ran out'
     """
-    if returncode >= 0:
-        return f"ended with exit code {returncode}"
-    try:
-        name = signal.Signals(-returncode).name
-    except ValueError:
-        name = f"signal {-returncode}"
-    if name == "SIGKILL":
+    number = exit_signal(returncode)
+    if number is None:
+        return (
+            f"ended with exit code {returncode}"
+            if returncode >= 0
+            else f"was ended by signal {-returncode}"
+        )
+    if number == signal.SIGKILL:
         return "was ended by SIGKILL, probably by the system because memory ran out"
-    return f"was ended by {name}"
+    meaning = _MEANINGS.get(number)
+    return f"was ended by {number.name}" + (f" ({meaning})" if meaning else "")
+
+
+_MEANINGS: Mapping[signal.Signals, str] = {
+    signal.SIGILL: "an instruction that the processor lacks",
+    signal.SIGSEGV: "a crash in native code",
+    signal.SIGABRT: "native code gave up",
+    signal.SIGBUS: "a file became shorter, or its disk failed",
+}
 
 
 class Child:
@@ -250,16 +272,19 @@ class Child:
         Not to be mixed with `lines`, which may hold bytes back. Raises ProcessError where the
         child says nothing for `silence_s`.
         """
-        descriptor = self._stdout.fileno()
+        if not self.is_readable(silence_s):
+            raise ProcessError(
+                f"{self.arguments[0]} has said nothing for {silence_s:g} s.",
+                tail=self.log_tail(),
+                timed_out=True,
+            )
+        return os.read(self._stdout.fileno(), most)
+
+    def is_readable(self, within_s: float) -> bool:
+        """Return whether `read` would return at once, now or within some time."""
         with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            if not selector.select(silence_s):
-                raise ProcessError(
-                    f"{self.arguments[0]} has said nothing for {silence_s:g} s.",
-                    tail=self.log_tail(),
-                    timed_out=True,
-                )
-            return os.read(descriptor, most)
+            selector.register(self._stdout.fileno(), selectors.EVENT_READ)
+            return bool(selector.select(within_s))
 
     def close_input(self) -> None:
         """Close the child's standard input; a child that watches it ends."""

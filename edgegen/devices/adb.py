@@ -109,6 +109,15 @@ class AdbTransport:
             )
         return error
 
+    @property
+    def connected(self) -> bool:
+        """Return True: adb's server holds the connection."""
+        return True
+
+    def why_silent(self) -> str:
+        """Return what is known: Android's shell reads no files of the user's."""
+        return "its shell does not start anything"
+
     def close(self) -> None:
         """Do nothing: adb's server is the user's."""
 

@@ -30,7 +30,7 @@ from edgegen.core.errors import (
     MissingDependencyError,
 )
 from edgegen.core.files import STAGING_PREFIX
-from edgegen.core.process import Child, ProcessError
+from edgegen.core.process import Child, ProcessError, describe_exit
 from edgegen.devices.answers import Place, check_size, parse_answer, read_answer
 from edgegen.devices.bootstrap import BOOTSTRAP
 from edgegen.devices.transports import Transport
@@ -52,8 +52,35 @@ _SCHEMA = 1
 _NOT_FOUND = 127
 
 
+_LOOK_S = 0.5
+_SHELL_S = 10.0
+"""How long a login shell may take to start a command, once the device has let us in."""
+
+_TERMINALS_ONLY = (
+    "Let the files that its login shell reads (~/.bashrc, ~/.zshenv, ~/.cshrc, config.fish) print, "
+    "ask and start other shells for terminals only. In ~/.bashrc, first of all: "
+    "[ -t 0 ] || return"
+)
+
+
 class NoPythonError(MissingDependencyError):
-    """A device without a Python that is new enough."""
+    """A device without a Python that is new enough; `system` is its `uname -sm`."""
+
+    def __init__(self, address: str, told: str) -> None:
+        words = told.split()
+        self.system = " ".join(words[:2])
+        old = ", ".join(words[2:])
+        what = f"Python {old}; the runner needs 3.9 or newer" if old else "no Python"
+        if self.system == "Linux aarch64" or address.startswith("adb://"):
+            hint = f"edgegen devices setup {address} brings one."
+        elif old:
+            hint = (
+                "Install 3.9 or newer beside it (uv python install, pyenv, a newer system). It is "
+                "found by the names python3.9 to python3.14 on the PATH of `ssh DEVICE command`."
+            )
+        else:
+            hint = "Install it there: sudo apt install python3"
+        super().__init__(f"{address} has {what}.", hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,23 +273,21 @@ class Agent:
             str(DEVICE_SILENCE_S),
         ]
         self._child = self.transport.start(arguments, env={"PYTHONUTF8": "1"})
-        word, _, rest = self._read_line(ANSWER_S).decode("utf-8", "replace").partition(" ")
+        line = self._first_line()
+        if line == "shell":
+            line = self._next_line()
+        word, _, rest = line.partition(" ")
         if word == "need":
             self._write(self._runner_bytes)
-            word, _, rest = self._read_line(ANSWER_S).decode("utf-8", "replace").partition(" ")
-        if word == "old":
-            raise NoPythonError(
-                f"{self.transport.address} has Python {rest}; the runner needs 3.9 or newer.",
-                hint=f"edgegen devices setup {self.transport.address} brings one (64-bit Arm); "
-                "or install a newer one there.",
-            )
+            word, _, rest = self._next_line().partition(" ")
+        if word == "none":
+            raise NoPythonError(self.transport.address, rest)
         if word in ("disk", "full"):
             self._not_stored = _error_of(self.transport.address, word, rest)
         elif word != "have":
             raise DeviceError(
-                f"{self.transport.address} answered {word[:40]!r} instead of starting the agent.",
-                hint="Something else prints when a shell starts there: look at ~/.bashrc, and "
-                "let it print for terminals only.",
+                f"{self.transport.address} answered {line[:60]!r} instead of starting the agent.",
+                hint=_TERMINALS_ONLY,
             )
         self._runner = rest
         hello = self._expect("hello")
@@ -273,6 +298,30 @@ class Agent:
         ).path
         self._heartbeat.add(self._child, self._lock)
         self._heartbeat.start()
+
+    def _first_line(self) -> str:
+        """Return the first line that comes; where the login shell keeps it back, say so soon."""
+        child = self._living()
+        until = time.monotonic() + ANSWER_S
+        while b"\n" not in self._rest:
+            if child.is_readable(_LOOK_S):
+                self._rest += self._receive(1 << 16, _LOOK_S)
+            elif self.transport.connected:
+                until = min(until, time.monotonic() + _SHELL_S)
+            if time.monotonic() > until:
+                raise self._silent()
+        return self._next_line()
+
+    def _next_line(self) -> str:
+        return self._read_line(ANSWER_S).decode("utf-8", "replace")
+
+    def _silent(self) -> DeviceError:
+        asked = self._rest.decode("utf-8", "replace").strip()
+        said = f", after it printed {asked[:60]!r}" if asked else ""
+        return DeviceError(
+            f"{self.transport.address} lets us in{said}, but {self.transport.why_silent()}.",
+            hint=_TERMINALS_ONLY,
+        )
 
     @contextlib.contextmanager
     def _in_step(self) -> Iterator[None]:
@@ -374,13 +423,13 @@ class Agent:
         if fault is not None:
             return fault
         if returncode == _NOT_FOUND:
-            return NoPythonError(
-                f"{self.transport.address} has no Python.",
-                hint=f"edgegen devices setup {self.transport.address} brings one (64-bit Arm); "
-                "or install it there: sudo apt install python3",
-            )
-        last = told.strip().splitlines()[-1] if told.strip() else f"exit code {returncode}"
-        return DeviceError(f"The agent on {self.transport.address} ended: {last}.", hint="Retry.")
+            return NoPythonError(self.transport.address, "")
+        said = f": {told.strip().splitlines()[-1]}" if told.strip() else ""
+        return DeviceError(
+            f"The agent on {self.transport.address} {describe_exit(returncode)}{said}.",
+            hint="Retry. If it ends again, see what the device says: "
+            f"edgegen devices show {self.transport.address}",
+        )
 
 
 class _Refusal(Exception):  # noqa: N818 - it carries the error that is raised

@@ -3,7 +3,7 @@
 They look whether the packed runner is in the device's folder already, take it from the connection
 where not, and start the agent. The words on their output: `have PATH`; `need`, for the runner's
 bytes; `full` or `disk` and a reason, where these could not be stored: then the agent runs from
-memory; `old VERSION`, for a Python before 3.9; and `damaged`.
+memory; and `damaged`.
 """
 
 BOOTSTRAP = """\
@@ -13,9 +13,6 @@ import hashlib, io, os, zipfile
 root, sha, size, silence = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 def say(word):
     os.write(1, (word + "\\n").encode())
-if sys.version_info < (3, 9):
-    say("old " + sys.version.split()[0])
-    sys.exit(3)
 folder = os.path.join(os.path.expanduser(root), "runner", sha)
 path = os.path.join(folder, "edgegen-runner.pyz")
 def whole(path):

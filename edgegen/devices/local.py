@@ -39,5 +39,14 @@ class LocalTransport:
         """Return None: there is no connection that could break."""
         return None
 
+    @property
+    def connected(self) -> bool:
+        """Return True: there is no connection to wait for."""
+        return True
+
+    def why_silent(self) -> str:
+        """Return what is known: nothing."""
+        return "its Python does not start"
+
     def close(self) -> None:
         """Do nothing."""

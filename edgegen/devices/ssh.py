@@ -22,7 +22,7 @@ from edgegen.core.errors import (
     DeviceUnauthorizedError,
     DeviceUnreachableError,
 )
-from edgegen.core.process import Child
+from edgegen.core.process import Child, ProcessError, run
 from edgegen.core.scratch import SYSTEM_FOLDER, ScratchFolder, default_roots
 from edgegen.devices.transports import find_python
 
@@ -33,6 +33,8 @@ _CONNECT_S = 15
 _ALIVE_EVERY_S = 5
 _ALIVE_COUNT = 3
 _FAILED = 255
+_SILENCE_S = 8.0
+_MARK = "edgegen-was-here"
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 
@@ -59,13 +61,16 @@ class SshTransport:
     ) -> Child:
         """Start a program on the device; see `Transport.start`.
 
-        The device's shell stays the parent of it: if a signal ends the program, the shell tells
-        128 and its number, where ssh alone would tell nothing but 255.
+        The login shell gets the same words whatever the program is, and in all shells (csh and
+        fish, too) they mean the same; the command itself is the first line of the input. The
+        device's sh stays the parent: if a signal ends the program, it reports 128 and the signal's
+        number, where ssh by itself would report nothing but 255.
         """
         settings = [f"{name}={value}" for name, value in (env or {}).items()]
-        command = shlex.join([*(["env", *settings] if settings else []), *arguments])
-        there = shlex.join(["sh", "-c", f"{command}; exit $?"])  # whatever the login shell is
-        return Child([*self.command(), there], log=log, besides=REMOTE)
+        words = [*(["env", *settings] if settings else []), *arguments]
+        child = Child([*self.command(), _READ_COMMAND], log=log, besides=REMOTE)
+        child.send(_one_line(shlex.join(words)))
+        return child
 
     def command(self) -> list[str]:
         """Return the ssh command line up to the remote command."""
@@ -108,6 +113,24 @@ class SshTransport:
             hint=f"Look whether it is up, and retry: {by_hand}",
         )
 
+    @property
+    def connected(self) -> bool:
+        """Return whether ssh has been let in: then it makes the control socket."""
+        return self._sockets is not None and any(self._sockets.path.iterdir())
+
+    def why_silent(self) -> str:
+        """Return what the login shell does in place of our command, as the end of a sentence.
+
+        A second session, without any input, tells a question from another shell.
+        """
+        try:
+            done = run([*self.command(), f"echo {_MARK}"], timeout_s=_SILENCE_S, check=False)
+        except ProcessError:
+            return "its login shell starts something that does not end"
+        if _MARK in done.text.split():
+            return "its login shell reads the input first: it asks something, or starts a shell"
+        return "its login shell starts another program in place of our command"
+
     def close(self) -> None:
         """Remove the folder of the control socket."""
         if self._sockets is not None:
@@ -119,6 +142,18 @@ class SshTransport:
         if self._sockets is None:
             self._sockets = ScratchFolder("ssh", roots=(SYSTEM_FOLDER, *default_roots()))
         return self._sockets.path
+
+
+_READ_COMMAND = 'exec sh -c \'IFS= read -r line; eval "$(printf %b "$line")"; exit $?\''
+"""What the login shell runs: no character of it means something else in csh or fish."""
+
+
+def _one_line(command: str) -> str:
+    """Return a command as one line of ASCII, of which `printf %b` makes the command again."""
+    return "".join(
+        chr(byte) if 32 <= byte < 127 and byte != ord("\\") else f"\\0{byte:03o}"
+        for byte in command.encode()
+    )
 
 
 _FAULTS: tuple[tuple[str, type[DeviceError], str, str], ...] = (

@@ -51,6 +51,15 @@ class Transport(Protocol):
         """
         ...
 
+    @property
+    def connected(self) -> bool:
+        """Return whether the device has let us in, as far as can be seen here."""
+        ...
+
+    def why_silent(self) -> str:
+        """Return why the device let us in and started nothing, as the end of a sentence."""
+        ...
+
     def close(self) -> None:
         """Give back what the transport holds on this machine; never raises."""
         ...
@@ -63,10 +72,34 @@ TRANSPORTS: Mapping[str, str] = {
 }
 """Scheme of an address -> the class; it is made with the address."""
 
+PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(14, 8, -1)), "python")
+"""The names under which a board's Python is looked for: its own choice, then the newest."""
+
+ISOLATED = ("-I", "-B", "-X", "utf8")
+"""How Python is started on a device: PYTHONPATH and the user's folders are not looked at, and
+nothing is written beside the modules that it imports."""
+
 _FIND_PYTHON = """\
-[ -f {home}/runtime/bundle.json ] && exec sh {home}/runtime/python "$@"
-command -v python3 >/dev/null 2>&1 && exec python3 "$@"
-echo "python3: not found" >&2
+echo shell
+home=$1 names=$2
+shift 2
+old=
+try() {
+    version=$("$@" -E -c 'import platform; print(platform.python_version())' \
+        2>/dev/null </dev/null)
+    case $version in
+        3.9.* | 3.[1-9][0-9].*) return 0 ;;
+        [0-9]*.[0-9]*.[0-9]*) old="$old $version" ;;
+    esac
+    return 1
+}
+case $home in "~/"*) home=$HOME/${home#"~/"} ;; esac
+[ -f "$home/runtime/bundle.json" ] && try sh "$home/runtime/python" &&
+    exec sh "$home/runtime/python" "$@"
+for name in $names; do
+    command -v "$name" >/dev/null 2>&1 && try "$name" && exec "$name" "$@"
+done
+echo "none $(uname -s) $(uname -m)$old"
 exit 127
 """
 
@@ -76,9 +109,11 @@ _FORMS = "local, ssh://[user@]host[:port], adb://SERIAL"
 def find_python(home: str) -> tuple[str, ...]:
     """Return a command that starts the Python of a device: a bundle's that was pushed, or its own.
 
-    Its exit code is 127 where the device has neither. `home` is edgegen's folder there.
+    It writes the line `shell` first: so much of the way works. The first Python that is new enough
+    is taken; without one a line follows, `none SYSTEM MACHINE VERSION...`, with the versions that
+    are too old, and the exit code is 127. `home` is edgegen's folder there.
     """
-    return ("sh", "-c", _FIND_PYTHON.format(home=home), "python3")
+    return ("sh", "-c", _FIND_PYTHON, "sh", home, " ".join(PYTHONS), *ISOLATED)
 
 
 def open_transport(address: str) -> Transport:

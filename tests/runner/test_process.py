@@ -162,7 +162,24 @@ def test_killed_child_is_reported_by_signal_name_with_its_log() -> None:
         assert "SIGKILL" in child.describe_exit()
         assert "memory" in child.describe_exit()
         assert child.log_tail() == "last words"
-    assert describe_exit(-11) == "was ended by SIGSEGV"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (-11, "was ended by SIGSEGV (a crash in native code)"),
+        (139, "was ended by SIGSEGV (a crash in native code)"),
+        (-4, "was ended by SIGILL (an instruction that the processor lacks)"),
+        (132, "was ended by SIGILL (an instruction that the processor lacks)"),
+        (137, "was ended by SIGKILL, probably by the system because memory ran out"),
+        (130, "was ended by SIGINT"),
+        (128, "ended with exit code 128"),
+        (255, "ended with exit code 255"),
+        (3, "ended with exit code 3"),
+    ],
+)
+def test_a_signal_is_named_however_it_is_told(code: int, told: str) -> None:
+    assert describe_exit(code) == told
 
 
 def test_lines_end_when_the_child_dies_though_a_grandchild_holds_its_output() -> None:
