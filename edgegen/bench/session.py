@@ -153,9 +153,9 @@ class _Session:
         Raises CutShortError where it is ended early and something was timed by then.
         """
         self._device.agent.lock(f"bench {self._plan.identity.model}")
+        self._work = self._workload()  # before anything travels
         self._package = self._place()
         facts = self._device.look_again()
-        self._work = self._workload()
         started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._zero_s = time.perf_counter()
         try:
@@ -201,7 +201,6 @@ class _Session:
         """Return the package's folder on the device; what it lacks is pushed."""
         if self._device.is_local:
             return str(self._plan.package.resolve())
-        self._device.require_runtime()
         return push(self._device, shipment(self._plan.package), self._progress).path
 
     def _workload(self) -> Workload:

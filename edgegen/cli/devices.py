@@ -34,12 +34,13 @@ def devices(context: click.Context, as_json: bool) -> None:
         return
     from edgegen.devices.discovery import attached, survey
     from edgegen.runner.pack import pack_runner
+    from edgegen.runner.provision import why_not
 
     console = context.find_object(Console) or Console()
     found = attached()
     asked = [listing.address for listing in found if not listing.problem]
     with console.progress.step("ask the devices", total=len(asked), unit="items"):
-        answers = {listing.address: listing for listing in survey(asked, pack_runner())}
+        answers = {listing.address: listing for listing in survey(asked, pack_runner(), why_not)}
     listings = [answers.get(listing.address, listing) for listing in found]
     if as_json:
         console.json({"devices": listings})
@@ -62,11 +63,12 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     from edgegen.devices.known import remember
     from edgegen.devices.transports import LOCAL, open_transport
     from edgegen.runner.pack import pack_runner
+    from edgegen.runner.provision import why_not
 
     for address in addresses:
         open_transport(address)  # an address of no known form is refused before any is asked
     with console.progress.step("ask the devices", total=len(addresses), unit="items"):
-        listings = survey(addresses, pack_runner())
+        listings = survey(addresses, pack_runner(), why_not)
     for listing in listings:
         if listing.address != LOCAL and not listing.problem:
             remember(listing.address)
@@ -107,8 +109,8 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help="onnxruntime (default), openvino or ai_edge_litert. May be repeated: the "
-    "device has those that are named, and no others.",
+    help="onnxruntime, openvino or ai_edge_litert, beside those that the device has; default: "
+    "onnxruntime, where it has none. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write what is there now as JSON.")
 @click.pass_obj
@@ -141,6 +143,9 @@ def setup(
         return
     packages = ", ".join(f"{name} {version}" for name, version in done.packages.items())
     console.print(f"{device} is ready: Python {done.python}, {packages}, in {done.place}.")
+    if done.removed:
+        removed = ", ".join(f"{name} {version}" for name, version in done.removed.items())
+        console.print(f"No longer used there: {removed}.")
 
 
 @devices.command(cls=Command, examples=("edgegen devices forget ssh://pi@raspberrypi.local",))
@@ -225,6 +230,7 @@ def _notes(listing: Listing) -> list[str]:
         told = " ".join([", ".join(listing.held_back) + ".", *listing.remedies])
         notes.append(f"{listing.address} is held back: {told}")
     notes += [f"{listing.address} lacks {lack.what}: {lack.command}" for lack in listing.lacks]
+    notes += [f"{listing.address}: {warning}" for warning in listing.warnings]
     return notes
 
 

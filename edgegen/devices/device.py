@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -76,14 +77,13 @@ class Device:
     @property
     def facts(self) -> DeviceFacts:
         """Return what the device was when it was asked first."""
-        if self._facts is None:
-            self._facts = self.agent.ask(DeviceFacts, "describe", answer_s=_DESCRIBE_S)
-        return self._facts
+        return self._facts or self.look_again()
 
-    def look_again(self) -> DeviceFacts:
-        """Ask the device anew what it is and has."""
-        self._facts = None
-        return self.facts
+    def look_again(self, *, tried: bool = False) -> DeviceFacts:
+        """Ask the device again what it is and has; with `tried` it uses its runtime once."""
+        facts = self.agent.ask(DeviceFacts, "describe", tried=tried, answer_s=_DESCRIBE_S)
+        self._facts = facts
+        return facts
 
     def state(self) -> SystemState:
         """Return the state of the device's system now."""
@@ -92,9 +92,12 @@ class Device:
     def require_runtime(self) -> Sequence[str]:
         """Return the command that starts a Python with numpy and a runtime there.
 
-        Raises MissingDependencyError where the device has none, with what makes one.
+        Raises MissingDependencyError where the device has none, with what makes one. This machine
+        has edgegen's own Python; what that lacks the runner says.
         """
         runtime = self.facts.runtime
+        if runtime is None and self.is_local:
+            return (sys.executable,)
         if runtime is None:
             raise MissingDependencyError(
                 f"{self.address} has no Python with numpy and a runtime.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from edgegen.devices.agent import NoPythonError
 from edgegen.devices.android_facts import why_no_bundle
 from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
+from edgegen.devices.faults import explain_fault
 from edgegen.devices.known import known
 from edgegen.devices.limits import (
     held_back_now,
@@ -27,6 +29,9 @@ from edgegen.devices.limits import (
 )
 from edgegen.devices.match import match
 from edgegen.devices.transports import LOCAL, open_transport
+
+Refusal = Callable[[DeviceFacts], EdgegenError | None]
+"""Returns why `edgegen devices setup` could do nothing for a device; None where it could."""
 
 _ADB_S = 30.0
 _AT_ONCE = 8
@@ -45,9 +50,9 @@ class Lack:
 class Listing:
     """What is known of a device; None where it does not say, or could not be asked.
 
-    `problem` says why it could not be asked, and `lacks` what is missing there. `held_back` is
-    what holds the device back now, in words, `held_back_since_boot` what did at times, and
-    `remedies` what to do about it.
+    `packages` are those that work. `problem` says why it could not be asked, `lacks` what is
+    missing there, and `warnings` what may disturb. `held_back` is what holds the device back now,
+    in words, `held_back_since_boot` what did at times, and `remedies` what to do about it.
     """
 
     address: str
@@ -70,6 +75,7 @@ class Listing:
     profile: str | None = None
     emulated: bool = False
     lacks: tuple[Lack, ...] = ()
+    warnings: tuple[str, ...] = ()
     problem: str = ""
     hint: str = ""
 
@@ -79,13 +85,15 @@ class Listing:
         return not self.problem and bool(self.packages)
 
 
-def survey(addresses: Sequence[str], runner: bytes) -> tuple[Listing, ...]:
+def survey(
+    addresses: Sequence[str], runner: bytes, refusal: Refusal = lambda facts: None
+) -> tuple[Listing, ...]:
     """Ask devices, several at a time, and return what each says, in the order given.
 
     `runner` is the packed runner. A device that cannot be asked is listed with the reason.
     """
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return tuple(pool.map(lambda address: look_at(address, runner), addresses))
+        return tuple(pool.map(lambda address: look_at(address, runner, refusal), addresses))
 
 
 def attached() -> tuple[Listing, ...]:
@@ -133,23 +141,23 @@ def _seen_by_adb() -> list[Listing]:
     return found
 
 
-def look_at(address: str, runner: bytes) -> Listing:
-    """Ask one device what it is; see `survey`."""
+def look_at(address: str, runner: bytes, refusal: Refusal = lambda facts: None) -> Listing:
+    """Ask one device what it is, and let it use its runtime once; see `survey`."""
     try:
         transport = open_transport(address)
         try:
             with Device(transport, runner) as device:
-                return _listing(address, device.facts)
+                return _listing(address, device.look_again(tried=True), refusal)
         except NoPythonError as error:
             if address.startswith("adb://"):
                 return _android_listing(address)
-            lack = Lack(what="Python 3.9 or newer", command=_set_up(address))
+            lack = Lack(what="Python 3.9 or newer", command=error.hint)
             return Listing(address=address, lacks=(lack,), problem=error.message, hint=error.hint)
     except EdgegenError as error:
         return Listing(address=address, problem=error.message, hint=error.hint)
 
 
-def _listing(address: str, facts: DeviceFacts) -> Listing:
+def _listing(address: str, facts: DeviceFacts, refusal: Refusal) -> Listing:
     profile = match(facts.model, facts.memory_bytes)
     runtime = facts.runtime
     return Listing(
@@ -165,21 +173,47 @@ def _listing(address: str, facts: DeviceFacts) -> Listing:
         free_bytes=facts.free_bytes,
         temperature_c=facts.temperature_c,
         python=facts.python if runtime is None else runtime.python,
-        packages=None if runtime is None else runtime.packages,
+        packages=_working(facts),
         sensors=facts.sensors,
         held_back=held_back_now(facts.limits),
         held_back_since_boot=held_back_since_boot(facts.limits),
         remedies=remedies(name for name, value in facts.limits.items() if holds_back(name, value)),
         profile=None if profile is None else profile.name,
         emulated=facts.emulated,
-        lacks=tuple(_lacks(address, facts)),
+        lacks=tuple(_lacks(address, facts, refusal(facts))),
+        warnings=() if facts.preload is None else (_PRELOADED.format(facts.preload),),
     )
 
 
-def _lacks(address: str, facts: DeviceFacts) -> list[Lack]:
+_PRELOADED = (
+    "LD_PRELOAD is set there ({}): it is loaded into every program, the runner too, and may break "
+    "or slow it down."
+)
+
+
+def _working(facts: DeviceFacts) -> Mapping[str, str] | None:
+    """Return the packages that work; None where no runtime does."""
+    if facts.runtime is None:
+        return None
+    broken = {fault.package for fault in facts.runtime.faults}
+    packages = {
+        name: version for name, version in facts.runtime.packages.items() if name not in broken
+    }
+    return packages if "numpy" in packages and len(packages) > 1 else None
+
+
+def _lacks(address: str, facts: DeviceFacts, refusal: EdgegenError | None) -> list[Lack]:
     lacks = []
     if facts.runtime is None:
-        lacks.append(Lack(what="numpy and a runtime", command=_set_up(address)))
+        what, command = "numpy and a runtime", _set_up(address)
+        if refusal is not None and address != LOCAL:
+            what, command = f"{what}. {refusal.message}", refusal.hint
+        lacks.append(Lack(what=what, command=command))
+    for fault in () if facts.runtime is None else facts.runtime.faults:
+        error = explain_fault(address, facts, fault)
+        hint = error.hint if refusal is None else refusal.hint
+        what = error.message.removeprefix(f"{address}: ")
+        lacks.append(Lack(what=f"a {fault.package} that works: {what}", command=hint))
     model = facts.model or ""
     if model.startswith("Raspberry Pi") and "vcgencmd" not in facts.programs:
         lacks.append(
@@ -226,4 +260,6 @@ def _android_listing(address: str) -> Listing:
 
 
 def _set_up(address: str) -> str:
+    if address == LOCAL:
+        return f"{sys.executable} -m pip install onnxruntime"
     return f"edgegen devices setup {shlex.quote(address)}"

@@ -13,16 +13,38 @@ _PYTHON = re.compile(r"\d{1,2}\.\d{1,3}(?!\d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A package that does not work: what was said, and how its process ended.
+
+    `returncode` is None where it did not end.
+    """
+
+    package: str
+    returncode: int | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What came of using a runtime once: the packages that do not work."""
+
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeFacts:
     """The Python that runs the runner: the command that starts it, and what it has installed.
 
-    `own` says that `edgegen devices setup` made it.
+    `own` is whether `edgegen devices setup` made it, `bundle` whether from a bundle. `faults` are
+    known only where the device was asked to try its packages.
     """
 
     command: tuple[str, ...]
     python: str
     packages: Mapping[str, str]
     own: bool
+    bundle: bool
+    faults: tuple[Fault, ...]
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -55,6 +77,7 @@ class DeviceFacts(SystemState):
     allow, `memory_limit_bytes` what they allow of `memory_bytes`. `limits` are the readings that
     say whether it is held back (`edgegen/devices/limits.py`). `silent` are tools that are there
     and do not answer, with the reason.
+    `preload` is what LD_PRELOAD holds there.
     """
 
     model: str | None
@@ -77,6 +100,7 @@ class DeviceFacts(SystemState):
     limits: Mapping[str, float]
     silent: Mapping[str, str]
     programs: tuple[str, ...]
+    preload: str | None
     runtime: RuntimeFacts | None
 
     def __post_init__(self) -> None:

@@ -72,7 +72,7 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     This machine has no profile of its own: there the runtime's choice stands. A provider that a
     profile names and that is not there is an error of the runner's, never a silent fallback. Raises
     ConfigError where no runtime runs the target, or not the one that was asked for, and
-    MissingDependencyError where the device does not have it.
+    MissingDependencyError where the device does not have it, with what brings it.
     """
     if device.is_local:
         return backend_here(target, wishes)
@@ -81,13 +81,13 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     installed = {PACKAGES[name] for name in packages if name in PACKAGES}
     profile = wishes.profile or matching_profile(facts)
     backend = backend_of(profile, target, wishes, installed)
-    if installed and backend.name not in installed:
-        raise MissingDependencyError(
-            f"{device.address} has {', '.join(sorted(installed))}, not {backend.name}, which is to "
-            f"run this {target} package.",
-            hint=_how_to_get(backend.name, device.address, installed, target),
-        )
-    return backend
+    if backend.name in installed or (facts.runtime is not None and not installed):
+        return backend
+    has = ", ".join(sorted(installed)) or "no Python with numpy and a runtime"
+    raise MissingDependencyError(
+        f"{device.address} has {has}, not {backend.name}, which is to run this {target} package.",
+        hint=_how_to_get(backend.name, device.address, target),
+    )
 
 
 def backend_here(target: str, wishes: Wishes) -> Backend:
@@ -132,13 +132,14 @@ def backend_of(
     )
 
 
-def _how_to_get(runtime: str, address: str, installed: Collection[str], target: str) -> str:
-    """Return the command that sets a device up with a runtime beside those that it has."""
-    pinned = {name.replace("-", "_") for name in PINNED}
-    if runtime not in pinned:
+def _how_to_get(runtime: str, address: str, target: str) -> str:
+    """Return the command that gives a device a runtime, beside those that it has."""
+    if runtime == "coreml":
+        return "Core ML is a part of macOS: on a Mac, install coremltools there."
+    package = runtime.replace("_", "-")
+    if package not in PINNED:
         return f"Install it there, or leave --runtime to {RUNTIMES[target][0]}."
-    wanted = sorted({*installed, runtime} & pinned)
-    return f"edgegen devices setup {address}" + "".join(f" --runtime {name}" for name in wanted)
+    return f"edgegen devices setup {address} --runtime {package}"
 
 
 def _runtime(target: str, package: str | None, installed: Collection[str]) -> str:

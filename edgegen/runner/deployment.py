@@ -50,8 +50,8 @@ def deploy(
     computes something else, and what `push` and the runner raise.
     """
     progress = progress or SilentProgress()
-    device.require_runtime()
     cargo = shipment(package, name)
+    backend = choose_backend(device, cargo.manifest.target, wishes or Wishes())
     device.agent.lock(f"deploy {cargo.name}")
     stored = push(device, cargo, progress)
     with progress.step("verify"):
@@ -64,7 +64,6 @@ def deploy(
                 hint="Its card or disk is failing: replace it.",
             )
     checks: tuple[Check, ...] = ()
-    backend = choose_backend(device, stored.target, wishes or Wishes())
     if cargo.manifest.golden is not None:
         job = GoldenJob(package=stored.path, residency=residency, backend=backend)
         checks = _check(device, job, progress, patience_s)

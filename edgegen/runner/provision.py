@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
+import posixpath
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from edgegen.core.errors import (
     ConfigError,
     DeviceError,
     DeviceFullError,
+    EdgegenError,
     MissingDependencyError,
     nearest,
 )
@@ -24,6 +28,8 @@ from edgegen.devices.adb import AdbTransport
 from edgegen.devices.agent import NoPythonError
 from edgegen.devices.android_facts import why_no_bundle
 from edgegen.devices.device import Device
+from edgegen.devices.facts import DeviceFacts, Fault, RuntimeFacts, Tried
+from edgegen.devices.faults import explain_fault
 from edgegen.devices.store import File, send_blobs
 from edgegen.devices.transports import LOCAL, Transport, open_transport
 from edgegen.runner.backend_choice import PACKAGES
@@ -33,33 +39,28 @@ from edgegen.runner.pack import pack_runner
 from edgegen.runner.protocol import Hello
 from edgegen.runner.push_bundle import push_bundle
 from edgegen.runner.session import RunnerSession
-from edgegen.runner.wheels import PINNED, RUNTIME, download, wheels_for
+from edgegen.runner.wheel_files import fitting_wheels, installs
+from edgegen.runner.wheels import PINNED, RUNTIME, Pin, download, wheels_for
 
 _SETUP_S = 1800.0
 _ANSWER_S = 300.0
 _MOST_LINES = 100
 _INSTALLED = 5.0  # wheels, and what they unpack to
-_WHEEL = re.compile(r"[A-Za-z0-9_.+-]+\.whl")
-_MODULES: Mapping[str, str] = {
-    "numpy": "numpy",
-    "onnxruntime": "onnxruntime",
-    "onnxruntime_gpu": "onnxruntime",
-    "openvino": "openvino",
-    "ai_edge_litert": "ai_edge_litert.interpreter",
-    "tflite_runtime": "tflite_runtime.interpreter",
-}
-"""The modules that wheels bring, and that a new environment must be able to import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provision:
-    """What a device has now. `place` is the folder there, `sent_bytes` what travelled."""
+    """What a device has now. `place` is the folder there, `sent_bytes` what travelled.
+
+    `removed` are the packages that edgegen's environment had before, and has no more.
+    """
 
     device: str
     place: str
     python: str
     packages: Mapping[str, str]
     sent_bytes: int
+    removed: Mapping[str, str]
 
 
 def set_up(
@@ -72,18 +73,20 @@ def set_up(
 ) -> Provision:
     """Give a device numpy and runtimes, in edgegen's own folder there, and try them.
 
-    `runtimes` are what it is to have, `onnxruntime` unless told. `wheels` is a folder whose wheels
-    are all installed; nothing is fetched then. `bundle` is an archive of `edgegen runner build`.
-    Both bring their own runtime. Raises ConfigError for a runtime that no wheels are pinned of,
-    DeviceError where the device cannot be reached or no wheel fits it, and what fetching raises.
+    `runtimes` are added to those that it got from here before; `onnxruntime` is, where it has none.
+    `wheels` is a folder whose wheels are installed in place of what was there; nothing is fetched
+    then. `bundle` is an archive of `edgegen runner build`. Both bring their own runtime. Raises
+    ConfigError for a runtime that no wheels are pinned of and for wheels that do not fit the
+    device, DeviceError where it cannot be reached or there is no wheel for it,
+    MissingDependencyError where what was installed does not work, and what fetching raises.
     """
     progress = progress or SilentProgress()
+    pinned = tuple(dict.fromkeys(_package_of(name) for name in runtimes))
     if address == LOCAL:
         raise ConfigError(
-            "This machine runs edgegen's own Python: there is nothing to set up.",
-            hint="What it lacks is told by: edgegen doctor",
+            "This machine runs edgegen's own Python, which `devices setup` leaves alone.",
+            hint=f"{sys.executable} -m pip install {' '.join(pinned or (RUNTIME,))}",
         )
-    pinned = tuple(dict.fromkeys(_package_of(name) for name in runtimes)) or (RUNTIME,)
     if runtimes and (wheels is not None or bundle is not None):
         raise ConfigError(
             "--runtime chooses among the wheels that edgegen knows; a folder of wheels and a "
@@ -113,24 +116,28 @@ def _set_up(
     progress: Progress,
 ) -> Provision:
     address = transport.address
+    lacking: NoPythonError | None = None
     if bundle is None and not address.startswith("adb://"):
         try:
             with Device(transport, pack_runner()) as device:
-                return _from_wheels(device, wheels, progress, runtimes)
-        except NoPythonError:
+                has = device.facts.runtime
+                if wheels is not None or has is None or not has.bundle:
+                    return _from_wheels(device, wheels, progress, runtimes)
+        except NoPythonError as error:
             if wheels is not None:
                 raise
+            lacking = error
     elif wheels is not None:
         raise ConfigError(
             "Android has no Python that wheels could be installed for.",
             hint=f"Leave --wheels out: edgegen devices setup {address} pushes a bundle.",
         )
-    if tuple(runtimes) != (RUNTIME,):
+    if any(runtime != RUNTIME for runtime in runtimes):
         raise ConfigError(
             f"{address} gets a bundle, which brings {RUNTIME} and nothing else.",
             hint="Leave --runtime out, or install Python 3.10 or newer there.",
         )
-    platform = _platform_of(transport)
+    platform = _platform_of(transport, lacking)
     if bundle is None:
         chosen = build_bundle(platform, progress=progress)
     else:
@@ -145,17 +152,26 @@ def _set_up(
         return _try(device, sent)
 
 
+def why_not(facts: DeviceFacts) -> EdgegenError | None:
+    """Return why `set_up` would find no wheels for a device; None where it would."""
+    try:
+        _pins(facts, (RUNTIME,))
+    except DeviceError as error:
+        return error
+    return None
+
+
 def _from_wheels(
-    device: Device,
-    folder: Path | None,
-    progress: Progress,
-    runtimes: Sequence[str] = (RUNTIME,),
+    device: Device, folder: Path | None, progress: Progress, runtimes: Sequence[str] = ()
 ) -> Provision:
     device.agent.lock("devices setup")
-    if folder is None:
-        files = _pinned(device, runtimes, progress)
+    before = device.facts.runtime
+    if folder is not None:
+        files = fitting_wheels(folder, device.facts)
+    elif not runtimes and before is not None and before.own and _foreign(before):
+        return _try(device, 0)  # wheels of the user's own: a plain setup has none that are better
     else:
-        files = _wheels_in(folder)
+        files = _download(device, _runtimes_after(before, runtimes), progress)
     blobs = [
         File(path=path.name, source=path, sha256=sha256_of(path), size_bytes=path.stat().st_size)
         for path in files
@@ -163,24 +179,66 @@ def _from_wheels(
     _check_room(device, sum(blob.size_bytes for blob in blobs))
     sent = send_blobs(device, blobs, progress)
     key = hashlib.sha256("".join(sorted(blob.sha256 for blob in blobs)).encode()).hexdigest()[:16]
-    names = {path.name.partition("-")[0] for path in files}
-    try:
-        with progress.step("environment"):
-            device.agent.request(
-                "set_up",
-                name=f"python-{device.facts.python}-{key}",
-                wheels=[[blob.path, blob.sha256] for blob in blobs],
-                modules=sorted({_MODULES[name] for name in names if name in _MODULES}),
-                answer_s=_SETUP_S,
+    with progress.step("environment"):
+        tried = device.agent.ask(
+            Tried,
+            "set_up",
+            name=f"python-{device.facts.python}-{key}",
+            wheels=[[blob.path, blob.sha256] for blob in blobs],
+            answer_s=_SETUP_S,
+        )
+    wanted = installs(files)
+    if tried.faults:
+        raise _does_not_work(device, tried.faults[0], wanted)
+    done = _try(device, sent)
+    _check_answers(done, wanted)
+    had = {} if before is None else before.packages
+    after = {} if device.facts.runtime is None else device.facts.runtime.packages
+    return dataclasses.replace(done, removed={name: had[name] for name in had if name not in after})
+
+
+def _runtimes_after(before: RuntimeFacts | None, asked: Sequence[str]) -> list[str]:
+    """Return the runtimes to install: those that are asked for, and what is used there now."""
+    kept = [name for name in PINNED if before is not None and name in before.packages]
+    has_own = before is not None and before.own
+    return [*kept, *(asked or (() if has_own and kept else (RUNTIME,)))]
+
+
+def _foreign(runtime: RuntimeFacts) -> set[str]:
+    return set(runtime.packages) - {"numpy", *PINNED}
+
+
+def _does_not_work(
+    device: Device, fault: Fault, installed: Mapping[str, str]
+) -> MissingDependencyError:
+    """Return the error for what was just installed: installing it again would not help."""
+    facts = device.facts
+    runtime = RuntimeFacts(
+        command=(), python=facts.python, packages=installed, own=True, bundle=False, faults=()
+    )
+    bundle = facts.machine == "aarch64"
+    other = (
+        f"A bundle brings its own Python and libraries: edgegen runner build --platform "
+        f"linux-arm64, then edgegen devices setup {device.address} --bundle FILE"
+        if bundle
+        else f"Bring wheels that fit it: edgegen devices setup {device.address} --wheels FOLDER"
+    )
+    return explain_fault(
+        device.address, dataclasses.replace(facts, runtime=runtime), fault, setup=other
+    )
+
+
+def _check_answers(done: Provision, installed: Mapping[str, str]) -> None:
+    """Raise DeviceError where another version answers than the one that was installed."""
+    for package, version in installed.items():
+        answered = done.packages.get(PACKAGES.get(package, package))
+        public = version.partition("+")[0]
+        if answered is not None and not re.match(rf"{re.escape(public)}(?!\d)", answered):
+            raise DeviceError(
+                f"{done.device}: {package} {version} was installed in {done.place}, and {answered} "
+                "answers: something there leads Python to other modules.",
+                hint=f"Look for .pth files and a sitecustomize.py in {done.place}.",
             )
-    except DeviceError as error:
-        if "libstdc++" in error.message:
-            raise MissingDependencyError(
-                f"{device.address} lacks the C++ library that numpy needs.",
-                hint="Install it there: sudo apt-get install libstdc++6. Then repeat this.",
-            ) from error
-        raise
-    return _try(device, sent)
 
 
 def _check_room(device: Device, wheels_bytes: int) -> None:
@@ -194,8 +252,11 @@ def _check_room(device: Device, wheels_bytes: int) -> None:
         )
 
 
-def _pinned(device: Device, runtimes: Sequence[str], progress: Progress) -> list[Path]:
-    facts = device.facts
+def _download(device: Device, runtimes: Sequence[str], progress: Progress) -> list[Path]:
+    return list(download(_pins(device.facts, runtimes), cache_folder() / "wheels", progress))
+
+
+def _pins(facts: DeviceFacts, runtimes: Sequence[str]) -> tuple[Pin, ...]:
     major, minor = (int(part) for part in facts.python.split(".")[:2])
     pins = [
         pin
@@ -204,22 +265,10 @@ def _pinned(device: Device, runtimes: Sequence[str], progress: Progress) -> list
             (major, minor), facts.system, facts.machine, facts.glibc, runtime=runtime
         )
     ]
-    return list(download(tuple(dict.fromkeys(pins)), cache_folder() / "wheels", progress))
+    return tuple(dict.fromkeys(pins))
 
 
-def _wheels_in(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.glob("*.whl") if _WHEEL.fullmatch(path.name))
-    names = {path.name.partition("-")[0] for path in found}
-    if "numpy" not in names or not names - {"numpy"}:
-        raise ConfigError(
-            f"{folder} has no wheels of numpy and a runtime.",
-            hint="Fetch them where there is a network: pip download --only-binary :all: "
-            "--platform manylinux_2_28_aarch64 --python-version 3.11 numpy onnxruntime",
-        )
-    return found
-
-
-def _platform_of(transport: Transport) -> str:
+def _platform_of(transport: Transport, lacking: NoPythonError | None) -> str:
     """Return the platform of the bundles that run on a device, by what that says of itself.
 
     Raises MissingDependencyError where none does; nothing is built or sent before.
@@ -231,10 +280,10 @@ def _platform_of(transport: Transport) -> str:
         return "android-arm64"
     system = _ask(transport, "uname -sm")
     if system != "Linux aarch64":
+        why = f"{transport.address} is {system!r}: there is no bundle for that."
         raise MissingDependencyError(
-            f"{transport.address} has no Python that is new enough, and is no 64-bit Arm Linux but "
-            f"{system!r}, for which there is no bundle.",
-            hint="Install Python 3.9 or newer there: sudo apt install python3",
+            why if lacking is None else f"{lacking.message} {why}",
+            hint="Leave --bundle out." if lacking is None else lacking.hint,
         )
     return "linux-arm64"
 
@@ -262,10 +311,11 @@ def _try(device: Device, sent_bytes: int) -> Provision:
         packages.update({"numpy": hello.numpy, hello.runtime.name: hello.runtime.version})
     return Provision(
         device=device.address,
-        place=command[-1].rpartition("/")[0],
+        place=posixpath.dirname(command[1]),
         python=python,
         packages=packages,
         sent_bytes=sent_bytes,
+        removed={},
     )
 
 

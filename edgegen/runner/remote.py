@@ -20,10 +20,15 @@ from edgegen.runner.received import Announced, fetch_picture
 from edgegen.runner.session import ImageResult, generate
 
 
-def push_package(device: Device, package: Path, progress: Progress) -> Stored:
-    """Take the device, and push what it lacks of a package; what is current there stays."""
-    device.require_runtime()
+def push_package(
+    device: Device, package: Path, progress: Progress, wishes: Wishes | None = None
+) -> Stored:
+    """Take the device, and push what it lacks of a package; what is current there stays.
+
+    Raises what `choose_backend` raises before anything travels.
+    """
     cargo = shipment(package)
+    choose_backend(device, cargo.manifest.target, wishes or Wishes())
     device.agent.lock(f"run {cargo.name}")
     return push(device, cargo, progress)
 

@@ -19,9 +19,10 @@ from edgegen.core.errors import (
     ResourceError,
     RunnerError,
 )
-from edgegen.core.process import Child, ProcessError, describe_exit
+from edgegen.core.process import Child, ProcessError, describe_exit, exit_signal
 from edgegen.devices.device import RUNNER_ENVIRONMENT, Device
 from edgegen.devices.facts import SystemState
+from edgegen.devices.faults import explain_fault
 from edgegen.runner.backend_choice import HOST_BACKENDS
 from edgegen.runner.job import Backend, Job, job_line
 from edgegen.runner.order import EventOrder
@@ -52,6 +53,8 @@ _ERRORS: dict[str, type[EdgegenError]] = {
 }
 """What the runner's kinds of errors are here; the others are RunnerErrors."""
 
+_FAILED_IMPORTS = ("missing-runtime", "internal")
+_NATIVE_CRASHES = {signal.SIGILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}
 _END_S = 30.0
 _DEATH_S = 0.5
 _SSH_LOST = 255  # what ssh and adb end with where the connection breaks in the middle of a line
@@ -126,7 +129,8 @@ class RunnerSession:
                 for data, event in self._parse(child):
                     self._doing = _doing(event) or self._doing
                     if isinstance(event, Error):
-                        raise error_from(event)
+                        may_be = event.kind in _FAILED_IMPORTS
+                        raise self._broken_package(may_be) or error_from(event)
                     done = done or isinstance(event, Done)
                     yield data, event
                 child.wait(_END_S)
@@ -169,13 +173,27 @@ class RunnerSession:
             return type(fault)(
                 f"{fault.message} The runner was lost {self._doing}.", hint=fault.hint
             )
+        broken = self._broken_package(exit_signal(child.returncode) in _NATIVE_CRASHES)
+        if broken is not None:
+            return broken
         tail = child.log_tail()
         hint = f"The end of its log:\n{tail}" if tail else "It left no log."
         how = child.describe_exit()
-        if _exit_signal(child) == signal.SIGKILL:
+        if exit_signal(child.returncode) == signal.SIGKILL:
             hint = "Use --residency sequential, --memory lean or a smaller image. " + hint
             how = self._how_killed()
         return RunnerError(f"The runner {how} {self._doing}.", hint=hint)
+
+    def _broken_package(self, may_be: bool) -> EdgegenError | None:
+        """Return which of a device's packages does not work, where that may be why a runner failed.
+
+        The device uses each of them once.
+        """
+        if not may_be or self._device is None or not self._device.agent.connected:
+            return None
+        facts = self._device.look_again(tried=True)
+        faults = () if facts.runtime is None else facts.runtime.faults
+        return explain_fault(self._device.address, facts, faults[0]) if faults else None
 
     def _how_killed(self) -> str:
         """Return how SIGKILL came, as far as the device's kernel tells."""
@@ -187,20 +205,12 @@ class RunnerSession:
         return "was ended by SIGKILL (not by the kernel for want of memory: its count did not rise)"
 
 
-def _exit_signal(child: Child) -> int | None:
-    """Return the signal that ended a child: its own, or as a remote shell tells it (128 + n)."""
-    code = child.returncode
-    if code is None or 0 <= code <= 128 or code > 192:
-        return None
-    return -code if code < 0 else code - 128
-
-
 def _was_killed(child: Child) -> bool:
     try:
         child.wait(_DEATH_S)
     except ProcessError:
         return False
-    return child.returncode == _SSH_LOST or _exit_signal(child) is not None
+    return child.returncode == _SSH_LOST or exit_signal(child.returncode) is not None
 
 
 def generate(

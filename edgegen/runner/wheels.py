@@ -197,7 +197,10 @@ def _hint_for(machine: str) -> str:
             "A bundle brings its own Python and C library: edgegen runner build "
             "--platform linux-arm64"
         )
-    return ""
+    return (
+        "Use a system with glibc (Debian, Ubuntu), or install numpy and onnxruntime there from its "
+        "own packages: edgegen takes what its Python has."
+    )
 
 
 def _numbers(version: str) -> tuple[int, ...]:

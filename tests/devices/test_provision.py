@@ -20,6 +20,7 @@ from edgegen.core.errors import (
     DeviceBusyError,
     DeviceError,
     DeviceFullError,
+    MissingDependencyError,
     RunnerError,
 )
 from edgegen.core.process import Child
@@ -65,6 +66,11 @@ def make_bundle(folder: Path, python: str = f'exec {sys.executable} "$@"') -> Bu
     )
 
 
+NUMPY = "class ones:\n    def __init__(self, shape): pass\n    def __matmul__(self, other): pass\n"
+"""As much of numpy as is tried on a device."""
+ORT = "class OrtValue:\n    ortvalue_from_numpy = staticmethod(lambda array: None)\n"
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     return make_bundle(tmp_path)
@@ -86,7 +92,7 @@ def test_a_bundle_is_unpacked_and_used(home: Path, bundle: Bundle) -> None:
         runtime = found.facts.runtime
         assert runtime is not None
         assert runtime.own
-        assert runtime.command[-1] == str(home / "runtime" / "python")
+        assert runtime.command[1] == str(home / "runtime" / "python")
 
 
 def test_a_bundle_that_was_cut_goes_on_where_it_was(home: Path, bundle: Bundle) -> None:
@@ -206,8 +212,8 @@ def test_wheels_of_a_folder_become_an_environment_of_the_devices_own(
 ) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    wheel(wheels, "numpy", "9.9", "from importlib import metadata\n")
-    wheel(wheels, "onnxruntime", "9.8", "")
+    wheel(wheels, "numpy", "9.9", NUMPY)
+    wheel(wheels, "onnxruntime", "9.8", ORT)
     with pytest.raises(RunnerError, match="numpy"):  # the runner wants a real one
         provision_wheels(home, wheels)
     assert (home / "runtime" / "python").is_file()
@@ -224,9 +230,10 @@ def test_wheels_that_cannot_be_imported_leave_the_runtime_as_it_was(
 ) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    wheel(wheels, "numpy", "9.9", "raise ImportError('no libstdc++.so.6')\n")
+    said = "libstdc++.so.6: cannot open shared object file: No such file or directory"
+    wheel(wheels, "numpy", "9.9", f"raise ImportError({said!r})\n")
     wheel(wheels, "onnxruntime", "9.8", "")
-    with pytest.raises(Exception, match="lacks the C\\+\\+ library"):
+    with pytest.raises(MissingDependencyError, match="libstdc"):
         provision_wheels(home, wheels)
     assert not (home / "runtime").exists()
 
@@ -237,7 +244,7 @@ def test_a_folder_without_the_right_wheels_is_refused(home: Path, tmp_path: Path
 
 
 def test_this_machine_is_not_set_up() -> None:
-    with pytest.raises(ConfigError, match="nothing to set up"):
+    with pytest.raises(ConfigError, match="leaves alone"):
         set_up("local")
 
 

@@ -159,9 +159,21 @@ def test_a_device_without_the_runtime_is_told_how_it_gets_it_beside_what_it_has(
     there = device_with("numpy", "onnxruntime")
     with pytest.raises(MissingDependencyError, match="has onnxruntime, not openvino") as caught:
         choose_backend(there, "openvino", Wishes())
-    assert caught.value.hint == (
-        "edgegen devices setup ssh://pi --runtime onnxruntime --runtime openvino"
-    )
+    assert caught.value.hint == "edgegen devices setup ssh://pi --runtime openvino"
+
+
+@pytest.mark.parametrize(
+    ("target", "runtime"),
+    [("onnx", "onnxruntime"), ("openvino", "openvino"), ("tflite", "ai-edge-litert")],
+)
+def test_a_device_without_any_runtime_is_told_at_once_which_one_it_needs(
+    target: str, runtime: str
+) -> None:
+    there: Any = device_with()
+    there.facts.runtime = None
+    with pytest.raises(MissingDependencyError, match="no Python with numpy") as caught:
+        choose_backend(there, target, Wishes())
+    assert caught.value.hint == f"edgegen devices setup ssh://pi --runtime {runtime}"
 
 
 def test_a_runtime_that_edgegen_cannot_bring_is_not_in_the_command() -> None:

@@ -29,10 +29,11 @@ _LIMITS = (
 """The quantities that say whether the device is held back."""
 
 
-def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
+def describe(folders: Folders, root: Path = _ROOT, *, tried: bool = False) -> dict[str, Any]:
     """Return the facts that the host shows and needs; None is what the device does not say.
 
-    What is left of the memory is what is left of a control group's limit, where that is less.
+    What is left of the memory is what is left of a control group's limit, where that is less. With
+    ``tried``, the runtime is used once, which takes seconds.
     """
     memory = _memory(root)
     limit = memory_limit(root)
@@ -67,7 +68,8 @@ def describe(folders: Folders, root: Path = _ROOT) -> dict[str, Any]:
         },
         "silent": {"vcgencmd": why} if (why := raspberry_pi.silence(root)) is not None else {},
         "programs": [name for name in _PROGRAMS if shutil.which(name)],
-        "runtime": runtime_here(folders),
+        "preload": os.environ.get("LD_PRELOAD") or None,
+        "runtime": runtime_here(folders, tried=tried),
     }
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -14,11 +15,22 @@ from .children import run
 from .failure import AgentFailure
 from .paths import Folders, checked_name
 
-PACKAGES = (
-    *("numpy", "onnxruntime", "onnxruntime-gpu"),
-    *("openvino", "ai-edge-litert", "tflite-runtime"),
-)
-"""What is looked for; the host decides what is needed."""
+PACKAGES = {
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-gpu": "onnxruntime",
+    "openvino": "openvino",
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+"""What is looked for, and the module that each brings; the host decides what is needed."""
+
+_USES = {
+    "numpy": "import numpy; numpy.ones((8, 8)) @ numpy.ones((8, 8))",
+    "onnxruntime": "import numpy, onnxruntime as o; o.OrtValue.ortvalue_from_numpy(numpy.ones(2))",
+    "openvino": "import numpy, openvino; openvino.Tensor(numpy.ones(2))",
+}
+"""How a module is tried: one that was built for another numpy is imported, and crashes later."""
 
 _ASK = (
     "import json, platform\n"
@@ -28,44 +40,91 @@ _ASK = (
     "        return metadata.version(name)\n"
     "    except metadata.PackageNotFoundError:\n"
     "        return None\n"
-    f"found = {{name: version(name) for name in {PACKAGES!r}}}\n"
+    f"found = {{name: version(name) for name in {tuple(PACKAGES)!r}}}\n"
     "packages = {name: found[name] for name in found if found[name]}\n"
     "print(json.dumps({'python': platform.python_version(), 'packages': packages}))\n"
 )
 _LAUNCHER = '#!/bin/sh\nexec "${0%/*}/bin/python" "$@"\n'
 _ASK_TIMEOUT_S = 60
+_SAID_BYTES = 4000
 _SETUP_TIMEOUT_S = 1800
 
 
-def runtime_here(folders: Folders) -> Optional[dict[str, Any]]:
+def runtime_here(folders: Folders, *, tried: bool = False) -> Optional[dict[str, Any]]:
     """Return the command that starts Python for the runner, and what that Python has.
 
     The runtime that `setup` made comes first, then this very Python. None where neither has numpy
-    and a runtime.
+    and a runtime. With ``tried`` each is used once, and ``faults`` says what went wrong.
     """
-    for command in (["sh", str(folders.runtime / "python")], [sys.executable]):
-        if command[0] == "sh" and not Path(command[1]).is_file():
+    for command in (_launched(folders.runtime), _this_python()):
+        own = command[0] == "sh"
+        if own and not Path(command[1]).is_file():
             continue
         found = _ask(command, folders.root)
         if found is not None and "numpy" in found["packages"] and len(found["packages"]) > 1:
-            return {"command": command, **found, "own": command[0] == "sh"}
+            faults = _try(command, found["packages"], folders.root) if tried else []
+            bundle = own and (folders.runtime / "bundle.json").is_file()
+            return {"command": command, **found, "own": own, "bundle": bundle, "faults": faults}
     return None
 
 
 def set_up(folders: Folders, request: dict[str, Any]) -> dict[str, Any]:
     """Make a virtual environment of wheels that are blobs here, and let ``runtime`` point to it.
 
-    It is made beside its place, tried, and only then used. Nothing outside of the agent's folder is
-    touched, and nothing is downloaded here.
+    It is made beside its place, tried, and only then used: where there are ``faults``, what was
+    used before stays. Nothing outside of the agent's folder is touched, and nothing is downloaded
+    here.
     """
     name = checked_name(str(request["name"]))
     place = folders.runtimes / name
-    if not (place / "python").is_file():
+    there = (place / "python").is_file()
+    faults = _faults_of(place, folders) if there else []
+    if not there or faults:  # one that has gone bad is made again
         _make_environment(folders, place, list(request["wheels"]))
-    modules = [checked_name(str(module)) for module in request["modules"]]
-    _call(["sh", str(place / "python"), "-c", f"import {', '.join(modules)}"], place)
-    use_runtime(folders, name)
-    return {"runtime": runtime_here(folders)}
+        faults = _faults_of(place, folders)
+    if not faults:
+        use_runtime(folders, name)
+    return {"faults": faults}
+
+
+def _faults_of(place: Path, folders: Folders) -> list[dict[str, Any]]:
+    command = _launched(place)
+    found = _ask(command, folders.root)
+    return _try(command, PACKAGES if found is None else found["packages"], folders.root)
+
+
+def _launched(place: Path) -> list[str]:
+    """Return the command of an environment's Python: what it has installed, and nothing else."""
+    return ["sh", str(place / "python"), "-I", "-X", "utf8"]
+
+
+def _this_python() -> list[str]:
+    """Return the command of this Python; as isolated as it is, but for what its user installed."""
+    isolated = ["-E", "-B", "-X", "utf8"] if sys.flags.ignore_environment else []
+    return [sys.executable, *isolated]
+
+
+def _try(command: list[str], packages: Iterable[str], folder: Path) -> list[dict[str, Any]]:
+    """Use each package's module once; return those that fail, with how they ended and their words.
+
+    Where numpy fails, the others would only say the same.
+    """
+    faults: list[dict[str, Any]] = []
+    for package in packages:
+        module = PACKAGES[package]
+        code = _USES.get(module, f"import {module}")
+        try:
+            run([*command, "-c", code], timeout_s=_ASK_TIMEOUT_S, folder=folder)
+            continue
+        except subprocess.CalledProcessError as error:
+            returncode, told = error.returncode, error.stderr or error.stdout
+        except subprocess.TimeoutExpired:
+            returncode, told = None, f"It did not end within {_ASK_TIMEOUT_S} s.".encode()
+        said = told[-_SAID_BYTES:].decode("utf-8", "replace").strip()
+        faults.append({"package": package, "returncode": returncode, "said": said})
+        if package == "numpy":
+            break
+    return faults
 
 
 def use_runtime(folders: Folders, name: str) -> None:
@@ -88,7 +147,8 @@ def _make_environment(folders: Folders, place: Path, wheels: list[Any]) -> None:
             wheel = links / checked_name(str(file_name).replace("+", "_"))
             wheel.symlink_to(folders.blob(str(sha256)))
             files.append(str(wheel))
-        _call([sys.executable, "-m", "venv", "--without-pip", str(place)], folders.root)
+        isolated = [sys.executable, "-I", "-B", "-m"]
+        _call([*isolated, "venv", "--without-pip", str(place)], folders.root)
         _install(place, files)
         launcher = place / "python.new"
         launcher.write_text(_LAUNCHER, encoding="ascii")
@@ -109,7 +169,7 @@ def _install(place: Path, wheels: list[str]) -> None:
 
     code = "import sysconfig; print(sysconfig.get_path('platlib'))"
     python = str(place / "bin/python")
-    answer = run([python, "-c", code], timeout_s=_ASK_TIMEOUT_S, folder=place)
+    answer = run([python, "-I", "-c", code], timeout_s=_ASK_TIMEOUT_S, folder=place)
     packages = Path(os.fsdecode(answer.stdout.strip()))
     packages.mkdir(parents=True, exist_ok=True)
     for wheel in wheels:
@@ -143,6 +203,6 @@ def _call(arguments: list[str], folder: Path) -> None:
     except subprocess.CalledProcessError as error:
         told = (error.stderr or error.stdout).decode("utf-8", "replace").strip()
         last = told.splitlines()[-1] if told else f"exit code {error.returncode}"
-        raise AgentFailure("failed", f"{' '.join(arguments[1:3])} failed: {last}") from error
+        raise AgentFailure("failed", f"{' '.join(arguments)} failed: {last}") from error
     except (OSError, subprocess.SubprocessError) as error:
         raise AgentFailure("failed", f"{arguments[0]} failed: {error}") from error
