@@ -198,7 +198,7 @@ def _draw_there(
     from edgegen.runner.remote import generate_there, push_package
 
     with attached(device, console.progress, console.note) as there:
-        stored = push_package(there, Path(job.package), console.progress)
+        stored = push_package(there, Path(job.package), console.progress, wishes)
         with _Watcher(console, console.progress, job.request.count) as watcher:
             return generate_there(
                 there,

@@ -15,15 +15,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgegen.core.environment import REMOTE
-from edgegen.core.errors import (
-    ConfigError,
-    ConnectionLostError,
-    DeviceError,
-    DeviceUnauthorizedError,
-    DeviceUnreachableError,
-)
+from edgegen.core.errors import ConfigError, DeviceError
 from edgegen.core.process import Child, ProcessError, run
 from edgegen.core.scratch import SYSTEM_FOLDER, ScratchFolder, default_roots
+from edgegen.devices.ssh_faults import explain
 from edgegen.devices.transports import find_python
 
 COMMAND_VARIABLE = "EDGEGEN_SSH"
@@ -72,46 +67,45 @@ class SshTransport:
         child.send(_one_line(shlex.join(words)))
         return child
 
-    def command(self) -> list[str]:
-        """Return the ssh command line up to the remote command."""
-        port = [] if self._port is None else ["-p", str(self._port)]
-        target = self._host if self._user is None else f"{self._user}@{self._host}"
+    def command(self, *, alone: bool = False) -> list[str]:
+        """Return the ssh command line up to the remote command.
+
+        `alone` is for a connection that shares nothing with the others.
+        """
         options = {
             "BatchMode": "yes",
             "StrictHostKeyChecking": "yes",
             "ConnectTimeout": str(_CONNECT_S),
             "ServerAliveInterval": str(_ALIVE_EVERY_S),
             "ServerAliveCountMax": str(_ALIVE_COUNT),
-            "ControlMaster": "auto",
+            "ControlMaster": "no" if alone else "auto",
             "ControlPersist": "no",
-            "ControlPath": str(self._socket_folder() / "%C"),
+            "ControlPath": "none" if alone else str(self._socket_folder() / "%C"),
             "ClearAllForwardings": "yes",
             "PermitLocalCommand": "no",
             "RemoteCommand": "none",
             "ForwardX11": "no",
             "RequestTTY": "no",
-            "LogLevel": "ERROR",
+            "LogLevel": "INFO",
         }
         set_options = [
             part for name, value in options.items() for part in ("-o", f"{name}={value}")
         ]
+        *port, target = self._target()
         return [*shlex.split(_program()), *set_options, *port, "--", target]
+
+    def _target(self) -> list[str]:
+        """Return the words by which ssh is told the device; an address begins with no dash."""
+        port = [] if self._port is None else ["-p", str(self._port)]
+        return [*port, self._host if self._user is None else f"{self._user}@{self._host}"]
 
     def fault(self, returncode: int, told: str) -> DeviceError | None:
         """Return what ssh said of the connection; None where the remote program ended so."""
         if returncode != _FAILED:
             return None
-        by_hand = f"{_program()} {'' if self._port is None else f'-p {self._port} '}" + (
-            self._host if self._user is None else f"{self._user}@{self._host}"
-        )
-        for pattern, kind, what, hint in _FAULTS:
-            if re.search(pattern, told):
-                return kind(f"{self.address} {what}", hint=hint.format(by_hand=by_hand))
-        last = told.strip().splitlines()[-1] if told.strip() else "ssh did not say why"
-        return ConnectionLostError(
-            f"The connection to {self.address} was lost: {last}.",
-            hint=f"Look whether it is up, and retry: {by_hand}",
-        )
+        settings = [*shlex.split(_program()), "-G", *self._target()]
+        by_hand = shlex.join([*shlex.split(_program()), *self._target()])
+        return explain(self.address, told, by_hand, settings)
 
     @property
     def connected(self) -> bool:
@@ -121,10 +115,12 @@ class SshTransport:
     def why_silent(self) -> str:
         """Return what the login shell does in place of our command, as the end of a sentence.
 
-        A second session, without any input, tells a question from another shell.
+        A second connection, without any input, tells a question from another shell. It is one by
+        itself: the master would keep the streams of a session that is ended here.
         """
+        command = [*self.command(alone=True), f"echo {_MARK}"]
         try:
-            done = run([*self.command(), f"echo {_MARK}"], timeout_s=_SILENCE_S, check=False)
+            done = run(command, timeout_s=_SILENCE_S, check=False, besides=REMOTE)
         except ProcessError:
             return "its login shell starts something that does not end"
         if _MARK in done.text.split():
@@ -154,57 +150,6 @@ def _one_line(command: str) -> str:
         chr(byte) if 32 <= byte < 127 and byte != ord("\\") else f"\\0{byte:03o}"
         for byte in command.encode()
     )
-
-
-_FAULTS: tuple[tuple[str, type[DeviceError], str, str], ...] = (
-    (
-        r"REMOTE HOST IDENTIFICATION HAS CHANGED|[Hh]ost key for .* has changed",
-        DeviceUnauthorizedError,
-        "has another host key than it had.",
-        "Someone may be in between, or the device was set up anew. Find out which; if it was set "
-        "up anew, remove the old key with ssh-keygen -R, and connect by hand once: {by_hand}",
-    ),
-    (
-        r"Host key verification failed|No \S+ host key is known",
-        DeviceUnauthorizedError,
-        "has a host key that is not known here.",
-        "Connect by hand once, compare the fingerprint with the device's own, and accept it: "
-        "{by_hand}",
-    ),
-    (
-        r"Permission denied|Too many authentication failures|No supported authentication",
-        DeviceUnauthorizedError,
-        "does not let us in: no key of ours is accepted.",
-        "Passwords are not asked for. Put a key there with ssh-copy-id, then try: {by_hand}",
-    ),
-    (
-        r"Could not resolve hostname|Name or service not known",
-        DeviceUnreachableError,
-        "is not known: its name does not resolve.",
-        "Check the name, or use its address. By hand: {by_hand}",
-    ),
-    (
-        r"Connection refused",
-        DeviceUnreachableError,
-        "refuses the connection: no ssh server answers there.",
-        "Enable ssh on the device (Raspberry Pi: sudo raspi-config), check the port, then: "
-        "{by_hand}",
-    ),
-    (
-        r"[Cc]onnection timed out|Operation timed out|No route to host|Network is unreachable|"
-        r"during banner exchange",
-        DeviceUnreachableError,
-        "does not answer.",
-        "Look whether it is on and in the same network: {by_hand}",
-    ),
-    (
-        r"Bad configuration option|command-line: line|no such identity|Bad owner or permissions",
-        DeviceUnreachableError,
-        "cannot be reached with this ssh configuration.",
-        "See what ssh says: {by_hand}",
-    ),
-)
-"""What ssh writes (OpenSSH 8 to 10: sshconnect.c, ssh.c, clientloop.c), and what it means."""
 
 
 def _program() -> str:

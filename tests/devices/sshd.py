@@ -50,6 +50,28 @@ exec "$@"
 """
 
 
+_GIVE_SHELL = """\
+set -eu
+mount --bind "$1" /etc/passwd
+shift
+exec "$@"
+"""
+
+
+def needs_login_shell(name: str) -> str:
+    """Return the path of a shell; skip the test, and say why, where it cannot be a login shell."""
+    needs_sshd()
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"no {name} here: apt-get install {name}")
+    if os.geteuid() != 0 or run(_MAY_MOUNT, timeout_s=10, check=False).returncode != 0:
+        pytest.skip("another login shell needs root, and a container that lets it mount")
+    return program
+
+
+_MAY_MOUNT = ("unshare", "--mount", "mount", "--bind", "/etc/passwd", "/etc/passwd")
+
+
 def needs_sshd() -> None:
     """Skip the test, and say what to install, where this machine has no sshd."""
     if sshd_program() is None or shutil.which("ssh") is None:
@@ -64,7 +86,8 @@ def sshd_program() -> str | None:
 class Sshd:
     """A server; a context manager. `folder` is for its files, and is made.
 
-    With `home` its sessions have that folder as HOME and begin there, on this machine. With `root`
+    With `home` its sessions have that folder as HOME and begin there, on this machine; `shell` is
+    then the login shell (root may give one, see `needs_login_shell`). With `root`
     they are in that root, under an overlay in `folder`: what they write is there, in `written`,
     and survives `stop` and `start`, as a disk survives a restart. `environment` is added to theirs.
     """
@@ -76,6 +99,7 @@ class Sshd:
         home: Path | None = None,
         root: Path | None = None,
         environment: dict[str, str] | None = None,
+        shell: str | None = None,
     ) -> None:
         assert (home is None) != (root is None), "a home here, or a root"
         self.folder = folder.resolve()
@@ -84,6 +108,7 @@ class Sshd:
         self._home = home
         self._root = root
         self._environment = dict(environment or {})
+        self._shell = shell
         self._child: Child | None = None
 
     @property
@@ -151,6 +176,11 @@ class Sshd:
                 *("--propagation", "private", "--", "sh", "-c", _MOUNT_ROOT, "sh"),
                 *(str(self._root), str(CHROOT), str(self.folder), str(CPUINFO), *arguments),
             ]
+        if self._shell is not None:
+            arguments = [
+                *("unshare", "--mount", "--propagation", "private", "--", "sh", "-c"),
+                *(_GIVE_SHELL, "sh", str(self._users()), *arguments),
+            ]
         self._child = Child([sys.executable, str(_WATCH), *arguments])
         deadline = time.monotonic() + _START_S
         while not self._answers():
@@ -188,6 +218,21 @@ class Sshd:
         for suffix in ("", ".pub"):
             (self.folder / f"host_key{suffix}").unlink()
         self._key("host_key")
+
+    def _users(self) -> Path:
+        """Return a file of users that gives the user of the tests another login shell."""
+        users = self.folder / "passwd"
+        lines = Path("/etc/passwd").read_text().splitlines()
+        users.write_text(
+            "".join(
+                f"{line.rpartition(':')[0]}:{self._shell}\n"
+                if line.startswith(f"{self.user}:")
+                else f"{line}\n"
+                for line in lines
+            )
+        )
+        users.chmod(0o644)
+        return users
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
