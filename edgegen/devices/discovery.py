@@ -212,8 +212,8 @@ def _lacks(address: str, facts: DeviceFacts, refusal: EdgegenError | None) -> li
     for fault in () if facts.runtime is None else facts.runtime.faults:
         error = explain_fault(address, facts, fault)
         hint = error.hint if refusal is None else refusal.hint
-        what = error.message.removeprefix(f"{address}: ")
-        lacks.append(Lack(what=f"a {fault.package} that works: {what}", command=hint))
+        why = error.message.removeprefix(f"{address}: ").rstrip(".")
+        lacks.append(Lack(what=f"a working {fault.package} ({why})", command=hint))
     model = facts.model or ""
     if model.startswith("Raspberry Pi") and "vcgencmd" not in facts.programs:
         lacks.append(

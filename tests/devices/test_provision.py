@@ -66,9 +66,18 @@ def make_bundle(folder: Path, python: str = f'exec {sys.executable} "$@"') -> Bu
     )
 
 
-NUMPY = "class ones:\n    def __init__(self, shape): pass\n    def __matmul__(self, other): pass\n"
-"""As much of numpy as is tried on a device."""
-ORT = "class OrtValue:\n    ortvalue_from_numpy = staticmethod(lambda array: None)\n"
+NUMPY = """\
+float32 = None
+class ones:
+    def __init__(self, *shape): pass
+    def __matmul__(self, other): pass
+"""
+ORT = """\
+class InferenceSession:
+    def __init__(self, model, providers): pass
+    def run(self, outputs, inputs): pass
+"""
+"""As much of numpy and of onnxruntime as is tried on a device."""
 
 
 @pytest.fixture

@@ -25,9 +25,19 @@ PACKAGES = {
 }
 """What is looked for, and the module that each brings; the host decides what is needed."""
 
+_NEGATE = (
+    b'\x08\x03:2\n\x0b\n\x01x\x12\x01y"\x03Neg\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02B\x04\n\x00\x10\x07"
+)
+"""An ONNX model, y = -x for two numbers (opset 7)."""
+
 _USES = {
     "numpy": "import numpy; numpy.ones((8, 8)) @ numpy.ones((8, 8))",
-    "onnxruntime": "import numpy, onnxruntime as o; o.OrtValue.ortvalue_from_numpy(numpy.ones(2))",
+    "onnxruntime": (
+        "import numpy, onnxruntime as o\n"
+        f"session = o.InferenceSession({_NEGATE!r}, providers=['CPUExecutionProvider'])\n"
+        "session.run(None, {'x': numpy.ones(2, numpy.float32)})\n"
+    ),
     "openvino": "import numpy, openvino; openvino.Tensor(numpy.ones(2))",
 }
 """How a module is tried: one that was built for another numpy is imported, and crashes later."""
