@@ -171,6 +171,7 @@ def _place(device: Device, program: str, progress: Progress) -> str:
             f"{program} is no file here, and no path on the device, which begins with '/'.",
             hint="Build benchmark_model for the device from LiteRT's sources.",
         )
+    device.require_place(executes=True)
     sha256 = sha256_of(source)
     size = source.stat().st_size
     sent = File(path=source.name, source=source, sha256=sha256, size_bytes=size)

@@ -11,7 +11,7 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package, complete_profile
 from edgegen.cli.console import Console
 from edgegen.cli.durations import DURATION
-from edgegen.cli.on_device import attached, device_option, patience_option
+from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.plain_progress import PlainProgress
 from edgegen.cli.text import TEXT
@@ -44,6 +44,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option("local")
+@root_option
 @click.option(
     "--sustained",
     "sustained_s",

@@ -12,7 +12,7 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
-from edgegen.cli.on_device import attached, device_option, patience_option
+from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option()
+@root_option
 @click.option("--name", help="The package's name there. Default: model, target and recipe.")
 @click.option(
     "--residency",
@@ -116,6 +117,7 @@ def _show(console: Console, done: Deployment) -> None:
 )
 @click.argument("name")
 @device_option()
+@root_option
 @click.option("--json", "as_json", is_flag=True, help="Write the two versions as JSON.")
 @click.pass_obj
 def rollback(console: Console, name: str, device: str, as_json: bool) -> None:
@@ -143,6 +145,7 @@ def rollback(console: Console, name: str, device: str, as_json: bool) -> None:
     ends_with=("DeviceError",),
 )
 @device_option()
+@root_option
 @click.option("--json", "as_json", is_flag=True, help="Write the store as JSON.")
 @click.pass_obj
 def status(console: Console, device: str, as_json: bool) -> None:
@@ -193,6 +196,7 @@ def _state(version: StoredVersion, current: str | None) -> str:
     ends_with=("DeviceError",),
 )
 @device_option()
+@root_option
 @click.option("--name", help="Only this package's versions.")
 @click.option(
     "--keep",

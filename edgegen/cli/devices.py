@@ -10,7 +10,7 @@ import click
 from edgegen.cli.command import VERBOSE, Command
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
-from edgegen.cli.on_device import DEVICE
+from edgegen.cli.on_device import DEVICE, chosen_root, root_option
 
 if TYPE_CHECKING:
     from edgegen.devices.discovery import Listing
@@ -54,6 +54,7 @@ def devices(context: click.Context, as_json: bool) -> None:
     ends_with=("DeviceError",),
 )
 @click.argument("addresses", metavar="DEVICE...", nargs=-1, required=True, type=DEVICE)
+@root_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
 @click.pass_obj
 def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
@@ -61,17 +62,19 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     from edgegen.core.errors import DeviceError
     from edgegen.devices.discovery import survey
     from edgegen.devices.known import remember
+    from edgegen.devices.roots import root_for
     from edgegen.devices.transports import LOCAL, open_transport
     from edgegen.runner.pack import pack_runner
     from edgegen.runner.provision import why_not
 
+    root = chosen_root()
     for address in addresses:
-        open_transport(address)  # an address of no known form is refused before any is asked
+        open_transport(address, root)  # an address of no known form is refused before any is asked
     with console.progress.step("ask the devices", total=len(addresses), unit="items"):
-        listings = survey(addresses, pack_runner(), why_not)
+        listings = survey(addresses, pack_runner(), why_not, root=root)
     for listing in listings:
         if listing.address != LOCAL and not listing.problem:
-            remember(listing.address)
+            remember(listing.address, root_for(listing.address, root))
     if as_json:
         console.json({"devices": listings})
     else:
@@ -92,6 +95,7 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     ends_with=("MissingDependencyError", "DeviceError", "ResourceError"),
 )
 @click.argument("device", metavar="DEVICE", type=DEVICE)
+@root_option
 @click.option(
     "--wheels",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -130,14 +134,21 @@ def setup(
     """
     from edgegen.core.errors import ConfigError
     from edgegen.devices.known import remember
+    from edgegen.devices.roots import root_for
     from edgegen.runner.provision import set_up
 
     if wheels is not None and bundle is not None:
         raise ConfigError("--wheels and --bundle exclude each other.", hint="Give one of them.")
+    root = root_for(device, chosen_root())
     done = set_up(
-        device, wheels=wheels, bundle=bundle, runtimes=runtimes, progress=console.progress
+        device,
+        root=root,
+        wheels=wheels,
+        bundle=bundle,
+        runtimes=runtimes,
+        progress=console.progress,
     )
-    remember(device)
+    remember(device, root)
     if as_json:
         console.json(done)
         return

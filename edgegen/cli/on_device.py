@@ -67,25 +67,51 @@ patience_option = click.option(
 )
 
 
+_ROOT = f"{__name__}.root"
+
+
+def _keep_root(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    ctx.meta[_ROOT] = value
+
+
+root_option = click.option(
+    "--root",
+    metavar="DIR",
+    callback=_keep_root,
+    expose_value=False,
+    help="The folder that edgegen uses on the device, remembered for it; default: $EDGEGEN_ROOT, "
+    "else ~/.edgegen, and /data/local/tmp/edgegen on Android.",
+)
+"""The option `--root`; `chosen_root` returns what it holds."""
+
+
+def chosen_root() -> str | None:
+    """Return the folder that `--root` chose for the command that runs; None where it didn't."""
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(_ROOT)
+
+
 @contextmanager
 def attached(
     address: str, progress: Progress, say: Callable[[str], None] | None = None
 ) -> Iterator[Device]:
     """Connect to a device, with a word of it while that takes long; `say` hears what else does."""
     from edgegen.devices.known import remember
+    from edgegen.devices.roots import root_for
     from edgegen.runner.attach import attach
 
+    root = chosen_root()
     if address == LOCAL:
-        with attach(address) as device:
+        with attach(address, root) as device:
             yield device
         return
-    device = attach(address)
+    device = attach(address, root)
     if say is not None:
         device.say = say
     with progress.step(f"connect to {address}"):
         device.__enter__()
     try:
-        remember(address)
+        remember(address, root_for(address, root))
         yield device
     finally:
         device.__exit__(None, None, None)

@@ -13,7 +13,7 @@ from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_seconds
 from edgegen.cli.image_files import ImageFiles, image_files
-from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option
+from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.text import TEXT
 
@@ -47,6 +47,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
 @device_option(LOCAL)
+@root_option
 @click.option(
     "--prompt", type=TEXT, help='What to draw; "" is a prompt, too. Not for models without text.'
 )

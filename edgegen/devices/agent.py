@@ -72,7 +72,7 @@ class NoPythonError(MissingDependencyError):
         old = ", ".join(words[2:])
         what = f"Python {old}; the runner needs 3.9 or newer" if old else "no Python"
         if self.system == "Linux aarch64" or address.startswith("adb://"):
-            hint = f"edgegen devices setup {address} brings one."
+            hint = f"edgegen devices setup {shlex.quote(address)} brings one."
         elif old:
             hint = (
                 "Install 3.9 or newer beside it (uv python install, pyenv, a newer system). It is "
@@ -476,6 +476,11 @@ class Heartbeat:
 
 
 _KINDS: Mapping[str, tuple[type[EdgegenError], str]] = {
+    "disk": (
+        DeviceError,
+        "Look at that folder there, or choose another, which is remembered: edgegen devices setup "
+        "{address} --root DIR",
+    ),
     "busy": (DeviceBusyError, "Wait for its end, or ask its owner."),
     "full": (DeviceFullError, "Free some space there: edgegen prune --device {address}"),
     "mismatch": (IntegrityError, "The file changed here or on its way: retry."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from edgegen.core.errors import (
 from edgegen.core.process import Child
 from edgegen.devices.agent import DEVICE_SILENCE_S, Agent
 from edgegen.devices.facts import DeviceFacts, SystemState
+from edgegen.devices.roots import unfit
 from edgegen.devices.transports import LOCAL, Transport
 
 RUNNER_ENVIRONMENT: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
@@ -89,6 +91,17 @@ class Device:
         """Return the state of the device's system now."""
         return self.agent.ask(SystemState, "state")
 
+    def require_place(self, *, executes: bool = False) -> None:
+        """Raise DeviceError where the device's folder cannot hold what is to go there.
+
+        That is links, and, with `executes`, programs and libraries.
+        """
+        facts = self.facts
+        if executes and not facts.root_executes:
+            raise unfit(self.address, facts.root, "noexec")
+        if not facts.root_links:
+            raise unfit(self.address, facts.root, "nolinks")
+
     def require_runtime(self) -> Sequence[str]:
         """Return the command that starts a Python with numpy and a runtime there.
 
@@ -101,7 +114,7 @@ class Device:
         if runtime is None:
             raise MissingDependencyError(
                 f"{self.address} has no Python with numpy and a runtime.",
-                hint=f"edgegen devices setup {self.address}",
+                hint=f"edgegen devices setup {shlex.quote(self.address)}",
             )
         return runtime.command
 

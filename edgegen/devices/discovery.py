@@ -86,14 +86,21 @@ class Listing:
 
 
 def survey(
-    addresses: Sequence[str], runner: bytes, refusal: Refusal = lambda facts: None
+    addresses: Sequence[str],
+    runner: bytes,
+    refusal: Refusal = lambda facts: None,
+    *,
+    root: str | None = None,
 ) -> tuple[Listing, ...]:
     """Ask devices, several at a time, and return what each says, in the order given.
 
-    `runner` is the packed runner. A device that cannot be asked is listed with the reason.
+    `runner` is the packed runner, and `root` the folder to use on them. A device that cannot be
+    asked is listed with the reason.
     """
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return tuple(pool.map(lambda address: look_at(address, runner, refusal), addresses))
+        return tuple(
+            pool.map(lambda address: look_at(address, runner, refusal, root=root), addresses)
+        )
 
 
 def attached() -> tuple[Listing, ...]:
@@ -141,10 +148,16 @@ def _seen_by_adb() -> list[Listing]:
     return found
 
 
-def look_at(address: str, runner: bytes, refusal: Refusal = lambda facts: None) -> Listing:
+def look_at(
+    address: str,
+    runner: bytes,
+    refusal: Refusal = lambda facts: None,
+    *,
+    root: str | None = None,
+) -> Listing:
     """Ask one device what it is, and let it use its runtime once; see `survey`."""
     try:
-        transport = open_transport(address)
+        transport = open_transport(address, root)
         try:
             with Device(transport, runner) as device:
                 return _listing(address, device.look_again(tried=True), refusal)

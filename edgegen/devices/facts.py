@@ -77,7 +77,8 @@ class DeviceFacts(SystemState):
     allow, `memory_limit_bytes` what they allow of `memory_bytes`. `limits` are the readings that
     say whether it is held back (`edgegen/devices/limits.py`). `silent` are tools that are there
     and do not answer, with the reason.
-    `preload` is what LD_PRELOAD holds there.
+    `preload` is what LD_PRELOAD holds there. `root_executes` and `root_links` are whether the file
+    system of `root` lets programs run and has links.
     """
 
     model: str | None
@@ -92,6 +93,8 @@ class DeviceFacts(SystemState):
     storage_bytes: int | None
     free_bytes: int | None
     root: str
+    root_executes: bool
+    root_links: bool
     host_name: str
     python: str
     glibc: tuple[int, int] | None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
+from collections.abc import Mapping
 
 from edgegen.core.errors import MissingDependencyError
 from edgegen.core.process import exit_signal
@@ -48,7 +50,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"failed to map segment from shared object",
         "its folder is mounted noexec: no library in it may be used",
-        "Choose a folder elsewhere: edgegen devices setup {address} --root DIR",
+        "Choose a folder elsewhere: {command} --root DIR",
     ),
     (
         r"wrong ELF class|invalid ELF header|cannot open shared object file: Exec format",
@@ -84,27 +86,35 @@ _SIGNALS = {
 
 
 def explain_fault(
-    address: str, facts: DeviceFacts, fault: Fault, *, setup: str | None = None
+    address: str,
+    facts: DeviceFacts,
+    fault: Fault,
+    *,
+    packages: Mapping[str, str] | None = None,
+    setup: str | None = None,
 ) -> MissingDependencyError:
     """Return the error for a package that was tried on a device and does not work.
 
-    `setup` is what to do where other packages help; by default, to let edgegen install its own.
+    `packages` are those that were tried, by default those that the device uses. `setup` is what to
+    do where other packages help; by default, to let edgegen install its own.
     """
     runtime = facts.runtime
-    packages = {} if runtime is None else runtime.packages
+    if packages is None:
+        packages = {} if runtime is None else runtime.packages
     name = " ".join(filter(None, (fault.package, packages.get(fault.package))))
     cause, remedy = _cause(fault)
     numpy = packages.get("numpy")
     beside = f" with its numpy {numpy}" if numpy and fault.package != "numpy" else ""
+    command = f"edgegen devices setup {shlex.quote(address)}"
     setup = setup or (
-        f"edgegen devices setup {address} --runtime {_pinned(fault.package)} installs it again."
+        f"{command} --runtime {_pinned(fault.package)} installs it again."
         if runtime is not None and runtime.own
-        else f"edgegen devices setup {address} gives it an environment of its own."
+        else f"{command} gives it an environment of its own."
     )
     found = {
-        "address": address,
+        "command": command,
         "setup": setup,
-        "wheels": f"edgegen devices setup {address} --wheels FOLDER",
+        "wheels": f"{command} --wheels FOLDER",
         "python": facts.python if runtime is None else runtime.python,
     }
     preload = "" if facts.preload is None else f" LD_PRELOAD is set there ({facts.preload})."

@@ -1,9 +1,10 @@
-"""The addresses of devices that were used from here, so that `edgegen devices` can list them."""
+"""The devices that were used from here, and the folder that was chosen on each."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 
 from edgegen.core.errors import ResourceError
 from edgegen.core.files import write_atomic
@@ -15,30 +16,55 @@ _MOST = 100
 
 def known() -> tuple[str, ...]:
     """Return the addresses that were used, the latest first; none where the file is broken."""
-    try:
-        value = json.loads((state_folder() / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return ()
-    if not isinstance(value, list):
-        return ()
-    return tuple(address for address in value if isinstance(address, str))[:_MOST]
+    return tuple(_read())
 
 
-def remember(address: str) -> None:
-    """Put an address first; where nothing can be written, nothing is remembered."""
-    _write([address, *(each for each in known() if each != address)][:_MOST])
+def remembered_root(address: str) -> str | None:
+    """Return the folder that was chosen on a device; None where none was."""
+    return _read().get(address)
+
+
+def remember(address: str, root: str | None = None) -> None:
+    """Put an address first, with the folder that was chosen there, by default the one before.
+
+    Where nothing can be written, nothing is remembered.
+    """
+    devices = _read()
+    before = devices.pop(address, None)
+    _write({address: root or before, **devices})
 
 
 def forget(address: str) -> bool:
-    """Remove an address; return whether it was there."""
-    kept = [each for each in known() if each != address]
-    if len(kept) == len(known()):
+    """Remove an address, and what was chosen there; return whether it was there."""
+    devices = _read()
+    if address not in devices:
         return False
-    _write(kept)
+    del devices[address]
+    _write(devices)
     return True
 
 
-def _write(addresses: list[str]) -> None:
+def _read() -> dict[str, str | None]:
+    """Return each address with its folder; an entry of another form is left out."""
+    try:
+        value = json.loads((state_folder() / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    devices: dict[str, str | None] = {}
+    for entry in value[:_MOST] if isinstance(value, list) else ():
+        match entry:
+            case str(address):
+                devices.setdefault(address, None)
+            case {"address": str(address), "root": str(root)}:
+                devices.setdefault(address, root)
+    return devices
+
+
+def _write(devices: Mapping[str, str | None]) -> None:
+    entries = [
+        address if root is None else {"address": address, "root": root}
+        for address, root in devices.items()
+    ]
     with contextlib.suppress(OSError, ResourceError):
         state_folder().mkdir(parents=True, exist_ok=True)
-        write_atomic(state_folder() / _FILE, json.dumps(addresses, indent=1) + "\n")
+        write_atomic(state_folder() / _FILE, json.dumps(entries[:_MOST], indent=1) + "\n")

@@ -198,6 +198,7 @@ def push(device: Device, cargo: Shipment, progress: Progress | None = None) -> S
     was. Raises DeviceFullError before anything travels where there is too little room, and
     IntegrityError where a file here is not what the manifest says.
     """
+    device.require_place()
     unique = {file.sha256: file for file in cargo.files}
     sent = send_blobs(device, list(unique.values()), progress or SilentProgress())
     answer = device.agent.ask(

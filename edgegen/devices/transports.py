@@ -9,6 +9,7 @@ from typing import Protocol
 
 from edgegen.core.errors import ConfigError, DeviceError, nearest
 from edgegen.core.process import Child
+from edgegen.devices.roots import root_for
 
 LOCAL = "local"
 
@@ -21,10 +22,8 @@ class Transport(Protocol):
         """Return the address by which the user names the device: `ssh://pi@raspberrypi.local`."""
         ...
 
-    @property
-    def home(self) -> str:
-        """Return edgegen's folder on the device; `~` is the user's own there."""
-        ...
+    home: str
+    """edgegen's folder on the device; `~` is the user's own there."""
 
     def interpreter(self) -> tuple[str, ...]:
         """Return the command that starts a Python on the device; it exits with 127 without one."""
@@ -116,10 +115,11 @@ def find_python(home: str) -> tuple[str, ...]:
     return ("sh", "-c", _FIND_PYTHON, "sh", home, " ".join(PYTHONS), *ISOLATED)
 
 
-def open_transport(address: str) -> Transport:
+def open_transport(address: str, root: str | None = None) -> Transport:
     """Return the transport for an address; nothing is connected yet.
 
-    Raises ConfigError for an address of no known form.
+    `root` is the folder on the device that is to be used, else see `root_for`. Raises ConfigError
+    for an address of no known form, and for a folder that cannot be one.
     """
     scheme, colon, _ = address.partition("://")
     if address != LOCAL and not colon:
@@ -131,4 +131,5 @@ def open_transport(address: str) -> Transport:
         )
     module, _, name = TRANSPORTS[scheme].partition(":")
     transport: Transport = getattr(importlib.import_module(module), name)(address)
+    transport.home = root_for(address, root) or transport.home
     return transport

@@ -7,9 +7,10 @@ from edgegen.devices.transports import open_transport
 from edgegen.runner.pack import pack_runner
 
 
-def attach(address: str) -> Device:
+def attach(address: str, root: str | None = None) -> Device:
     """Return the device at an address; it is connected when its context is entered.
 
-    Raises ConfigError for an address of no known form.
+    `root` is the folder there that is to be used. Raises ConfigError for an address of no known
+    form.
     """
-    return Device(open_transport(address), pack_runner())
+    return Device(open_transport(address, root), pack_runner())

@@ -7,6 +7,7 @@ of them does.
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def _how_to_get(runtime: str, address: str, target: str) -> str:
     package = runtime.replace("_", "-")
     if package not in PINNED:
         return f"Install it there, or leave --runtime to {RUNTIMES[target][0]}."
-    return f"edgegen devices setup {address} --runtime {package}"
+    return f"edgegen devices setup {shlex.quote(address)} --runtime {package}"
 
 
 def _runtime(target: str, package: str | None, installed: Collection[str]) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import posixpath
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -66,6 +67,7 @@ class Provision:
 def set_up(
     address: str,
     *,
+    root: str | None = None,
     wheels: Path | None = None,
     bundle: Path | None = None,
     runtimes: Sequence[str] = (),
@@ -73,12 +75,13 @@ def set_up(
 ) -> Provision:
     """Give a device numpy and runtimes, in edgegen's own folder there, and try them.
 
-    `runtimes` are added to those that it got from here before; `onnxruntime` is, where it has none.
-    `wheels` is a folder whose wheels are installed in place of what was there; nothing is fetched
-    then. `bundle` is an archive of `edgegen runner build`. Both bring their own runtime. Raises
-    ConfigError for a runtime that no wheels are pinned of and for wheels that do not fit the
-    device, DeviceError where it cannot be reached or there is no wheel for it,
-    MissingDependencyError where what was installed does not work, and what fetching raises.
+    `root` is that folder, by default the one that was chosen before. `runtimes` are added to those
+    that it uses; `onnxruntime` is, where edgegen has given it none. `wheels` is a folder whose
+    wheels are installed in place of what was there; nothing is fetched then. `bundle` is an archive
+    of `edgegen runner build`. Both bring their own runtime. Raises ConfigError for a runtime that
+    no wheels are pinned of and for wheels that do not fit the device, DeviceError where it cannot
+    be reached or there is no wheel for it, MissingDependencyError where what was installed does not
+    work, and what fetching raises.
     """
     progress = progress or SilentProgress()
     pinned = tuple(dict.fromkeys(_package_of(name) for name in runtimes))
@@ -93,7 +96,7 @@ def set_up(
             "bundle bring their own.",
             hint="Leave --runtime out.",
         )
-    transport = open_transport(address)
+    transport = open_transport(address, root)
     try:
         return _set_up(transport, wheels, bundle, pinned, progress)
     finally:
@@ -130,7 +133,7 @@ def _set_up(
     elif wheels is not None:
         raise ConfigError(
             "Android has no Python that wheels could be installed for.",
-            hint=f"Leave --wheels out: edgegen devices setup {address} pushes a bundle.",
+            hint=f"Without --wheels it gets a bundle: edgegen devices setup {shlex.quote(address)}",
         )
     if any(runtime != RUNTIME for runtime in runtimes):
         raise ConfigError(
@@ -176,6 +179,7 @@ def _from_wheels(
         File(path=path.name, source=path, sha256=sha256_of(path), size_bytes=path.stat().st_size)
         for path in files
     ]
+    device.require_place(executes=True)
     _check_room(device, sum(blob.size_bytes for blob in blobs))
     sent = send_blobs(device, blobs, progress)
     key = hashlib.sha256("".join(sorted(blob.sha256 for blob in blobs)).encode()).hexdigest()[:16]
@@ -212,20 +216,14 @@ def _does_not_work(
     device: Device, fault: Fault, installed: Mapping[str, str]
 ) -> MissingDependencyError:
     """Return the error for what was just installed: installing it again would not help."""
-    facts = device.facts
-    runtime = RuntimeFacts(
-        command=(), python=facts.python, packages=installed, own=True, bundle=False, faults=()
-    )
-    bundle = facts.machine == "aarch64"
+    facts, command = device.facts, f"edgegen devices setup {shlex.quote(device.address)}"
     other = (
-        f"A bundle brings its own Python and libraries: edgegen runner build --platform "
-        f"linux-arm64, then edgegen devices setup {device.address} --bundle FILE"
-        if bundle
-        else f"Bring wheels that fit it: edgegen devices setup {device.address} --wheels FOLDER"
+        "A bundle brings its own Python and libraries: edgegen runner build --platform "
+        f"linux-arm64 -o bundle.tar, then {command} --bundle bundle.tar"
+        if facts.machine == "aarch64"
+        else f"Bring wheels that fit it: {command} --wheels FOLDER"
     )
-    return explain_fault(
-        device.address, dataclasses.replace(facts, runtime=runtime), fault, setup=other
-    )
+    return explain_fault(device.address, facts, fault, packages=installed, setup=other)
 
 
 def _check_answers(done: Provision, installed: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from edgegen.core.errors import (
 )
 from edgegen.core.process import Child, ProcessError
 from edgegen.core.progress import Progress
+from edgegen.devices.roots import UNFIT, unfit
 from edgegen.devices.transports import Transport
 from edgegen.runner.bundle.build import Bundle
 
@@ -33,8 +34,13 @@ if command -v flock >/dev/null 2>&1; then
     flock -n 9 || { echo busy; exit 0; }
 fi
 cd "$home/runtimes"
+printf '#!%s\\nexit 0\\n' "$(command -v sh)" > .try
+chmod 755 .try
+./.try 2>/dev/null || { rm -f .try; echo noexec; exit 0; }
+ln -s .try .try.link 2>/dev/null || { rm -f .try; echo nolinks; exit 0; }
+rm -f .try .try.link
 works() {
-    said=$(sh "$folder/python" -c "import $modules" 2>&1 </dev/null)
+    said=$(ORT_DISABLE_TELEMETRY=1 sh "$folder/python" -I -c "import $modules" 2>&1 </dev/null)
 }
 if [ -f "$folder/bundle.json" ] && ! works; then
     rm -rf "$folder"
@@ -99,6 +105,8 @@ def push_bundle(transport: Transport, bundle: Bundle, progress: Progress) -> int
             if word == "need":
                 sent = _send(transport, child, bundle, rest, progress)
                 word, _, rest = next(lines, "").partition(" ")
+            if word in UNFIT:
+                raise unfit(transport.address, transport.home, word)
             if word in _REFUSALS:
                 raise _refused(word, transport.address, rest)
             if word != "ready":

@@ -266,7 +266,7 @@ def test_a_device_without_python_and_no_arm_is_told_what_to_install(
 
     with pytest.raises(NoPythonError), device(Bare(home)):
         pass
-    monkeypatch.setattr(provision, "open_transport", lambda address: Bare(home))
+    monkeypatch.setattr(provision, "open_transport", lambda address, root: Bare(home))
     with pytest.raises(Exception, match="there is no bundle") as caught:
         set_up("ssh://stand-in")
     assert "apt install python3" in caught.value.hint  # type: ignore[attr-defined]  # ours

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgegen.core.environment import REMOTE
 from edgegen.core.errors import DeviceError, DeviceUnauthorizedError, DeviceUnreachableError
 from edgegen.core.process import Child, run
 from edgegen.devices.device import Device
@@ -40,6 +41,10 @@ def key(path: Path, passphrase: str = "") -> Path:
     return path
 
 
+def add(path: Path, **environment: str) -> None:
+    run(("ssh-add", str(path)), timeout_s=10, env=environment, besides=REMOTE)
+
+
 def refused(sshd: Sshd) -> DeviceError:
     with pytest.raises(DeviceError) as caught, Device(SshTransport(sshd.address), pack_runner()):
         pass
@@ -59,7 +64,7 @@ def agent_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
 
 def test_an_agent_with_too_many_keys_is_named(folder: Path, sshd: Sshd, agent_socket: str) -> None:
     for number in range(7):
-        run(("ssh-add", str(key(folder / f"key{number}"))), timeout_s=10)
+        add(key(folder / f"key{number}"))
     configure(folder, sshd)
     error = refused(sshd)
     assert isinstance(error, DeviceUnauthorizedError)
@@ -85,7 +90,7 @@ def test_a_key_with_a_passphrase_that_the_agent_has_is_not_blamed(
     answer.write_text(f"#!/bin/sh\necho {PASSPHRASE}\n")
     answer.chmod(0o700)
     asked = {"SSH_ASKPASS": str(answer), "SSH_ASKPASS_REQUIRE": "force"}
-    run(("ssh-add", str(locked)), timeout_s=10, env=asked)
+    add(locked, **asked)
     configure(folder, sshd, f"IdentityFile {locked}")
     assert "no key of ours is accepted" in refused(sshd).message
 

@@ -62,7 +62,7 @@ class Board(OtherMachine):
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     made = Board(tmp_path)
-    monkeypatch.setattr(discovery, "open_transport", lambda address: made)
+    monkeypatch.setattr(discovery, "open_transport", lambda address, root: made)
     return made
 
 
@@ -275,7 +275,7 @@ def test_setup_keeps_the_runtimes_that_are_there(
     has: tuple[str, ...] | None, own: bool, asked: tuple[str, ...], installed: list[str]
 ) -> None:
     before = has and RuntimeFacts(
-        command=(),
+        command=("python3",),
         python="3.11.2",
         packages=dict.fromkeys(("numpy", *has), "1"),
         own=own,

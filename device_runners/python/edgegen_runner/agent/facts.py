@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -19,6 +20,8 @@ from .runtimes import runtime_here
 from .system_state import read_system_state, read_text
 
 _ROOT = Path("/")
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems without links answer: FAT and exFAT the first."""
 _PROGRAMS = ("vcgencmd", "nvpmodel", "tegrastats", "dumpsys", "powermetrics")
 _CPU_WORDS = ("cpu", "soc", "tj", "package", "tctl", "x86_pkg_temp", "vcgencmd")
 _MOST_KIB = 1 << 50
@@ -56,6 +59,8 @@ def describe(folders: Folders, root: Path = _ROOT, *, tried: bool = False) -> di
         "storage_bytes": disk[0],
         "free_bytes": disk[1],
         "root": str(folders.root),
+        "root_executes": _executes(folders.root),
+        "root_links": _has_links(folders.root),
         "host_name": platform.node(),
         "python": platform.python_version(),
         "glibc": _glibc(),
@@ -162,14 +167,36 @@ def _least(*sizes: Optional[int]) -> Optional[int]:
 
 def _disk(folder: Path) -> tuple[Optional[int], Optional[int]]:
     """Return the size of the file system that holds a folder, and what this user may write."""
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
     try:
-        told = os.statvfs(place)
+        told = os.statvfs(_existing(folder))
     except OSError:
         return None, None
     return told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize
+
+
+def _executes(folder: Path) -> bool:
+    """Return whether programs and libraries in a folder may be used, as far as the system says."""
+    try:
+        return not os.statvfs(_existing(folder)).f_flag & getattr(os, "ST_NOEXEC", 0)
+    except OSError:
+        return True
+
+
+def _has_links(folder: Path) -> bool:
+    """Return whether a folder takes symbolic links; True where that cannot be tried."""
+    link = folder / f".link-{os.getpid()}"
+    try:
+        link.symlink_to("target")
+        link.unlink()
+    except OSError as error:
+        return error.errno not in _NO_LINKS
+    return True
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 def _glibc() -> Optional[list[int]]:
