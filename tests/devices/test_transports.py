@@ -176,8 +176,6 @@ def test_nothing_of_a_run_stays_behind(transport: Transport, package: Path) -> N
         "ssh://host:port",
         "ssh://ho st",
         "adb://-s",
-        "adb://a b",
-        "adb://$(id)",
         "Local",
     ],
 )
