@@ -79,7 +79,7 @@ root_option = click.option(
     metavar="DIR",
     callback=_keep_root,
     expose_value=False,
-    help="The folder that edgegen uses on the device, remembered for it; default: $EDGEGEN_ROOT, "
+    help="A folder on the device for what is put there, remembered for it; default: $EDGEGEN_ROOT, "
     "else ~/.edgegen, and /data/local/tmp/edgegen on Android.",
 )
 """The option `--root`; `chosen_root` returns what it holds."""
