@@ -218,8 +218,7 @@ def _does_not_work(
     """Return the error for what was just installed: installing it again would not help."""
     facts, command = device.facts, f"edgegen devices setup {shlex.quote(device.address)}"
     other = (
-        "A bundle brings its own Python and libraries: edgegen runner build --platform "
-        f"linux-arm64 -o bundle.tar, then {command} --bundle bundle.tar"
+        f"A bundle brings its own Python and libraries: {command} --bundle FILE"
         if facts.machine == "aarch64"
         else f"Bring wheels that fit it: {command} --wheels FOLDER"
     )
