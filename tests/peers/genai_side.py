@@ -1,8 +1,9 @@
 """Draws one image with openvino_genai; runs in its environment.
 
-    python genai_side.py PACKAGE LATENTS.npy OUT.npy PROMPT STEPS GUIDANCE
+    python genai_side.py PACKAGE LATENTS.npy OUT.npy PROMPT STEPS GUIDANCE PIXELS_A_LATENT
 
-The latents are handed over: openvino_genai draws its own random numbers otherwise.
+The latents are handed over: openvino_genai draws its own random numbers otherwise. Arithmetic is in
+float32: some processors would round to bfloat16.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ class Latents(openvino_genai.Generator):
         return openvino.Tensor(self.values.reshape(tuple(shape)).copy())
 
 
-def main(package: str, latents: str, out: str, prompt: str, steps: str, guidance: str) -> None:
+def main(
+    package: str, latents: str, out: str, prompt: str, steps: str, guidance: str, scale: str
+) -> None:
     values = np.load(latents)
-    pipeline = openvino_genai.Text2ImagePipeline(package, "CPU")
-    height, width = (8 * size for size in values.shape[2:])
+    pipeline = openvino_genai.Text2ImagePipeline(package, "CPU", INFERENCE_PRECISION_HINT="f32")
+    height, width = (int(scale) * size for size in values.shape[2:])
     image = pipeline.generate(
         prompt,
         width=width,

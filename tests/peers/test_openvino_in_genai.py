@@ -1,7 +1,8 @@
 """openvino_genai draws our image from our package, or the matrix says that it does not.
 
-The built-in model in float32, its scheduler's config exchanged. openvino_genai rounds pixels down
-where diffusers rounds to the nearest: half of the values differ by one, which is 52 dB.
+The built-in model in float32, its scheduler's config exchanged, and a tiny SDXL. openvino_genai
+rounds pixels down where diffusers rounds to the nearest: half of the values differ by one, which is
+52 dB.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import pytest
 import torch
 
 from edgegen.cli.main import run as run_edgegen
+from edgegen.core.files import sha256_of
+from edgegen.core.package import MANIFEST_NAME
 from edgegen.core.process import ProcessError, run
 from edgegen.exporters.targets import load_target
 from edgegen.packaging.build import build
@@ -23,17 +26,15 @@ from edgegen.packaging.plan import plan
 from edgegen.pipelines.source import resolve
 from edgegen.quality.metrics import psnr_db
 from edgegen.runner.png import read_pixels
+from tests.conftest import TinyPipeline
 from tests.kits.genai import genai_python
 
 pytestmark = pytest.mark.peers
 
 SAME_DB = 50.0
 PROMPT, SEED, STEPS, GUIDANCE = "panda", 20, 25, 3.0
-CELLS = {
-    cell.scheduler: cell
-    for cell in load_target("openvino").compatibility
-    if cell.runtime == "openvino-genai"
-}
+GENAI = [cell for cell in load_target("openvino").compatibility if cell.runtime == "openvino-genai"]
+CELLS = {cell.scheduler: cell for cell in GENAI if cell.family == "stable-diffusion"}
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
@@ -61,16 +62,30 @@ def with_scheduler(package: Path, folder: Path, name: str) -> Path:
     path = folder / "model_index.json"
     index = json.loads(path.read_text())
     path.write_text(json.dumps({**index, "scheduler": ["diffusers", class_name]}))
+    list_again(folder, "scheduler/scheduler_config.json", "model_index.json")
     return folder
 
 
-def draw_with_genai(folder: Path, place: Path) -> np.ndarray:
+def list_again(folder: Path, *names: str) -> None:
+    """Let the manifest list files as they are now: `run` draws from no other."""
+    path = folder / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    for listed in manifest["files"]:
+        if listed["path"] in names:
+            file = folder / listed["path"]
+            listed |= {"sha256": sha256_of(file), "size_bytes": file.stat().st_size}
+    path.write_text(json.dumps(manifest))
+
+
+def draw_with_genai(
+    folder: Path, place: Path, shape: tuple[int, ...] = (1, 8, 8, 8), scale: int = 8
+) -> np.ndarray:
     latents, out = place / "latents.npy", place / "image.npy"
-    noise = torch.randn((1, 8, 8, 8), generator=torch.Generator().manual_seed(SEED))
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(SEED))
     np.save(latents, noise.numpy())
     program = str(Path(__file__).with_name("genai_side.py"))
     arguments = [str(folder), str(latents), str(out), PROMPT, str(STEPS), str(GUIDANCE)]
-    run([str(genai_python()), program, *arguments], timeout_s=300)
+    run([str(genai_python()), program, *arguments, str(scale)], timeout_s=300)
     image: np.ndarray = np.load(out)
     return image
 
@@ -86,9 +101,26 @@ def test_the_cell_says_what_openvino_genai_does(name: str, package: Path, tmp_pa
         with pytest.raises(ProcessError, match="Unsupported value for 'scheduler'"):
             draw_with_genai(folder, tmp_path)
         return
-    theirs = draw_with_genai(folder, tmp_path)
-    picture = tmp_path / "ours.png"
-    options = ["--prompt", PROMPT, "--seed", str(SEED), "-o", str(picture)]
-    assert run_edgegen(["run", str(folder), *options]) == 0
-    distance_db = psnr_db(read_pixels(picture), theirs, peak=255.0)
+    distance_db = psnr_db(draw(folder, tmp_path), draw_with_genai(folder, tmp_path), peak=255.0)
     assert (distance_db >= SAME_DB) == (CELLS[name].result == "same-image"), distance_db
+
+
+def draw(folder: Path, place: Path) -> np.ndarray:
+    picture = place / "ours.png"
+    options = ["--prompt", PROMPT, "--seed", str(SEED), "-o", str(picture)]
+    numbers = ["--steps", str(STEPS), "--guidance", str(GUIDANCE)]
+    assert run_edgegen(["run", str(folder), *options, *numbers]) == 0
+    return read_pixels(picture)
+
+
+def test_sdxl_in_openvino_genai_takes_the_states_that_the_runner_takes(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    """It counts the outputs from the first; optimum counts the states from the last."""
+    (cell,) = [cell for cell in GENAI if cell.family == "stable-diffusion-xl"]
+    assert (cell.scheduler, cell.result) == ("euler", "same-image")
+    folder = tmp_path / "package"
+    source = resolve(str(tiny_pipeline("sdxl")))
+    build(plan(source, target="openvino", destination=folder, recipe="fp32"), parity=False)
+    theirs = draw_with_genai(folder, tmp_path, shape=(1, 4, 16, 16), scale=2)
+    assert psnr_db(draw(folder, tmp_path), theirs, peak=255.0) >= SAME_DB
