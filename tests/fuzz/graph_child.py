@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from edgegen_runner.backends import Backend, BackendOptions, open_backend
 from edgegen_runner.errors import RunnerFailure
+from edgegen_runner.memory_guard import limit_memory
 from edgegen_runner.package import Package, load_package
 from edgegen_runner.residency import Components
 
@@ -22,6 +23,8 @@ SIZES = {"batch": 1, "sequence": 77}
 
 def probe(package: Package, backend: Backend) -> None:
     """Run the package's one component on ones."""
+    size = package.generation.width, package.generation.height
+    limit_memory(package, BackendOptions(), *size)
     components = Components(package, backend, "all", lambda event, **fields: None)
     try:
         for component in package.components.values():
@@ -56,6 +59,8 @@ def main() -> None:
             ended = "fine"
         except RunnerFailure as failure:
             ended, message = "orderly", failure.message
+        except MemoryError:  # the runner's process says so, as memory that ran out
+            ended = "orderly"
         except Exception as error:  # what the fuzzer looks for
             ended, message = type(error).__name__, str(error)
         answer = {"ended": ended, "message": message[:500], "peak_bytes": peak_bytes()}

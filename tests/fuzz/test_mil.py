@@ -128,7 +128,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(package: Path) -> None:
     program = MilProgram(package)
-    program.run({name: np.ones(shape, np.float32) for name, (_, shape) in program.inputs.items()})
+    shapes = {name: shape for name, (_, shape) in program.inputs.items()}
+    program.run({name: np.ones(np.minimum(shapes[name], 64), np.float32) for name in shapes})
 
 
 @fuzzing()

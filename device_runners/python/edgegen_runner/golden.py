@@ -18,6 +18,7 @@ from .compare import compare, failed
 from .errors import RunnerFailure
 from .events import Emit
 from .job import GoldenJob
+from .memory_guard import limit_memory
 from .package import Golden, Package, Tensor, load_package
 from .pipelines import open_pipeline
 from .pipelines.base import Pipeline
@@ -42,6 +43,7 @@ def check(job: GoldenJob, backend: Backend, emit: Emit) -> None:
         raise RunnerFailure(
             "bad-package", f"{package.folder} has no golden case.", "Build the package again."
         )
+    limit_memory(package, job.backend, package.golden.width, package.golden.height)
     components = Components(package, backend, job.residency, emit)
     try:
         _check_components(package, package.golden, components, emit)

@@ -9,6 +9,7 @@ from .backends import Backend
 from .errors import RunnerFailure
 from .events import Emit
 from .job import ProbeJob
+from .memory_guard import limit_memory
 from .package import load_package
 from .residency import Components
 
@@ -21,6 +22,7 @@ def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
     package = load_package(job.package)
     component = package.component(job.component)
     inputs = {name: load_array(job.inputs / f"{name}.npy") for name in component.inputs}
+    limit_memory(package, job.backend, package.generation.width, package.generation.height)
     components = Components(package, backend, "all", emit)
     try:
         outputs = components.run(job.component, inputs)

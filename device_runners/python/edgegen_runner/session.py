@@ -18,6 +18,7 @@ from .errors import RunnerFailure
 from .events import Emit
 from .job import GenerateJob
 from .memory import MemorySampler
+from .memory_guard import limit_memory
 from .package import Package, load_package
 from .pipelines import open_pipeline
 from .pipelines.base import Pipeline
@@ -177,6 +178,8 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
         sensors.start()
     try:
         session = Session(package, backend, job.request, job.residency, emit)
+        plan = session.pipeline.plan
+        limit_memory(package, job.backend, plan.width, plan.height)
         if job.request.eta and not hasattr(session.pipeline.plan.scheduler, "eta"):
             name = session.pipeline.plan.scheduler.name
             emit("warning", message=f"{name} has no eta: it changes nothing.")

@@ -79,8 +79,14 @@ class MilProgram:
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Compute the outputs from arrays in the types and shapes that `inputs` says.
 
-        Raises IntegrityError where an operation's result is not of the shape that is declared.
+        Raises IntegrityError where an input, or an operation's result, is not of the shape that is
+        declared.
         """
+        for name, array in inputs.items():
+            if name in self.inputs and array.shape != self.inputs[name][1]:
+                raise self._broken(
+                    f"it takes {name!r} of the shape {self.inputs[name][1]}, not {array.shape}"
+                )
         values = {**self._kept, **{name: as_tensor(array) for name, array in inputs.items()}}
         with torch.no_grad():
             for number, operation in enumerate(self._operations):

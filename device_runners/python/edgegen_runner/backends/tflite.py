@@ -16,8 +16,9 @@ XNNPACK = "XNNPACK"
 _RAN_OUT = "allocate memory"  # "allocate" alone is in every failure of allocate_tensors
 _LESS_MEMORY = "Use residency 'sequential', a recipe with int8 weights, or a smaller image."
 
-_FAILURES = (RuntimeError, ValueError)
-"""What the interpreter raises: ValueError where a file is no graph, RuntimeError for the rest."""
+_FAILURES = (RuntimeError, ValueError, TypeError, LookupError, UnicodeDecodeError)
+"""What the interpreter raises: ValueError where a file is no graph; TypeError and LookupError where
+it names a tensor by a number that none can have; RuntimeError for the rest."""
 
 
 class TfliteBackend:
