@@ -42,6 +42,10 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+LONGEST_NAME_BYTES = 255
+"""Of a file's name, on every file system that matters."""
+
+
 def inside(root: Path, relative: str) -> Path:
     """Return `root / relative`, refusing whatever would leave `root`.
 
@@ -69,12 +73,12 @@ def inside(root: Path, relative: str) -> Path:
 
 
 def _is_encodable(relative: str) -> bool:
-    """Say whether a file could be called so: half a character (a lone surrogate) names none."""
+    """Return whether a file could be called so: not half a character, nothing too long."""
     try:
-        os.fsencode(relative)
+        parts = os.fsencode(relative).split(b"/")
     except UnicodeEncodeError:
         return False
-    return True
+    return max(map(len, parts)) <= LONGEST_NAME_BYTES
 
 
 def write_atomic(path: Path, data: bytes | str, *, setting: str = "--output") -> None:

@@ -88,6 +88,7 @@ def test_guidance_embedding_is_diffusers(dimension: int) -> None:
         (b'{"command": "describe", "package": "p"}', "package"),
         (b'{"command": "generate", "package": "a\\u0000b"}', "not a path"),
         (b'{"command": "generate", "package": "\\ud800"}', "not a path"),
+        (b'{"command": "generate", "package": "' + b"x" * 300 + b'"}', "not a path"),
         (b'{"command": "generate", "package": "p", "file_names": ["\\ud800.png"]}', "file name"),
         (
             b'{"command": "generate", "package": "p", "request": {"seed": ' + b"9" * 5000 + b"}}",
@@ -128,7 +129,17 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "path",
-    ["../outside.onnx", "/etc/passwd", "unet/../../x", "..\\x", "C:/x", ".", "link/passwd", "a\0b"],
+    [
+        "../outside.onnx",
+        "/etc/passwd",
+        "unet/../../x",
+        "..\\x",
+        "C:/x",
+        ".",
+        "link/passwd",
+        "a\0b",
+        "x" * 300,
+    ],
 )
 def test_manifest_with_a_path_that_leaves_the_package_is_refused(
     package: Path, tmp_path: Path, path: str

@@ -11,12 +11,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgegen.core.environment import NETWORK
 from edgegen.core.process import run
 
 VARIABLE = "EDGEGEN_KOTLIN_LIB"
 VERSION = "2.4.20"
 FOLDER = Path(__file__).parents[2] / ".venv-kits"
 _INSTALL_S = 900.0
+_NPM = ("NODE_EXTRA_CA_CERTS", "npm_config_*", "NPM_CONFIG_*")
 _COMPILE_S = 900.0
 
 
@@ -32,7 +34,8 @@ def kotlin_lib() -> Path:
         FOLDER.mkdir(exist_ok=True)
         package = f"kotlin-compiler@{VERSION}"
         arguments = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]
-        run([*arguments, "--prefix", str(FOLDER), package], timeout_s=_INSTALL_S)
+        install = [*arguments, "--prefix", str(FOLDER), package]
+        run(install, timeout_s=_INSTALL_S, besides={**NETWORK, "npm": _NPM})
     return lib
 
 

@@ -15,6 +15,8 @@ _LARGEST_NUMBER = 1e300
 _LARGEST_AXIS = 1 << 31
 _MOST_AXES = 32
 _MOST_DIGITS = 32
+_LONGEST_PATH = 4096
+_LONGEST_NAME = 256
 
 
 class Table:
@@ -234,8 +236,10 @@ def is_file_name(text: str) -> bool:
 
 
 def is_path(text: str) -> bool:
-    """Say whether a file could be called so: no zero, no half a character."""
+    """Return whether a file could be called so: no zero, no half a character, nothing too long."""
     try:
-        return b"\0" not in os.fsencode(text)
+        name = os.fsencode(text)
     except UnicodeEncodeError:
         return False
+    parts = name.split(b"/")
+    return b"\0" not in name and len(name) < _LONGEST_PATH and max(map(len, parts)) < _LONGEST_NAME

@@ -104,6 +104,12 @@ def set_timesteps(scheduler: Scheduler, steps: int, **options: Any) -> None:
         scheduler.set_timesteps(steps, **options)
     except ValueError as error:
         raise RunnerFailure("bad-request", str(error), "Choose other steps (--steps).") from error
+    if not np.isfinite(scheduler.timesteps).all():
+        raise RunnerFailure(
+            "bad-package",
+            f"The options of {scheduler.name} give timesteps that are not numbers.",
+            "Check scheduler/scheduler_config.json, or choose another with --scheduler.",
+        )
 
 
 def check_start(scheduler: Scheduler, timestep: Any) -> None:
