@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from edgegen_runner.clip_tokenizer import ClipTokenizer
-from edgegen_runner.pipelines.base import CORRECTIONS
+from edgegen_runner.pipelines.scheduler import make_scheduler
 from edgegen_runner.png import to_uint8
-from edgegen_runner.schedulers import load_scheduler
+from edgegen_runner.schedulers import Scheduler
 from edgegen_runner.torch_random import TorchGenerator
 from numpy.typing import NDArray
 
@@ -206,8 +206,15 @@ def test_prompts_have_the_tokens_of_the_runner(
         assert (cut > 0) == bool(encoded.truncated_text), prompt
 
 
-def _corrected(config: dict[str, Any]) -> dict[str, Any]:
-    return {**config, **CORRECTIONS["stable-diffusion"]}
+def _made(config: dict[str, Any]) -> Scheduler:
+    """Return the runner's scheduler, as a Stable Diffusion package has it."""
+    return make_scheduler(
+        config,
+        None,
+        family="stable-diffusion",
+        pipeline_class="StableDiffusionPipeline",
+        mode="text",
+    )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -216,7 +223,7 @@ def test_a_trajectory_is_that_of_the_runner(name: str, harness: Harness, tmp_pat
     path.write_text(json.dumps(CONFIGS[name]), encoding="ascii")
     counts = (1, 2, 7, 20)
     written = iter(_floats(harness("trajectories", path, *counts)).reshape(-1, 65))
-    scheduler = load_scheduler(_corrected(CONFIGS[name]))
+    scheduler = _made(CONFIGS[name])
     for steps in counts:
         scheduler.set_timesteps(steps)
         deviation = np.float32(scheduler.init_noise_sigma)
@@ -284,7 +291,7 @@ def test_an_image_is_drawn_as_the_runner_draws_it(
     size = 4 * 4 * 8
     tokenizer = ClipTokenizer.from_folder(package / "tokenizer")
     states = [np.array(tokenizer(text).ids, np.float32) / 1024 for text in ("", "a cat")]
-    scheduler = load_scheduler(_corrected(config))
+    scheduler = _made(config)
     scheduler.set_timesteps(5)
     noise = TorchGenerator(7).randn
     latents = noise((1, 4, 4, 8)) * np.float32(scheduler.init_noise_sigma)

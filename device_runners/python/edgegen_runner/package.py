@@ -301,6 +301,8 @@ def _read_components(
             name,
             frozenset(storage for storage in storages if storage is not None),
         )
+        if not component.outputs:
+            raise RunnerFailure("bad-package", f"{component.name} has no outputs.")
         components[component.name] = component
     return components
 

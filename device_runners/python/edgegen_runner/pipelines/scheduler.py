@@ -47,8 +47,8 @@ def open_scheduler(package: Package, request: Request, mode: str = "text") -> Sc
         pipeline_class=package.pipeline_class,
         mode=mode,
     )
-    if len(shape) > 1:
-        check_channels(scheduler, package.generation.latent_channels, int(shape[1]))
+    if len(shape) > 1 and isinstance(shape[1], int):
+        check_channels(scheduler, package.generation.latent_channels, shape[1])
     if hasattr(scheduler, "eta"):
         scheduler.eta = request.eta
     return scheduler
