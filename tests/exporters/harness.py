@@ -61,6 +61,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.steps: list[str] = []
+        self.warnings: list[str] = []
         self.total_bytes = 0
         self.done_bytes = 0
 
@@ -69,7 +70,7 @@ class Heard:
         self.total_bytes += total_bytes or 0
 
     def warn(self, text: str) -> None:
-        pass
+        self.warnings.append(text)
 
     def advance(self, size_bytes: int) -> None:
         self.done_bytes += size_bytes
