@@ -48,6 +48,7 @@ SLOW = pytest.mark.slow
     [
         (conversion, signal.SIGINT, 130),
         (conversion, signal.SIGTERM, 143),
+        pytest.param(conversion, signal.SIGHUP, 129, marks=SLOW),
         pytest.param(weights, signal.SIGINT, 130, marks=SLOW),
         pytest.param(reference, signal.SIGINT, 130, marks=SLOW),
         pytest.param(trajectory, signal.SIGINT, 130, marks=SLOW),
