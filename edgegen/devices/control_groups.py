@@ -10,6 +10,8 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+_MOST_LEVELS = 64
+
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """Return how many cores' time the groups allow, 1.5 for instance; None without a limit."""
@@ -65,6 +67,8 @@ def _groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:
         for place in dict.fromkeys(places):
             top = root / "sys/fs/cgroup" / place
             inside = posixpath.normpath("/" + path.lstrip("/"))
+            if inside.count("/") > _MOST_LEVELS:
+                inside = "/"
             while inside != "/":
                 yield top / inside.lstrip("/"), 1 if controllers else 2
                 inside = posixpath.dirname(inside)

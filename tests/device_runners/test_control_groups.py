@@ -148,7 +148,9 @@ def test_a_limit_above_the_machines_memory_limits_nothing(tmp_path: Path) -> Non
     assert control_groups.memory_limit(tmp_path) is None
 
 
-@pytest.mark.parametrize("path", ["//", "//../..", "/a//b/../..//", "", "/" + "x/" * 500, "a b:c"])
+@pytest.mark.parametrize(
+    "path", ["//", "//../..", "/a//b/../..//", "", "/" + "x/" * 30_000, "a b:c"]
+)
 def test_no_path_of_a_group_leads_out_of_the_hierarchy_or_hangs(tmp_path: Path, path: str) -> None:
     plant(tmp_path, {"proc/self/cgroup": f"0::{path}\nnonsense\n1:x\n:::"})
     top = tmp_path / "sys/fs/cgroup"

@@ -19,6 +19,7 @@ from typing import Optional
 from .reading import number, parse_number, text
 
 _ROOT = Path("/")
+_MOST_LEVELS = 64
 _LEAST_CORES, _MOST_CORES = 1e-3, 1e5  # the kernel's least is 1 ms a second
 
 
@@ -139,6 +140,8 @@ def _upwards(root: Path, place: str, path: str) -> Iterator[Path]:
     """Yield the folders of a group and of those above it, up to the top of its hierarchy."""
     top = root / "sys/fs/cgroup" / place
     inside = posixpath.normpath("/" + path.lstrip("/"))  # "/../x" is outside, and not seen
+    if inside.count("/") > _MOST_LEVELS:
+        inside = "/"
     while inside != "/":
         yield top / inside.lstrip("/")
         inside = posixpath.dirname(inside)
