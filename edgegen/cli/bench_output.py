@@ -77,14 +77,18 @@ def show(console: Console, measurement: Measurement, sustained: Sequence[Sustain
     is_terminal = can_redraw(sys.stdout)
     width = shutil.get_terminal_size().columns
 
+    def filled(text: str, indent: str = "") -> str:
+        # A command in it can be copied: no word is broken, at a hyphen neither.
+        return textwrap.fill(
+            text, width, initial_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+
     def say(text: str) -> None:
-        console.print(textwrap.fill(text, width) if is_terminal else text)
+        console.print(filled(text) if is_terminal else text)
 
     def warn(text: str) -> None:
         label = " " * len("warning: ")  # the console writes it in its place
-        is_shown = can_redraw(sys.stderr)
-        filled = textwrap.fill(text, width, initial_indent=label) if is_shown else text
-        console.warn(filled.lstrip())
+        console.warn(filled(text, label).lstrip() if can_redraw(sys.stderr) else text)
 
     first = terminal.opening(measurement)
     if first is not None:
