@@ -98,21 +98,21 @@ def load_scheduler(config: Mapping[str, Any], name: Optional[str] = None) -> Sch
     wanted = config.get("_class_name") if name is None else name
     class_name, implied = SHORT_NAMES.get(str(wanted), (str(wanted), {}))
     if class_name not in SCHEDULERS:
-        raise UnsupportedScheduler(_unknown(wanted))
+        raise UnsupportedScheduler(_unknown(None if wanted is None else class_name[:80]))
     module_name, _, attribute = SCHEDULERS[class_name].partition(":")
     scheduler_class = getattr(import_module(f".{module_name}", __name__), attribute)
     scheduler: Scheduler = scheduler_class.from_config({**explicit(config), **implied})
     return scheduler
 
 
-def _unknown(wanted: object) -> str:
+def _unknown(wanted: Optional[str]) -> str:
     if wanted is None:
         return "The scheduler config has no _class_name. Add it, or name a scheduler."
     if wanted in REPLACEMENTS:
-        instead = " or ".join(REPLACEMENTS[str(wanted)])
+        instead = " or ".join(REPLACEMENTS[wanted])
         reason = f"In its place: {instead}." if instead else "None that it has does the same."
         return f"The runner has no {wanted}. {reason}"
     known = [*SCHEDULERS, *SHORT_NAMES]
-    near = difflib.get_close_matches(str(wanted), known, n=1)
+    near = difflib.get_close_matches(wanted, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     return f"The runner has no scheduler {wanted!r}. {hint}It has {', '.join(known)}."

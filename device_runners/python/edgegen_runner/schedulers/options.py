@@ -155,8 +155,10 @@ def unsupported(scheduler: str, option: str, value: object, allowed: Sequence[ob
 
 def explicit(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a configuration says itself, without what diffusers marked as a default."""
-    marked = (*config.get("_use_default_values", ()), "_use_default_values")
-    return {key: value for key, value in config.items() if key not in marked}
+    marked = config.get("_use_default_values", ())
+    listed = marked if isinstance(marked, (list, tuple)) else ()
+    left_out = (*listed, "_use_default_values")
+    return {key: value for key, value in config.items() if key not in left_out}
 
 
 def read_options(options_class: type[O], config: Mapping[str, Any]) -> O:
