@@ -60,9 +60,9 @@ def limit_memory(package: Package, options: BackendOptions, width: int, height: 
         return
     import resource
 
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = _data_bytes() + allowed_bytes(package, width, height)
-    if hard == resource.RLIM_INFINITY or wanted < hard:
+    if soft == resource.RLIM_INFINITY or wanted < soft:  # a lower one is somebody's own
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
