@@ -289,13 +289,12 @@ class Agent:
                 f"{self.transport.address} answered {line[:60]!r} instead of starting the agent.",
                 hint=_TERMINALS_ONLY,
             )
-        self._runner = rest
+        if word == "have":
+            self._runner = self._place("have", rest)
         hello = self._expect("hello")
         if hello.get("schema") != _SCHEMA:
             raise DeviceError(f"The agent of {self.transport.address} is of another version.")
-        self.root = read_answer(
-            Place, self.transport.address, "hello", {"path": hello.get("root")}
-        ).path
+        self.root = self._place("hello", hello.get("root"))
         self._heartbeat.add(self._child, self._lock)
         self._heartbeat.start()
 
@@ -322,6 +321,10 @@ class Agent:
             f"{self.transport.address} lets us in{said}, but {self.transport.why_silent()}.",
             hint=_TERMINALS_ONLY,
         )
+
+    def _place(self, word: str, path: Any) -> str:
+        """Return a path of the device's; raises DeviceError for what is none."""
+        return read_answer(Place, self.transport.address, word, {"path": path}).path
 
     @contextlib.contextmanager
     def _in_step(self) -> Iterator[None]:

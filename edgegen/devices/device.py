@@ -111,7 +111,7 @@ class Device:
         runtime = self.facts.runtime
         if runtime is None and self.is_local:
             return (sys.executable,)
-        if runtime is None:
+        if runtime is None or not runtime.command:
             raise MissingDependencyError(
                 f"{self.address} has no Python with numpy and a runtime.",
                 hint=f"edgegen devices setup {shlex.quote(self.address)}",

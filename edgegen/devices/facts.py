@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgegen.core.plausible import check_value
 from edgegen.devices.answers import check_path, check_size
 
+_LONGEST_WORD = 4096
 _PYTHON = re.compile(r"\d{1,2}\.\d{1,3}(?!\d)")
 
 
@@ -47,8 +48,8 @@ class RuntimeFacts:
     faults: tuple[Fault, ...]
 
     def __post_init__(self) -> None:
-        if not self.command:
-            raise ValueError("the command that starts Python is empty")
+        if not all(word.isprintable() and len(word) <= _LONGEST_WORD for word in self.command):
+            raise ValueError("the command that starts Python is none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

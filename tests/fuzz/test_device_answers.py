@@ -58,7 +58,8 @@ def test_facts_of_any_kind_end_orderly(data: st.DataObject) -> None:
     with case("device: facts"), device([answer]) as there:
         listing = _listing(there.address, there.facts)
         devices_commands._show_one(console(), listing)
-        there.require_runtime()
+        there.start_runner()
+        there.start_watched(["/bin/true"])
 
 
 @fuzzing()
