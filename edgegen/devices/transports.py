@@ -93,8 +93,10 @@ try() {
     return 1
 }
 case $home in "~/"*) home=$HOME/${home#"~/"} ;; esac
-[ -f "$home/runtime/bundle.json" ] && try sh "$home/runtime/python" &&
+if [ -f "$home/runtime/bundle.json" ] && try sh "$home/runtime/python"; then
+    shift # -I: a bundle's own folders are found by PYTHONHOME and PYTHONPATH, which it sets itself
     exec sh "$home/runtime/python" "$@"
+fi
 for name in $names; do
     command -v "$name" >/dev/null 2>&1 && try "$name" && exec "$name" "$@"
 done

@@ -40,7 +40,7 @@ chmod 755 .try
 ln -s .try .try.link 2>/dev/null || { rm -f .try; echo nolinks; exit 0; }
 rm -f .try .try.link
 works() {
-    said=$(ORT_DISABLE_TELEMETRY=1 sh "$folder/python" -I -c "import $modules" 2>&1 </dev/null)
+    said=$(sh "$folder/python" -c "import $modules" 2>&1 </dev/null)
 }
 if [ -f "$folder/bundle.json" ] && ! works; then
     rm -rf "$folder"

@@ -6,13 +6,16 @@ import dataclasses
 import hashlib
 import io
 import os
+import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from edgegen.core.errors import (
@@ -25,6 +28,7 @@ from edgegen.core.errors import (
 )
 from edgegen.core.process import Child
 from edgegen.devices.agent import NoPythonError
+from edgegen.devices.transports import find_python
 from edgegen.runner import provision
 from edgegen.runner.bundle.build import Bundle
 from edgegen.runner.provision import set_up
@@ -122,6 +126,33 @@ def test_a_bundle_whose_part_went_bad_is_sent_anew(home: Path, bundle: Bundle) -
     with pytest.raises(Exception, match="did not come whole"):
         push(OtherMachine(home), bundle)
     assert push(OtherMachine(home), bundle) == bundle.size_bytes
+
+
+def test_a_bundle_finds_its_modules_by_the_folders_that_its_launcher_sets(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys; print(sys._base_executable)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    numpys = sysconfig.get_path("purelib"), Path(numpy.__file__).parents[1]
+    launcher = f'export PYTHONPATH={":".join(map(str, numpys))}; exec {bare} -s "$@"'
+    monkeypatch.setenv("PYTHONPATH", "/nonexistent")
+    transport = OtherMachine(home)
+    push(transport, make_bundle(tmp_path, launcher))
+    with device(transport) as found:
+        runtime = found.look_again(tried=True).runtime
+        assert runtime is not None
+        assert (runtime.own, runtime.bundle, runtime.faults) == (True, True, ())
+    started = subprocess.run(
+        [*find_python(str(home)), "-c", "import sys, numpy; print(sys.flags.isolated)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert started.stdout.splitlines() == ["shell", "0"]
 
 
 @pytest.mark.parametrize(

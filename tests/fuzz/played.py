@@ -96,8 +96,10 @@ class PlayedTransport:
 
 @cache
 def facts() -> dict[str, Any]:
-    """Return this machine's own answer to `describe`."""
-    return done(**describe(Folders(Path("/nonexistent/edgegen"))))
+    """Return this machine's own answer to `describe`, with a package that does not work."""
+    found = describe(Folders(Path("/")))
+    fault = {"package": "onnxruntime", "returncode": -4, "said": "libstdc++.so.6: not found"}
+    return done(**{**found, "runtime": {**found["runtime"], "faults": [fault]}})
 
 
 def device(answers: Sequence[bytes], *runs: bytes) -> Device:

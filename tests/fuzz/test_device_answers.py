@@ -20,6 +20,7 @@ from edgegen.core.progress import SilentProgress
 from edgegen.devices import store
 from edgegen.devices.device import Device
 from edgegen.devices.discovery import _listing
+from edgegen.runner.provision import why_not
 from edgegen.runner.received import Announced, fetch_picture
 from tests.fuzz.harness import case, fuzzing
 from tests.fuzz.played import HOME, PlayedTransport, device, done, facts, line, spoiled_line
@@ -56,7 +57,7 @@ def console() -> Console:
 def test_facts_of_any_kind_end_orderly(data: st.DataObject) -> None:
     answer = data.draw(spoiled_line(facts()))
     with case("device: facts"), device([answer]) as there:
-        listing = _listing(there.address, there.facts)
+        listing = _listing(there.address, there.look_again(tried=True), why_not)
         devices_commands._show_one(console(), listing)
         there.start_runner()
         there.start_watched(["/bin/true"])

@@ -104,8 +104,13 @@ def _faults_of(place: Path, folders: Folders) -> list[dict[str, Any]]:
 
 
 def _launched(place: Path) -> list[str]:
-    """Return the command of an environment's Python: what it has installed, and nothing else."""
-    return ["sh", str(place / "python"), "-I", "-X", "utf8"]
+    """Return the command of an environment's Python: what it has installed, and nothing else.
+
+    A bundle's launcher leads its Python to its own folders by PYTHONHOME and PYTHONPATH, whatever
+    these were: isolated by -I it would find neither numpy nor a runtime.
+    """
+    isolated = [] if (place / "bundle.json").is_file() else ["-I"]
+    return ["sh", str(place / "python"), *isolated, "-X", "utf8"]
 
 
 def _this_python() -> list[str]:
