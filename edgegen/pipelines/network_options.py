@@ -88,12 +88,15 @@ OPTIONS: Mapping[str, Options] = {
 def check_options(config: ComponentConfig, class_name: str) -> None:
     """Raise SourceError that names a setting, and the values it may have, where one is another."""
     for key, allowed in OPTIONS.get(class_name, {}).items():
-        value = config.data.get(key, allowed[0])
+        if key not in config.data:
+            continue
+        value = config.items(key) if key.endswith("_types") else config.data[key]
         for item in value if isinstance(value, list) else [value]:
             if not _is_one_of(item, allowed):
                 known = ", ".join(json.dumps(other) for other in allowed)
+                shown = json.dumps(item)[:80]
                 raise SourceError(
-                    f"{config.path}: '{key}' is {json.dumps(item)}, which edgegen cannot export.",
+                    f"{config.path}: '{key}' is {shown}, which edgegen cannot export.",
                     hint=f"Choose another model. For a {class_name}, edgegen knows {known}.",
                 )
     if class_name == "AutoencoderTiny":

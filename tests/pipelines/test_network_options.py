@@ -46,7 +46,7 @@ def changed(source: Path, folder: Path, part: str, settings: Mapping[str, Any]) 
         ("sd15", "unet", {"out_channels": 8}, "predicts 8 channels"),
         ("ddpm", "unet", {"out_channels": 6}, "takes 3 channels and predicts 6"),
         ("ddpm", "unet", {"time_embedding_type": "learned"}, "learned"),
-        ("ddpm", "unet", {"up_block_types": 3}, "'up_block_types' is 3"),
+        ("ddpm", "unet", {"up_block_types": "UpBlock2D"}, "not a list"),
         ("ddpm", "unet", {"sample_size": 17}, "multiples of 2, and 17 × 17"),
         ("sd15", "vae", {"act_fn": "elu"}, "elu"),
         ("sd15", "vae", {"up_block_types": ["UpBlock2D", "UpDecoderBlock2D"]}, "UpBlock2D"),
