@@ -23,7 +23,7 @@ from edgegen.exporters.base import ExportJob, ExportResult, load_exporter
 from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
 from edgegen.exporters.wrappers import wrap
-from edgegen.packaging.plan import fix_axes
+from edgegen.packaging.axes import fix_axes
 from edgegen.pipelines.binding import bind
 from edgegen.pipelines.read import read_pipeline
 from edgegen.pipelines.source import resolve

@@ -22,7 +22,7 @@ from edgegen.exporters.recipes import load_recipe
 from edgegen.exporters.targets import load_target
 from edgegen.mil.executor.program import MilProgram
 from edgegen.mil.mlpackage import load_model
-from edgegen.packaging.plan import timestep_for_each, used_outputs
+from edgegen.packaging.axes import timestep_for_each, used_outputs
 from tests.exporters.harness import (
     OTHER_COMPONENTS,
     SOME_FAMILIES,

@@ -1,0 +1,90 @@
+"""Which axes and tensors of a component its artifact has: what the target and the plan fix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edgegen.core.model import Component, PipelineSpec, TensorSpec
+from edgegen.core.profile import Shapes
+
+
+def used_outputs(component: Component, spec: PipelineSpec) -> Component:
+    """Return a text encoder with the outputs alone that its pipeline reads."""
+    if component.role != "text_encoder":
+        return component
+    if spec.family.startswith("stable-diffusion-xl"):
+        states = [output for output in component.outputs if output.name.startswith("hidden_states")]
+        pooled = [
+            output
+            for output in component.outputs
+            if output.name in ("text_embeds", "pooler_output")
+        ]
+        before_the_last_layer = states[-2]
+        return replace(component, outputs=(before_the_last_layer, *pooled))
+    wanted = ("last_hidden_state", "pooler_output")
+    return replace(
+        component, outputs=tuple(item for item in component.outputs if item.name in wanted)
+    )
+
+
+def fix_axes(
+    component: Component, spec: PipelineSpec, shapes: Shapes, *, denoiser_batch: int = 2
+) -> Component:
+    """Return a component with the axes that its artifact fixes as numbers.
+
+    A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes
+    the size is the one that `spec` names, and the batch that of one image: `denoiser_batch` for a
+    denoiser whose guidance compares with an empty prompt.
+    """
+    generation = spec.generation
+    length = generation.text_length or 77
+    sizes: dict[str, int] = {"sequence": length} if component.role == "text_encoder" else {}
+    if shapes == "fixed":
+        guided = spec.family != "unconditional" and generation.guidance_embedding_dim is None
+        sizes = {
+            "batch": denoiser_batch if component.role == "denoiser" and guided else 1,
+            "sequence": length,
+            "height": generation.height,
+            "width": generation.width,
+        }
+    return replace(
+        component,
+        inputs=tuple(_fix(tensor, sizes) for tensor in component.inputs),
+        outputs=tuple(_fix(tensor, sizes) for tensor in component.outputs),
+    )
+
+
+def _fix(tensor: TensorSpec, sizes: Mapping[str, int]) -> TensorSpec:
+    return replace(tensor, shape=tuple(_size(axis, sizes) for axis in tensor.shape))
+
+
+def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
+    """Return the number of an axis such as `height / 8`, or the axis where it stays open."""
+    if isinstance(axis, int):
+        return axis
+    name, _, divisor = axis.partition(" / ")
+    if name not in sizes:
+        return axis
+    return sizes[name] // int(divisor or 1)
+
+
+def timestep_for_each(component: Component) -> Component:
+    """Return a component whose timestep has the batch of its samples."""
+    if component.role != "denoiser":
+        return component
+    batch = component.inputs[0].shape[0]
+    inputs = tuple(
+        replace(tensor, shape=(batch,)) if tensor.name == "timestep" else tensor
+        for tensor in component.inputs
+    )
+    return replace(component, inputs=inputs)
+
+
+def whole_timestep(component: Component) -> Component:
+    """Return a component whose timestep is a whole number, as a vector of one."""
+    inputs = tuple(
+        replace(tensor, dtype="int64", shape=(1,)) if tensor.name == "timestep" else tensor
+        for tensor in component.inputs
+    )
+    return replace(component, inputs=inputs)
