@@ -12,6 +12,7 @@ from edgegen.bench.plan import BenchSettings, plan
 from edgegen.bench.recording import Recorder
 from edgegen.bench.session import measure
 from edgegen.core.errors import ConnectionLostError, DeviceError, EdgegenError, RunnerError
+from edgegen.devices.agent import NoPythonError
 from edgegen.devices.device import Device
 from edgegen.devices.facts import SystemState
 from edgegen.runner.job import DescribeJob, GenerateJob, Request
@@ -167,8 +168,21 @@ def test_a_device_without_python_says_what_brings_one(tmp_path: Path) -> None:
 
     with pytest.raises(EdgegenError, match="has no Python") as caught, device(Bare(tmp_path)):
         pass
-    assert "edgegen devices setup" in caught.value.hint
+    assert "sudo apt install python3" in caught.value.hint
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "told", "says"),
+    [
+        ("ssh://pi@board", "Linux aarch64", "edgegen devices setup ssh://pi@board brings one"),
+        ("adb://0123", "", "edgegen devices setup adb://0123 brings one"),
+        ("ssh://pi@board", "Linux x86_64", "sudo apt install python3"),
+        ("ssh://pi@board", "Linux armv7l 3.7", "Install 3.9 or newer beside it"),
+    ],
+)
+def test_what_brings_a_python_depends_on_the_device(address: str, told: str, says: str) -> None:
+    assert says in NoPythonError(address, told).hint
 
 
 def step(t: float, start: float, end: float) -> Step:
