@@ -12,7 +12,7 @@ import dataclasses
 import gc
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -101,8 +101,8 @@ class Components:
             self.close()
         component = self.package.component(name)
         start = time.perf_counter()
-        with _named_in_utf8(component) as named:
-            session = self._backend.load(named.path, named)
+        named = _named_in_utf8(component)
+        session = self._backend.load(named.path, named)
         end = time.perf_counter()
         self.load_s += end - start
         self._sessions[name] = session
@@ -117,25 +117,20 @@ class Components:
         self._emit("free", component=name)
 
 
-@contextlib.contextmanager
-def _named_in_utf8(component: Component) -> Iterator[Component]:
-    """Yield a component whose files have names that a runtime takes, inside the ``with`` block.
+def _named_in_utf8(component: Component) -> Component:
+    """Return a component whose files have names that a runtime takes.
 
-    Runtimes take texts, and so no folder whose name is not UTF-8: its files are named from within.
+    Runtimes take texts, and so no folder whose name is not UTF-8: Linux has another name for it,
+    by the number under which it is open. It stays open, for a runtime may read weights later.
     """
     folder = component.path.parent
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        before = Path.cwd()
-        os.chdir(folder)
-        try:
-            parts = tuple(Path(os.path.relpath(part, folder)) for part in component.parts)
-            yield dataclasses.replace(component, path=Path(component.path.name), parts=parts)
-        finally:
-            os.chdir(before)
-    else:
-        yield component
+        opened = Path(f"/proc/self/fd/{os.open(folder, os.O_RDONLY)}")
+        parts = tuple(opened / os.path.relpath(part, folder) for part in component.parts)
+        return dataclasses.replace(component, path=opened / component.path.name, parts=parts)
+    return component
 
 
 def _cast(value: Array, tensor: Tensor) -> Array:
