@@ -138,7 +138,7 @@ def test_a_bundle_finds_its_modules_by_the_folders_that_its_launcher_sets(
         check=True,
     ).stdout.strip()
     numpys = sysconfig.get_path("purelib"), Path(numpy.__file__).parents[1]
-    launcher = f'export PYTHONPATH={":".join(map(str, numpys))}; exec {bare} -s "$@"'
+    launcher = f'export PYTHONPATH={":".join(map(str, numpys))}; exec {bare} -S "$@"'
     monkeypatch.setenv("PYTHONPATH", "/nonexistent")
     transport = OtherMachine(home)
     push(transport, make_bundle(tmp_path, launcher))
