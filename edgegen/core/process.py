@@ -22,6 +22,8 @@ from typing import IO, Self
 
 from edgegen.core.environment import Names, child_environment
 from edgegen.core.errors import EdgegenError, MissingDependencyError
+from edgegen.core.files import translate_disk_errors
+from edgegen.core.folders import state_folder
 
 MAXIMUM_LINE_BYTES = 1 << 20
 """A line that a child writes is no longer; one that is, is not our protocol."""
@@ -422,7 +424,14 @@ class Child:
 
 
 def _open_log(path: Path | None) -> IO[bytes]:
-    return tempfile.TemporaryFile() if path is None else path.open("w+b")
+    if path is not None:
+        return path.open("w+b")
+    try:
+        return tempfile.TemporaryFile()
+    except FileNotFoundError:  # what Python says where no folder for temporary files can be written
+        with translate_disk_errors(state_folder(), setting="EDGEGEN_STATE_DIR"):
+            state_folder().mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryFile(dir=state_folder())
 
 
 def _start(

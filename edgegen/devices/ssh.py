@@ -29,6 +29,7 @@ _ALIVE_EVERY_S = 5
 _ALIVE_COUNT = 3
 _FAILED = 255
 _SILENCE_S = 8.0
+_LONGEST_SOCKET = 104 - 1 - 17  # of macOS (Linux: 108), a NUL, and what ssh appends for a moment
 _MARK = "edgegen-was-here"
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
@@ -72,15 +73,16 @@ class SshTransport:
 
         `alone` is for a connection that shares nothing with the others.
         """
+        socket = None if alone else self._socket()
         options = {
             "BatchMode": "yes",
             "StrictHostKeyChecking": "yes",
             "ConnectTimeout": str(_CONNECT_S),
             "ServerAliveInterval": str(_ALIVE_EVERY_S),
             "ServerAliveCountMax": str(_ALIVE_COUNT),
-            "ControlMaster": "no" if alone else "auto",
+            "ControlMaster": "no" if socket is None else "auto",
             "ControlPersist": "no",
-            "ControlPath": "none" if alone else str(self._socket_folder() / "%C"),
+            "ControlPath": "none" if socket is None else str(socket),
             "ClearAllForwardings": "yes",
             "PermitLocalCommand": "no",
             "RemoteCommand": "none",
@@ -133,11 +135,15 @@ class SshTransport:
             self._sockets.close()
             self._sockets = None
 
-    def _socket_folder(self) -> Path:
-        # The path of a socket may have 108 characters at most, so it lies in /tmp.
+    def _socket(self) -> Path | None:
+        """Return the path of the control socket; None where it would be too long for the system.
+
+        Where /tmp cannot be used it lies in the state folder.
+        """
         if self._sockets is None:
             self._sockets = ScratchFolder("ssh", roots=(SYSTEM_FOLDER, *default_roots()))
-        return self._sockets.path
+        socket = self._sockets.path / "s"
+        return socket if len(os.fsencode(socket)) <= _LONGEST_SOCKET else None
 
 
 _READ_COMMAND = 'exec sh -c \'IFS= read -r line; eval "$(printf %b "$line")"; exit $?\''
