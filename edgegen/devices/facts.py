@@ -10,7 +10,7 @@ from edgegen.core.plausible import check_value
 from edgegen.devices.answers import check_path, check_size
 
 _LONGEST_WORD = 4096
-_PYTHON = re.compile(r"\d{1,2}\.\d{1,3}(?!\d)")
+_PYTHON = re.compile(r"(\d{1,2})\.(\d{1,3})(?!\d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,3 +117,10 @@ class DeviceFacts(SystemState):
         check_path(self.root)
         if not _PYTHON.match(self.python):
             raise ValueError(f"{self.python[:40]!r} is no version of Python")
+
+    @property
+    def python_version(self) -> tuple[int, int]:
+        """Return the major and the minor version of the Python that the agent runs in."""
+        match = _PYTHON.match(self.python)
+        assert match is not None  # checked when it was read
+        return int(match[1]), int(match[2])

@@ -254,12 +254,11 @@ def _download(device: Device, runtimes: Sequence[str], progress: Progress) -> li
 
 
 def _pins(facts: DeviceFacts, runtimes: Sequence[str]) -> tuple[Pin, ...]:
-    major, minor = (int(part) for part in facts.python.split(".")[:2])
     pins = [
         pin
         for runtime in runtimes
         for pin in wheels_for(
-            (major, minor), facts.system, facts.machine, facts.glibc, runtime=runtime
+            facts.python_version, facts.system, facts.machine, facts.glibc, runtime=runtime
         )
     ]
     return tuple(dict.fromkeys(pins))

@@ -95,9 +95,10 @@ def fitting_wheels(folder: Path, facts: DeviceFacts) -> list[Path]:
 
 def why_unfit(name: WheelName, facts: DeviceFacts) -> str | None:
     """Return why a wheel does not fit a device, as the end of a sentence; None where it does."""
-    major, minor = (int(part) for part in facts.python.split(".")[:2])
     if not any(
-        _fits_python(python, abi, (major, minor)) for python in name.pythons for abi in name.abis
+        _fits_python(python, abi, facts.python_version)
+        for python in name.pythons
+        for abi in name.abis
     ):
         tags = f"{'.'.join(name.pythons)}-{'.'.join(name.abis)}"
         return f"is for another Python ({tags}); the device has {facts.python}"

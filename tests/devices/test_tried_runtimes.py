@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgegen.core.errors import MissingDependencyError
+from edgegen.core.errors import DeviceError, MissingDependencyError
 from edgegen.core.process import run
 from edgegen.devices import discovery
 from edgegen.devices.device import Device
@@ -283,3 +283,32 @@ def test_setup_keeps_the_runtimes_that_are_there(
         faults=(),
     )
     assert list(provision._runtimes_after(before or None, asked)) == installed
+
+
+@pytest.mark.parametrize(
+    ("installed", "answers", "fits"),
+    [
+        ("2.4.6", "2.4.6", True),
+        ("1.17.0+nv24.4", "1.17.0", True),
+        ("2026.4.1", "2026.4.1-22982-releases/2026/4", True),
+        ("2.4.6", "1.26.4", False),
+        ("1.2", "1.23", False),
+    ],
+)
+def test_what_answers_is_compared_with_what_was_installed(
+    installed: str, answers: str, fits: bool
+) -> None:
+    done = provision.Provision(
+        device="ssh://pi",
+        place="/home/pi/.edgegen/runtime",
+        python="3.11.2",
+        packages={"numpy": answers, "onnxruntime": "1.23.2"},
+        sent_bytes=0,
+        removed={},
+    )
+    wanted = {"numpy": installed, "onnxruntime": "1.23.2", "flatbuffers": "25"}
+    if fits:
+        provision._check_answers(done, wanted)
+        return
+    with pytest.raises(DeviceError, match="answers: something there leads Python to other modules"):
+        provision._check_answers(done, wanted)

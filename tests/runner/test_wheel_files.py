@@ -16,7 +16,9 @@ from edgegen.runner.wheel_files import fitting_wheels, installs, parse_name, why
 def board(**changes: Any) -> DeviceFacts:
     """What is asked of a device: a Raspberry Pi 5 with Bookworm, unless changed."""
     facts = {"python": "3.11.2", "system": "Linux", "machine": "aarch64", "glibc": (2, 36)}
-    return cast("DeviceFacts", SimpleNamespace(**{**facts, **changes}))
+    facts |= changes
+    version = tuple(map(int, str(facts["python"]).split(".")[:2]))
+    return cast("DeviceFacts", SimpleNamespace(**facts, python_version=version))
 
 
 @pytest.mark.parametrize(
