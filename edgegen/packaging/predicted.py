@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen.compress.int4 import BLOCK
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
 from edgegen.core.recipe import STORAGE_BITS, Recipe
@@ -22,7 +23,6 @@ from edgegen.reference.case import PROBE_BATCH, plan_case, probe_latent_size
 
 _HEADER_BYTES = 128
 """What an array of the golden case has before its numbers."""
-_INT4_BLOCK = 32
 _MANIFEST_BYTES, _LISTED_BYTES = 4_500, 1_400
 """What the manifest and the evidence take, and of that a component."""
 _TOKENIZER_GRAPH_BYTES = 31_600
@@ -104,7 +104,8 @@ def _weight_bytes(
     if kind == "int8":
         return size + shape[0] * storage.scale_bytes
     if kind == "int4":
-        return size + 2 * shape[0] * -(-math.prod(shape[1:]) // _INT4_BLOCK)
+        blocks = shape[1] // BLOCK if shape[1] % BLOCK == 0 else 1
+        return size + 2 * shape[0] * blocks
     if kind.startswith("palette"):
         groups = -(-shape[0] // (recipe.palette_channels or shape[0]))
         return size + (2 << STORAGE_BITS[kind]) * groups
