@@ -242,6 +242,19 @@ def test_more_steps_than_training_timesteps_are_an_error(name):
         load_scheduler({"_class_name": "DDIMScheduler"}, name).set_timesteps(1001)
 
 
+def test_steps_that_rounding_leaves_no_noise_level_for_are_an_error():
+    config = {"beta_schedule": "squaredcos_cap_v2"}
+    theirs = diffusers_class("EulerAncestralDiscreteScheduler").from_config(config)
+    theirs.set_timesteps(4)
+    sample = torch.ones(SHAPE) * theirs.init_noise_sigma
+    for timestep in theirs.timesteps:
+        scaled = theirs.scale_model_input(sample, timestep)
+        sample = theirs.step(torch.sin(scaled), timestep, sample).prev_sample
+    assert not torch.isfinite(sample).all()
+    with pytest.raises(ValueError, match="not a number"):
+        load_scheduler(config, "euler-ancestral").set_timesteps(4)
+
+
 @pytest.mark.parametrize("name", ["flow-match-euler", "unipc"])
 def test_dynamic_shifting_without_mu_is_an_error(name):
     config = {"use_dynamic_shifting": True, "use_flow_sigmas": True}

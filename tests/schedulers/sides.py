@@ -351,14 +351,19 @@ def _arguments(cell: Cell, way: Way, folder: Path) -> dict[str, Any]:
         ):
             arguments[key] = torch.from_numpy(text_states(is_prompt, 4)[:, 0])
     if way.start != "text":
-        arguments["image"] = Image.open(picture_file(folder, "image"))
+        arguments["image"] = _opened(picture_file(folder, "image"))
         if cell.strength is not None:
             arguments["strength"] = cell.strength
     if way.start == "mask":
-        arguments["mask_image"] = Image.open(picture_file(folder, "mask"))
+        arguments["mask_image"] = _opened(picture_file(folder, "mask"))
     if way.start != "image":
         arguments |= {"width": SIZE, "height": SIZE}
     return arguments
+
+
+def _opened(path: Path) -> Any:
+    with Image.open(path) as picture:
+        return picture.copy()
 
 
 # the runner's side
@@ -497,7 +502,8 @@ def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
     conditioning = pipeline.encode(None if way.family == "unconditional" else PROMPT)
     start = pipeline.prepare(SEED)
     drawn = Drawn(first=float(np.abs(start.latents).max()))
-    for step in pipeline.denoise(conditioning, start):
-        drawn.latents.append(step.latents)
-        drawn.timesteps.append(step.timestep)
+    with np.errstate(all="ignore"):
+        for step in pipeline.denoise(conditioning, start):
+            drawn.latents.append(step.latents)
+            drawn.timesteps.append(step.timestep)
     return drawn

@@ -66,12 +66,23 @@ class EulerAncestralDiscreteScheduler:
         mu: Optional[float] = None,
         sigmas: Optional[Sequence[float]] = None,
     ) -> None:
-        """Plan a trajectory; see `Scheduler.set_timesteps`."""
+        """Plan a trajectory; see `Scheduler.set_timesteps`.
+
+        Raises:
+            ValueError: A step is so long that rounding leaves no noise level to step down to.
+        """
         check_request(self.name, num_inference_steps, mu, sigmas)
         training = self._training_sigmas
         self.timesteps = fractional_timesteps(self.options, num_inference_steps)
         levels = np.interp(self.timesteps, np.arange(len(training)), training)
         self.sigmas = with_last(levels, 0.0)
+        with np.errstate(invalid="ignore"):
+            ends = [_up_and_down(*pair) for pair in zip(self.sigmas, self.sigmas[1:])]
+        if not np.isfinite(ends).all():
+            raise ValueError(
+                f"{self.name} cannot make {num_inference_steps} steps of these noise levels: "
+                "diffusers computes what is not a number."
+            )
         self._cursor = StepCursor(self.timesteps)
 
     def set_begin_index(self, begin_index: int) -> None:
@@ -85,10 +96,8 @@ class EulerAncestralDiscreteScheduler:
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws noise every time."""
         index = self._cursor.at(timestep)
-        start, end = self.sigmas[index], self.sigmas[index + 1]
-        squares = start * start, end * end
-        up = f32.sqrt(squares[1] * (squares[0] - squares[1]) / squares[0])
-        down = f32.sqrt(squares[1] - up * up)
+        start = self.sigmas[index]
+        up, down = _up_and_down(start, self.sigmas[index + 1])
         previous = sample - original_at_sigma(
             self.options.prediction_type, model_output, sample, start
         )
@@ -103,3 +112,10 @@ class EulerAncestralDiscreteScheduler:
         """Return ``original + sigma * noise`` at this timestep."""
         sigma = self.sigmas[self._cursor.noise_index(timestep)]
         return f32.weighted_sum((f32.ONE, original), (sigma, noise))
+
+
+def _up_and_down(start: np.float32, end: np.float32) -> tuple[np.float32, np.float32]:
+    """Return the noise that is added after a step, and the noise level that the step goes to."""
+    squares = start * start, end * end
+    up = f32.sqrt(squares[1] * (squares[0] - squares[1]) / squares[0])
+    return up, f32.sqrt(squares[1] - up * up)
