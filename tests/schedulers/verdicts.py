@@ -73,7 +73,7 @@ def judge(cell: Cell, folder: Path) -> Verdict:
     if refused:
         by_rounding = "not a number" in refused and not difference
         # Where the first timestep occurs twice, diffusers begins at its second place.
-        runs_out = "out of bounds" in refused
+        runs_out = "out of bounds" in refused or refused.startswith("AssertionError")
         return Verdict(cell, "drawn alone" if by_rounding or runs_out else "wrong", refused)
     if len(ours.latents) != len(theirs.latents):
         return Verdict(cell, "wrong", f"calls at {ours.timesteps}, not {theirs.timesteps}")
