@@ -182,7 +182,7 @@ def _parse(address: str) -> tuple[str | None, str, int | None]:
     if user is not None and not _USER.fullmatch(user):
         raise _no_address(address, f"{user!r} is no user")
     # urlsplit writes the host small; names in ssh_config are case-sensitive.
-    place = address.lower().rindex(host)
+    place = address.lower().rindex(host.lower())
     return user, address[place : place + len(host)], port
 
 

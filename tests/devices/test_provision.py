@@ -301,3 +301,17 @@ def test_a_device_without_python_and_no_arm_is_told_what_to_install(
     with pytest.raises(Exception, match="there is no bundle") as caught:
         set_up("ssh://stand-in")
     assert "apt install python3" in caught.value.hint  # type: ignore[attr-defined]  # ours
+
+
+def test_a_shell_that_does_not_tell_its_path_is_no_noexec(
+    home: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    class Busybox(OtherMachine):
+        """Its shell calls itself `sh`, where others tell a path."""
+
+        def start(self, arguments: Sequence[str], **options: Any) -> Child:
+            script = arguments[2].replace("$(command -v sh)", "sh")
+            assert script != arguments[2]
+            return super().start([*arguments[:2], script, *arguments[3:]], **options)
+
+    assert push(Busybox(home), bundle) == bundle.size_bytes

@@ -191,6 +191,7 @@ def test_an_address_of_no_known_form_is_refused(address: str) -> None:
         ("ssh://raspberrypi.local", ["--", "raspberrypi.local"]),
         ("ssh://pi@Board:2222", ["-p", "2222", "--", "pi@Board"]),
         ("ssh://pi@[fe80::1]:22", ["-p", "22", "--", "pi@fe80::1"]),
+        ("ssh://pi@[fe80::1%enP2]:22", ["-p", "22", "--", "pi@fe80::1%enP2"]),
     ],
 )
 def test_an_address_becomes_what_ssh_takes(address: str, words: list[str]) -> None:
