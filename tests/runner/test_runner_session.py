@@ -413,7 +413,7 @@ def test_probe_computes_what_onnxruntime_computes(package: Path, tmp_path: Path)
     ("request_", "error", "says"),
     [
         ({"scheduler": "eulr"}, ConfigError, "Did you mean 'euler'"),
-        ({"scheduler": "HeunDiscreteScheduler"}, ConfigError, "has no scheduler"),
+        ({"scheduler": "HeunDiscreteScheduler"}, ConfigError, "In its place: euler"),
         ({"width": 33}, ConfigError, "multiples of 2"),
         ({"steps": 2000}, ConfigError, "2000"),
         ({"image": "missing.png"}, ConfigError, "no vae_encoder"),
