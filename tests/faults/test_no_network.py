@@ -15,7 +15,7 @@ from tests.faults.socket_guard import supported
 guarded = pytest.mark.skipif(not supported(), reason="the socket guard is for Linux on x86 and Arm")
 LAUNCHER = (sys.executable, GUARD)
 CONNECT = "import socket; socket.create_connection(('127.0.0.1', 9))"
-BENCH = ["--quick", "--steps", "2", "--json", "result.json", "--html", "result.html"]
+BENCH = ["--quick", "--steps", "2", "--json-file", "result.json", "--html", "result.html"]
 
 
 @guarded

@@ -142,18 +142,17 @@ def test_views_and_lists_of_weights_are_filled() -> None:
 
 
 def test_a_weight_that_is_not_finite_is_named(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
-    folder = tmp_path / "unet"
-    folder.mkdir()
-    source = tiny_pipeline("ddpm") / "unet"
-    (folder / "config.json").write_bytes((source / "config.json").read_bytes())
-    name = "diffusion_pytorch_model.safetensors"
-    tensors = load_file(source / name)
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_pipeline("ddpm"), folder)
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
     tensors["conv_in.weight"][0, 0, 0, 0] = torch.inf
-    save_file(tensors, folder / name)
+    save_file(tensors, path)
     from edgegen.reference import pipeline
 
     weights = StreamedWeights()
-    module = pipeline._load_module(folder, "UNet2DModel", weights)
+    (unet,) = read_pipeline(resolve(str(folder))).components
+    module = pipeline._load_module(folder / "unet", unet, weights)
     with (
         torch.inference_mode(),
         weights,

@@ -85,5 +85,5 @@ def test_the_profile_decides_attention_and_the_oldest_system(
 ) -> None:
     options = ["-t", "coreml", "-p", "iphone-15-pro", "-o", str(tmp_path / "p"), "--dry-run"]
     assert run(["package", "builtin:emoji", *options, "--json"]) == 0
-    (row,) = json.loads(capfd.readouterr().out)["packages"]
+    (row,) = json.loads(capfd.readouterr().out)["plans"]
     assert (row["recipe"], row["minimum_os"], row["attention"]) == ("palette6", 17, "split-einsum")

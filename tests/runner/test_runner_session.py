@@ -418,7 +418,7 @@ def test_probe_computes_what_onnxruntime_computes(package: Path, tmp_path: Path)
         ({"steps": 2000}, ConfigError, "2000"),
         ({"image": "missing.png"}, ConfigError, "no vae_encoder"),
         ({"prompts": None}, ConfigError, "prompt"),
-        ({"prompts": ("half a \ud83d surrogate",)}, ConfigError, "Unicode"),
+        ({"prompts": ("half a \ud83d surrogate",)}, ConfigError, "surrogates not allowed"),
     ],
 )
 def test_impossible_request_is_a_config_error(
