@@ -19,6 +19,14 @@ from edgegen.cli.completion import (
     known_targets,
 )
 from edgegen.cli.console import Console
+from edgegen.cli.package_tables import (
+    distance,
+    package_row,
+    plan_row,
+    show_app_facts,
+    show_package,
+    show_plan,
+)
 from edgegen.cli.text import TEXT
 
 if TYPE_CHECKING:
@@ -138,7 +146,6 @@ def package(
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
     the packages draws beside torch's picture, with the PSNR.
     """
-    from edgegen.cli.app_table import show_app_facts
     from edgegen.core.errors import ConfigError
     from edgegen.devices.profiles import load_profile
     from edgegen.packaging.app_facts import app_facts
@@ -190,11 +197,11 @@ def package(
         total_bytes = sum(planned.package_bytes for planned in plans)
         if as_json:
             console.json(
-                {"plans": [_plan_row(planned) for planned in plans], "predicted_bytes": total_bytes}
+                {"plans": [plan_row(planned) for planned in plans], "predicted_bytes": total_bytes}
             )
         else:
             for planned in plans:
-                _show_plan(console, planned)
+                show_plan(console, planned)
             if several:
                 console.print(f"{len(plans)} packages: {total_bytes / 1e6:,.1f} MB, about.")
         return
@@ -210,10 +217,10 @@ def package(
         for warning in built.warnings:
             console.warn(warning)
         if not as_json:
-            _show(console, built)
+            show_package(console, built)
             show_app_facts(console, app_facts(planned, built.manifest, built.path))
     rows = [
-        {**_row(built), "app": app_facts(planned, built.manifest, built.path)}
+        {**package_row(built), "app": app_facts(planned, built.manifest, built.path)}
         for planned, built in zip(plans, results, strict=True)
     ]
     if several and not skip_parity:
@@ -240,7 +247,7 @@ def _draw(
     packages = {f"{it.target.title}, {it.recipe.name}": it.destination for it in plans}
     drawn = draw_side_by_side(spec, model, packages, prompt=prompt, progress=console.progress)
     case = drawn.case
-    tiles = [Tile(it.pixels, f"{it.label}\n{_distance(it.psnr_db)}") for it in drawn.drawings]
+    tiles = [Tile(it.pixels, f"{it.label}\n{distance(it.psnr_db)}") for it in drawn.drawings]
     title = f"{case.prompt or spec.source}, seed {case.seed}, {case.steps} steps"
     path = results[0].path.parent / "compare.png"
     write_atomic(path, encode_png(grid(tiles, columns=4, title=title)))
@@ -254,126 +261,5 @@ def _draw(
     console.table(
         f"{title} → {path}",
         ["drawn by", "against torch's, 8 bits"],
-        [[it.label, _distance(it.psnr_db)] for it in drawn.drawings[1:]],
+        [[it.label, distance(it.psnr_db)] for it in drawn.drawings[1:]],
     )
-
-
-def _distance(psnr_db: float | None) -> str:
-    if psnr_db is None:
-        return "the reference"
-    return "the same pixels" if math.isinf(psnr_db) else f"PSNR {psnr_db:.1f} dB"
-
-
-def _plan_row(plan: BuildPlan) -> dict[str, object]:
-    return {
-        "model": plan.spec.source,
-        "family": plan.spec.family,
-        "target": plan.target.name,
-        "recipe": plan.recipe.name,
-        "profile": None if plan.profile is None else plan.profile.name,
-        "operators": plan.operators,
-        "shapes": plan.shapes,
-        "width": plan.spec.generation.width,
-        "height": plan.spec.generation.height,
-        "variants": {component.folder: component.variant for component in plan.components},
-        "scheduler": plan.spec.scheduler.class_name,
-        "steps": plan.spec.generation.steps,
-        "guidance": plan.spec.generation.guidance,
-        "minimum_os": plan.minimum_os,
-        "attention": plan.attention,
-        "destination": str(plan.destination),
-        "predicted_bytes": plan.package_bytes,
-        "components": {
-            component.name: {
-                "parameters": component.parameters,
-                "predicted_bytes": plan.storage_bytes[component.name],
-            }
-            for component in plan.components
-        },
-        "small_files_bytes": plan.small_bytes,
-        "golden_bytes": plan.golden_bytes,
-    }
-
-
-def _show_plan(console: Console, plan: BuildPlan) -> None:
-    from edgegen.cli.formats import format_drawing, format_variants
-
-    rows: list[list[str | int | None]] = [
-        [component.name, component.parameters, _megabytes(plan.storage_bytes[component.name])]
-        for component in plan.components
-    ]
-    rows += [
-        ["tokenizers, scheduler, licences", None, _megabytes(plan.small_bytes)],
-        ["golden case", None, _megabytes(plan.golden_bytes)],
-        ["all", sum(it.parameters for it in plan.components), _megabytes(plan.package_bytes)],
-    ]
-    console.table(
-        f"{plan.spec.source} → {plan.target.title} ({plan.recipe.name})",
-        ["component", "parameters", "MB, about"],
-        rows,
-        notes=[
-            f"{plan.recipe.description}",
-            f"{plan.shapes} shapes, {plan.operators} operators, images of "
-            f"{plan.spec.generation.width} × {plan.spec.generation.height}, "
-            f"to {plan.destination}",
-            f"Drawn with {plan.spec.scheduler.class_name}: {format_drawing(plan.spec)}.",
-            f"Weights: {format_variants({it.folder: it.variant for it in plan.components})}.",
-        ],
-    )
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.2f}"
-
-
-def _row(built: Built) -> dict[str, object]:
-    return {
-        "path": str(built.path),
-        "target": built.manifest.target,
-        "recipe": built.manifest.recipe.name,
-        "shapes": built.manifest.shapes,
-        "size_bytes": _size_bytes(built),
-        "parity_failed": built.manifest.parity_failed,
-        "parity": built.evidence.parity,
-        "costs": built.evidence.costs,
-    }
-
-
-def _show(console: Console, built: Built) -> None:
-    from edgegen.cli.formats import format_variants
-    from edgegen.cli.parity_table import show_parity
-
-    manifest = built.manifest
-    variants = {it.spec.folder: it.spec.variant for it in manifest.components}
-    taken = f", from {format_variants(variants)}" if any(variants.values()) else ""
-    console.table(
-        f"{manifest.source.model} → {built.path}",
-        ["stage", "seconds", "CPU seconds", "peak memory, MB"],
-        [
-            [
-                cost.stage,
-                round(cost.wall_s, 1),
-                round(cost.cpu_s, 1),
-                None if cost.peak_memory_bytes is None else round(cost.peak_memory_bytes / 1e6),
-            ]
-            for cost in built.evidence.costs
-        ],
-        notes=[
-            f"{manifest.target}, {manifest.recipe.name}, {manifest.shapes} shapes, "
-            f"{_size_bytes(built) / 1e6:,.1f} MB{taken}",
-            "Peak memory is the highest sum of PSS over the processes, file pages included.",
-        ],
-    )
-    if not built.evidence.parity:
-        console.warn(
-            "Nothing was compared with torch (--skip-parity); run 'edgegen verify --full'."
-        )
-        return
-    checks = built.evidence.parity
-    passed = sum(check.passed for check in checks)
-    notes = [f"{passed} of {len(checks)} checks passed; `edgegen verify --verbose` shows all."]
-    show_parity(console, "The same as torch?", checks, notes=notes)
-
-
-def _size_bytes(built: Built) -> int:
-    return sum(file.size_bytes for file in built.manifest.files)

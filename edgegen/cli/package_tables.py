@@ -1,0 +1,155 @@
+"""What `edgegen package` shows: plans, packages, and what an app needs to know of one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from edgegen.cli.console import Console
+from edgegen.cli.formats import format_bytes
+
+if TYPE_CHECKING:
+    from edgegen.packaging.app_facts import AppFacts
+    from edgegen.packaging.build import Built
+    from edgegen.packaging.plan import BuildPlan
+
+
+def show_app_facts(console: Console, facts: AppFacts) -> None:
+    """Print what an app that carries a package has to know, and the next steps."""
+    without = f", without {' and '.join(facts.left_out)}" if facts.left_out else ""
+    texts = ", ".join(facts.licence_files)
+    licence = facts.licence or "not stated by the model"
+    rows = [
+        ("runs on", facts.oldest_systems and f"{facts.oldest_systems}, and later"),
+        ("attention", facts.attention),
+        ("size in the app", f"{format_bytes(facts.app_bytes)}{without}"),
+        ("licence", f"{licence} (ship {texts})" if texts else licence),
+        *(("next", step) for step in facts.next_steps),
+    ]
+    console.table("For an app", ("", "this package"), [row for row in rows if row[1] is not None])
+
+
+def distance(psnr_db: float | None) -> str:
+    """Write how far a picture is from torch's: the PSNR of its 8-bit pixels."""
+    if psnr_db is None:
+        return "the reference"
+    return "the same pixels" if math.isinf(psnr_db) else f"PSNR {psnr_db:.1f} dB"
+
+
+def plan_row(plan: BuildPlan) -> dict[str, object]:
+    """Return a plan as a row of the JSON."""
+    return {
+        "model": plan.spec.source,
+        "family": plan.spec.family,
+        "target": plan.target.name,
+        "recipe": plan.recipe.name,
+        "profile": None if plan.profile is None else plan.profile.name,
+        "operators": plan.operators,
+        "shapes": plan.shapes,
+        "width": plan.spec.generation.width,
+        "height": plan.spec.generation.height,
+        "variants": {component.folder: component.variant for component in plan.components},
+        "scheduler": plan.spec.scheduler.class_name,
+        "steps": plan.spec.generation.steps,
+        "guidance": plan.spec.generation.guidance,
+        "minimum_os": plan.minimum_os,
+        "attention": plan.attention,
+        "destination": str(plan.destination),
+        "predicted_bytes": plan.package_bytes,
+        "components": {
+            component.name: {
+                "parameters": component.parameters,
+                "predicted_bytes": plan.storage_bytes[component.name],
+            }
+            for component in plan.components
+        },
+        "small_files_bytes": plan.small_bytes,
+        "golden_bytes": plan.golden_bytes,
+    }
+
+
+def show_plan(console: Console, plan: BuildPlan) -> None:
+    """Print what a plan builds: a row a component, and the sum."""
+    from edgegen.cli.formats import format_drawing, format_variants
+
+    rows: list[list[str | int | None]] = [
+        [component.name, component.parameters, _megabytes(plan.storage_bytes[component.name])]
+        for component in plan.components
+    ]
+    rows += [
+        ["tokenizers, scheduler, licences", None, _megabytes(plan.small_bytes)],
+        ["golden case", None, _megabytes(plan.golden_bytes)],
+        ["all", sum(it.parameters for it in plan.components), _megabytes(plan.package_bytes)],
+    ]
+    console.table(
+        f"{plan.spec.source} → {plan.target.title} ({plan.recipe.name})",
+        ["component", "parameters", "MB, about"],
+        rows,
+        notes=[
+            f"{plan.recipe.description}",
+            f"{plan.shapes} shapes, {plan.operators} operators, images of "
+            f"{plan.spec.generation.width} × {plan.spec.generation.height}, "
+            f"to {plan.destination}",
+            f"Drawn with {plan.spec.scheduler.class_name}: {format_drawing(plan.spec)}.",
+            f"Weights: {format_variants({it.folder: it.variant for it in plan.components})}.",
+        ],
+    )
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.2f}"
+
+
+def package_row(built: Built) -> dict[str, object]:
+    """Return a package that was built as a row of the JSON."""
+    return {
+        "path": str(built.path),
+        "target": built.manifest.target,
+        "recipe": built.manifest.recipe.name,
+        "shapes": built.manifest.shapes,
+        "size_bytes": _size_bytes(built),
+        "parity_failed": built.manifest.parity_failed,
+        "parity": built.evidence.parity,
+        "costs": built.evidence.costs,
+    }
+
+
+def show_package(console: Console, built: Built) -> None:
+    """Print what a build cost, and how near its package is to torch."""
+    from edgegen.cli.formats import format_variants
+    from edgegen.cli.parity_table import show_parity
+
+    manifest = built.manifest
+    variants = {it.spec.folder: it.spec.variant for it in manifest.components}
+    taken = f", from {format_variants(variants)}" if any(variants.values()) else ""
+    console.table(
+        f"{manifest.source.model} → {built.path}",
+        ["stage", "seconds", "CPU seconds", "peak memory, MB"],
+        [
+            [
+                cost.stage,
+                round(cost.wall_s, 1),
+                round(cost.cpu_s, 1),
+                None if cost.peak_memory_bytes is None else round(cost.peak_memory_bytes / 1e6),
+            ]
+            for cost in built.evidence.costs
+        ],
+        notes=[
+            f"{manifest.target}, {manifest.recipe.name}, {manifest.shapes} shapes, "
+            f"{_size_bytes(built) / 1e6:,.1f} MB{taken}",
+            "Peak memory is the highest sum of PSS over the processes, file pages included.",
+        ],
+    )
+    if not built.evidence.parity:
+        console.warn(
+            "Nothing was compared with torch (--skip-parity); run 'edgegen verify --full'."
+        )
+        return
+    checks = built.evidence.parity
+    passed = sum(check.passed for check in checks)
+    notes = [f"{passed} of {len(checks)} checks passed; `edgegen verify --verbose` shows all."]
+    show_parity(console, "The same as torch?", checks, notes=notes)
+
+
+def _size_bytes(built: Built) -> int:
+    return sum(file.size_bytes for file in built.manifest.files)
