@@ -120,7 +120,7 @@ def test_a_wheel_tells_its_needs_as_the_checkout_does(monkeypatch: pytest.Monkey
         metadata,
         "requires",
         lambda name: [
-            *("click>=8.1", "huggingface-hub>=0.34", "numpy>=1.26", "rich>=13.7"),
+            *("click>=8.4.2", "huggingface-hub>=0.34", "numpy>=1.26", "rich>=13.7"),
             *(
                 f"{each.name}>={each.minimum}; extra == 'reference'"
                 for each in expected["reference"]
@@ -142,7 +142,7 @@ def test_a_wheel_tells_its_needs_as_the_checkout_does(monkeypatch: pytest.Monkey
 def test_a_checkout_is_installed_from_where_it_is() -> None:
     root = Path(__file__).parents[2]
     assert install_command("onnx").endswith(f'pip install -e "{root}[onnx]"')
-    assert requirements(None)[0] == Requirement(name="click", minimum="8.1")
+    assert requirements(None)[0] == Requirement(name="click", minimum="8.4.2")
 
 
 def test_the_token_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
