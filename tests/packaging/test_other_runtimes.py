@@ -40,3 +40,10 @@ def test_nothing_is_said_of_a_target_that_only_the_runner_and_optimum_draw_from(
     planned = plan(resolve(str(model)), target="onnx", destination=tmp_path / "package")
 
     assert planned.warnings == ()
+
+
+def test_the_kotlin_kit_knows_added_tokens_but_no_means_of_latents(model, tmp_path):
+    planned = plan(resolve(str(model)), target="tflite", destination=tmp_path / "package")
+
+    (latents,) = planned.warnings
+    assert "latents_mean" in latents

@@ -124,3 +124,20 @@ def test_sdxl_in_openvino_genai_takes_the_states_that_the_runner_takes(
     build(plan(source, target="openvino", destination=folder, recipe="fp32"), parity=False)
     theirs = draw_with_genai(folder, tmp_path, shape=(1, 4, 16, 16), scale=2)
     assert psnr_db(draw(folder, tmp_path), theirs, peak=255.0) >= SAME_DB
+
+
+def test_a_tokenizer_with_added_tokens_is_refused_by_openvino_genai(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    """Its converter spells what follows such a token wrongly, so no graph of it is written."""
+    source = Path(shutil.copytree(tiny_pipeline("sd15"), tmp_path / "model"))
+    vocabulary = json.loads((source / "tokenizer" / "vocab.json").read_text())
+    added = {"<toy>": max(vocabulary.values()) + 1}
+    (source / "tokenizer" / "added_tokens.json").write_text(json.dumps(added))
+    folder = tmp_path / "package"
+    planned = plan(resolve(str(source)), target="openvino", destination=folder, recipe="fp32")
+    assert "openvino_genai does not" in planned.warnings[0]
+    build(planned, parity=False)
+    assert not list((folder / "tokenizer").glob("openvino_tokenizer.*"))
+    with pytest.raises(ProcessError, match="tokenizer"):
+        draw_with_genai(folder, tmp_path, shape=(1, 4, 8, 8), scale=2)
