@@ -146,6 +146,16 @@ def openvino_attempts() -> Iterator[Attempt]:
     yield _own(large, "euler", "sdxl", picture, "image", **other)
 
 
+def _given(attempt: Attempt) -> tuple[str, Mapping[str, Any]]:
+    """Return another scheduler's class and options, as the pipeline's class would correct them.
+
+    docs/decisions/0017: the runner draws as a pipeline that was made with the scheduler.
+    """
+    class_name, options = SHORT_NAMES[attempt.scheduler]
+    corrected = {"steps_offset": 1, "clip_sample": False}
+    return class_name, options | (corrected if attempt.family == "stable-diffusion" else {})
+
+
 def _own(
     family: str,
     scheduler: str,
@@ -221,7 +231,7 @@ def measure(peer: Peer, packages: Packages, scratch: Path) -> Measured:
         {
             "package": str(packages(attempt.model, recipe)),
             "loader": attempt.loader,
-            "scheduler": None if attempt.own_scheduler else SHORT_NAMES[attempt.scheduler],
+            "scheduler": None if attempt.own_scheduler else _given(attempt),
             "seed": SEED,
             "arguments": _size(attempt) | dict(attempt.arguments),
             "pictures": {name: str(scratch / f"{name}.png") for name in attempt.pictures},
