@@ -70,7 +70,8 @@ def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
     assert checked > 500
 
 
-def test_a_browser_shows_it_from_the_disk(site: Path) -> None:
+@pytest.mark.slow
+def test_a_browser_shows_it_from_the_disk(site: Path, tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("chromium is not here")
@@ -78,6 +79,7 @@ def test_a_browser_shows_it_from_the_disk(site: Path) -> None:
         [
             browser,
             *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"),
+            f"--user-data-dir={tmp_path}",
             "--dump-dom",
             (site / "results.html").as_uri(),
         ],
