@@ -205,7 +205,7 @@ def package(
             if several:
                 console.print(f"{len(plans)} packages: {total_bytes / 1e6:,.1f} MB, about.")
         return
-    results = []
+    results, rows = [], []
     for planned in plans:
         built = build(
             planned,
@@ -216,13 +216,11 @@ def package(
         results.append(built)
         for warning in built.warnings:
             console.warn(warning)
+        facts = app_facts(planned, built.manifest, built.path)
+        rows.append({**package_row(built), "app": facts})
         if not as_json:
             show_package(console, built)
-            show_app_facts(console, app_facts(planned, built.manifest, built.path))
-    rows = [
-        {**package_row(built), "app": app_facts(planned, built.manifest, built.path)}
-        for planned, built in zip(plans, results, strict=True)
-    ]
+            show_app_facts(console, facts)
     if several and not skip_parity:
         _draw(console, plans, results, prompt, rows, quiet=as_json)
     if as_json:
