@@ -55,13 +55,13 @@ from benchmarks.machine import Machine, read_machine
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import EdgegenError
 from edgegen.core.files import write_atomic
-from edgegen.exporters.targets import load_target, target_names
+from edgegen.core.targets import load_target, target_names
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
-from edgegen.quality.draw_scenes import package_drawer
-from edgegen.quality.metrics import psnr_db
+from edgegen.parity.draw_scenes import package_drawer
+from edgegen.parity.metrics import psnr_db
 from edgegen.reference.draw_scenes import torch_drawer
 from edgegen.report.pictures import Tile, grid
 from edgegen.scenes.combinations import Split

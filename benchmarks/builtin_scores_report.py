@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from benchmarks.machine import Machine
+from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.files import sha256_of
-from edgegen.exporters.targets import load_target, target_names
-from edgegen.pipelines.builtin_models import BUILTIN_MODELS
+from edgegen.core.targets import load_target, target_names
 from edgegen.scenes.scores import Request, Score
 
 MODELS = tuple(name for name in BUILTIN_MODELS if name.startswith("builtin:scenes"))

@@ -13,8 +13,8 @@ from benchmarks.conversion import Spent, say, size_bytes, spend, versions
 from benchmarks.convert_report import Conversion
 from benchmarks.peer_environments import PeerEnvironment
 from edgegen.core.package import StageCost
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 
 
 class ComponentPeer:

@@ -24,9 +24,9 @@ from edgegen.core.manifest import load_manifest
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import EVIDENCE_NAME, Evidence, StageCost
 from edgegen.core.process import Child, ProcessError, run
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target
-from edgegen.pipelines.source import resolve
+from edgegen.core.recipes import load_recipe
+from edgegen.core.targets import load_target
+from edgegen.models.source import resolve
 
 MODELS = Path(__file__).resolve().parents[1] / "out" / "models"
 WRITERS = {"sd15": sd15_full, "sdxl": sdxl_full}

@@ -35,9 +35,9 @@ from edgegen.compress.palettes import palettize
 from edgegen.core.process import ProcessError
 from edgegen.mil.mlpackage import load_model
 from edgegen.mil.types import pack_bits
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import resolve
 
 PEER = PEERS["coreml"]
 SCRIPT = Path(__file__).with_name("coreml_export.py")

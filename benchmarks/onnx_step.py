@@ -31,9 +31,9 @@ from edgegen.core.manifest import load_manifest
 from edgegen.core.process import Child
 from edgegen.core.profile import Shapes
 from edgegen.devices.host import host_profile
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import resolve
 from tests.peers.environment import OPTIMUM_ONNX
 
 RECIPE = "fp16-storage"

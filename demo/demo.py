@@ -25,8 +25,8 @@ from edgegen.cli.main import run as run_command_line
 from edgegen.core.errors import EdgegenError, ExportError, ParityError
 from edgegen.core.files import write_atomic
 from edgegen.core.process import Child
-from edgegen.pipelines.source import resolve
-from edgegen.quality.metrics import psnr_db
+from edgegen.models.source import resolve
+from edgegen.parity.metrics import psnr_db
 from edgegen.report.pictures import Tile, encode_png, grid
 from edgegen.runner.png import read_pixels
 

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgegen.pipelines.source import resolve
+from edgegen.models.source import resolve
 from training.basis import basis_of, is_made, note_basis
 from training.dataset import TrainingScenes
 from training.loop import OutOfTimeError, Stage, is_over

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from edgegen.builtin.folder import PREFIX, SHIPPED
+from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.errors import ConfigError, EdgegenError
 from edgegen.core.staging import staged_folder
-from edgegen.pipelines.builtin_folder import PREFIX, SHIPPED
-from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 
 
 def main() -> int:

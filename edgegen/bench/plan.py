@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.files import inside, sha256_of
@@ -20,7 +21,6 @@ from edgegen.core.measurement import (
 )
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.profile import DeviceProfile
-from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 
 DEFAULT_PROMPT = "a photograph of an astronaut riding a horse"
 """For a model of which nothing better is known."""

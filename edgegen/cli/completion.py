@@ -30,7 +30,7 @@ _PROGRAM = "edgegen"
 
 def known_targets() -> str:
     """Return the targets, a line each, with its recipes: `onnx: fp32, …`."""
-    from edgegen.exporters.targets import target_names
+    from edgegen.core.targets import target_names
 
     return "\n".join(f"{target}: {', '.join(_recipes([target]))}" for target in target_names())
 
@@ -42,7 +42,7 @@ def known_profiles() -> str:
 
 def known_models() -> str:
     """Return the models that ship, in one line."""
-    from edgegen.pipelines.builtin_models import BUILTIN_MODELS
+    from edgegen.builtin.models import BUILTIN_MODELS
 
     return ", ".join(BUILTIN_MODELS)
 
@@ -51,7 +51,7 @@ def complete_target(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete `TARGET`, and after a colon the target's recipes."""
-    from edgegen.exporters.targets import target_names
+    from edgegen.core.targets import target_names
 
     target, colon, _ = incomplete.partition(":")
     if not colon:
@@ -63,7 +63,7 @@ def complete_recipe(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the recipes of the targets that were given before it, else of all; or a file."""
-    from edgegen.exporters.targets import target_names
+    from edgegen.core.targets import target_names
 
     given = [target for target in context.params.get("targets") or () if ":" not in target]
     return [_file(incomplete), *_starting(incomplete, _recipes(given or target_names()))]
@@ -73,7 +73,7 @@ def complete_target_name(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete a target's name."""
-    from edgegen.exporters.targets import target_names
+    from edgegen.core.targets import target_names
 
     return _starting(incomplete, target_names())
 
@@ -89,8 +89,8 @@ def complete_model(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the built-in models, those of the hub that are in its cache, or a folder."""
-    from edgegen.pipelines.builtin_models import BUILTIN_MODELS
-    from edgegen.pipelines.hub_errors import models_in_cache
+    from edgegen.builtin.models import BUILTIN_MODELS
+    from edgegen.models.hub_errors import models_in_cache
 
     return [_folder(incomplete), *_starting(incomplete, (*BUILTIN_MODELS, *models_in_cache()))]
 
@@ -191,7 +191,7 @@ def _profiles() -> tuple[str, ...]:
 
 
 def _recipes(targets: Iterable[str]) -> list[str]:
-    from edgegen.exporters.targets import load_target
+    from edgegen.core.targets import load_target
 
     found: list[str] = []
     for target in targets:

@@ -11,7 +11,7 @@ from edgegen.cli.completion import complete_model, known_models
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
-    from edgegen.pipelines.summary import PipelineSummary
+    from edgegen.models.summary import PipelineSummary
 
 
 @command(
@@ -45,10 +45,10 @@ def inspect(
     are read; of a model on the hub nothing else is fetched.
     """
     from edgegen.core.codec import encode
-    from edgegen.exporters.targets import load_targets
+    from edgegen.core.targets import load_targets
+    from edgegen.models.source import resolve_headers
+    from edgegen.models.summary import summarize
     from edgegen.packaging.drawing import scheduler_problem
-    from edgegen.pipelines.source import resolve_headers
-    from edgegen.pipelines.summary import summarize
 
     with resolve_headers(
         model, revision=revision, variant=variant, offline=offline, progress=console.progress

@@ -148,11 +148,11 @@ def package(
     """
     from edgegen.core.errors import ConfigError
     from edgegen.devices.profiles import load_profile
+    from edgegen.models.source import resolve
     from edgegen.packaging.app_facts import app_facts
     from edgegen.packaging.build import build
     from edgegen.packaging.plan import plan
     from edgegen.packaging.wanted import wanted_packages
-    from edgegen.pipelines.source import resolve
 
     device = None if profile is None else load_profile(profile)
     wanted = wanted_packages(targets, recipes, device)
@@ -238,7 +238,7 @@ def _draw(
 ) -> None:
     """Write one picture of what torch and each package draw; add its PSNR to the rows."""
     from edgegen.core.files import write_atomic
-    from edgegen.quality.side_by_side import draw_side_by_side
+    from edgegen.parity.side_by_side import draw_side_by_side
     from edgegen.report.pictures import Tile, encode_png, grid
 
     spec, model = plans[0].spec, plans[0].model

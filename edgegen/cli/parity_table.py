@@ -34,7 +34,7 @@ def _row(check: ParityCheck) -> tuple[Cell, ...]:
 
 def _worst_of_each(checks: Sequence[ParityCheck]) -> list[ParityCheck]:
     """Return the worst check of each component and of each other layer, and every failed one."""
-    from edgegen.quality.parity import worst_check
+    from edgegen.parity.gate import worst_check
 
     groups: dict[str, list[ParityCheck]] = {}
     for check in checks:

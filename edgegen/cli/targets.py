@@ -23,7 +23,7 @@ def targets(console: Console, name: str | None, as_json: bool) -> None:
 
     Shown are the families it holds, its recipes, and which peers load its packages.
     """
-    from edgegen.exporters.targets import load_target, load_targets
+    from edgegen.core.targets import load_target, load_targets
 
     found = (load_target(name),) if name else tuple(load_targets().values())
     if as_json:
@@ -36,8 +36,8 @@ def targets(console: Console, name: str | None, as_json: bool) -> None:
 
 def _as_json(target: TargetSpec) -> dict[str, object]:
     from edgegen.core.codec import encode
+    from edgegen.core.recipes import load_recipe
     from edgegen.doctor.software import missing_for
-    from edgegen.exporters.recipes import load_recipe
 
     return {
         **encode(target),
@@ -64,9 +64,9 @@ def _show_all(console: Console, found: tuple[TargetSpec, ...]) -> None:
 
 
 def _show_one(console: Console, target: TargetSpec) -> None:
+    from edgegen.core.recipes import load_recipe
     from edgegen.doctor.requirements import install_command
     from edgegen.doctor.software import missing_for
-    from edgegen.exporters.recipes import load_recipe
 
     recipes = [load_recipe(name, target) for name in target.recipes]
     rows = [

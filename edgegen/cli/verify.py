@@ -40,7 +40,7 @@ def verify(
     """
     from edgegen.core.errors import ParityError
     from edgegen.packaging.verify import verify_package
-    from edgegen.quality.parity import require
+    from edgegen.parity.gate import require
 
     verification = verify_package(package, full=full, model=model, progress=console.progress)
     if as_json:

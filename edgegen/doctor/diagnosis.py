@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgegen.core.targets import load_targets
 from edgegen.doctor.findings import Finding
 from edgegen.doctor.software import check_programs, check_python, check_targets
 from edgegen.doctor.system import (
@@ -11,7 +12,6 @@ from edgegen.doctor.system import (
     check_sensors,
     check_telemetry,
 )
-from edgegen.exporters.targets import load_targets
 
 
 def diagnose() -> tuple[Finding, ...]:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from edgegen.core.errors import ExportError
 from edgegen.core.model import Component
 from edgegen.core.profile import Shapes
-from edgegen.pipelines.configs import ComponentConfig
-from edgegen.pipelines.latent_sizes import latent_multiple
+from edgegen.models.configs import ComponentConfig
+from edgegen.models.latent_sizes import latent_multiple
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from edgegen.exporters.base import ExportJob, ExportProgress
 
 if TYPE_CHECKING:
     from edgegen.exporters.capture import Capture
-    from edgegen.pipelines.binding import BoundTensor
-    from edgegen.pipelines.weights import Weights
+    from edgegen.models.binding import BoundTensor
+    from edgegen.models.weights import Weights
 
 _TOOLKITS = ("torch", "diffusers", "transformers")
 
@@ -51,8 +51,8 @@ def open_component(job: ExportJob, progress: ExportProgress) -> OpenedComponent:
     """
     progress.step("toolkits")
     from edgegen.exporters.capture import capture
-    from edgegen.pipelines.binding import bind, unused_keys
-    from edgegen.pipelines.weights import Weights
+    from edgegen.models.binding import bind, unused_keys
+    from edgegen.models.weights import Weights
 
     source = Path(job.source)
     weights = Weights.open(source, job.component.variant)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.core.errors import ExportError
-from edgegen.pipelines.binding import BoundTensor
-from edgegen.pipelines.weights import Weights, check_finite
+from edgegen.models.binding import BoundTensor
+from edgegen.models.weights import Weights, check_finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

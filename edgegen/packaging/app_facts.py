@@ -9,8 +9,8 @@ from pathlib import Path
 from edgegen.core.package import PackageManifest
 from edgegen.core.profile import Attention
 from edgegen.core.shipped import shipped
+from edgegen.models.licences import licence_files
 from edgegen.packaging.plan import BuildPlan
-from edgegen.pipelines.licences import licence_files
 
 KIT_FOLDER = "kit"
 _MACOS_IS_BEHIND = 3  # iOS 17 and macOS 14 came together

@@ -38,7 +38,7 @@ from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.replace import require_replaceable
 from edgegen.packaging.small_files import copy_small_files, write_config
 from edgegen.packaging.source_hash import weights_sha256
-from edgegen.quality.parity import check_package, require
+from edgegen.parity.gate import check_package, require
 from edgegen.reference.calibrate import Calibrated, make_calibration
 from edgegen.reference.run import make_golden
 

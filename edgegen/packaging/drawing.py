@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import PipelineSpec
-from edgegen.pipelines.builtin_models import BUILTIN_MODELS
-from edgegen.pipelines.index import INDEX_NAME
-from edgegen.pipelines.scheduler import CONFIG_PATH, scheduler_config, with_defaults
+from edgegen.models.index import INDEX_NAME
+from edgegen.models.scheduler import CONFIG_PATH, scheduler_config, with_defaults
 from edgegen.runner.schedule import check_scheduler
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import PipelineSpec
 from edgegen.core.profile import RuntimeOptions
-from edgegen.pipelines.latent_sizes import size_problem
+from edgegen.models.latent_sizes import size_problem
 
 LONGEST_PX = 16_384
 

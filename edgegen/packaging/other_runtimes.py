@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgegen.core.model import PipelineSpec
-from edgegen.pipelines.tokenizer_files import FOLDERS, added_tokens
+from edgegen.models.tokenizer_files import FOLDERS, added_tokens
 
 OTHERS: Mapping[str, str] = {
     "coreml": "Apple's Swift package",

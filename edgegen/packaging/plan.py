@@ -12,19 +12,19 @@ from edgegen.core.errors import ConfigError, ResourceError, nearest
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.profile import Attention, DeviceProfile, OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
+from edgegen.core.recipes import load_recipe
 from edgegen.core.target import TargetSpec
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target
+from edgegen.core.targets import load_target
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.read import read_pipeline
+from edgegen.models.scheduler import scheduler_config
+from edgegen.models.timesteps import has_whole_timesteps
 from edgegen.packaging.axes import fix_axes, timestep_for_each, used_outputs, whole_timestep
 from edgegen.packaging.drawing import drawn_with
 from edgegen.packaging.image_size import at_size
 from edgegen.packaging.other_runtimes import lost_elsewhere
 from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
 from edgegen.packaging.replace import require_replaceable
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.scheduler import scheduler_config
-from edgegen.pipelines.source import ModelFolder
-from edgegen.pipelines.timesteps import has_whole_timesteps
 
 ROOM_BYTES = 64 << 20
 """What is left free on the disk besides the package."""

@@ -15,10 +15,10 @@ from edgegen.compress.int4 import BLOCK
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
 from edgegen.core.recipe import STORAGE_BITS, Recipe
+from edgegen.models import tokenizer_files
+from edgegen.models.read import component_keys
+from edgegen.models.weights import Weights
 from edgegen.packaging.small_files import small_files_bytes
-from edgegen.pipelines import tokenizer_files
-from edgegen.pipelines.read import component_keys
-from edgegen.pipelines.weights import Weights
 from edgegen.reference.case import PROBE_BATCH, plan_case, probe_latent_size
 
 _HEADER_BYTES = 128

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from edgegen.core.errors import SourceError
 from edgegen.core.regular_files import NotRegularError, copy_regular
-from edgegen.pipelines import tokenizer_files
-from edgegen.pipelines.configs import ComponentConfig
-from edgegen.pipelines.licences import licence_files
-from edgegen.pipelines.source import model_roots
+from edgegen.models import tokenizer_files
+from edgegen.models.configs import ComponentConfig
+from edgegen.models.licences import licence_files
+from edgegen.models.model_folder import model_roots
 
 COPIED = ("model_index.json", "scheduler", *tokenizer_files.FOLDERS, "feature_extractor")
 CONFIG_NAME = "config.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgegen.core.model import Component
 from edgegen.core.progress import Progress
-from edgegen.pipelines.weights import Weights
+from edgegen.models.weights import Weights
 
 
 def weights_sha256(model: Path, components: Sequence[Component], progress: Progress) -> str:

@@ -20,14 +20,15 @@ from edgegen.core.package import (
 )
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.scratch import ScratchFolder, utf8_name
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 from edgegen.packaging.integrity import (
     manifest_sha256,
     verify_files,
 )
 from edgegen.packaging.source_hash import weights_sha256
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import ModelFolder, resolve
-from edgegen.quality.parity import ArtifactSide, ParityRun, check_package
+from edgegen.parity.gate import ArtifactSide, ParityRun, check_package
 from edgegen.reference.case import FOLDER_NAME
 from edgegen.reference.run import GoldenRun, make_golden
 
@@ -58,7 +59,7 @@ def verify_package(
 
     It is compared with the golden case that it carries; with `full`, with torch at the model's
     native size, the model being `model` or the one that the manifest names. A comparison that
-    failed is part of the result: `edgegen.quality.parity.require` makes an error of it.
+    failed is part of the result: `edgegen.parity.gate.require` makes an error of it.
 
     Raises ConfigError for what is no package, IntegrityError where its bytes are others, and
     SourceError where the model cannot be read or is another one.

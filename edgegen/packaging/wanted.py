@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgegen.core.errors import ConfigError
 from edgegen.core.profile import DeviceProfile
-from edgegen.exporters.targets import target_names
+from edgegen.core.targets import target_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import torch
 from edgegen.core.calibration import Calibration, LayerRange
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.pipelines.families import DECODER_PREFIXES, ENCODER_PREFIXES
+from edgegen.models.families import DECODER_PREFIXES, ENCODER_PREFIXES
 from edgegen.reference.clipping import best_range
 from edgegen.reference.histogram import Histogram
 

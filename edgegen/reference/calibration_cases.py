@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
-from edgegen.pipelines.builtin_models import BUILTIN_MODELS
 from edgegen.reference.case import SEED, plan_case
 
 STEPS = (4, 6, 9, 13)

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
-from edgegen.pipelines.configs import ComponentConfig
+from edgegen.models.configs import ComponentConfig
 
 FOLDER_NAME = "golden"
 PROMPT = "a red lighthouse at dusk"

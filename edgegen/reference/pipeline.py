@@ -18,10 +18,10 @@ import torch
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Family, PipelineSpec
 from edgegen.core.regular_files import open_regular
-from edgegen.pipelines.binding import bind
-from edgegen.pipelines.safetensors import TensorEntry
-from edgegen.pipelines.scheduler import scheduler_config
-from edgegen.pipelines.weights import Weights, to_numpy
+from edgegen.models.binding import bind
+from edgegen.models.safetensors import TensorEntry
+from edgegen.models.scheduler import scheduler_config
+from edgegen.models.weights import Weights, to_numpy
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
 

@@ -23,7 +23,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from edgegen.core.errors import SourceError
-from edgegen.pipelines.weights import check_finite
+from edgegen.models.weights import check_finite
 
 ReadParameter = Callable[[str], npt.NDArray[Any]]
 """Reads one parameter by its name in the module, in whatever type it is stored."""

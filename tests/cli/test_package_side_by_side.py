@@ -9,9 +9,10 @@ import pytest
 
 from edgegen.cli.main import run
 from edgegen.core.package import GoldenCase
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import ModelFolder, resolve
-from edgegen.quality.side_by_side import plan_drawing
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
+from edgegen.parity.side_by_side import plan_drawing
 from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
 

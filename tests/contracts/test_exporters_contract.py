@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from edgegen.core.errors import SourceError
-from edgegen.exporters.targets import load_targets
+from edgegen.core.targets import load_targets
+from edgegen.models.source import resolve
 from edgegen.packaging.build import Built, build
 from edgegen.packaging.plan import plan
 from edgegen.packaging.verify import verify_package
-from edgegen.pipelines.source import resolve
 from tests.exporters.harness import TinyPipeline, with_changed_weight
 
 TARGETS = load_targets()

@@ -22,30 +22,21 @@ from tests.contracts.source_tree import (
 BELOW: dict[str, set[str]] = {
     "core": set(),
     "devices": {"core"},
-    "pipelines": {"core"},
+    "builtin": {"core"},
+    "models": {"builtin", "core"},
     "scenes": {"core"},
-    "compress": {"pipelines", "core"},
-    "reference": {"scenes", "compress", "pipelines", "core"},
+    "compress": {"models", "core"},
+    "reference": {"scenes", "compress", "models", "builtin", "core"},
     "mil": {"core"},
-    "exporters": {"mil", "reference", "compress", "pipelines", "core"},
+    "exporters": {"mil", "reference", "compress", "models", "core"},
     "runner": {"devices", "core"},
-    "quality": {"runner", "reference", "scenes", "compress", "pipelines", "core"},
+    "parity": {"runner", "reference", "scenes", "compress", "models", "builtin", "core"},
     "packaging": {
-        "quality",
-        "exporters",
-        "mil",
-        "runner",
-        "reference",
-        "compress",
-        "pipelines",
+        *("parity", "exporters", "mil", "runner", "reference", "compress", "models", "builtin"),
         "core",
     },
-    "bench": {"quality", "runner", "devices", "pipelines", "core"},
-    "report": {"bench", "quality", "core"},
-    "choose": {
-        *("report", "bench", "packaging", "quality", "exporters", "mil", "runner", "devices"),
-        *("reference", "compress", "pipelines", "core"),
-    },
+    "bench": {"parity", "runner", "devices", "models", "builtin", "core"},
+    "report": {"bench", "parity", "core"},
     "doctor": {"exporters", "devices", "core"},
 }
 """Each layer and those that it may import; `cli` may import all."""
@@ -68,8 +59,9 @@ MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil"}
 """Layers whose modules may import toolkits at their top: others import them in functions."""
 
 ALWAYS_LIGHT = {
-    *("edgegen.exporters", "edgegen.exporters.base", "edgegen.exporters.targets"),
-    *("edgegen.exporters.recipes", "edgegen.reference"),
+    "edgegen.exporters",
+    "edgegen.exporters.base",
+    "edgegen.reference",
 }
 """Modules of those layers that commands import before they know that a toolkit is needed."""
 

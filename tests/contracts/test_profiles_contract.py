@@ -10,10 +10,10 @@ from edgegen_runner.sensors import READERS
 
 from edgegen.core.codec import decode, encode
 from edgegen.core.profile import DeviceProfile, Hardware
+from edgegen.core.recipes import load_recipe
+from edgegen.core.targets import load_targets
 from edgegen.devices.profiles import list_profiles
 from edgegen.devices.sensors import MEASURES, SENSOR_KINDS
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_targets
 from edgegen.runner.backend_choice import HOST_BACKENDS, PACKAGES, RUNTIMES, Wishes, backend_of
 
 PROFILES = {profile.name: profile for profile in list_profiles()}

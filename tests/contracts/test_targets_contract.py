@@ -6,10 +6,10 @@ import pytest
 
 from edgegen.core.codec import load_toml
 from edgegen.core.recipe import Recipe
+from edgegen.core.recipes import load_recipe, recipe_folder
 from edgegen.core.shipped import shipped
+from edgegen.core.targets import load_target, load_targets, target_names
 from edgegen.doctor.requirements import requirements
-from edgegen.exporters.recipes import load_recipe, recipe_folder
-from edgegen.exporters.targets import load_target, load_targets, target_names
 from tests.contracts.source_tree import HOST
 
 TARGETS = load_targets()

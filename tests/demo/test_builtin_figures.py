@@ -15,9 +15,9 @@ from benchmarks.builtin_scores_report import (
     recipes_table,
     weights_digest,
 )
+from edgegen.builtin.folder import PREFIX, SHIPPED
 from edgegen.core.codec import load_json
-from edgegen.pipelines.builtin_folder import PREFIX, SHIPPED
-from edgegen.pipelines.source import resolve
+from edgegen.models.source import resolve
 from edgegen.scenes.scores import Score
 from tests.demo.test_docs import table_under
 

@@ -14,9 +14,9 @@ from edgegen.cli.main import COMMANDS
 from edgegen.cli.main import edgegen as command_line
 from edgegen.core import errors
 from edgegen.core.errors import INTERRUPTED_EXIT_CODE, EdgegenError
+from edgegen.core.recipes import load_recipe
+from edgegen.core.targets import load_target, load_targets
 from edgegen.devices.profiles import profile_names
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target, load_targets
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

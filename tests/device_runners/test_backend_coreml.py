@@ -18,7 +18,7 @@ from edgegen_runner.backends import BackendOptions
 from edgegen_runner.errors import RunnerFailure
 from edgegen_runner.package import Component, Tensor
 
-from edgegen.exporters.targets import load_target
+from edgegen.core.targets import load_target
 from edgegen.mil.executor.program import MilProgram
 from tests.exporters.harness import TinyPipeline
 from tests.exporters.test_coreml_export import export

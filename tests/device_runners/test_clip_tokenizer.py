@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-EMOJI = Path(__file__).parents[2] / "edgegen/pipelines/builtin/emoji/tokenizer"
+EMOJI = Path(__file__).parents[2] / "edgegen/builtin/data/emoji/tokenizer"
 LENGTH = 24
 START, END = "<|startoftext|>", "<|endoftext|>"
 

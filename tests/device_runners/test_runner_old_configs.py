@@ -81,7 +81,7 @@ def test_another_scheduler_is_corrected_as_if_the_pipeline_was_made_with_it(
 
 
 def test_the_builtin_models_configuration_needs_no_correction() -> None:
-    path = Path(__file__).parents[2] / "edgegen/pipelines/builtin/emoji/scheduler"
+    path = Path(__file__).parents[2] / "edgegen/builtin/data/emoji/scheduler"
     config = json.loads((path / "scheduler_config.json").read_text())
     plain: Any = load_scheduler(config)
     assert ours("stable-diffusion", config).options == plain.options

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.core.process import Completed, run
-from edgegen.quality.metrics import psnr_db
+from edgegen.parity.metrics import psnr_db
 from edgegen.runner.bundle.build import Bundle, build_bundle
 from edgegen.runner.pack import pack_runner
 from edgegen.runner.png import read_pixels

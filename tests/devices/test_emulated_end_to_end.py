@@ -15,7 +15,7 @@ from edgegen.cli.main import run
 from edgegen.core.codec import load_json
 from edgegen.core.measurement import Measurement
 from edgegen.devices import adb
-from edgegen.quality.metrics import psnr_db
+from edgegen.parity.metrics import psnr_db
 from edgegen.runner.png import read_pixels
 from tests.devices.adb_server import ADB, AdbServer
 from tests.devices.adb_standin import StandInDevice

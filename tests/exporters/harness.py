@@ -19,15 +19,15 @@ from safetensors.numpy import load_file, save_file
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe, Tolerance
+from edgegen.core.recipes import load_recipe
+from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, ExportResult, load_exporter
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target
 from edgegen.exporters.wrappers import wrap
+from edgegen.models.binding import bind
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
+from edgegen.models.weights import Weights
 from edgegen.packaging.axes import fix_axes
-from edgegen.pipelines.binding import bind
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
-from edgegen.pipelines.weights import Weights
 from edgegen.reference.modules import build_module
 
 TinyPipeline = Callable[..., Path]

@@ -13,7 +13,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from edgegen.exporters.companions import write_companions
-from edgegen.pipelines.tokenizer_files import complete
+from edgegen.models.tokenizer_files import complete
 
 TinyPipeline = Callable[..., Path]
 PROMPTS = ("a photo of a cat", "", " ".join(["Red café 123 (?)"] * 40), "  Ünïcode 🐱  x")

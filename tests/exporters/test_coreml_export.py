@@ -16,10 +16,10 @@ from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import Component
 from edgegen.core.profile import Attention
 from edgegen.core.recipe import Recipe, Rule
+from edgegen.core.recipes import load_recipe
+from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, load_exporter
 from edgegen.exporters.coreml.interface import COMPILED_NAMES, natives_of
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target
 from edgegen.mil.executor.program import MilProgram
 from edgegen.mil.mlpackage import load_model
 from edgegen.packaging.axes import timestep_for_each, used_outputs
@@ -261,8 +261,8 @@ def test_the_runner_and_the_exporter_call_every_tensor_the_same(
     tiny_pipeline: TinyPipeline,
 ) -> None:
     for family in ("sd15", "sdxl", "lcm", "ddpm", "taesd"):
-        from edgegen.pipelines.read import read_pipeline
-        from edgegen.pipelines.source import resolve
+        from edgegen.models.read import read_pipeline
+        from edgegen.models.source import resolve
 
         spec = read_pipeline(resolve(str(tiny_pipeline(family))))
         for component in spec.components:

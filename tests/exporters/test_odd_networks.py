@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgegen.exporters.capture import TRACED_SIZES, UNEVEN_SIZES
-from edgegen.pipelines.network_options import OPTIONS
+from edgegen.models.network_options import OPTIONS
 from tests.exporters import (
     test_coreml_export,
     test_onnx_export,

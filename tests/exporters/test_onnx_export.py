@@ -13,9 +13,9 @@ from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe, Rule
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 from edgegen.packaging.axes import fix_axes
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
 from tests.exporters.harness import (
     OTHER_COMPONENTS,
     SOME_FAMILIES,

@@ -9,13 +9,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgegen.core.recipe import Recipe
+from edgegen.core.recipes import load_recipe
+from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob
 from edgegen.exporters.opened import open_component
-from edgegen.exporters.recipes import load_recipe
-from edgegen.exporters.targets import load_target
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.read import read_pipeline
 from edgegen.packaging.plan import fix_axes
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import ModelFolder
 from tests.exporters.harness import Heard
 
 

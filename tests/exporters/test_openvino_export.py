@@ -15,7 +15,7 @@ from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.profile import Shapes
 from edgegen.core.recipe import Recipe, Rule
 from edgegen.exporters.base import ExportResult
-from edgegen.pipelines.source import resolve
+from edgegen.models.source import resolve
 from tests.exporters.harness import (
     OTHER_COMPONENTS,
     SOME_FAMILIES,

@@ -20,7 +20,7 @@ from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import Component
 from edgegen.core.recipe import Recipe, Rule
 from edgegen.exporters.tflite.operators import attention
-from edgegen.pipelines.source import resolve
+from edgegen.models.source import resolve
 from tests.exporters.harness import (
     LARGE_WEIGHT,
     OTHER_COMPONENTS,

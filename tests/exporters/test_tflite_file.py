@@ -24,8 +24,8 @@ from edgegen.exporters.tflite.flatbuffer import write_model
 from edgegen.exporters.tflite.graph import Graph, Operator, Quantization, Tensor, Weight
 from edgegen.exporters.tflite.parts import file_name, split
 from edgegen.exporters.tflite.weights import data_bytes
-from edgegen.pipelines.binding import bind
-from edgegen.pipelines.weights import Weights
+from edgegen.models.binding import bind
+from edgegen.models.weights import Weights
 
 Arrays = Mapping[str, NDArray[Any]]
 BOTH_FORMS = pytest.mark.parametrize("external", [False, True], ids=["plain", "external"])

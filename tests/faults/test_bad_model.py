@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgegen.pipelines.safetensors import SafetensorsFile
+from edgegen.models.safetensors import SafetensorsFile
 from tests.faults.command import Command, contents
 from tests.faults.conftest import Edgegen
 from tests.faults.pickles import pickled_mark, run_marks
@@ -186,7 +186,7 @@ def test_pickle_in_a_golden_case_is_refused_and_never_loaded(
 ) -> None:
     from edgegen.core.errors import IntegrityError
     from edgegen.core.manifest import load_manifest
-    from edgegen.quality.parity import check_package
+    from edgegen.parity.gate import check_package
 
     path = next((package / "golden").glob("*.npy"))
     array = np.array([0], dtype=object)

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgegen.core.errors import EdgegenError
-from edgegen.exporters.targets import load_targets
+from edgegen.core.targets import load_targets
+from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import ModelFolder
 from edgegen.reference.case import plan_case
 from edgegen.reference.modules import build_module
 from tests.fuzz.harness import case, fuzzing

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edgegen.pipelines.weights import Weights
+from edgegen.models.weights import Weights
 from tests.fuzz.harness import case, fuzzing
 from tests.fuzz.mutations import mutated
 

@@ -13,7 +13,7 @@ from edgegen_runner.clip_tokenizer import ClipTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegen.pipelines.tokenizer_files import added_tokens, check_tokenizer, complete
+from edgegen.models.tokenizer_files import added_tokens, check_tokenizer, complete
 from tests.fuzz.harness import case, fuzzing
 from tests.fuzz.mutations import mutated
 from tests.tiny_models import write_tokenizer

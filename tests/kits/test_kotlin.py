@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from edgegen.core.process import run
 from edgegen.core.shipped import shipped
 from edgegen.exporters.tflite.graph import Graph, Operator, Tensor
-from edgegen.pipelines.source import resolve
+from edgegen.models.source import resolve
 from tests.conftest import TinyPipeline
 from tests.kits.kotlin_compiler import compile_kotlin, kotlin_lib, libraries
 

@@ -37,9 +37,9 @@ _RUN_S = 300.0
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if named := os.environ.get(PACKAGE_VARIABLE):
         return Path(named).absolute()
+    from edgegen.models.source import resolve
     from edgegen.packaging.build import build
     from edgegen.packaging.plan import plan
-    from edgegen.pipelines.source import resolve
 
     folder = tmp_path_factory.mktemp("packages") / "emoji"
     build(plan(resolve("builtin:emoji"), target="openvino", destination=folder), parity=False)

@@ -9,10 +9,10 @@ import pytest
 from edgegen.cli.main import run
 from edgegen.core.manifest import load_manifest
 from edgegen.devices.profiles import load_profile
+from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.app_facts import app_facts
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import ModelFolder
 from tests.conftest import TinyPipeline
 
 

@@ -18,10 +18,10 @@ from PIL import Image
 from edgegen.cli.main import run as run_edgegen
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import PipelineSpec
+from edgegen.models.read import read_pipeline
+from edgegen.models.scheduler import scheduler_config
+from edgegen.models.source import resolve
 from edgegen.packaging.drawing import drawn_with, write_scheduler
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.scheduler import scheduler_config
-from edgegen.pipelines.source import resolve
 from edgegen.reference.case import plan_case
 from edgegen.reference.pipeline import load_scheduler as reference_scheduler
 from tests.conftest import TinyPipeline

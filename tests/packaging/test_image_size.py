@@ -9,11 +9,11 @@ import pytest
 
 from edgegen.cli.main import run as run_edgegen
 from edgegen.core.errors import ConfigError
+from edgegen.core.targets import load_targets
 from edgegen.devices.profiles import load_profile
-from edgegen.exporters.targets import load_targets
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import BuildPlan, plan
-from edgegen.pipelines.source import resolve
 from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
 from tests.exporters.test_odd_networks import FOUR_LEVELS

@@ -25,7 +25,7 @@ from edgegen.packaging.integrity import (
     manifest_sha256,
     verify_files,
 )
-from tests.quality.faithful_side import MANIFEST
+from tests.parity.faithful_side import MANIFEST
 
 
 def external(name: str, location: str) -> TensorProto:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edgegen.models.source import resolve
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import resolve
 
 
 @pytest.fixture

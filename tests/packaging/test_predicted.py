@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgegen.cli.main import run as run_edgegen
-from edgegen.exporters.targets import load_targets
+from edgegen.core.targets import load_targets
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import resolve
 from tests.conftest import TinyPipeline
 
 TARGETS = load_targets()

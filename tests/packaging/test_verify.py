@@ -24,14 +24,14 @@ from edgegen.core.package import (
     StageCost,
 )
 from edgegen.core.progress import SilentProgress
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 from edgegen.packaging import verify as verifying
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.packaging.verify import verify_package
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
 from edgegen.reference.run import GoldenRun
 from tests.conftest import TinyPipeline
-from tests.quality.faithful_side import CASE, MANIFEST, FaithfulSide, write_golden_case
+from tests.parity.faithful_side import CASE, MANIFEST, FaithfulSide, write_golden_case
 
 CONVERSION = StageCost(stage="convert unet", wall_s=1, cpu_s=2, peak_memory_bytes=3)
 
@@ -68,7 +68,7 @@ def package(tmp_path: Path) -> Path:
 def side(package: Path, monkeypatch: pytest.MonkeyPatch) -> FaithfulSide:
     """Put a stand-in for the runner into whatever verifies."""
     faithful = FaithfulSide(package)
-    monkeypatch.setattr("edgegen.quality.parity._runner_side", lambda _: faithful)
+    monkeypatch.setattr("edgegen.parity.gate._runner_side", lambda _: faithful)
     return faithful
 
 
@@ -255,7 +255,7 @@ class TestFull:
 
 def _passing_run() -> Any:
     from edgegen.core.package import ParityCheck
-    from edgegen.quality.parity import ParityRun
+    from edgegen.parity.gate import ParityRun
 
     check = ParityCheck(
         layer="image",

@@ -21,8 +21,8 @@ from edgegen_runner.schedulers import SHORT_NAMES
 
 from edgegen.core.process import run
 from edgegen.core.target import Compatibility, CompatibilityResult
-from edgegen.exporters.targets import load_target
-from edgegen.quality.metrics import psnr_db
+from edgegen.core.targets import load_target
+from edgegen.parity.metrics import psnr_db
 from edgegen.runner.job import Backend, GenerateJob, Request
 from edgegen.runner.session import generate
 from tests.peers.environment import OPTIMUM_INTEL, OPTIMUM_ONNX, Environment

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from edgegen.core.target import Compatibility
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import resolve
-from edgegen.quality.metrics import psnr_db
+from edgegen.parity.metrics import psnr_db
 from tests.conftest import TinyPipeline
 from tests.peers import matrix
 

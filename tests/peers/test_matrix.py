@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgegen.exporters.targets import load_target
+from edgegen.core.targets import load_target
 from tests.peers import matrix
 
 EVERY_PEER = pytest.mark.parametrize("peer", matrix.PEERS, ids=lambda peer: peer.runtime)

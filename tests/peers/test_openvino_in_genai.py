@@ -20,11 +20,11 @@ from edgegen.cli.main import run as run_edgegen
 from edgegen.core.files import sha256_of
 from edgegen.core.package import MANIFEST_NAME
 from edgegen.core.process import ProcessError, run
-from edgegen.exporters.targets import load_target
+from edgegen.core.targets import load_target
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import resolve
-from edgegen.quality.metrics import psnr_db
+from edgegen.parity.metrics import psnr_db
 from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
 from tests.kits.genai import genai_python

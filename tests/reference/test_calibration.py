@@ -17,8 +17,8 @@ from edgegen.core.codec import decode, dump_json, load_json
 from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import PipelineSpec
 from edgegen.exporters.capture import capture, layer_of
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 from edgegen.reference.calibrate import make_calibration
 from edgegen.reference.calibrate_child import Job, _run
 from edgegen.reference.calibration import Observer

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 from edgegen.reference import golden
 from edgegen.reference.case import SEED, plan_case, run_size
 from edgegen.reference.pipeline import PIPELINES, load_reference

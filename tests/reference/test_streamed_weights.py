@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
-from edgegen.pipelines.read import read_pipeline
-from edgegen.pipelines.source import resolve
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
 from edgegen.reference import probes
 from edgegen.reference.modules import build_module, parameters_on_meta
 from edgegen.reference.pipeline import Reference, load_reference

@@ -180,8 +180,8 @@ def test_the_reference_makes_the_image_of_diffusers(
 ) -> None:
     import torch
 
-    from edgegen.pipelines.read import read_pipeline
-    from edgegen.pipelines.source import ModelFolder
+    from edgegen.models.model_folder import ModelFolder
+    from edgegen.models.read import read_pipeline
     from edgegen.reference.pipeline import load_reference
 
     model, of_diffusers, drawing = prepared(name)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgegen.cli.main import run
+from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.pipelines.source import resolve
 from tests.conftest import TinyPipeline
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has Core ML itself")

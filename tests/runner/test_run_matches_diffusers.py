@@ -128,9 +128,9 @@ def _compare(source: Path, package: Path, drawings: list[Drawing], scratch: Path
 
 
 def _package(source: Path, destination: Path, target: str = "onnx") -> Path:
+    from edgegen.models.source import resolve
     from edgegen.packaging.build import build
     from edgegen.packaging.plan import plan
-    from edgegen.pipelines.source import resolve
 
     planned = plan(resolve(str(source)), target=target, destination=destination, recipe="fp32")
     return build(planned, parity=False).path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgegen.pipelines.source import resolve
+from edgegen.models.source import resolve
 from edgegen.scenes.scene import WHITE
 from training.dataset import Captions, TrainingScenes, tokenize
 from training.settings import CAPTION_TOKENS, MIX

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import training.ship
+from edgegen.builtin.models import BuiltinModel
 from edgegen.core.errors import ConfigError
 from edgegen.core.files import sha256_of
-from edgegen.pipelines.builtin_models import BuiltinModel
 from training.ship import ship
 
 MODELS = ("scenes", "scenes-4step", "scenes-4step-tiny")

@@ -1,6 +1,6 @@
 """The verdict on one array of the golden case.
 
-The rule is that of the parity gate on the host (``edgegen/quality/compare.py``), so that a device
+The rule is that of the parity gate on the host (``edgegen/parity/compare.py``), so that a device
 passes what the host passes and nothing else; a test holds one against the other.
 """
 

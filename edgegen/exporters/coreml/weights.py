@@ -24,8 +24,8 @@ from edgegen.mil import schema
 from edgegen.mil.types import TYPES, TypeName, pack_bits
 from edgegen.mil.values import immediate, in_file, named, string
 from edgegen.mil.weight_file import WeightFileWriter
-from edgegen.pipelines.binding import BoundTensor
-from edgegen.pipelines.weights import Weights
+from edgegen.models.binding import BoundTensor
+from edgegen.models.weights import Weights
 
 GROUPED_FROM = 18
 """iOS's version whose operations hold palettes and scales of groups."""

@@ -16,8 +16,8 @@ from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.data_file import alignment_bytes, write_all
 from edgegen.exporters.onnx.writer import WeightUse
 from edgegen.exporters.stored_weights import load_weight
-from edgegen.pipelines.binding import BoundTensor
-from edgegen.pipelines.weights import Weights
+from edgegen.models.binding import BoundTensor
+from edgegen.models.weights import Weights
 
 INLINE_BYTES = 1024
 

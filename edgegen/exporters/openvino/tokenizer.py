@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgegen.core.files import translate_disk_errors
-from edgegen.pipelines.tokenizer_files import FOLDERS, VOCABULARY_NAME, added_tokens
+from edgegen.models.tokenizer_files import FOLDERS, VOCABULARY_NAME, added_tokens
 
 GRAPH_NAME = "openvino_tokenizer.xml"
 TOOLKITS = ("openvino", "openvino-tokenizers", "tokenizers", "transformers")

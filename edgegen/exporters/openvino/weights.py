@@ -23,8 +23,8 @@ from edgegen.exporters.openvino.graph import (
     WeightScales,
 )
 from edgegen.exporters.stored_weights import WeightForm, load_weight
-from edgegen.pipelines.binding import BoundTensor
-from edgegen.pipelines.weights import Weights
+from edgegen.models.binding import BoundTensor
+from edgegen.models.weights import Weights
 
 
 def place(constants: Sequence[Constant]) -> dict[int, int]:

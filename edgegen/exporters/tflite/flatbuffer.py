@@ -36,8 +36,8 @@ from edgegen.exporters.tflite.weights import (
     scale_count,
     stream_buffers,
 )
-from edgegen.pipelines.binding import BoundTensor
-from edgegen.pipelines.weights import Weights
+from edgegen.models.binding import BoundTensor
+from edgegen.models.weights import Weights
 
 SCHEMA_VERSION = 3
 SIGNATURE = "serving_default"

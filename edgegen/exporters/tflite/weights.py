@@ -21,8 +21,8 @@ from edgegen.exporters.data_file import alignment_bytes, write_all
 from edgegen.exporters.stored_weights import load_weight
 from edgegen.exporters.tflite.graph import Graph, Tensor, TensorType, Weight
 from edgegen.exporters.tflite.walk import tensors_of
-from edgegen.pipelines.binding import BoundTensor
-from edgegen.pipelines.weights import Weights
+from edgegen.models.binding import BoundTensor
+from edgegen.models.weights import Weights
 
 LENGTH_BYTES = 4  # a vector's number of elements, before them
 

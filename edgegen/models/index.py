@@ -1,0 +1,142 @@
+"""Reads `model_index.json`: which class builds the pipeline, and which its components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgegen.core.errors import SourceError, nearest
+from edgegen.models.configs import ComponentConfig
+from edgegen.models.families import PIPELINE_CLASSES, PipelineClass
+
+INDEX_NAME = "model_index.json"
+_LIBRARIES = ("diffusers", "transformers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineIndex:
+    """The content of `model_index.json`.
+
+    `entries` are the components that are there, name → class, `libraries` the modules that these
+    come from, by the same names; `settings` are the rest.
+    """
+
+    folder: Path
+    class_name: str
+    entries: Mapping[str, str]
+    libraries: Mapping[str, str]
+    settings: ComponentConfig
+
+    @classmethod
+    def read(cls, folder: Path) -> PipelineIndex:
+        """Read the index of a pipeline's folder. Raises SourceError where it is no pipeline's."""
+        path = folder / INDEX_NAME
+        if not path.is_file():
+            raise _not_a_pipeline(folder)
+        config = ComponentConfig.read(path)
+        named = config.data.get("_class_name")
+        if isinstance(named, list):
+            raise _community(path, named)
+        class_name = config.text("_class_name", "")
+        if class_name not in PIPELINE_CLASSES:
+            raise SourceError(
+                f"{path}: edgegen does not know the pipeline class '{class_name}'.",
+                hint=nearest(class_name, PIPELINE_CLASSES),
+            )
+        found = {
+            name: entry
+            for name, value in config.data.items()
+            if not name.startswith("_") and (entry := _entry(path, name, value)) is not None
+        }
+        return cls(
+            folder=folder,
+            class_name=class_name,
+            entries={name: entry for name, (_, entry) in found.items()},
+            libraries={name: library for name, (library, _) in found.items()},
+            settings=config,
+        )
+
+    @property
+    def pipeline_class(self) -> PipelineClass:
+        """Return what edgegen knows of the class."""
+        return PIPELINE_CLASSES[self.class_name]
+
+    def component(self, name: str, known: tuple[str, ...]) -> str:
+        """Return the class of a component that must be there. Raises SourceError."""
+        class_name = self.entries.get(name)
+        if class_name is None:
+            raise SourceError(
+                f"{self.folder / INDEX_NAME} has no {name}, which {self.class_name} needs.",
+                hint=f"Save the whole pipeline, with its {name}.",
+            )
+        self.check_library(name)
+        if class_name not in known:
+            raise SourceError(
+                f"{self.folder / INDEX_NAME}: edgegen does not know the {name} class "
+                f"'{class_name}'.",
+                hint=nearest(class_name, known),
+            )
+        return class_name
+
+    def check_library(self, name: str) -> None:
+        """Refuse a component whose class is code that came with the model. Raises SourceError."""
+        library = self.libraries[name]
+        if library not in _LIBRARIES:
+            raise SourceError(
+                f"{self.folder / INDEX_NAME}: the {name} is a {self.entries[name]} of the module "
+                f"{library}, which is code that came with the model; edgegen runs none.",
+                hint=f"Where it is diffusers' own class after all, write that for {library}.",
+            )
+
+    def config(self, name: str, class_name: str) -> ComponentConfig:
+        """Read a diffusers component's `config.json`. Raises SourceError where it is another's."""
+        config = ComponentConfig.of_network(self.folder / name / "config.json")
+        found = config.text("_class_name", class_name)
+        if found != class_name:
+            raise SourceError(
+                f"{config.path} is that of a {found}; {INDEX_NAME} says {class_name}.",
+                hint="Save the pipeline again with save_pretrained.",
+            )
+        return config
+
+
+def _community(path: Path, named: list[Any]) -> SourceError:
+    return SourceError(
+        f"{path}: the pipeline is {' of the module '.join(map(str, reversed(named)))}, a community "
+        "pipeline: code that came with the model. edgegen runs none, and draws as diffusers' own "
+        "pipelines do.",
+        hint="Where the model draws with one of those, too, load it and save it again: "
+        "diffusers.StableDiffusionPipeline.from_pretrained(MODEL).save_pretrained(FOLDER).",
+    )
+
+
+def _entry(path: Path, name: str, value: Any) -> tuple[str, str] | None:
+    """Return module and class of an entry; None for a setting and for what is not there."""
+    if not isinstance(value, list):
+        return None
+    if value == [None, None]:
+        return None
+    if len(value) != 2 or not all(isinstance(item, str) for item in value):
+        raise SourceError(
+            f"{path}: '{name}' is {value!r}, not a library and a class.",
+            hint="Save the pipeline again with save_pretrained.",
+        )
+    return value[0], value[1]
+
+
+def _not_a_pipeline(folder: Path) -> SourceError:
+    hint = "Give the folder that DiffusionPipeline.save_pretrained wrote."
+    if (folder / "config.json").is_file():
+        hint = f"This is one component of a pipeline. {hint}"
+    elif (folder / "edgegen.json").is_file():
+        hint = "This is a package that edgegen made; it is packaged already."
+    elif inner := sorted(path.parent for path in folder.glob(f"*/{INDEX_NAME}")):
+        hint = f"Did you mean {inner[0]}?"
+    elif single := sorted(folder.glob("*.safetensors")):
+        hint = (
+            f"Turn {single[0].name} into a folder first: in Python, diffusers."
+            "StableDiffusionPipeline.from_single_file(...).save_pretrained('FOLDER')."
+        )
+    return SourceError(f"{folder} is not a diffusers pipeline: it has no {INDEX_NAME}.", hint=hint)

@@ -1,0 +1,168 @@
+"""Turns what the user types for MODEL into a folder on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from edgegen.builtin.folder import PREFIX, builtin_folder
+from edgegen.builtin.models import BUILTIN_MODELS
+from edgegen.core.errors import SourceError, nearest
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.models.model_folder import ModelFolder
+
+_HUB_ID = re.compile(r"(?P<id>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
+_HUB_URL = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[\w][\w.-]*/[\w][\w.-]*)"
+    r"(?:/(?:tree|commit|blob|resolve)/(?P<revision>[\w][\w.-]*)(?P<inner>/[^?#]*)?)?/?(?:[?#].*)?"
+)
+"""The address of a model's page, as it is copied from a browser."""
+
+
+def builtin_models() -> tuple[str, ...]:
+    """Return the names of the models that ship with edgegen."""
+    return tuple(sorted(name.removeprefix(PREFIX) for name in BUILTIN_MODELS))
+
+
+def resolve(
+    model: str,
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> ModelFolder:
+    """Find the folder of `builtin:NAME`, of a path, or of a hub id `ORG/NAME[@REVISION]`.
+
+    An existing folder wins over a hub id of the same name. Files of a hub id are downloaded into
+    the hub's own cache, and found there again; `offline` uses the cache alone. Of weights, those of
+    `variant` are taken where there are some. Raises SourceError.
+    """
+    model = _without_address(model)
+    local = _local(model, revision)
+    if local is not None:
+        return replace(local, variant=variant)
+    from edgegen.models.hub import download
+
+    repository, revision = _hub_id(model, revision)
+    path, commit = download(
+        repository,
+        revision,
+        variant=variant,
+        offline=offline,
+        progress=progress or SilentProgress(),
+    )
+    return ModelFolder(path=path, source=model, revision=commit, variant=variant)
+
+
+@contextmanager
+def resolve_headers(
+    model: str,
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[ModelFolder]:
+    """Like `resolve`, for reading configurations and headers only, inside the `with` block.
+
+    Of a hub id whose weights are not here yet only the headers are fetched: the folder then holds
+    sparse weight files of the right size, which read as zeros. Raises SourceError.
+    """
+    model = _without_address(model)
+    local = _local(model, revision)
+    if local is not None:
+        yield replace(local, variant=variant)
+        return
+    from edgegen.models.hub import fetch_headers
+
+    repository, revision = _hub_id(model, revision)
+    with fetch_headers(
+        repository,
+        revision,
+        variant=variant,
+        offline=offline,
+        progress=progress or SilentProgress(),
+    ) as (path, commit):
+        yield ModelFolder(path=path, source=model, revision=commit, variant=variant)
+
+
+def _local(model: str, revision: str | None) -> ModelFolder | None:
+    if model.startswith(PREFIX):
+        return _builtin(model, revision)
+    folder = Path(model).expanduser()
+    if model and folder.is_dir():
+        _refuse_revision(model, revision)
+        return ModelFolder(path=folder, source=model)
+    if folder.is_file():
+        raise _single_file(folder)
+    return None
+
+
+def _without_address(model: str) -> str:
+    """Return `ORG/NAME[@REVISION]` for the address of a model's page, anything else as it is."""
+    match = _HUB_URL.fullmatch(model)
+    if match is None or Path(model).exists():
+        return model
+    name = match["id"] + (f"@{match['revision']}" if match["revision"] else "")
+    inner = (match["inner"] or "").strip("/")
+    if inner:
+        raise SourceError(
+            f"{model} is the address of a file or a folder inside a model.",
+            hint=f"Give the whole pipeline: {name}",
+        )
+    return name
+
+
+def _hub_id(model: str, revision: str | None) -> tuple[str, str | None]:
+    match = _HUB_ID.fullmatch(model)
+    if match is None:
+        known = ", ".join(PREFIX + name for name in builtin_models())
+        close = difflib.get_close_matches(model.lower(), builtin_models(), n=1)
+        guess = f"Did you mean '{PREFIX}{close[0]}'? " if close else ""
+        raise SourceError(
+            f"There is no folder {model}, and it is not the id of a model on the hub either.",
+            hint=f"{guess}Give a diffusers folder, a hub id (ORG/NAME or ORG/NAME@REVISION), or "
+            f"{known}.",
+        )
+    if revision and match["revision"] and revision != match["revision"]:
+        raise SourceError(
+            f"{model} and --revision {revision} name different revisions.",
+            hint="Give the revision once.",
+        )
+    return match["id"], revision or match["revision"]
+
+
+def _builtin(model: str, revision: str | None) -> ModelFolder:
+    name = model.removeprefix(PREFIX)
+    known = builtin_models()
+    if name not in known:
+        raise SourceError(f"There is no built-in model '{name}'.", hint=nearest(name, known))
+    _refuse_revision(model, revision)
+    return ModelFolder(path=builtin_folder(name), source=model)
+
+
+def _refuse_revision(model: str, revision: str | None) -> None:
+    if revision is not None:
+        raise SourceError(
+            f"{model} has no revisions.", hint="Leave --revision out; it is for models of the hub."
+        )
+
+
+def _single_file(path: Path) -> SourceError:
+    hint = "Give the folder of a diffusers pipeline, the one with model_index.json."
+    if path.suffix == ".safetensors":
+        hint = (
+            "Turn it into a folder first: in Python, diffusers.StableDiffusionPipeline"
+            f".from_single_file('{path.name}').save_pretrained('FOLDER')."
+        )
+    elif path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
+        hint = (
+            "It is a pickle, which can run any program when it is loaded; edgegen never opens "
+            "one. Take a safetensors version of this model."
+        )
+    return SourceError(f"{path} is a file, not the folder of a pipeline.", hint=hint)

@@ -1,0 +1,93 @@
+"""Draws one prompt in torch and from each of several packages of a model, with the PSNR of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegen.builtin.models import BUILTIN_MODELS
+from edgegen.core.model import PipelineSpec
+from edgegen.core.package import GoldenCase
+from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.scratch import ScratchFolder, utf8_name
+from edgegen.parity.gate import to_levels
+from edgegen.parity.metrics import Array, psnr_db
+from edgegen.parity.runner_side import RunnerSide
+from edgegen.reference import golden
+from edgegen.reference.case import FOLDER_NAME, SMALL_MODEL_PX, plan_case
+from edgegen.reference.run import make_golden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """An image, uint8 (height, width, 3). `psnr_db` is against torch's, infinite where equal."""
+
+    label: str
+    pixels: NDArray[np.uint8]
+    psnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """What was drawn: torch's image first, then those of the packages."""
+
+    case: GoldenCase
+    drawings: tuple[Drawing, ...]
+
+
+def plan_drawing(spec: PipelineSpec, folder: Path, *, prompt: str | None) -> GoldenCase:
+    """Choose what is drawn: at the native size, with all steps where the model is small.
+
+    A model above 256 pixels is drawn with the few steps of a golden case, in minutes instead of
+    an hour. Raises SourceError for a scheduler's config that cannot be read.
+    """
+    generation = spec.generation
+    case = plan_case(spec, folder, full=True)
+    small = max(generation.width, generation.height) <= SMALL_MODEL_PX
+    if case.prompt is None:
+        return replace(case, steps=generation.steps) if small else case
+    builtin = BUILTIN_MODELS.get(spec.source)
+    wanted = prompt or (case.prompt if builtin is None else builtin.prompt)
+    case = replace(case, prompt=wanted, negative_prompt=None)
+    return replace(case, steps=generation.steps) if small else case
+
+
+def draw_side_by_side(
+    spec: PipelineSpec,
+    folder: Path,
+    packages: Mapping[str, Path],
+    *,
+    prompt: str | None = None,
+    progress: Progress | None = None,
+    log: Path | None = None,
+) -> SideBySide:
+    """Draw with torch and with each package, all from one seed.
+
+    `packages` are folders by label. Raises what the reference and the runner raise.
+    """
+    shown = progress or SilentProgress()
+    case = plan_drawing(spec, folder, prompt=prompt)
+    with ScratchFolder("draw") as scratch, utf8_name(folder) as source:
+        place = scratch / FOLDER_NAME
+        make_golden(spec, source, place, case=case, progress=shown, log=log)
+        image = golden.read_array(place, golden.IMAGE_NAME)[0]
+        reference = _rgb(to_levels(image).transpose(1, 2, 0))
+        drawings = [Drawing(label="torch", pixels=reference, psnr_db=None)]
+        with shown.step("pictures", total=len(packages), unit="items") as step:
+            for index, (label, package) in enumerate(packages.items()):
+                step.describe(label)
+                trajectory = scratch / str(index)
+                trajectory.mkdir()
+                pixels = _rgb(RunnerSide(package).generate(case, place, trajectory))
+                distance_db = psnr_db(reference, pixels, peak=255.0)
+                drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
+                step.advance()
+    return SideBySide(case=case, drawings=tuple(drawings))
+
+
+def _rgb(pixels: Array) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)

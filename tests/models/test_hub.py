@@ -1,0 +1,460 @@
+"""Pipelines from a hub, against a stand-in on this machine that speaks its protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models.hub_standin import COMMIT, HubStandin, running
+
+REPOSITORY = "studio/tiny-diffusion"
+ROOT = Path(__file__).parents[2]
+UNET = "unet/diffusion_pytorch_model.safetensors"
+UNET_FP16 = "unet/diffusion_pytorch_model.fp16.safetensors"
+LARGE_BYTES = 24 << 20  # more than the 10 MiB that huggingface_hub writes at a time
+
+
+@pytest.fixture
+def hub(tiny_pipeline: Any, tmp_path: Path) -> Iterator[HubStandin]:
+    folder = tmp_path / "served"
+    shutil.copytree(tiny_pipeline("ddpm"), folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\nA card.\n")
+    with running(HubStandin(repository=REPOSITORY, folder=folder)) as standin:
+        yield standin
+
+
+@pytest.fixture
+def resolve(hub: HubStandin, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def call(model: str = REPOSITORY, *, env: dict[str, str] | None = None, **options: Any) -> Any:
+        return json.loads(_child(hub, tmp_path, model, env or {}, options).communicate()[0])
+
+    return call
+
+
+def _child(
+    hub: HubStandin, tmp_path: Path, model: str, env: dict[str, str], options: dict[str, Any]
+) -> subprocess.Popen[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    own = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    arguments = json.dumps({"model": model, **options})
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.models.hub_child", arguments],
+        cwd=ROOT,
+        env=kept | own | {"HF_HUB_ETAG_TIMEOUT": "5"} | env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def blobs(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "hub" / "models--studio--tiny-diffusion" / "blobs"
+
+
+def make_unet_large(hub: HubStandin) -> bytes:
+    """Give the served UNet one tensor more; nothing but its size matters here."""
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(hub.folder / UNET)
+    random = np.random.default_rng(0).standard_normal(LARGE_BYTES // 4, np.float32)
+    save_file(tensors | {"extra": random}, hub.folder / UNET)
+    return (hub.folder / UNET).read_bytes()
+
+
+def test_a_hub_id_gives_a_folder_with_the_hub_s_commit_and_every_byte(hub, resolve):
+    answer = resolve()
+
+    assert answer["revision"] == COMMIT
+    assert answer["family"] == "unconditional"
+    assert answer["licence"] == "mit"
+    assert (Path(answer["path"]) / UNET).read_bytes() == (hub.folder / UNET).read_bytes()
+    assert not answer["torch"]
+
+
+def test_fetching_shows_its_bytes_up_to_the_total(hub, resolve):
+    weights = resolve()["steps"][-1]
+
+    assert weights["name"] == f"weights of {REPOSITORY}"
+    assert weights["done"] == weights["total"] == (hub.folder / UNET).stat().st_size
+
+
+def test_only_what_a_pipeline_needs_is_fetched_and_never_a_pickle(hub, resolve):
+    shutil.copy(hub.folder / UNET, hub.folder / "unet/diffusion_pytorch_model.non_ema.safetensors")
+    for name in ("unet/diffusion_pytorch_model.bin", "v1-5.ckpt", "unet/flax_model.msgpack"):
+        (hub.folder / name).write_bytes(b"a pickle")
+    (hub.folder / "v1-5.safetensors").write_bytes(b"everything in one file")
+
+    resolve()
+
+    assert sorted(set(hub.fetched())) == [
+        "README.md",
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "unet/config.json",
+        UNET,
+    ]
+
+
+@pytest.mark.parametrize(("variant", "fetched"), [(None, UNET), ("fp16", UNET_FP16)])
+def test_of_several_variants_only_the_one_that_is_taken_is_fetched(
+    hub, resolve, tmp_path, variant, fetched
+):
+    from tests.tiny_models import build
+
+    shutil.copy(build("ddpm", tmp_path / "fp16", dtype="float16") / UNET, hub.folder / UNET_FP16)
+
+    answer = resolve(variant=variant)
+
+    assert hub.fetched(".safetensors") == [fetched]
+    assert answer["variants"] == [variant]
+    hub.requests.clear()
+    assert resolve(variant=variant, offline=True)["variants"] == [variant]
+    assert hub.requests == []
+
+
+def test_a_variant_that_the_hub_does_not_have_is_refused_before_anything_is_fetched(hub, resolve):
+    answer = resolve(variant="fp16")
+
+    assert answer["error"] == "SourceError"
+    assert "'fp16'" in answer["message"]
+    assert "plain weights only" in answer["hint"]
+    assert hub.fetched() == []
+
+
+def test_what_is_in_the_cache_is_not_fetched_again(hub, resolve):
+    first = resolve()
+    hub.requests.clear()
+
+    assert resolve()["path"] == first["path"]
+    assert hub.fetched() == []
+
+
+def test_a_killed_run_is_continued_where_it_stopped(hub, resolve, tmp_path):
+    content = make_unet_large(hub)
+    hub.stall_after_bytes = len(content) - 1000
+    child = _child(hub, tmp_path, REPOSITORY, {}, {})
+    while _incomplete_bytes(tmp_path) < 10 << 20:
+        time.sleep(0.02)
+        assert child.poll() is None
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    kept = _incomplete_bytes(tmp_path)
+    hub.stall_after_bytes = None
+    hub.requests.clear()
+
+    answer = resolve()
+
+    assert 10 << 20 <= kept < len(content)
+    assert hub.ranges(UNET) == [f"bytes={kept}-"]
+    assert (Path(answer["path"]) / UNET).read_bytes() == content
+    assert answer["steps"][-1]["done"] == len(content)
+    assert not list(blobs(tmp_path).glob("*incomplete*"))
+
+
+def _incomplete_bytes(tmp_path: Path) -> int:
+    found = list(blobs(tmp_path).glob("*.edgegen-incomplete"))
+    return found[0].stat().st_size if found else 0
+
+
+def test_a_connection_that_is_cut_is_taken_up_again_in_the_same_run(hub, resolve):
+    content = make_unet_large(hub)
+    hub.cut_after_bytes = 15 << 20
+
+    answer = resolve()
+
+    assert (Path(answer["path"]) / UNET).read_bytes() == content
+    first, second = hub.ranges(UNET)
+    assert first is None
+    assert second is not None
+    assert answer["steps"][-1]["done"] == len(content)
+
+
+def test_a_server_without_ranges_sends_the_file_anew(hub, resolve):
+    content = make_unet_large(hub)
+    hub.cut_after_bytes = 15 << 20
+    hub.ignore_ranges = True
+
+    answer = resolve()
+
+    assert (Path(answer["path"]) / UNET).read_bytes() == content
+    assert answer["steps"][-1]["done"] == len(content)
+
+
+def test_a_file_that_arrives_damaged_is_an_error_and_is_not_kept(hub, resolve):
+    hub.corrupt = True
+
+    answer = resolve()
+
+    assert answer["error"] == "SourceError"
+    assert UNET in answer["message"]
+    assert "damaged" in answer["message"]
+    assert "again" in answer["hint"]
+    hub.corrupt = False
+    assert resolve()["revision"] == COMMIT
+
+
+def test_a_gated_model_says_how_to_log_in_and_where_to_accept(hub, resolve):
+    hub.gated = True
+
+    answer = resolve()
+
+    assert answer["error"] == "SourceError"
+    assert "gated" in answer["message"]
+    assert "hf auth login" in answer["hint"]
+    assert "HF_TOKEN" in answer["hint"]
+    assert f"{hub.endpoint}/{REPOSITORY}" in answer["hint"]
+
+
+def test_a_gated_model_is_fetched_with_a_token_that_only_the_hub_sees(hub, resolve):
+    hub.gated = True
+
+    assert resolve(env={"HF_TOKEN": "hf_secret"})["revision"] == COMMIT
+    assert hub.ranges(UNET) == [None]
+    assert hub.tokens_given_away == []
+
+
+def test_an_unknown_model_says_that_neither_folder_nor_model_exists_and_how_to_log_in(resolve):
+    answer = resolve("studio/tiny-difusion")
+
+    assert answer["error"] == "SourceError"
+    assert "no folder studio/tiny-difusion" in answer["message"]
+    assert "hub shows no model" in answer["message"]
+    assert "hf auth login" in answer["hint"]
+
+
+def test_a_misspelled_model_is_compared_with_those_in_the_cache(resolve):
+    resolve()
+
+    assert f"Did you mean '{REPOSITORY}'?" in resolve("studio/tiny-difusion")["hint"]
+
+
+def test_an_unknown_revision_is_named(resolve):
+    answer = resolve(f"{REPOSITORY}@fp61")
+
+    assert answer["error"] == "SourceError"
+    assert "'fp61'" in answer["message"]
+    assert "branch" in answer["hint"]
+
+
+def test_a_refusal_without_a_reason_says_how_to_log_in(hub, resolve):
+    hub.status = 403
+
+    answer = resolve()
+
+    assert answer["error"] == "SourceError"
+    assert "403" in answer["message"]
+    assert "hf auth login" in answer["hint"]
+
+
+def test_too_many_requests_are_said_to_be_so(hub, resolve):
+    hub.status = 429
+
+    answer = resolve()
+
+    assert answer["error"] == "SourceError"
+    assert "too many requests" in answer["message"]
+
+
+def test_without_a_network_and_a_cache_it_says_both(resolve):
+    answer = resolve(env={"HF_ENDPOINT": "http://127.0.0.1:9"})
+
+    assert answer["error"] == "SourceError"
+    assert "cannot be reached" in answer["message"]
+    assert "the cache does not have it" in answer["message"]
+    assert "Connect to the network" in answer["hint"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"env": {"HF_ENDPOINT": "http://127.0.0.1:9"}},
+        {"env": {"HF_HUB_OFFLINE": "1"}},
+        {"offline": True},
+    ],
+    ids=["no network", "HF_HUB_OFFLINE", "offline=True"],
+)
+def test_a_warm_cache_serves_without_the_hub(how, hub, resolve):
+    warm = resolve()
+    hub.requests.clear()
+
+    answer = resolve(**how)
+
+    assert answer["path"] == warm["path"]
+    assert answer["revision"] == COMMIT
+    assert hub.requests == []
+
+
+def test_a_warm_cache_serves_while_the_hub_is_down(hub, resolve):
+    warm = resolve()
+    hub.status = 503
+
+    assert resolve()["path"] == warm["path"]
+
+
+def test_a_warm_cache_serves_a_commit_that_is_asked_for_by_its_hash(resolve):
+    resolve()
+
+    assert resolve(f"{REPOSITORY}@{COMMIT}", offline=True)["revision"] == COMMIT
+
+
+def test_half_a_cache_is_not_taken_for_the_model(hub, resolve, tmp_path):
+    resolve()
+    next((blobs(tmp_path).parent / "snapshots" / COMMIT / "unet").glob("*.safetensors")).unlink()
+
+    answer = resolve(offline=True)
+
+    assert answer["error"] == "SourceError"
+    assert "unet has no weights" in answer["message"]
+    assert "goes on from it" in answer["hint"]
+
+
+def test_a_repository_of_pickles_is_refused_before_anything_is_fetched(hub, resolve):
+    (hub.folder / UNET).rename(hub.folder / "unet/diffusion_pytorch_model.bin")
+
+    answer = resolve()
+
+    assert answer["error"] == "SourceError"
+    assert "diffusion_pytorch_model.bin" in answer["message"]
+    assert "safe_serialization=True" in answer["hint"]
+    assert hub.fetched() == []
+
+
+def test_a_repository_that_is_no_pipeline_is_refused_before_anything_is_fetched(hub, resolve):
+    (hub.folder / "model_index.json").unlink()
+    (hub.folder / "lora.safetensors").write_bytes(b"")
+
+    answer = resolve()
+
+    assert answer["error"] == "SourceError"
+    assert "model_index.json" in answer["message"]
+    assert "LoRA must be merged" in answer["hint"]
+    assert hub.fetched() == []
+
+
+def test_headers_are_read_without_fetching_the_weights(hub, resolve):
+    content = make_unet_large(hub)
+    whole = resolve(str(hub.folder))
+
+    answer = resolve(headers=True)
+
+    assert answer["parameters"] == whole["parameters"]
+    assert answer["family"] == "unconditional"
+    assert hub.ranges(UNET) == [f"bytes=0-{(1 << 20) - 1}"]
+    assert len(content) > 1 << 20
+    assert not Path(answer["path"]).exists()
+
+
+def test_headers_longer_than_the_first_request_are_read_whole(hub, resolve):
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(hub.folder / UNET)
+    save_file(tensors, hub.folder / UNET, metadata={"note": "x" * (1 << 20)})
+
+    answer = resolve(headers=True)
+
+    assert answer["parameters"] == sum(int(np.size(it)) for it in tensors.values())
+    assert len(hub.ranges(UNET)) == 2
+
+
+def test_headers_of_a_hub_without_ranges_are_refused_rather_than_fetching_everything(hub, resolve):
+    make_unet_large(hub)
+    hub.ignore_ranges = True
+
+    answer = resolve(headers=True)
+
+    assert answer["error"] == "SourceError"
+    assert "range requests" in answer["hint"]
+
+
+def test_headers_come_from_the_cache_where_it_is_whole(hub, resolve):
+    warm = resolve()
+    hub.requests.clear()
+
+    assert resolve(headers=True)["path"] == warm["path"]
+    assert hub.fetched() == []
+
+
+def test_a_full_disk_is_said_before_the_fetch_starts(hub, resolve, tmp_path):
+    make_unet_large(hub)
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import shutil\n"
+        "usage = shutil.disk_usage\n"
+        "shutil.disk_usage = lambda path: usage(path)._replace(free=1000)\n"
+    )
+
+    answer = resolve(env={"PYTHONPATH": f"{site}:{ROOT}"})
+
+    assert answer["error"] == "ResourceError"
+    assert "0.0 GB are free" in answer["message"]
+    assert "HF_HOME" in answer["hint"]
+    assert hub.fetched(".safetensors") == []
+
+
+def test_a_page_that_is_no_hub_s_is_not_taken_for_one(hub, resolve):
+    hub.status = 200
+
+    answer = resolve()
+
+    assert answer["error"] == "SourceError"
+    assert "does not answer as a hub" in answer["message"]
+
+
+def test_a_listing_that_names_files_outside_is_not_followed(hub):
+    from edgegen.models.hub_files import choose_files
+
+    sizes = {
+        "model_index.json": 1,
+        "../../evil.json": 1,
+        "unet/../../evil/config.json": 1,
+        "/etc/model.safetensors": 1,
+        "unet/config.json": 1,
+        UNET: 1,
+    }
+
+    chosen = choose_files(sizes, None, repository=REPOSITORY)
+
+    assert chosen == ("model_index.json", "unet/config.json", UNET)
+
+
+def test_the_index_of_shards_is_fetched_with_them(hub):
+    from edgegen.models.hub_files import choose_files
+
+    shards = [f"unet/diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    index = "unet/diffusion_pytorch_model.safetensors.index.json"
+    names = ["model_index.json", "unet/config.json", index, *shards]
+
+    assert set(choose_files(dict.fromkeys(names, 1), None, repository=REPOSITORY)) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("https://huggingface.co/{}", "{}"),
+        ("huggingface.co/{}/", "{}"),
+        ("https://hf.co/{}?library=diffusers", "{}"),
+        ("https://huggingface.co/{}/tree/main", "{}@main"),
+        (f"https://huggingface.co/{{}}/commit/{COMMIT}", f"{{}}@{COMMIT}"),
+    ],
+)
+def test_the_address_of_a_model_s_page_is_its_id(address, source, resolve):
+    answer = resolve(address.format(REPOSITORY))
+    assert (answer["revision"], answer["source"]) == (COMMIT, source.format(REPOSITORY))
+
+
+def test_the_address_of_a_file_in_a_model_is_refused_with_the_model_s_id(resolve):
+    answer = resolve(f"https://huggingface.co/{REPOSITORY}/blob/main/unet/config.json")
+    assert "inside a model" in answer["message"]
+    assert f"{REPOSITORY}@main" in answer["hint"]
