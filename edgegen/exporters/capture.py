@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import ExportError
 from edgegen.core.model import Component
 from edgegen.core.profile import Shapes
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.latent_sizes import latent_multiple
 
 if TYPE_CHECKING:

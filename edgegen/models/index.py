@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError, nearest
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.families import PIPELINE_CLASSES, PipelineClass
 
 INDEX_NAME = "model_index.json"

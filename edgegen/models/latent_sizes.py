@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.model import Generation
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.network_options import OLD_PREFIX
 
 _BLOCKS_THAT_TAKE_A_SIZE = frozenset({"CrossAttnUpBlock2D", "UpBlock2D"})

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
-from edgegen.models.configs import ComponentConfig
 
 Options = Mapping[str, tuple[Any, ...]]
 """Setting -> the values that it may have; where it is a list, each of its entries."""

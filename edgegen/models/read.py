@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 
 from edgegen.builtin.models import BUILTIN_MODELS
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Family, Generation, PipelineSpec, Role
 from edgegen.models import signatures
 from edgegen.models.binding import is_ignored, is_left_out_layer
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.families import (
     COMPONENT_CLASSES,
     DECODER_PREFIXES,

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from edgegen.core.codec import parse_json_object
 from edgegen.core.errors import ConfigError, SourceError
+from edgegen.core.lfs import refuse_pointer
 from edgegen.core.regular_files import open_regular
-from edgegen.models.lfs import refuse_pointer
 
 StoredType = Literal[
     "float64",

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Family, PipelineSpec, SchedulerSpec
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.families import PIPELINE_CLASSES
 from edgegen.models.index import PipelineIndex
 

@@ -6,9 +6,9 @@ name may be of any size; `height / 8` is the image's height over the pixels that
 
 from __future__ import annotations
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import DType, TensorSpec
-from edgegen.models.configs import ComponentConfig
 
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs."""

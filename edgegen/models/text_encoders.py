@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.families import TOKENIZER_CLASSES
 from edgegen.models.index import INDEX_NAME, PipelineIndex
 from edgegen.models.tokenizer_files import check_tokenizer

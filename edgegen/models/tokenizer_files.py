@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from edgegen.core.codec import MAXIMUM_JSON_BYTES, load_python_json_object
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
-from edgegen.models.configs import ComponentConfig
-from edgegen.models.lfs import refuse_pointer
+from edgegen.core.lfs import refuse_pointer
 
 FOLDERS = ("tokenizer", "tokenizer_2")
 SERIALIZED_NAME = "tokenizer.json"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.files import sha256_of
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.float8 import FLOAT8, float8_values
 from edgegen.models.safetensors import SafetensorsFile, TensorEntry, read_tensor
 from edgegen.models.weight_files import StoredVariants, WeightFiles, is_shard

@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.regular_files import NotRegularError, copy_regular
 from edgegen.models import tokenizer_files
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.licences import licence_files
 from edgegen.models.model_folder import model_roots
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
-from edgegen.models.configs import ComponentConfig
 
 FOLDER_NAME = "golden"
 PROMPT = "a red lighthouse at dusk"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError, nearest
-from edgegen.models.configs import ComponentConfig
 
 DIFFUSERS_MODULES = ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel")
 TRANSFORMERS_MODULES = ("CLIPTextModel", "CLIPTextModelWithProjection")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edgegen.builtin import folder as module
 from edgegen.builtin.folder import builtin_folder
 from edgegen.builtin.models import BUILTIN_MODELS, BuiltinModel
 from edgegen.core.errors import ResourceError
-from edgegen.builtin import folder as module
 
 FILES = {
     "whole/index": "1",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
-from edgegen.models.configs import ComponentConfig
 from edgegen.models.latent_sizes import latent_multiple, size_problem
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError, SourceError
-from edgegen.models.lfs import refuse_pointer
+from edgegen.core.lfs import refuse_pointer
 
 MAXIMUM_NUMBER = 1 << 24
 """No width, vocabulary, number of positions or size of a network is larger; tokens are 49,408."""
