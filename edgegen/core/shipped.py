@@ -9,7 +9,7 @@ Shipped = Literal["targets", "profiles", "device_runners"]
 
 
 def shipped(name: Shipped) -> Path:
-    """Return the folder of targets, profiles or device runners.
+    """Return the folder of targets, profiles or the device runners' data.
 
     In a wheel they lie in `edgegen/_shipped/`, in a checkout beside `edgegen/`.
     """

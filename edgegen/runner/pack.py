@@ -7,9 +7,10 @@ import io
 import zipfile
 from pathlib import Path
 
+import edgegen_runner
+
 from edgegen.core.files import translate_disk_errors, write_atomic
 from edgegen.core.folders import cache_folder
-from edgegen.core.shipped import shipped
 
 FILE_NAME = "edgegen-runner.pyz"
 
@@ -24,14 +25,14 @@ def pack_runner() -> bytes:
 
     The files are stored, not compressed, so that not even another zlib changes them.
     """
-    root = shipped("device_runners") / "python"
-    sources = sorted((root / "edgegen_runner").rglob("*.py"), key=lambda path: path.as_posix())
+    package = Path(str(edgegen_runner.__file__)).parent
+    sources = sorted(package.rglob("*.py"), key=lambda path: path.as_posix())
     buffer = io.BytesIO()
     buffer.write(_SHEBANG)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "__main__.py", _MAIN)
         for path in sources:
-            _add(archive, path.relative_to(root).as_posix(), path.read_bytes())
+            _add(archive, path.relative_to(package.parent).as_posix(), path.read_bytes())
     return buffer.getvalue()
 
 

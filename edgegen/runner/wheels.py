@@ -137,7 +137,7 @@ def download(
 
 @cache
 def _pins() -> tuple[Pin, ...]:
-    return load_toml(_Pins, shipped("device_runners") / "python" / "wheels.toml").wheels
+    return load_toml(_Pins, shipped("device_runners") / "wheels.toml").wheels
 
 
 def _fetch(pin: Pin, folder: Path) -> Path:

@@ -15,7 +15,7 @@ from edgegen.core.shipped import shipped
 from edgegen.runner.wheels import Pin, _Pins, download, wheels_for
 from tests.devices.fake_parts import write_wheel
 
-PINS = load_toml(_Pins, shipped("device_runners") / "python" / "wheels.toml").wheels
+PINS = load_toml(_Pins, shipped("device_runners") / "wheels.toml").wheels
 
 
 @pytest.mark.parametrize("pin", PINS, ids=lambda pin: f"{pin.name}-{pin.python}-{pin.machine}")

@@ -216,10 +216,9 @@ def _parts_of_wheels(
 
 def _place(platform: str, runtime: str) -> Path:
     """Return the folder of a bundle in the cache, named by all that its build goes by."""
-    runners = shipped("device_runners")
     digest = hashlib.sha256(runtime.encode())
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    for path in (facts_path(), runners / "python" / "wheels.toml", *sources):
+    for path in (facts_path(), shipped("device_runners") / "wheels.toml", *sources):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return cache_folder() / "bundles" / f"{platform}-{digest.hexdigest()[:16]}"
 
