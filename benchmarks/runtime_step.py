@@ -5,7 +5,7 @@
 
 Packages take turns (A B C, A B C, …). A turn is a process of its own, alone on the machine: the
 runner's backend loads the denoiser, steps once to warm up, and then `--steps` times. So a turn is
-what `edgegen.bench.statistics` calls a restart, and no two large models are in memory at once.
+what `edgegen.statistics.latencies` calls a restart, and no two large models are in memory at once.
 
 A step is one call of the runner's own `Denoiser`, with guidance: one call of the runtime where the
 denoiser takes two samples, two calls where its file is fixed to one. Inputs are the same for all:

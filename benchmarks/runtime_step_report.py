@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import Machine
-from edgegen.bench.statistics import Comparison, Summary, compare_interleaved, summarise
+from edgegen.statistics.latencies import Comparison, Summary, compare_interleaved, summarise
 
 RESULTS = Path(__file__).with_name("results")
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.throttling_series import Floats, Series
-from edgegen.bench.changepoints import MINIMUM_RATIO
-from edgegen.bench.level_model import Indices, LevelModel, Place, Places, squares
-from edgegen.bench.noise_models import NoiseGrid, grid_of
+from edgegen.statistics.changepoints import MINIMUM_RATIO
+from edgegen.statistics.level_model import Indices, LevelModel, Place, Places, squares
+from edgegen.statistics.noise_models import NoiseGrid, grid_of
 
 TOLERANCE_S = 15.0
 """A found change is a true one where they go the same way and overlap in time, within this."""

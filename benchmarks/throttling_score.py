@@ -1,4 +1,4 @@
-"""Scores what `edgegen.bench.changepoints` finds in series whose changes are known."""
+"""Scores what `edgegen.statistics.changepoints` finds in series whose changes are known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.throttling_oracle import (
     oracle_signals,
 )
 from benchmarks.throttling_series import Series
-from edgegen.bench.changepoints import MINIMUM_RATIO, Change, find_changes
+from edgegen.statistics.changepoints import MINIMUM_RATIO, Change, find_changes
 
 GOAL_RATIO = 1.1
 GOAL = 0.98

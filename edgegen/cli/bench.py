@@ -18,8 +18,8 @@ from edgegen.cli.text import TEXT
 from edgegen.core.errors import INTERRUPTED_EXIT_CODE
 
 if TYPE_CHECKING:
-    from edgegen.bench.cut_short import CutShortError
     from edgegen.core.measurement import Measurement
+    from edgegen.measure.cut_short import CutShortError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -184,13 +184,13 @@ def bench(
     a run of its own. With --sustained one process makes images until the time is up instead. Ctrl-C
     ends it with what was measured by then.
     """
-    from edgegen.bench.cut_short import CutShortError
-    from edgegen.bench.plan import BenchSettings, plan
-    from edgegen.bench.session import Conditions, measure
     from edgegen.cli import bench_output
     from edgegen.core.manifest import load_manifest
     from edgegen.core.scratch import ScratchFolder
     from edgegen.devices.profiles import load_profile
+    from edgegen.measure.cut_short import CutShortError
+    from edgegen.measure.plan import BenchSettings, plan
+    from edgegen.measure.session import Conditions, measure
 
     console = context.find_object(Console) or Console()
     for path in (json_file, html_file):
@@ -242,12 +242,12 @@ def _write(
     html_file: Path | None,
 ) -> None:
     """Show a measurement, or write it as JSON, and write the files that were asked for."""
-    from edgegen.bench.sustained import sustained_runs
     from edgegen.cli import bench_output
     from edgegen.core.codec import dump_json
     from edgegen.core.files import write_atomic
     from edgegen.report.details import pictures_in
     from edgegen.report.html import page
+    from edgegen.statistics.sustained import sustained_runs
 
     if json_file is not None:
         write_atomic(json_file, dump_json(measurement))

@@ -12,9 +12,9 @@ from edgegen.cli.console import Console, can_redraw
 from edgegen.cli.on_device import LOCAL
 
 if TYPE_CHECKING:
-    from edgegen.bench.plan import BenchPlan
-    from edgegen.bench.sustained import Sustained
     from edgegen.core.measurement import Measurement
+    from edgegen.measure.plan import BenchPlan
+    from edgegen.statistics.sustained import Sustained
 
 
 def announce(console: Console, planned: BenchPlan, device: str) -> None:

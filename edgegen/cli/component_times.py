@@ -11,7 +11,7 @@ from edgegen.cli.formats import format_seconds
 from edgegen.cli.on_device import attached
 
 if TYPE_CHECKING:
-    from edgegen.bench.components import ComponentTime, ComponentTimes
+    from edgegen.measure.components import ComponentTime, ComponentTimes
 
 
 def bench_components(
@@ -27,10 +27,10 @@ def bench_components(
     json_file: Path | None,
 ) -> None:
     """Measure the components and show them, or write them as JSON."""
-    from edgegen.bench.benchmark_model import BenchmarkModelOptions
-    from edgegen.bench.components import measure_components
     from edgegen.core.codec import dump_json
     from edgegen.core.files import write_atomic
+    from edgegen.measure.benchmark_model import BenchmarkModelOptions
+    from edgegen.measure.components import measure_components
 
     options = BenchmarkModelOptions(
         tool=tool,  # type: ignore[arg-type]  # click checked

@@ -11,6 +11,13 @@ from dataclasses import dataclass, replace
 
 from edgegen.core.environment import REMOTE
 from edgegen.core.errors import DeviceError, EdgegenError
+from edgegen.core.limits import (
+    held_back_now,
+    held_back_since_boot,
+    holds_back,
+    remedies,
+    silence_of,
+)
 from edgegen.core.process import run
 from edgegen.devices.adb import AdbTransport
 from edgegen.devices.adb_output import NO_SERIAL, explain_state, parse_devices
@@ -20,13 +27,6 @@ from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.faults import explain_fault
 from edgegen.devices.known import known
-from edgegen.devices.limits import (
-    held_back_now,
-    held_back_since_boot,
-    holds_back,
-    remedies,
-    silence_of,
-)
 from edgegen.devices.match import match
 from edgegen.devices.transports import LOCAL, open_transport
 

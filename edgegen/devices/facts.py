@@ -76,7 +76,7 @@ class DeviceFacts(SystemState):
 
     `cores` are those that a process may use, `cpu_quota` how many cores' time its control groups
     allow, `memory_limit_bytes` what they allow of `memory_bytes`. `limits` are the readings that
-    say whether it is held back (`edgegen/devices/limits.py`). `silent` are tools that are there
+    say whether it is held back (`edgegen/core/limits.py`). `silent` are tools that are there
     and do not answer, with the reason.
     `preload` is what LD_PRELOAD holds there. `root_executes` and `root_links` are whether the file
     system of `root` lets programs run and has links.

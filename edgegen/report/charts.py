@@ -5,10 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from edgegen.bench.sensor_names import SensorName, sensor_name
-from edgegen.bench.series import Series
 from edgegen.core.measurement import Run
 from edgegen.report.figures import seconds, size, three_digits
+from edgegen.report.sensor_names import SensorName, sensor_name
 from edgegen.report.svg import (
     AXIS_HEIGHT,
     LETTER,
@@ -23,6 +22,7 @@ from edgegen.report.svg import (
     spread_scale,
     vertical_axis,
 )
+from edgegen.statistics.series import Series
 
 _WIDTH = 960.0
 _LEFT = 110.0

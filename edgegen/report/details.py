@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen.bench.held_back import limits_at_start
-from edgegen.bench.sensor_names import sensor_name
-from edgegen.bench.series import latencies_mean_something, load_s
-from edgegen.bench.sustained import sampling_cost
 from edgegen.core.measurement import Measurement, Run
 from edgegen.report import charts
 from edgegen.report.blocks import explain, section, table_markup
 from edgegen.report.figures import MISSING, decibels, moment, seconds, size, three_digits
+from edgegen.report.sensor_names import sensor_name
 from edgegen.report.svg import Markup, element
 from edgegen.report.table import Table
 from edgegen.report.terminal import device_name
+from edgegen.statistics.held_back import limits_at_start
+from edgegen.statistics.series import latencies_mean_something, load_s
+from edgegen.statistics.sustained import sampling_cost
 
 _SMALL_WIDTH = 192
 """Images narrower than this are shown enlarged, with their pixels as squares."""

@@ -9,18 +9,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgegen.bench.energy import ImageEnergy
-from edgegen.bench.series import (
-    Series,
-    SeriesName,
-    all_series,
-    first_images,
-    latencies_mean_something,
-    load_s,
-    phase_shares,
-    steady_images,
-)
-from edgegen.bench.sustained import Sustained, shown_energies, sustained_runs
 from edgegen.core.codec import encode
 from edgegen.core.measurement import Measurement
 from edgegen.report import charts, details
@@ -44,6 +32,18 @@ from edgegen.report.terminal import (
     tables,
     verdicts,
 )
+from edgegen.statistics.energy import ImageEnergy
+from edgegen.statistics.series import (
+    Series,
+    SeriesName,
+    all_series,
+    first_images,
+    latencies_mean_something,
+    load_s,
+    phase_shares,
+    steady_images,
+)
+from edgegen.statistics.sustained import Sustained, shown_energies, sustained_runs
 
 
 def page(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgegen.bench.changepoints import MINIMUM_RATIO, MINIMUM_STEPS, Change
-from edgegen.bench.energy import ImageEnergy, contains
-from edgegen.bench.sensor_events import SensorEvent
-from edgegen.bench.sustained import Sustained, outermost, part_latencies
-from edgegen.bench.throttling import MINIMUM_S, Verdict
 from edgegen.core.measurement import StartTemperature
 from edgegen.report.figures import MISSING, joules, moment, seconds, three_digits
 from edgegen.report.table import Table
 from edgegen.report.timeline import clocks, event_text, temperatures, under_load
+from edgegen.statistics.changepoints import MINIMUM_RATIO, MINIMUM_STEPS, Change
+from edgegen.statistics.energy import ImageEnergy, contains
+from edgegen.statistics.sensor_events import SensorEvent
+from edgegen.statistics.sustained import Sustained, outermost, part_latencies
+from edgegen.statistics.throttling import MINIMUM_S, Verdict
 
 VERDICTS: dict[Verdict, str] = {
     "steady": "Steady",

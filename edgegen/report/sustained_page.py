@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgegen.bench.energy import ImageEnergy
-from edgegen.bench.sustained import Sustained, outermost, part_latencies
 from edgegen.core.measurement import Measurement
 from edgegen.report.blocks import cards, explain, section, table_markup, wide
 from edgegen.report.figures import joules, moment, seconds
@@ -23,6 +21,8 @@ from edgegen.report.sustained import (
 from edgegen.report.svg import Markup, element
 from edgegen.report.time_chart import MOST_DOTS, time_chart
 from edgegen.report.timeline import timeline
+from edgegen.statistics.energy import ImageEnergy
+from edgegen.statistics.sustained import Sustained, outermost, part_latencies
 
 _NOTES_OF_REST = "Nothing was subtracted: the figures hold what the device takes at rest."
 

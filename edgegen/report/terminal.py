@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import fill
 
-from edgegen.bench.findings import Finding, findings
-from edgegen.bench.held_back import held_back_sentence
-from edgegen.bench.series import Series, all_series, latencies_mean_something, phase_shares
-from edgegen.bench.sustained import Sustained, outermost, shown_energies, sustained_runs
 from edgegen.core.measurement import Environment, Measurement, MemoryPeak
 from edgegen.report.figures import MISSING, decibels, seconds, size
 from edgegen.report.plot import plot_series
@@ -16,6 +12,10 @@ from edgegen.report.sustained import energy_table, sustained_table, verdict_sent
 from edgegen.report.table import Table
 from edgegen.report.time_plot import draw_timeline
 from edgegen.report.timeline import timeline
+from edgegen.statistics.findings import Finding, findings
+from edgegen.statistics.held_back import held_back_sentence
+from edgegen.statistics.series import Series, all_series, latencies_mean_something, phase_shares
+from edgegen.statistics.sustained import Sustained, outermost, shown_energies, sustained_runs
 
 
 def tables(

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgegen.bench.changepoints import Change
-from edgegen.bench.energy import ImageEnergy
-from edgegen.bench.sensor_events import SensorEvent
-from edgegen.bench.sustained import Sustained, outermost
-from edgegen.bench.throttling import usable_steps
 from edgegen.report.figures import seconds, three_digits
+from edgegen.statistics.changepoints import Change
+from edgegen.statistics.energy import ImageEnergy
+from edgegen.statistics.sensor_events import SensorEvent
+from edgegen.statistics.sustained import Sustained, outermost
+from edgegen.statistics.throttling import usable_steps
 
 MOST_LINES = 3
 """So many sensors share a panel; the others have charts of their own on the page."""

@@ -35,8 +35,9 @@ BELOW: dict[str, set[str]] = {
         *("parity", "exporters", "mil", "runner", "reference", "compress", "models", "builtin"),
         "core",
     },
-    "bench": {"parity", "runner", "devices", "models", "builtin", "core"},
-    "report": {"bench", "parity", "core"},
+    "measure": {"runner", "devices", "builtin", "core"},
+    "statistics": {"core"},
+    "report": {"statistics", "core"},
     "doctor": {"exporters", "devices", "core"},
 }
 """Each layer and those that it may import; `cli` may import all."""

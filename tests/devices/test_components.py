@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from edgegen.bench.benchmark_model import BenchmarkModelOptions
-from edgegen.bench.components import calls_in_an_image, measure_components
 from edgegen.cli.main import run
 from edgegen.core.codec import load_json
 from edgegen.core.errors import ConfigError, RunnerError
 from edgegen.core.package import PackageManifest
 from edgegen.devices.device import Device
+from edgegen.measure.benchmark_model import BenchmarkModelOptions
+from edgegen.measure.components import calls_in_an_image, measure_components
 from tests.devices.stand_ins import OtherMachine, device
 from tests.tiny_packages import change_manifest, onnx_package
 
-RECORDED = Path(__file__).parents[1] / "bench" / "data" / "benchmark_model"
+RECORDED = Path(__file__).parents[1] / "measure" / "data" / "benchmark_model"
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from edgegen.bench.plan import BenchSettings, plan
-from edgegen.bench.recording import Recorder
-from edgegen.bench.session import measure
 from edgegen.core.errors import ConnectionLostError, DeviceError, EdgegenError, RunnerError
 from edgegen.devices.agent import NoPythonError
 from edgegen.devices.device import Device
 from edgegen.devices.facts import SystemState
+from edgegen.measure.plan import BenchSettings, plan
+from edgegen.measure.recording import Recorder
+from edgegen.measure.session import measure
 from edgegen.runner.job import DescribeJob, GenerateJob, Request
 from edgegen.runner.protocol import Done, Hello, Step, Warn, parse_line
 from edgegen.runner.session import RunnerSession

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegen.bench.cooling import wait_until_cool
 from edgegen.cli import deploy as deploy_commands
 from edgegen.cli import devices as devices_commands
 from edgegen.cli.console import Console
@@ -20,6 +19,7 @@ from edgegen.core.progress import SilentProgress
 from edgegen.devices import store
 from edgegen.devices.device import Device
 from edgegen.devices.discovery import _listing
+from edgegen.measure.cooling import wait_until_cool
 from edgegen.runner.provision import why_not
 from edgegen.runner.received import Announced, fetch_picture
 from tests.fuzz.harness import case, fuzzing

@@ -14,9 +14,9 @@ from edgegen.core.codec import decode, dump_json, encode, parse_json_object
 from edgegen.core.measurement import Measurement
 from edgegen.report import terminal
 from edgegen.report.html import page
-from tests.bench.samples import measurement, sustained, sustained_run
-from tests.bench.test_held_back import WEAK_SUPPLY, with_readings
 from tests.fuzz.harness import case, fuzzing
+from tests.statistics.samples import measurement, sustained, sustained_run
+from tests.statistics.test_held_back import WEAK_SUPPLY, with_readings
 
 WHOLE = [
     encode(each)

@@ -22,11 +22,11 @@ from edgegen_runner.sensors.reading import Values
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edgegen.bench.benchmark_model import BenchmarkModelOptions
-from edgegen.bench.benchmark_output import parse
 from edgegen.core.codec import decode
 from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.host import host_profile
+from edgegen.measure.benchmark_model import BenchmarkModelOptions
+from edgegen.measure.benchmark_output import parse
 from tests.device_runners.sensor_tools import RECORDED, plant
 from tests.device_runners.test_control_groups import TREES
 from tests.fuzz.harness import case, fuzzing
@@ -47,7 +47,7 @@ PARSERS: Mapping[str, tuple[str, Callable[[bytes], object]]] = {
     "pmic_read_adc": ("pi5-rails.txt", lambda data: raspberry_pi.parse_rails(_text(data))),
     "nvpmodel": ("jetson-nvpmodel.txt", lambda data: jetson.parse_power_mode(_text(data))),
     "benchmark_model": (
-        "../../bench/data/benchmark_model/gpu_part.txt",
+        "../../measure/data/benchmark_model/gpu_part.txt",
         lambda data: parse(_text(data), BenchmarkModelOptions(accelerator="gpu")),
     ),
     "nvmap": ("jetson-nvmap-clients.txt", lambda data: list(jetson.parse_clients(_text(data)))),

@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from edgegen.bench.sensor_names import sensor_name
 from edgegen.core.codec import decode
 from edgegen.core.measurement import Measurement
 from edgegen.report.details import Picture
 from edgegen.report.html import page
 from edgegen.report.pictures import encode_png
-from tests.bench.samples import disturbed, judged, measurement
+from edgegen.report.sensor_names import sensor_name
+from tests.statistics.samples import disturbed, judged, measurement
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' & \u2028"
 VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -7,10 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edgegen.bench.changepoints import Change, LatencyChanges
-from edgegen.bench.sensor_events import SensorEvent
-from edgegen.bench.sustained import Sustained, outermost, shown_energies
-from edgegen.bench.throttling import Judgement
 from edgegen.cli.main import run as command
 from edgegen.core.measurement import Measurement, Run, SensorSample
 from edgegen.report import terminal
@@ -30,7 +26,11 @@ from edgegen.report.timeline import (
     value_at,
     without_gaps,
 )
-from tests.bench.samples import (
+from edgegen.statistics.changepoints import Change, LatencyChanges
+from edgegen.statistics.sensor_events import SensorEvent
+from edgegen.statistics.sustained import Sustained, outermost, shown_energies
+from edgegen.statistics.throttling import Judgement
+from tests.statistics.samples import (
     SLOWDOWN_RATIO,
     SLOWDOWN_S,
     judged,

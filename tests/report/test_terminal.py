@@ -12,7 +12,7 @@ from edgegen.report.terminal import (
     plot,
     tables,
 )
-from tests.bench.samples import disturbed, measurement
+from tests.statistics.samples import disturbed, measurement
 
 
 def cells(title: str, **options: int) -> dict[str, dict[str, str]]:

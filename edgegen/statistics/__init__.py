@@ -1,0 +1,1 @@
+"""What a measurement shows, and how sure that is."""
