@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgegen_runner.clip_tokenizer import ClipTokenizer
+from edgegen_runner.tokenizers.clip import ClipTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 

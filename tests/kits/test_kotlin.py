@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgegen_runner.clip_tokenizer import ClipTokenizer
 from edgegen_runner.pipelines.scheduler import make_scheduler
 from edgegen_runner.png import to_uint8
 from edgegen_runner.schedulers import Scheduler
+from edgegen_runner.tokenizers.clip import ClipTokenizer
 from edgegen_runner.torch_random import TorchGenerator
 from numpy.typing import NDArray
 

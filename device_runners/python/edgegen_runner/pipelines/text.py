@@ -8,10 +8,10 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
-from ..clip_tokenizer import ClipTokenizer
 from ..errors import RunnerFailure
 from ..package import read_json_object
 from ..residency import Components
+from ..tokenizers import Tokenizer, load_tokenizer
 
 Array = npt.NDArray[Any]
 
@@ -76,9 +76,9 @@ class TextEncoder:
         return {name: value[:1] for name, value in values.items()}, encoded.truncated_text
 
 
-def _load_tokenizer(folder: Path) -> ClipTokenizer:
+def _load_tokenizer(folder: Path) -> Tokenizer:
     try:
-        return ClipTokenizer.from_folder(folder)
+        return load_tokenizer("clip", folder)
     except (OSError, ValueError) as error:
         raise RunnerFailure(
             "bad-package", f"The tokenizer cannot be read: {error}", "Copy the package again."

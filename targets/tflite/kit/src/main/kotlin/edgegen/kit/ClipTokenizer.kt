@@ -9,7 +9,7 @@ import java.util.PriorityQueue
 class Encoded(val ids: IntArray, val cutTokens: Int)
 
 /**
- * CLIP's byte-pair encoding: the ids of edgegen_runner/clip_tokenizer.py, which are those of
+ * CLIP's byte-pair encoding: the ids of edgegen_runner/tokenizers/clip.py, which are those of
  * transformers' CLIPTokenizer.
  *
  * The four special tokens, and tokens that were added (textual inversion), are looked for in the
@@ -289,7 +289,7 @@ class ClipTokenizer private constructor(
                 else -> Kind.SYMBOL
             }
 
-        /** Returns the words of a normalized text; see `_words` of clip_tokenizer.py. */
+        /** Returns the words of a normalized text; see `_words` of tokenizers/clip.py. */
         private fun words(text: String): List<String> {
             val found = ArrayList<String>()
             var position = 0

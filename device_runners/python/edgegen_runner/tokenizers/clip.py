@@ -12,38 +12,20 @@ symbols beside it. Emoji are symbols to both, so new ones agree.
 from __future__ import annotations
 
 import heapq
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 
-from edgegen_runner.clip_files import AddedToken, read_tokenizer_files
+from . import Encoded
+from .added_tokens import WHITESPACE, AddedToken, Matcher, added_ids
+from .clip_files import read_tokenizer_files
 
 _END_OF_WORD = "</w>"
 _LARGEST_CACHE = 16_384
 
-# What Oniguruma's \s matches. str.isspace() also has U+001C to U+001F, which CLIP keeps as symbols.
-_WHITESPACE = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _SPELLED_SPECIALS = ("<|startoftext|>", "<|endoftext|>")
-_WORD_CATEGORIES = ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "Pc")
-_JOINERS = "\u200c\u200d"
-_LETTERS_IN_FRAMES = (
-    *(("\u24b6", "\u24e9"), ("\U0001f130", "\U0001f149"), ("\U0001f150", "\U0001f169")),
-    ("\U0001f170", "\U0001f189"),
-)
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A prompt as the text encoder takes it."""
-
-    ids: tuple[int, ...]
-    """Token ids: start, prompt, end, padding; as many as were asked for."""
-    truncated_text: str
-    """The end of the prompt that did not fit, in lower case; empty when everything fits."""
 
 
 class ClipTokenizer:
@@ -67,15 +49,15 @@ class ClipTokenizer:
         """
         self._vocab = vocab
         self._merges = _merge_table(vocab, merges)
-        added_ids = _added_ids(vocab, added_tokens)
-        self._added = frozenset(added_ids)
-        self._as_written = _Matcher(added_tokens, added_ids, normalized=False)
-        self._normalized = _Matcher(added_tokens, added_ids, normalized=True)
-        self._tokens = {**{i: t for t, i in vocab.items()}, **{i: t for t, i in added_ids.items()}}
+        ids_added = added_ids(vocab, added_tokens)
+        self._added = frozenset(ids_added)
+        self._as_written = Matcher(added_tokens, ids_added)
+        self._normalized = Matcher(added_tokens, ids_added, _normalize)
+        self._tokens = {**{i: t for t, i in vocab.items()}, **{i: t for t, i in ids_added.items()}}
         if unk_token not in vocab:  # the BPE model itself needs it, so an added token is not enough
             raise ValueError(f"The unknown token {unk_token!r} is not in the vocabulary.")
         self._unk_id = vocab[unk_token]
-        specials = {**vocab, **added_ids}
+        specials = {**vocab, **ids_added}
         for token in (bos_token, eos_token, pad_token):
             if token not in specials:
                 raise ValueError(f"The special token {token!r} is not in the vocabulary.")
@@ -147,7 +129,8 @@ class ClipTokenizer:
         ids = self.encode(text)
         kept, cut = ids[: length - 2], ids[length - 2 :]
         padding = [self.pad_id] * (length - 2 - len(kept))
-        return Encoded((self.bos_id, *kept, self.eos_id, *padding), self.decode(cut))
+        mask = (1,) * (len(kept) + 2) + (0,) * len(padding)
+        return Encoded((self.bos_id, *kept, self.eos_id, *padding), mask, self.decode(cut))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that ids stand for, normalized as the vocabulary spells it.
@@ -222,75 +205,13 @@ def _merge_table(
         raise ValueError(f"A merge needs the token {error}, not in the vocabulary.") from error
 
 
-def _added_ids(vocab: Mapping[str, int], added_tokens: Sequence[AddedToken]) -> dict[str, int]:
-    """Return the ids of all added tokens.
-
-    As in tokenizers: a token of the vocabulary keeps its id, and a new one gets the next free id.
-    """
-    ids: dict[str, int] = {}
-    next_id = len(vocab)
-    for token in added_tokens:
-        if token.content not in ids:
-            ids[token.content] = vocab.get(token.content, next_id)
-            next_id = max(next_id, ids[token.content] + 1)
-    return ids
-
-
-class _Matcher:
-    """Finds added tokens in a text, the leftmost first, and of those the longest.
-
-    Of several definitions of a token the last is the one that counts, as in tokenizers
-    (src/tokenizer/added_vocabulary.rs).
-    """
-
-    def __init__(
-        self, tokens: Sequence[AddedToken], ids: Mapping[str, int], *, normalized: bool
-    ) -> None:
-        last = {token.content: token for token in tokens if token.content}
-        self._found = {
-            _normalize(content) if normalized else content: (ids[content], token)
-            for content, token in last.items()
-            if token.normalized == normalized
-        }
-        longest_first = sorted(filter(None, self._found), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-
-    def split(self, text: str) -> Iterator[tuple[str, int | None]]:
-        """Yield the text in order, as added tokens with their id and the stretches between them."""
-        start = 0
-        for match in self._pattern.finditer(text) if self._pattern.pattern else ():
-            token_id, token = self._found[match.group()]
-            first, end = match.span()
-            if token.single_word and (
-                _is_word(text[first - 1 : first]) or _is_word(text[end : end + 1])
-            ):
-                continue
-            while token.lstrip and first > start and _WHITESPACE.match(text, first - 1):
-                first -= 1
-            if token.rstrip and (spaces := _WHITESPACE.match(text, end)):
-                end = spaces.end()
-            yield text[start:first], None
-            yield text[first:end], token_id
-            start = end
-        yield text[start:], None
-
-
-def _is_word(character: str) -> bool:
-    r"""Return whether a character is what Rust's regular expressions call ``\w``; "" isn't."""
-    return character != "" and (
-        unicodedata.category(character) in _WORD_CATEGORIES
-        or character in _JOINERS
-        or any(first <= character <= last for first, last in _LETTERS_IN_FRAMES)
-    )
-
-
 def _normalize(text: str) -> str:
     """Return the text composed (NFC), with single spaces, in lower case.
 
     Lower case is taken character by character, as tokenizers does, so a final capital sigma stays
     "σ".
     """
-    text = _WHITESPACE.sub(" ", unicodedata.normalize("NFC", text))
+    text = WHITESPACE.sub(" ", unicodedata.normalize("NFC", text))
     return text.lower() if text.isascii() else "".join([character.lower() for character in text])
 
 
