@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
+from edgegen_runner.metrics import psnr_db
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -61,7 +62,6 @@ from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
 from edgegen.parity.draw_scenes import package_drawer
-from edgegen.parity.metrics import psnr_db
 from edgegen.reference.draw_scenes import torch_drawer
 from edgegen.report.pictures import Tile, grid
 from edgegen.scenes.combinations import Split

@@ -211,8 +211,7 @@ def _result(variant: Variant, psnr_db: float | None) -> VariantResult:
 def _distance_db(found: Path, index: int) -> float | None:
     """Return how far a variant's prediction is from the reference's; None without either."""
     import numpy as np
-
-    from edgegen.parity.metrics import psnr_db
+    from edgegen_runner.metrics import psnr_db
 
     reference, value = found / "reference.npy", found / f"{index}.npy"
     if not reference.is_file() or not value.is_file():

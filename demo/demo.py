@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from edgegen_runner.metrics import psnr_db
+from edgegen_runner.png import encode_png
 from numpy.typing import NDArray
 
 from edgegen.cli.console import Console
@@ -26,8 +28,7 @@ from edgegen.core.errors import EdgegenError, ExportError, ParityError
 from edgegen.core.files import write_atomic
 from edgegen.core.process import Child
 from edgegen.models.source import resolve
-from edgegen.parity.metrics import psnr_db
-from edgegen.report.pictures import Tile, encode_png, grid
+from edgegen.report.pictures import Tile, grid
 from edgegen.runner.png import read_pixels
 
 MODEL = "builtin:emoji"

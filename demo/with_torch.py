@@ -18,9 +18,9 @@ def main() -> int:
     import numpy as np
     import torch
     from diffusers import DiffusionPipeline
+    from edgegen_runner.png import encode_png
 
     from edgegen.cli.console import Console
-    from edgegen.report.pictures import encode_png
 
     console = Console()
     # The file holds 16-bit weights; the arithmetic is 32-bit on both sides.

@@ -237,9 +237,11 @@ def _draw(
     quiet: bool,
 ) -> None:
     """Write one picture of what torch and each package draw; add its PSNR to the rows."""
+    from edgegen_runner.png import encode_png
+
     from edgegen.core.files import write_atomic
     from edgegen.parity.side_by_side import draw_side_by_side
-    from edgegen.report.pictures import Tile, encode_png, grid
+    from edgegen.report.pictures import Tile, grid
 
     spec, model = plans[0].spec, plans[0].model
     packages = {f"{it.target.title}, {it.recipe.name}": it.destination for it in plans}

@@ -6,13 +6,15 @@ the runner that devices use, in another: neither is ever in this process.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
+from edgegen_runner.metrics import Array
+from edgegen_runner.png import to_float32, to_uint8
 
 from edgegen.core.errors import IntegrityError, ParityError, RunnerError
 from edgegen.core.files import inside
@@ -28,7 +30,6 @@ from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.core.recipe import Tolerance
 from edgegen.core.scratch import ScratchFolder
 from edgegen.parity.compare import Layer, compare, failed
-from edgegen.parity.metrics import Array
 from edgegen.reference import golden
 
 STAGE = "parity"
@@ -143,7 +144,7 @@ def worst_check(checks: Iterable[ParityCheck]) -> ParityCheck:
     order = {"component": 0, "trajectory": 1, "image": 2}
 
     def rank(check: ParityCheck) -> tuple[bool, int, float]:
-        margin_db = np.inf if check.passed else -np.inf
+        margin_db = math.inf if check.passed else -math.inf
         if check.psnr_db is not None:
             margin_db = check.psnr_db - check.threshold_db
         return check.passed, order.get(check.layer, 0), margin_db
@@ -220,28 +221,9 @@ def _check_run(
     threshold_db = tolerance.image_psnr_db
     if pixels is None:
         return [*checks, failed("image", "pixels", why, threshold_db=threshold_db)]
-    reference = quantize(golden.read_array(folder, golden.IMAGE_NAME))
-    value = pixels_to_image(pixels)
+    reference = to_float32(to_uint8(golden.read_array(folder, golden.IMAGE_NAME)))
+    value = to_float32(pixels[None])
     return [*checks, compare("image", "pixels", reference, value, threshold_db=threshold_db)]
-
-
-def to_levels(image: Array) -> Array:
-    """Round an image in −1…1 to uint8, as diffusers does when it is saved."""
-    return np.rint(np.clip((image + 1) / 2, 0, 1) * np.float32(255)).astype(np.uint8)
-
-
-def quantize(image: Array) -> Array:
-    """Round an image in −1…1 to what eight bits hold."""
-    return _from_levels(to_levels(image))
-
-
-def pixels_to_image(pixels: Array) -> Array:
-    """Turn uint8 pixels (height, width, channels) into an image in −1…1, (1, channels, …)."""
-    return np.ascontiguousarray(_from_levels(pixels).transpose(2, 0, 1)[None])
-
-
-def _from_levels(levels: Array) -> Array:
-    return levels.astype(np.float32) / np.float32(127.5) - 1
 
 
 def _check_file(

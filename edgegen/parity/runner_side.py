@@ -6,10 +6,11 @@ import hashlib
 from contextlib import closing
 from pathlib import Path
 
+from edgegen_runner.metrics import Array
+
 from edgegen.core.errors import RunnerError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import GoldenCase
-from edgegen.parity.metrics import Array
 from edgegen.reference import golden
 from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import Backend, GenerateJob, Job, ProbeJob, Request

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from edgegen_runner.metrics import Array, psnr_db
+from edgegen_runner.png import to_uint8
 from numpy.typing import NDArray
 
 from edgegen.builtin.models import BUILTIN_MODELS
@@ -14,8 +16,6 @@ from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.scratch import ScratchFolder, utf8_name
-from edgegen.parity.gate import to_levels
-from edgegen.parity.metrics import Array, psnr_db
 from edgegen.parity.runner_side import RunnerSide
 from edgegen.reference import golden
 from edgegen.reference.case import FOLDER_NAME, SMALL_MODEL_PX, plan_case
@@ -75,7 +75,7 @@ def draw_side_by_side(
         place = scratch / FOLDER_NAME
         make_golden(spec, source, place, case=case, progress=shown, log=log)
         image = golden.read_array(place, golden.IMAGE_NAME)[0]
-        reference = _rgb(to_levels(image).transpose(1, 2, 0))
+        reference = _rgb(to_uint8(image[None])[0])
         drawings = [Drawing(label="torch", pixels=reference, psnr_db=None)]
         with shown.step("pictures", total=len(packages), unit="items") as step:
             for index, (label, package) in enumerate(packages.items()):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +16,6 @@ _PAPER = (255, 255, 255)
 _INK = (24, 27, 33)
 _MARGIN = 12
 _LINE_GAP = 4
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +57,6 @@ def grid(
         heading = _lines(_wrapped(title, page.shape[1] - 2 * _MARGIN, 2), page.shape[1], 2)
         page = np.concatenate([_blank(_MARGIN, page.shape[1]), heading, page])
     return page
-
-
-def encode_png(pixels: Pixels) -> bytes:
-    """Return a PNG file of uint8 pixels (height, width, 3), each row as its difference from above.
-
-    Source: Portable Network Graphics (PNG) Specification, third edition, W3C.
-    """
-    height, width, _ = pixels.shape
-    above = np.concatenate([np.zeros_like(pixels[:1]), pixels[:-1]])
-    rows = np.full((height, 1 + 3 * width), 2, np.uint8)  # filter type 2: Up
-    rows[:, 1:] = (pixels - above).reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
-    return _SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
 
 
 def _enlarge(pixels: Pixels, least_width: int) -> Pixels:

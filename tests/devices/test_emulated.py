@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from edgegen_runner.metrics import psnr_db
 
 from edgegen.core.process import Completed, run
-from edgegen.parity.metrics import psnr_db
 from edgegen.runner.bundle.build import Bundle, build_bundle
 from edgegen.runner.pack import pack_runner
 from edgegen.runner.png import read_pixels

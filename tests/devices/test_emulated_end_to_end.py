@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from edgegen_runner.metrics import psnr_db
 
 from edgegen.cli.main import run
 from edgegen.core.codec import load_json
 from edgegen.core.measurement import Measurement
 from edgegen.devices import adb
-from edgegen.parity.metrics import psnr_db
 from edgegen.runner.png import read_pixels
 from tests.devices.adb_server import ADB, AdbServer
 from tests.devices.adb_standin import StandInDevice

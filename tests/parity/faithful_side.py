@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from edgegen_runner.png import to_uint8
 
 from edgegen.core.errors import RunnerError
 from edgegen.core.model import Component, Generation, TensorSpec
 from edgegen.core.package import GoldenCase, ModelSource, PackagedComponent, PackageManifest
 from edgegen.core.recipe import Recipe, Tolerance
-from edgegen.parity.gate import quantize
 from edgegen.reference import golden
 
 Array = np.ndarray
@@ -124,5 +124,4 @@ class FaithfulSide:
         image = self.value("pixels", golden.IMAGE_NAME)
         if image is None:
             raise RunnerError("it has crashed")
-        levels = np.rint((quantize(image)[0] + 1) * 127.5).astype(np.uint8)
-        return np.ascontiguousarray(levels.transpose(1, 2, 0))
+        return to_uint8(image)[0]

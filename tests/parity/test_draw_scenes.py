@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from edgegen_runner.metrics import psnr_db
 
 from edgegen.core.errors import ConfigError
 from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
 from edgegen.parity.draw_scenes import package_drawer
-from edgegen.parity.metrics import psnr_db
 from edgegen.reference.draw_scenes import torch_drawer
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.objects import objects

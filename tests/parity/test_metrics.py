@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from edgegen_runner.metrics import cosine, is_constant, max_abs_error, psnr_db, worst_psnr_db
 
-from edgegen.parity.compare import compare, worst_psnr_db
-from edgegen.parity.metrics import cosine, is_constant, max_abs_error, psnr_db
+from edgegen.parity.compare import compare
 
 RANDOM = np.random.default_rng(0)
 REFERENCE = RANDOM.standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -31,7 +31,7 @@ def test_psnr_of_what_cannot_be_measured_is_an_extreme_and_never_nan() -> None:
 def test_errors_are_summed_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     value = REFERENCE + np.float32(0.01) * RANDOM.standard_normal(REFERENCE.shape, np.float32)
     whole = psnr_db(REFERENCE, value)
-    monkeypatch.setattr("edgegen.parity.metrics._BLOCK", 7)
+    monkeypatch.setattr("edgegen_runner.metrics._BLOCK", 7)
     assert psnr_db(REFERENCE, value) == pytest.approx(whole, abs=1e-9)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edgegen_runner.metrics import psnr_db
 from edgegen_runner.png import write_png
 from edgegen_runner.png_reader import read_png
 from edgegen_runner.schedulers import SHORT_NAMES
@@ -22,7 +23,6 @@ from edgegen_runner.schedulers import SHORT_NAMES
 from edgegen.core.process import run
 from edgegen.core.target import Compatibility, CompatibilityResult
 from edgegen.core.targets import load_target
-from edgegen.parity.metrics import psnr_db
 from edgegen.runner.job import Backend, GenerateJob, Request
 from edgegen.runner.session import generate
 from tests.peers.environment import OPTIMUM_INTEL, OPTIMUM_ONNX, Environment

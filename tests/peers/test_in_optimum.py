@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgegen_runner.metrics import psnr_db
 
 from edgegen.core.target import Compatibility
 from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.parity.metrics import psnr_db
 from tests.conftest import TinyPipeline
 from tests.peers import matrix
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from edgegen_runner.metrics import psnr_db
 
 from edgegen.cli.main import run as run_edgegen
 from edgegen.core.files import sha256_of
@@ -24,7 +25,6 @@ from edgegen.core.targets import load_target
 from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.parity.metrics import psnr_db
 from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
 from tests.kits.genai import genai_python

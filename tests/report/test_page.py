@@ -9,12 +9,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from edgegen_runner.png import encode_png
 
 from edgegen.core.codec import decode
 from edgegen.core.measurement import Measurement
 from edgegen.report.details import Picture
 from edgegen.report.html import page
-from edgegen.report.pictures import encode_png
 from edgegen.report.sensor_names import sensor_name
 from tests.statistics.samples import disturbed, judged, measurement
 

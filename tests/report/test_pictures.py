@@ -4,10 +4,11 @@ import io
 
 import numpy as np
 import pytest
+from edgegen_runner.png import encode_png
 from PIL import Image
 
 from edgegen.report.font import draw_text, to_ascii
-from edgegen.report.pictures import Tile, encode_png, grid
+from edgegen.report.pictures import Tile, grid
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -34,9 +34,9 @@ def test_what_the_runner_writes_is_read(pixels: np.ndarray, tmp_path: Path) -> N
 def test_anything_else_is_refused(tmp_path: Path) -> None:
     pixels = RANDOM.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     data = encode_png(pixels)
-    palette = tmp_path / "palette.png"
-    Image.fromarray(pixels).convert("P").save(palette)
-    contents = [b"", b"no png", data[:40], data[:-30], palette.read_bytes()]
+    transparent = tmp_path / "transparent.png"
+    Image.fromarray(pixels).convert("RGBA").save(transparent)
+    contents = [b"", b"no png", data[:40], data[:-30], transparent.read_bytes()]
     for number, content in enumerate(contents):
         path = tmp_path / f"{number}.png"
         path.write_bytes(content)

@@ -1,99 +1,84 @@
-"""The verdict on one array of the golden case.
-
-The rule is that of the parity gate on the host (``edgegen/parity/compare.py``), so that a device
-passes what the host passes and nothing else; a test holds one against the other.
-"""
+"""The verdict on one array: the host's parity gate and a device's golden case give it here."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from .metrics import Array, cosine, is_constant, max_abs_error, worst_psnr_db
 
-_BLOCK = 1 << 20
+_LEAST_BATCH_COSINE = 0.5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison found; it passed where ``why`` is empty.
+
+    ``psnr_db`` is None where both arrays are equal, and where nothing could be measured.
+    """
+
+    threshold_db: float
+    why: str = ""
+    psnr_db: Optional[float] = None
+    max_abs_error: Optional[float] = None
+
+    @property
+    def passed(self) -> bool:
+        """Return whether there is nothing against the array."""
+        return not self.why
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a ``check`` event."""
+        return {
+            "psnr_db": self.psnr_db,
+            "threshold_db": self.threshold_db,
+            "max_abs_error": self.max_abs_error,
+            "passed": self.passed,
+            "why": self.why,
+        }
 
 
 def compare(
-    expected: Array, value: Array, threshold_db: float, *, peak: Optional[float] = None
-) -> dict[str, Any]:
-    """Return the fields of a ``check``: the PSNR, the verdict, and why it failed.
+    reference: Array, value: Array, threshold_db: float, *, peak: Optional[float] = None
+) -> Verdict:
+    """Compare an output with what torch computed; whatever cannot be compared has failed.
 
-    The PSNR is the lowest of the samples of the batch, over ``peak`` or the range of what is
-    expected. ``psnr_db`` is None where both are equal, or nothing could be measured.
+    The PSNR is the lowest of the samples of the batch, over ``peak`` or the range of the reference.
+    It fails where the shape or the type is another; where a value is not finite; where the output
+    is constant and the reference is not; and where the PSNR is below ``threshold_db``.
     """
-    if value.shape != expected.shape:
-        return failed(f"the shape is {value.shape}, not {expected.shape}", threshold_db)
-    if value.dtype != expected.dtype:
-        return failed(f"the type is {value.dtype}, not {expected.dtype}", threshold_db)
+    if value.shape != reference.shape:
+        return Verdict(threshold_db, f"the shape is {value.shape}, not {reference.shape}")
+    if value.dtype != reference.dtype:
+        return Verdict(threshold_db, f"the type is {value.dtype}, not {reference.dtype}")
     if not np.isfinite(value).all():
         count = int((~np.isfinite(value)).sum())
-        return failed(f"{count:,} of {value.size:,} values are not finite", threshold_db)
-    if not np.isfinite(expected).all():
-        return failed("the reference is not finite", threshold_db)
-    psnr_db = _worst_psnr_db(expected, value, peak)
+        return Verdict(threshold_db, f"{count:,} of {value.size:,} values are not finite")
+    if not np.isfinite(reference).all():
+        return Verdict(threshold_db, "the reference is not finite")
+    ratio_db = worst_psnr_db(reference, value, peak=peak)
     why = ""
-    if _is_constant(value) and not _is_constant(expected):
+    if is_constant(value) and not is_constant(reference):
         why = "the output is constant"
-    elif psnr_db == -math.inf:
+    elif ratio_db == -math.inf:
         why = "the reference has no range to measure by, and the output is not equal to it"
-    elif psnr_db < threshold_db:
-        why = f"{psnr_db:.1f} dB is below {threshold_db:g} dB"
-    return {
-        "psnr_db": psnr_db if math.isfinite(psnr_db) else None,
-        "threshold_db": threshold_db,
-        "max_abs_error": _max_abs_error(expected, value),
-        "passed": not why,
-        "why": why,
-    }
+    elif ratio_db < threshold_db:
+        mixed = ", and the samples of the batch are mixed up" if _is_mixed(reference, value) else ""
+        why = f"{ratio_db:.1f} dB is below {threshold_db:g} dB{mixed}"
+    return Verdict(
+        threshold_db,
+        why,
+        psnr_db=ratio_db if math.isfinite(ratio_db) else None,
+        max_abs_error=max_abs_error(reference, value),
+    )
 
 
-def failed(why: str, threshold_db: float) -> dict[str, Any]:
-    """Return the fields of a ``check`` that failed before anything could be measured."""
-    return {
-        "psnr_db": None,
-        "threshold_db": threshold_db,
-        "max_abs_error": None,
-        "passed": False,
-        "why": why,
-    }
-
-
-def _worst_psnr_db(expected: Array, value: Array, peak: Optional[float]) -> float:
-    if expected.ndim < 2:
-        return _psnr_db(expected, value, peak)
-    samples = (_psnr_db(left, right, peak) for left, right in zip(expected, value))
-    return min(samples, default=-math.inf)
-
-
-def _psnr_db(expected: Array, value: Array, peak: Optional[float]) -> float:
-    error = _mean_square_error(expected, value)
-    if error == 0:
-        return math.inf
-    signal = float(expected.max()) - float(expected.min()) if peak is None else peak
-    if signal <= 0 or not math.isfinite(error) or not math.isfinite(signal):
-        return -math.inf
-    return 20 * math.log10(signal) - 10 * math.log10(error)
-
-
-def _mean_square_error(expected: Array, value: Array) -> float:
-    total = 0.0
-    left, right = expected.reshape(-1), value.reshape(-1)
-    for start in range(0, left.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        difference = left[block].astype(np.float64) - right[block]
-        total += float(np.dot(difference, difference))
-    return total / max(left.size, 1)
-
-
-def _max_abs_error(expected: Array, value: Array) -> float:
-    if not expected.size:
-        return 0.0
-    return float(np.abs(expected.astype(np.float64) - value).max())
-
-
-def _is_constant(value: Array) -> bool:
-    return value.size == 0 or bool(value.min() == value.max())
+def _is_mixed(reference: Array, value: Array) -> bool:
+    """Return whether two samples differ in another way than those of the reference do."""
+    if reference.ndim < 2 or len(reference) < 2:
+        return False
+    alike = cosine(reference[0] - reference[1], value[0] - value[1])
+    return alike < _LEAST_BATCH_COSINE

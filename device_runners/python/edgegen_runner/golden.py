@@ -9,27 +9,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Union
 
-import numpy as np
 import numpy.typing as npt
 
 from .arrays import load_array
 from .backends import Backend
-from .compare import compare, failed
+from .compare import Verdict, compare
 from .errors import RunnerFailure
 from .events import Emit
 from .job import GoldenJob
 from .memory_guard import limit_memory
+from .metrics import IMAGE_PEAK
 from .package import Golden, Package, Tensor, load_package
 from .pipelines import open_pipeline
 from .pipelines.base import Pipeline
-from .png import to_uint8
+from .png import to_float32, to_uint8
 from .request import Request
 from .residency import Components
 
 Array = npt.NDArray[Any]
-
-IMAGE_PEAK = 2.0
-"""The range of an image in −1…1."""
 
 
 def check(job: GoldenJob, backend: Backend, emit: Emit) -> None:
@@ -63,8 +60,8 @@ def _check_components(package: Package, golden: Golden, components: Components, 
         expected = {name: _load(f"{probe}.out.{name}.npy") for name in component.outputs}
         outputs = components.run(component.name, inputs, list(expected))
         for name, array in expected.items():
-            compared = compare(array, outputs[name], threshold_db)
-            emit("check", layer="component", name=f"{component.name}.{name}", **compared)
+            verdict = compare(array, outputs[name], threshold_db)
+            emit("check", layer="component", name=f"{component.name}.{name}", **verdict.fields())
 
 
 def _check_images(package: Package, golden: Golden, components: Components, emit: Emit) -> None:
@@ -79,19 +76,18 @@ def _check_images(package: Package, golden: Golden, components: Components, emit
         latents, made = step.latents, made + 1
         if step.index < steps:
             expected = _load(golden.folder / f"trajectory.{step.index}.npy")
-            compared = compare(expected, latents, threshold_db)
-            emit("check", layer="trajectory", name=f"step {step.index}", **compared)
+            verdict = compare(expected, latents, threshold_db)
+            emit("check", layer="trajectory", name=f"step {step.index}", **verdict.fields())
     if made != steps:
-        compared = failed(f"the runner made {made} steps, torch {steps}", threshold_db)
-        emit("check", layer="trajectory", name="steps", **compared)
-    emit(
-        "check", layer="image", name="image", **_compare_images(package, golden, pipeline, latents)
-    )
+        verdict = Verdict(threshold_db, f"the runner made {made} steps, torch {steps}")
+        emit("check", layer="trajectory", name="steps", **verdict.fields())
+    verdict = _compare_images(package, golden, pipeline, latents)
+    emit("check", layer="image", name="pixels", **verdict.fields())
 
 
 def _compare_images(
     package: Package, golden: Golden, pipeline: Pipeline, latents: Array
-) -> dict[str, Any]:
+) -> Verdict:
     """Compare the first image as it is saved, in 256 levels."""
     threshold_db = package.tolerance.image_psnr_db
     path = golden.folder / "image.npy"
@@ -104,8 +100,8 @@ def _compare_images(
     try:
         value = to_uint8(pipeline.decode(latents))[:1]
     except ValueError as error:
-        return failed(str(error), threshold_db)
-    return compare(_levels(expected), _levels(value), threshold_db, peak=IMAGE_PEAK)
+        return Verdict(threshold_db, str(error))
+    return compare(to_float32(expected), to_float32(value), threshold_db, peak=IMAGE_PEAK)
 
 
 def _count_trajectory(folder: Path) -> int:
@@ -136,11 +132,6 @@ def _request(golden: Golden) -> Request:
         image=golden.folder / "input.png" if starts_from_picture else None,
         mask=mask if starts_from_picture and mask.is_file() else None,
     )
-
-
-def _levels(pixels: npt.NDArray[np.uint8]) -> Array:
-    """Return pixels in the range of images, −1…1."""
-    return pixels.astype(np.float32) / np.float32(127.5) - 1
 
 
 def _load_input(path: str, tensor: Tensor) -> Array:

@@ -46,6 +46,11 @@ def to_uint8(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rint(pixels).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
+def to_float32(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return pixels in the range of images, −1…1."""
+    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
 def encode_png(image: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
     """Return a PNG file of uint8 pixels (height, width, 3 or 1), and text such as the prompt.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,10 @@ IMAGE_PEAK = 2.0
 _BLOCK = 1 << 20
 
 
-def psnr_db(reference: Array, value: Array, *, peak: float | None = None) -> float:
+def psnr_db(reference: Array, value: Array, *, peak: Optional[float] = None) -> float:
     """Return the peak signal-to-noise ratio in decibels, infinite where the arrays are equal.
 
-    `peak` is the range of the reference unless given. The ratio of a reference without any range is
+    ``peak`` defaults to the range of the reference. The ratio of a reference without any range is
     minus infinity, unless the arrays are equal; so is that of a value that is not finite.
     """
     error = mean_square_error(reference, value)
@@ -29,6 +29,14 @@ def psnr_db(reference: Array, value: Array, *, peak: float | None = None) -> flo
     if signal <= 0 or not math.isfinite(error) or not math.isfinite(signal):
         return -math.inf
     return 20 * math.log10(signal) - 10 * math.log10(error)
+
+
+def worst_psnr_db(reference: Array, value: Array, *, peak: Optional[float] = None) -> float:
+    """Return the lowest PSNR of the samples of a batch, its first axis."""
+    if reference.ndim < 2:
+        return psnr_db(reference, value, peak=peak)
+    pairs = zip(reference, value)
+    return min((psnr_db(left, right, peak=peak) for left, right in pairs), default=-math.inf)
 
 
 def mean_square_error(reference: Array, value: Array) -> float:
@@ -58,5 +66,5 @@ def cosine(reference: Array, value: Array) -> float:
 
 
 def is_constant(value: Array) -> bool:
-    """Say whether all elements are equal."""
+    """Return whether all elements are equal."""
     return value.size == 0 or bool(value.min() == value.max())
