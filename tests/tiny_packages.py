@@ -18,9 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from edgegen.core.codec import decode, encode
+from edgegen.core.model import Family, Generation
+from edgegen.core.package import SCHEMA_VERSION
+from edgegen.models.families import facts_of
 from tests.tiny_models import FAMILIES, HIDDEN, write_json, write_tokenizer
 
-FAMILY_NAMES = {
+FAMILY_NAMES: Mapping[str, Family] = {
     "StableDiffusionPipeline": "stable-diffusion",
     "StableDiffusionInpaintPipeline": "stable-diffusion-inpaint",
     "LatentConsistencyModelPipeline": "latent-consistency",
@@ -34,7 +38,7 @@ FAMILY_NAMES = {
 
 def manifest(
     *,
-    family: str,
+    family: Family,
     pipeline_class: str,
     generation: Mapping[str, Any],
     components: Sequence[Mapping[str, Any]],
@@ -47,9 +51,10 @@ def manifest(
         "image_psnr_db": 60.0,
     }
     value = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "source": {"model": "tiny", "weights_sha256": "0" * 64},
         "family": family,
+        "facts": encode(facts_of(family, decode(Generation, dict(generation), source="test"))),
         "pipeline_class": pipeline_class,
         "generation": dict(generation),
         "components": list(components),

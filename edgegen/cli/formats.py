@@ -83,7 +83,7 @@ def format_drawing(spec: PipelineSpec) -> str:
     """Return in how many steps, and with which guidance, a pipeline is drawn by default."""
     generation = spec.generation
     steps = f"{generation.steps} step{'s' if generation.steps > 1 else ''}"
-    if spec.family == "unconditional":
+    if spec.facts.guidance == "none":
         return steps
     masked = generation.inpaint_guidance
     behind = "" if masked is None else f", {masked:g} behind a mask"

@@ -167,11 +167,12 @@ def run(
 def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:
     from edgegen.core.errors import ConfigError
 
-    if manifest.family == "unconditional" and prompt is not None:
+    takes_text = manifest.facts.takes_text
+    if prompt is not None and not takes_text:
         raise ConfigError(
             f"{manifest.source.model} draws without a prompt.", hint="Leave --prompt out."
         )
-    if manifest.family != "unconditional" and prompt is None:
+    if prompt is None and takes_text:
         raise ConfigError(f"{manifest.source.model} draws from a prompt.", hint='Add --prompt "…".')
 
 

@@ -31,6 +31,29 @@ Family = Literal[
     "unconditional",
 ]
 
+Guidance = Literal["classifier-free", "embedded", "none"]
+Start = Literal["noise", "picture", "mask"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyFacts:
+    """What a pipeline takes, and how an image begins: whoever draws asks this, never a name.
+
+    `guidance` compares with an empty prompt ("classifier-free"), is an input of the denoiser
+    ("embedded"), or is "none". `starts` are the ways in which an image can begin, the usual one
+    first: in noise, in a picture, or in a picture behind a mask.
+    """
+
+    guidance: Guidance
+    takes_text: bool
+    takes_negative_prompt: bool
+    starts: tuple[Start, ...]
+
+    @property
+    def needs_picture(self) -> bool:
+        """Return whether nothing can be drawn without a picture to begin with."""
+        return "noise" not in self.starts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
@@ -116,6 +139,7 @@ class PipelineSpec:
     source: str
     revision: str | None
     family: Family
+    facts: FamilyFacts
     pipeline_class: str
     components: tuple[Component, ...]
     generation: Generation

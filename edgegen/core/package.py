@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen.core.model import Component, Family, Generation, SchedulerSpec
+from edgegen.core.model import Component, Family, FamilyFacts, Generation, SchedulerSpec
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
 MANIFEST_NAME = "edgegen.json"
 EVIDENCE_NAME = "evidence.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,7 @@ class PackageManifest:
     schema_version: int
     source: ModelSource
     family: Family
+    facts: FamilyFacts
     pipeline_class: str
     generation: Generation
     components: tuple[PackagedComponent, ...]

@@ -152,13 +152,8 @@ def _check(package: Path, manifest: PackageManifest) -> None:
 
 
 def _is_guided(manifest: PackageManifest, guidance: float | None) -> bool:
-    generation = manifest.generation
-    scale = generation.guidance if guidance is None else guidance
-    return (
-        scale > 1
-        and generation.guidance_embedding_dim is None
-        and manifest.family != "unconditional"
-    )
+    scale = manifest.generation.guidance if guidance is None else guidance
+    return scale > 1 and manifest.facts.guidance == "classifier-free"
 
 
 def _place(device: Device, program: str, progress: Progress) -> str:

@@ -164,7 +164,7 @@ def _check(settings: BenchSettings) -> None:
 def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings) -> Workload:
     generation = manifest.generation
     prompt = settings.prompt
-    if manifest.family != "unconditional":
+    if manifest.facts.takes_text:
         prompt = _fitting_prompt(manifest) if prompt is None else prompt
     elif settings.prompt is not None or settings.negative_prompt is not None:
         raise ConfigError(
@@ -269,11 +269,7 @@ def _image_s(
 ) -> float:
     generation = manifest.generation
     latents = width * height / generation.vae_scale_factor**2
-    guided = (
-        guidance > 1
-        and generation.guidance_embedding_dim is None
-        and manifest.family != "unconditional"
-    )
+    guided = guidance > 1 and manifest.facts.guidance == "classifier-free"
     total_s = 0.0
     for component in (packaged.spec for packaged in manifest.components):
         calls = {"denoiser": steps, "encoder": 0}.get(component.role, 1)

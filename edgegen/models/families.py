@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgegen.core.model import Family
+from edgegen.core.model import Family, FamilyFacts, Generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,24 @@ PIPELINE_CLASSES: Mapping[str, PipelineClass] = {
     ),
 }
 
+_FROM_TEXT = FamilyFacts(
+    guidance="classifier-free",
+    takes_text=True,
+    takes_negative_prompt=True,
+    starts=("noise", "picture", "mask"),
+)
+_FACTS: Mapping[Family, FamilyFacts] = {
+    "stable-diffusion": _FROM_TEXT,
+    "stable-diffusion-inpaint": replace(_FROM_TEXT, starts=("mask",)),
+    "latent-consistency": replace(_FROM_TEXT, guidance="embedded", takes_negative_prompt=False),
+    "stable-diffusion-xl": _FROM_TEXT,
+    "stable-diffusion-xl-inpaint": replace(_FROM_TEXT, starts=("mask",)),
+    "stable-diffusion-xl-refiner": replace(_FROM_TEXT, starts=("picture", "mask")),
+    "unconditional": FamilyFacts(
+        guidance="none", takes_text=False, takes_negative_prompt=False, starts=("noise",)
+    ),
+}
+
 COMPONENT_CLASSES: Mapping[str, tuple[str, ...]] = {
     "text_encoder": ("CLIPTextModel", "CLIPTextModelWithProjection"),
     "text_encoder_2": ("CLIPTextModel", "CLIPTextModelWithProjection"),
@@ -81,3 +99,14 @@ NOT_EXPORTED = (
 ENCODER_PREFIXES = ("encoder.", "quant_conv.")
 DECODER_PREFIXES = ("decoder.", "post_quant_conv.")
 """Which keys of an autoencoder belong to which of the two components that it makes."""
+
+
+def facts_of(family: Family, generation: Generation) -> FamilyFacts:
+    """Return what a pipeline of a family takes.
+
+    Any family's denoiser may have been distilled with the guidance scale as an input.
+    """
+    facts = _FACTS[family]
+    if generation.guidance_embedding_dim is None:
+        return facts
+    return replace(facts, guidance="embedded")

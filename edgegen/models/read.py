@@ -21,6 +21,7 @@ from edgegen.models.families import (
     DECODER_PREFIXES,
     ENCODER_PREFIXES,
     NOT_EXPORTED,
+    facts_of,
 )
 from edgegen.models.index import PipelineIndex
 from edgegen.models.latent_sizes import latent_multiple, latent_multiple_of_text, size_problem
@@ -67,6 +68,7 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
         revision=folder.revision,
         variant=folder.variant,
         family=family,
+        facts=facts_of(family, generation),
         pipeline_class=index.class_name,
         components=components,
         generation=generation,

@@ -14,7 +14,6 @@ from edgegen.packaging.plan import BuildPlan
 
 KIT_FOLDER = "kit"
 _MACOS_IS_BEHIND = 3  # iOS 17 and macOS 14 came together
-_NEEDS_A_PICTURE = ("stable-diffusion-inpaint", "stable-diffusion-xl-inpaint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +56,14 @@ def app_facts(plan: BuildPlan, manifest: PackageManifest, package: Path) -> AppF
 def _left_out(manifest: PackageManifest) -> tuple[str, ...]:
     """Return the folders that an app which draws from a prompt alone does not carry."""
     golden = () if manifest.golden is None else (manifest.golden.folder,)
-    if manifest.family in _NEEDS_A_PICTURE:
+    if manifest.facts.needs_picture:
         return golden
     return (*golden, *(c.spec.name for c in manifest.components if c.spec.role == "encoder"))
 
 
 def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
     place = shlex.quote(str(package))
-    prompt = "" if manifest.generation.text_length is None else ' --prompt "…"'
+    prompt = ' --prompt "…"' if manifest.facts.takes_text else ""
     kit = shipped("targets") / manifest.target / KIT_FOLDER
     steps = [
         f"edgegen run {place}{prompt} -o picture.png",

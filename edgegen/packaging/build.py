@@ -195,6 +195,7 @@ def _manifest(
             variant=plan.spec.variant,
         ),
         family=plan.spec.family,
+        facts=plan.spec.facts,
         pipeline_class=plan.spec.pipeline_class,
         generation=plan.spec.generation,
         components=tuple(

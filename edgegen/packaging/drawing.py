@@ -28,7 +28,7 @@ def drawn_with(
     Another scheduler brings its own defaults. Raises ConfigError where the runner does not draw
     with the scheduler, or not in so many steps, and for guidance of a model that takes no text.
     """
-    if guidance is not None and spec.family == "unconditional":
+    if guidance is not None and spec.facts.guidance == "none":
         raise ConfigError(f"{spec.source} draws without guidance.", hint="Leave --guidance out.")
     if scheduler is not None:
         config = scheduler_config(folder, spec.scheduler)

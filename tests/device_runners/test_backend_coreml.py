@@ -74,6 +74,7 @@ def component_of(component: Any, packages: list[Path]) -> Component:
 
     return Component(
         component.name,
+        component.role,
         packages[0],
         tensors(component.inputs),
         tensors(component.outputs),
@@ -135,7 +136,7 @@ def test_a_compute_unit_that_core_ml_does_not_have_is_refused(
     providers: tuple[str, ...], backend_module: Any, tmp_path: Path
 ) -> None:
     backend = backend_module.CoreMlBackend(BackendOptions("coreml", providers))
-    component = Component("unet", tmp_path, {}, {})
+    component = Component("unet", "denoiser", tmp_path, {}, {})
     with pytest.raises(RunnerFailure, match="compute unit") as caught:
         backend.load(tmp_path, component)
     assert caught.value.kind == "missing-provider"

@@ -160,11 +160,18 @@ def test_manifest_with_a_path_that_leaves_the_package_is_refused(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"schema_version": 2}, "schema version 2"),
+        ({"schema_version": 1}, "schema version 1"),
+        ({"facts": {"guidance": "none", "starts": ["nose"]}}, "one of noise, picture, mask"),
+        ({"facts": {"guidance": "none", "starts": []}}, "broken"),
+        ({"facts": None}, "'facts' is missing"),
         ({"generation": {"width": 3}}, "broken"),
         ({"components": None}, "'components' is missing"),
         ({"components": {}}, "not a list"),
         ({"components": [{"spec": {"name": "unet"}, "path": ""}]}, "not a text"),
+        (
+            {"components": [{"spec": {"name": "unet", "role": "x"}, "path": "unet"}]},
+            "'role' in spec",
+        ),
         ({"components": [{"spec": {"name": "../unet"}, "path": "unet"}]}, "not a plain name"),
         ({"components": [7] * 65}, "at most 64"),
         ({"files": [{"sha256": "a"}]}, "'path' is missing"),
@@ -210,7 +217,7 @@ class CountingComponents:
             "text": Tensor("text", "float32", (batch, 1, 1, 1)),
         }
         outputs = {"out": Tensor("out", "float32", (batch, 1, "h", "w"))}
-        self.component_ = Component("unet", Path(), inputs, outputs)
+        self.component_ = Component("unet", "denoiser", Path(), inputs, outputs)
         self.batches: list[int] = []
         self.package = self
 

@@ -104,9 +104,15 @@ def write_manifest(
 
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     manifest = {
-        "schema_version": 1,
+        "schema_version": 2,
         "source": {"model": "tiny"},
         "family": "unconditional",
+        "facts": {
+            "guidance": "none",
+            "takes_text": False,
+            "takes_negative_prompt": False,
+            "starts": ["noise"],
+        },
         "pipeline_class": "DDPMPipeline",
         "generation": {"width": 8, "height": 8, "latent_channels": 3},
         "target": target,
@@ -124,6 +130,7 @@ def write_manifest(
             {
                 "spec": {
                     "name": "unet",
+                    "role": "denoiser",
                     "inputs": [spec(n, v.dtype.name, v.shape) for n, v in inputs.items()],
                     "outputs": [spec(n, "float32", shape) for n, shape in outputs.items()],
                 },

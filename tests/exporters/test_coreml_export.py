@@ -78,7 +78,7 @@ def compare(
 ) -> float:
     """Return the lowest PSNR of any output, through the names that the runner uses."""
     programs = [MilProgram(package, rounds=rounds) for package in packages]
-    known = RunnerComponent(component.name, packages[0], {}, {})
+    known = RunnerComponent(component.name, component.role, packages[0], {}, {})
 
     def compute(values: dict[str, np.ndarray]) -> list[np.ndarray]:
         found = coreml_tensors.feeds(known, values)

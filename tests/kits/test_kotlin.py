@@ -21,6 +21,7 @@ from edgegen_runner.tokenizers.clip import ClipTokenizer
 from edgegen_runner.torch_random import TorchGenerator
 from numpy.typing import NDArray
 
+from edgegen.core.package import SCHEMA_VERSION
 from edgegen.core.process import run
 from edgegen.core.shipped import shipped
 from edgegen.exporters.tflite.graph import Graph, Operator, Tensor
@@ -41,6 +42,12 @@ SD15: dict[str, Any] = {
 }
 DPM: dict[str, Any] = {**SD15, "_class_name": "DPMSolverMultistepScheduler"}
 EULER: dict[str, Any] = {**SD15, "_class_name": "EulerDiscreteScheduler"}
+ROLES = {"text_encoder": "text_encoder", "unet": "denoiser", "vae_decoder": "decoder"}
+INPUTS = {
+    "text_encoder": ("input_ids",),
+    "unet": ("sample", "timestep", "encoder_hidden_states"),
+    "vae_decoder": ("latent_sample",),
+}
 CONFIGS: dict[str, dict[str, Any]] = {
     "ddim": SD15,
     "ddim-v": {**SD15, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
@@ -267,11 +274,17 @@ def package(tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactor
     for name, output in outputs.items():
         (folder / name).mkdir()
         (folder / name / "model.tflite").touch()
-        spec = {"name": name, "outputs": [{"name": output}]}
+        spec = {
+            "name": name,
+            "role": ROLES[name],
+            "inputs": [{"name": each} for each in INPUTS[name]],
+            "outputs": [{"name": output}],
+        }
         components.append({"path": f"{name}/model.tflite", "spec": spec})
     generation = {"width": 8, "height": 4, "latent_channels": 4, "vae_scale_factor": 1}
     manifest = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
+        "facts": {"guidance": "classifier-free", "takes_text": True, "starts": ["noise"]},
         "family": "stable-diffusion",
         "generation": {**generation, "scaling_factor": 0.18215},
         "components": components,

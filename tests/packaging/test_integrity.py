@@ -286,8 +286,8 @@ def test_nested_graphs_without_end_are_refused(tmp_path: Path) -> None:
     [
         (lambda data: data.update(recipie={}), "unknown key 'recipie'", "'recipe'"),
         (lambda data: data["recipe"].update(storag="x"), "'recipe.storag'", "'storage'"),
-        (lambda data: data.update(schema_version=2), "schema version 2", "--upgrade edgegen"),
-        (lambda data: data.update(schema_version=0), "schema version 0", "Build the package again"),
+        (lambda data: data.update(schema_version=3), "schema version 3", "--upgrade edgegen"),
+        (lambda data: data.update(schema_version=1), "schema version 1", "Build the package again"),
         (lambda data: data.update(schema_version="1"), "no schema_version", "Build"),
         (lambda data: data.pop("files"), "'files' is missing", "files"),
         (lambda data: data.update(family="stable-difusion"), "family", "stable-diffusion"),

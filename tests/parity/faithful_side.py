@@ -10,8 +10,15 @@ from edgegen_runner.png import to_uint8
 
 from edgegen.core.errors import RunnerError
 from edgegen.core.model import Component, Generation, TensorSpec
-from edgegen.core.package import GoldenCase, ModelSource, PackagedComponent, PackageManifest
+from edgegen.core.package import (
+    SCHEMA_VERSION,
+    GoldenCase,
+    ModelSource,
+    PackagedComponent,
+    PackageManifest,
+)
 from edgegen.core.recipe import Recipe, Tolerance
+from edgegen.models.families import facts_of
 from edgegen.reference import golden
 
 Array = np.ndarray
@@ -49,9 +56,10 @@ CASE = GoldenCase(
     scheduler="DDIMScheduler",
 )
 MANIFEST = PackageManifest(
-    schema_version=1,
+    schema_version=SCHEMA_VERSION,
     source=ModelSource(model="m", revision=None, weights_sha256="0", licence=None),
     family="stable-diffusion",
+    facts=facts_of("stable-diffusion", Generation(width=8, height=8, latent_channels=4)),
     pipeline_class="StableDiffusionPipeline",
     generation=Generation(width=8, height=8, latent_channels=4),
     components=(component("unet", ("out_sample",)), component("text_encoder", ("last", "pooled"))),

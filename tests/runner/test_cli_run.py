@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgegen.cli.main import run as edgegen
+from edgegen.core.codec import encode
+from edgegen.core.model import Generation
+from edgegen.models.families import facts_of
 from tests.tiny_packages import change_manifest, onnx_package
 
 
@@ -111,7 +114,8 @@ def test_model_without_text_refuses_a_prompt(
 
     folder = tmp_path / "unconditional"
     shutil.copytree(package, folder)
-    change_manifest(folder, family="unconditional")
+    facts = facts_of("unconditional", Generation(width=8, height=8, latent_channels=3))
+    change_manifest(folder, family="unconditional", facts=encode(facts))
     assert edgegen(["run", str(folder), "--prompt", "x"]) == 2
     assert "Leave --prompt out" in capsys.readouterr().err
 

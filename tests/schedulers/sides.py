@@ -13,7 +13,7 @@ import json
 import types
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from edgegen_runner.errors import RunnerFailure
-from edgegen_runner.package import Component, Generation, Package, Tensor, Tolerance
+from edgegen_runner.package import Component, Facts, Generation, Package, Tensor, Tolerance
 from edgegen_runner.pipelines import open_pipeline
 from edgegen_runner.png import write_png
 from edgegen_runner.request import Request
@@ -31,12 +31,15 @@ from edgegen_runner.residency import Components
 from edgegen_runner.schedulers import SHORT_NAMES
 from PIL import Image
 
+from edgegen.core import model
+from edgegen.models.families import facts_of
 from tests.tiny_models import write_json, write_tokenizer
 
 SIZE, SCALE, CHANNELS = 16, 2, 4
 SEED = 7
 PROMPT = "a cat"
 EMBEDDING = 6
+_ROLES = {"unet": "denoiser", "vae_encoder": "encoder", "vae_decoder": "decoder"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,7 @@ class Way:
     """A way to draw: the class that diffusers draws with, and how the package calls it."""
 
     pipeline: str
-    family: str
+    family: model.Family
     start: str = "text"
     channels: int = CHANNELS
     embeds_guidance: bool = False
@@ -434,6 +437,7 @@ def package_of(way: Way, folder: Path) -> Package:
     return Package(
         folder=folder,
         family=way.family,
+        facts=_facts(way),
         pipeline_class=way.pipeline,
         generation=Generation(
             width=size,
@@ -450,6 +454,14 @@ def package_of(way: Way, folder: Path) -> Package:
         golden=None,
         model="none",
     )
+
+
+def _facts(way: Way) -> Facts:
+    embedding = EMBEDDING if way.embeds_guidance else None
+    generation = model.Generation(
+        width=SIZE, height=SIZE, latent_channels=CHANNELS, guidance_embedding_dim=embedding
+    )
+    return Facts(**asdict(facts_of(way.family, generation)))
 
 
 def _component(name: str, folder: Path, way: Way) -> Component:
@@ -473,6 +485,7 @@ def _component(name: str, folder: Path, way: Way) -> Component:
     }
     return Component(
         name,
+        _ROLES.get(name, "text_encoder"),
         folder,
         {each: Tensor(each, "float32", shapes.get(each, ())) for each in inputs},
         {each: Tensor(each, "float32", shapes.get(each, ())) for each in outputs},

@@ -16,7 +16,10 @@ from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_STEPS
 from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+ROLES = ("text_encoder", "denoiser", "decoder", "encoder")
+GUIDANCE = ("classifier-free", "embedded", "none")
+STARTS = ("noise", "picture", "mask")
 MODEL_PACKAGE = ".mlpackage"
 """What Core ML opens is a folder."""
 
@@ -47,6 +50,7 @@ class Component:
     """
 
     name: str
+    role: str
     path: Path
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -58,6 +62,26 @@ class Component:
     def first_output(self) -> str:
         """Return the name of the first output: a denoiser's and an autoencoder's only one."""
         return next(iter(self.outputs))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a pipeline takes, and how an image begins; see ``edgegen.core.model.FamilyFacts``."""
+
+    guidance: str
+    takes_text: bool
+    takes_negative_prompt: bool
+    starts: tuple[str, ...]
+
+    @property
+    def needs_mask(self) -> bool:
+        """Return whether every image begins in a picture behind a mask."""
+        return self.starts == ("mask",)
+
+    @property
+    def needs_picture(self) -> bool:
+        """Return whether nothing can be drawn without a picture to begin with."""
+        return "noise" not in self.starts
 
 
 @dataclass(frozen=True)
@@ -113,6 +137,7 @@ class Package:
 
     folder: Path
     family: str
+    facts: Facts
     pipeline_class: str
     generation: Generation
     components: Mapping[str, Component]
@@ -134,6 +159,22 @@ class Package:
                 f"{self.folder} has no component {name!r}.",
                 f"It has {', '.join(self.components)}.",
             ) from None
+
+    def by_role(self, role: str) -> Component:
+        """Return the first component of a role: ``denoiser``, ``decoder``, ``encoder``, …
+
+        Raises RunnerFailure (bad-package) where the package has none.
+        """
+        for component in self.components.values():
+            if component.role == role:
+                return component
+        raise RunnerFailure(
+            "bad-package", f"{self.folder} has no {role}.", f"It has {', '.join(self.components)}."
+        )
+
+    def has_role(self, role: str) -> bool:
+        """Return whether there is a component of a role."""
+        return any(component.role == role for component in self.components.values())
 
     def scheduler_config(self) -> dict[str, Any]:
         """Read ``scheduler/scheduler_config.json``; as in diffusers, the index names the class.
@@ -162,7 +203,7 @@ def load_package(folder: Path, *, verify: bool = False) -> Package:
             "bad-package",
             f"{folder / MANIFEST_NAME} has schema version {version!r}; this runner reads "
             f"{SCHEMA_VERSION}.",
-            "Use the runner of the edgegen that built the package.",
+            "Package the model again, or use the runner of the edgegen that built the package.",
         )
     try:
         package, files = _read_manifest(folder, Table(manifest, MANIFEST_NAME, "bad-package"))
@@ -242,6 +283,7 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
     package = Package(
         folder=folder,
         family=manifest.text("family"),
+        facts=_read_facts(manifest.table("facts")),
         pipeline_class=manifest.text("pipeline_class"),
         generation=_read_generation(manifest.table("generation")),
         components=components,
@@ -255,6 +297,15 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
         target=manifest.text("target"),
     )
     return package, files
+
+
+def _read_facts(table: Table) -> Facts:
+    return Facts(
+        guidance=table.choice("guidance", GUIDANCE),
+        takes_text=table.truth("takes_text"),
+        takes_negative_prompt=table.truth("takes_negative_prompt"),
+        starts=table.choices("starts", STARTS),
+    )
 
 
 def _read_generation(table: Table) -> Generation:
@@ -294,6 +345,7 @@ def _read_components(
         spec, path = packaged.table("spec"), packaged.text("path")
         component = Component(
             spec.name("name"),
+            spec.choice("role", ROLES),
             inside(folder, path),
             _read_tensors(spec, "inputs"),
             _read_tensors(spec, "outputs"),

@@ -117,6 +117,16 @@ class Table:
             )
         return str(value)
 
+    def choices(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a list, which is not empty, of some of several words."""
+        value = self.texts(key)
+        if value is None:
+            raise self._refuse(key, value, f"a list of {', '.join(choices)}")
+        for word in value:
+            if word not in choices:
+                raise self._refuse(key, word, f"one of {', '.join(choices)}")
+        return value
+
     def truth(self, key: str) -> bool:
         """Return true or false, false where the key is missing."""
         value = self._take(key, False)

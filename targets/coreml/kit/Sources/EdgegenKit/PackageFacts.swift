@@ -17,11 +17,53 @@ public struct PackageFacts: Decodable {
         }
     }
 
-    public let family: String
-    public let generation: Generation
+    /// What the pipeline takes, and how a picture can begin, the usual way first.
+    public struct Pipeline: Decodable {
+        public let guidance: String
+        public let takesText: Bool
+        public let starts: [String]
 
-    /// Whether the package is of Stable Diffusion XL, which has a pipeline of its own.
-    public var isXL: Bool { family.hasPrefix("stable-diffusion-xl") }
+        enum CodingKeys: String, CodingKey {
+            case guidance, starts
+            case takesText = "takes_text"
+        }
+    }
+
+    struct Tensor: Decodable {
+        let name: String
+    }
+
+    struct Specification: Decodable {
+        let role: String
+        let inputs: [Tensor]
+    }
+
+    struct Component: Decodable {
+        let spec: Specification
+    }
+
+    public let family: String
+    public let facts: Pipeline
+    public let generation: Generation
+    let components: [Component]
+
+    /// Whether the denoiser takes the picture's size and the pooled text, as Stable Diffusion XL's
+    /// does, which has a pipeline of its own.
+    public var isXL: Bool { denoiserInputs == Self.inputs.union(Self.inputsOfXL) }
+
+    /// Whether one of Apple's pipelines draws with the package.
+    var isDrawnByApple: Bool {
+        facts.guidance == "classifier-free" && facts.takesText && facts.starts != ["mask"]
+            && (isXL || denoiserInputs == Self.inputs)
+    }
+
+    private static let inputs: Set = ["sample", "timestep", "encoder_hidden_states"]
+    private static let inputsOfXL: Set = ["text_embeds", "time_ids"]
+
+    private var denoiserInputs: Set<String> {
+        let denoiser = components.first { $0.spec.role == "denoiser" }
+        return Set(denoiser?.spec.inputs.map(\.name) ?? [])
+    }
 
     /// Reads the facts from the folder that `assemble.sh` made.
     public init(resources: URL) throws {

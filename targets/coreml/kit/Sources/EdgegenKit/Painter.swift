@@ -71,8 +71,16 @@ public actor Painter {
         scheduler = try PackageScheduler(resources: resources)
         let configuration = MLModelConfiguration()
         configuration.computeUnits = computeUnits
-        switch facts.family {
-        case "stable-diffusion":
+        guard facts.isDrawnByApple else {
+            throw PainterError.unsupportedFamily(facts.family)
+        }
+        if facts.isXL {
+            pipeline = try StableDiffusionXLPipeline(
+                resourcesAt: resources,
+                configuration: configuration,
+                reduceMemory: true
+            )
+        } else {
             pipeline = try StableDiffusionPipeline(
                 resourcesAt: resources,
                 controlNet: [],
@@ -80,14 +88,6 @@ public actor Painter {
                 disableSafety: true,
                 reduceMemory: true
             )
-        case "stable-diffusion-xl", "stable-diffusion-xl-refiner":
-            pipeline = try StableDiffusionXLPipeline(
-                resourcesAt: resources,
-                configuration: configuration,
-                reduceMemory: true
-            )
-        default:
-            throw PainterError.unsupportedFamily(facts.family)
         }
         try pipeline.loadResources()
     }

@@ -6,7 +6,13 @@ import java.io.File
 class PackageException(message: String) : Exception(message)
 
 /** A network of the package: its model files, in the order in which they run. */
-class Component(val name: String, val parts: List<File>, val firstOutput: String)
+class Component(
+    val name: String,
+    val role: String,
+    val inputs: Set<String>,
+    val parts: List<File>,
+    val firstOutput: String,
+)
 
 /**
  * The folder that `edgegen package --target tflite` writes, as far as Stable Diffusion needs it.
@@ -16,9 +22,8 @@ class Component(val name: String, val parts: List<File>, val firstOutput: String
  */
 class PackageFolder private constructor(val folder: File, manifest: Map<String, Any?>) {
     private val generation = Json.asObject(manifest["generation"])
-    private val components = Json.asList(manifest["components"]).associate { packaged ->
-        val component = readComponent(Json.asObject(packaged))
-        component.name to component
+    private val components = Json.asList(manifest["components"]).map { packaged ->
+        readComponent(Json.asObject(packaged))
     }
 
     val width: Int = number("width").toInt()
@@ -33,10 +38,14 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
     /** Tokens of a prompt, where the tokenizer's own files do not say. */
     val textLength: Int? = (generation["text_length"] as? Double)?.toInt()
 
-    /** Returns a component. Throws PackageException where the package lacks it. */
-    fun component(name: String): Component =
-        components[name] ?: throw PackageException(
-            "$folder has no component $name; it has ${components.keys.joinToString()}.",
+    val denoiser: Component get() = component("denoiser")
+    val textEncoder: Component get() = component("text_encoder")
+    val decoder: Component get() = component("decoder")
+
+    /** Returns the component of a role. Throws PackageException where the package lacks it. */
+    private fun component(role: String): Component =
+        components.firstOrNull { it.role == role } ?: throw PackageException(
+            "$folder has no $role; it has ${components.joinToString { it.name }}.",
         )
 
     /** Reads scheduler/scheduler_config.json. */
@@ -52,10 +61,20 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
         val first = Json.asObject(Json.asList(spec["outputs"]).first())
         return Component(
             name = spec["name"] as String,
+            role = spec["role"] as String,
+            inputs = Json.asList(spec["inputs"]).map { Json.asObject(it)["name"] as String }.toSet(),
             parts = parts(inside(packaged["path"] as String)),
             firstOutput = first["name"] as String,
         )
     }
+
+    /** Returns whether the kit's one loop draws what a pipeline with these facts draws. */
+    private fun isDrawnFrom(facts: Map<String, Any?>): Boolean =
+        facts["guidance"] == "classifier-free" &&
+            facts["takes_text"] == true &&
+            "noise" in Json.asList(facts["starts"]) &&
+            components.count { it.role == "text_encoder" } == 1 &&
+            denoiser.inputs == DENOISER_INPUTS
 
     /** Returns model.tflite and what stands beside it: model.2.tflite, model.3.tflite, … */
     private fun parts(first: File): List<File> {
@@ -76,13 +95,14 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
     }
 
     companion object {
-        private const val SCHEMA_VERSION = 1.0
-        private const val FAMILY = "stable-diffusion"
+        private const val SCHEMA_VERSION = 2.0
+        private val DENOISER_INPUTS = setOf("sample", "timestep", "encoder_hidden_states")
 
         /**
          * Opens a package.
          *
-         * Throws PackageException where it is none, or one of a family that this kit does not draw.
+         * Throws PackageException where it is none, or one of a pipeline that this kit does not
+         * draw.
          */
         fun open(folder: File): PackageFolder {
             val file = folder.resolve("edgegen.json")
@@ -91,10 +111,14 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
             if (manifest["schema_version"] != SCHEMA_VERSION) {
                 throw PackageException("$file has a schema that this kit does not read.")
             }
-            if (manifest["family"] != FAMILY) {
-                throw PackageException("This kit draws $FAMILY, not ${manifest["family"]}.")
+            val opened = PackageFolder(folder, manifest)
+            if (!opened.isDrawnFrom(Json.asObject(manifest["facts"]))) {
+                throw PackageException(
+                    "This kit draws as Stable Diffusion does, from a prompt and one text encoder, " +
+                        "and this package is of the family ${manifest["family"]}.",
+                )
             }
-            return PackageFolder(folder, manifest)
+            return opened
         }
     }
 }

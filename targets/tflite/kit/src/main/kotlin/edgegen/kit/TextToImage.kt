@@ -50,7 +50,7 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
         val random = TorchRandom(request.seed)
         val deviation = trajectory.firstDeviation
         var latents = random.normals(latentSize()).also { for (i in it.indices) it[i] *= deviation }
-        opener.open(folder.component("unet")).use { unet ->
+        opener.open(folder.denoiser).use { unet ->
             for (index in trajectory.timesteps.indices) {
                 val moment = trajectory.timesteps[index]
                 val scaled = trajectory.scaled(index, latents)
@@ -69,7 +69,7 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
     private fun encode(prompts: List<String>): List<FloatArray> {
         val length = folder.textLength ?: tokenizer.length
             ?: throw PackageException("The tokenizer does not say how many tokens there are.")
-        return opener.open(folder.component("text_encoder")).use { encoder ->
+        return opener.open(folder.textEncoder).use { encoder ->
             prompts.map { prompt ->
                 val ids = Values.Integers(tokenizer.encode(tokenizer.expand(prompt), length).ids)
                 encoder.run(mapOf("input_ids" to ids)).output("last_hidden_state")
@@ -89,10 +89,10 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
                 "timestep" to Values.Floats(floatArrayOf(moment)),
                 "encoder_hidden_states" to Values.Floats(states),
             ),
-        ).output(folder.component("unet").firstOutput)
+        ).output(folder.denoiser.firstOutput)
 
     private fun decode(latents: FloatArray): Progress.Image {
-        val component = folder.component("vae_decoder")
+        val component = folder.decoder
         val scaled = FloatArray(latents.size) {
             latents[it] / folder.scalingFactor + folder.shiftFactor
         }
