@@ -247,17 +247,17 @@ def _write(
     from edgegen.core.files import write_atomic
     from edgegen.report.details import pictures_in
     from edgegen.report.html import page
-    from edgegen.statistics.sustained import sustained_runs
+    from edgegen.statistics.analysis import analyse
 
     if json_file is not None:
         write_atomic(json_file, dump_json(measurement))
-    sustained = sustained_runs(measurement)  # once: it can take seconds
+    analysis = analyse(measurement)  # once: it can take seconds
     if html_file is not None:
-        write_atomic(html_file, page(measurement, pictures_in(pictures, measurement), sustained))
+        write_atomic(html_file, page(analysis, pictures_in(pictures, measurement)))
     if as_json:
         console.json(measurement)
     else:
-        bench_output.show(console, measurement, sustained)
+        bench_output.show(console, analysis)
     for path in (json_file, html_file):
         if path is not None:
             console.note(f"Written: {path}")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgegen.cli.console import Console, can_redraw
 from edgegen.cli.on_device import LOCAL
 
 if TYPE_CHECKING:
-    from edgegen.core.measurement import Measurement
     from edgegen.measure.plan import BenchPlan
-    from edgegen.statistics.sustained import Sustained
+    from edgegen.statistics.analysis import Analysis
 
 
 def announce(console: Console, planned: BenchPlan, device: str) -> None:
@@ -70,7 +68,7 @@ def show_plan(console: Console, planned: BenchPlan, device: str, *, as_json: boo
     console.table("Benchmark", ("process", "warm-up images", "images"), rows, notes)
 
 
-def show(console: Console, measurement: Measurement, sustained: Sequence[Sustained]) -> None:
+def show(console: Console, analysis: Analysis) -> None:
     """Show a measurement: what must be said first, tables, plots, and what belongs to them."""
     from edgegen.report import table, terminal
 
@@ -90,26 +88,25 @@ def show(console: Console, measurement: Measurement, sustained: Sequence[Sustain
         label = " " * len("warning: ")  # the console writes it in its place
         console.warn(filled(text, label).lstrip() if can_redraw(sys.stderr) else text)
 
-    first = terminal.opening(measurement)
-    if first is not None:
-        say(first)
+    if analysis.held_back is not None:
+        say(analysis.held_back)
         console.print()
-    say(terminal.headline(measurement))
+    say(terminal.headline(analysis.measurement))
     console.print()
-    for sentence in terminal.verdicts(measurement, sustained):
+    for sentence in terminal.verdicts(analysis):
         say(sentence)
         console.print()
-    for each in terminal.tables(measurement, sustained):
+    for each in terminal.tables(analysis):
         shown = table.fitted(each, width) if is_terminal else each
         console.table(shown.title, shown.columns, table.aligned(shown))
-    drawn = terminal.plot(measurement, sustained, width=min(width, 120), unicode=_speaks_unicode())
+    drawn = terminal.plot(analysis, width=min(width, 120), unicode=_speaks_unicode())
     if drawn:
         console.print(drawn)
         console.print()
-    golden = terminal.golden_line(measurement)
+    golden = terminal.golden_line(analysis.measurement)
     if golden is not None:
         say(golden)
-    for finding in terminal.notes(measurement, sustained):
+    for finding in analysis.findings:
         if finding.weight == "warning":
             warn(finding.text)
         else:

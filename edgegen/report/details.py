@@ -14,10 +14,10 @@ from edgegen.report.figures import MISSING, decibels, moment, seconds, size, thr
 from edgegen.report.sensor_names import sensor_name
 from edgegen.report.svg import Markup, element
 from edgegen.report.table import Table
-from edgegen.report.terminal import device_name
+from edgegen.report.terminal import device_name, sizes
+from edgegen.statistics.analysis import Analysis
 from edgegen.statistics.held_back import limits_at_start
-from edgegen.statistics.series import latencies_mean_something, load_s
-from edgegen.statistics.sustained import sampling_cost
+from edgegen.statistics.series import load_s
 
 _SMALL_WIDTH = 192
 """Images narrower than this are shown enlarged, with their pixels as squares."""
@@ -42,18 +42,9 @@ def pictures_in(folder: Path, measurement: Measurement) -> tuple[Picture, ...]:
 
 def memory(measurement: Measurement) -> Markup:
     """Return the sizes on disk and in memory."""
-    rows: list[tuple[str, int]] = [("Package on disk", measurement.package.package_bytes)]
+    rows = [(name, value) for name, value in sizes(measurement) if value is not None]
     peaks = [run.memory for run in measurement.of_kind("memory") if run.memory is not None]
     trees = [peak.processes for peak in peaks if peak.processes is not None]
-    for peak in peaks:
-        wanted = (
-            ("Peak memory (PSS, file pages included)", peak.peak_pss_bytes),
-            ("Peak GPU memory (in no PSS)", peak.peak_gpu_bytes),
-            ("Peak anonymous memory", peak.peak_anonymous_bytes),
-            ("Peak file pages", peak.peak_file_bytes),
-            ("Read from storage", peak.read_bytes),
-        )
-        rows += [(name, value) for name, value in wanted if value is not None]
     how = "Measured in a run of its own; each figure is its own highest."
     if len(rows) == 1:
         how = "What it takes in memory was not measured."
@@ -92,19 +83,17 @@ def pictures(measurement: Measurement, pictures: Sequence[Picture]) -> Markup:
     )
 
 
-def sensors(measurement: Measurement) -> Markup:
-    """Return a chart for each sensor that changed, what reading them took, and what was unseen.
-
-    An emulated processor's power and energy are left out.
-    """
+def sensors(analysis: Analysis) -> Markup:
+    """Return a chart for each sensor that changed, what reading them took, and what was unseen."""
+    measurement, timings = analysis.measurement, analysis.timings
     drawn = [
         (name, chart)
         for name, chart in charts.sensor_charts(measurement.runs)
-        if latencies_mean_something(measurement) or not name.startswith(("power_w", "energy_j"))
+        if timings is not None or not name.startswith(("power_w", "energy_j"))
     ]
     said = []
-    cost = sampling_cost(measurement)
-    if cost is not None and latencies_mean_something(measurement):
+    cost = None if timings is None else timings.sampling
+    if cost is not None:
         said.append(
             f"Reading the sensors took {seconds(cost.reading_s)} each time, together "
             f"{three_digits(100 * cost.core_share)} % of one core at most."
@@ -127,9 +116,8 @@ def sensors(measurement: Measurement) -> Markup:
     )
 
 
-def processes(measurement: Measurement) -> Markup:
-    """Return a table of the processes that were started; without times where these mean nothing."""
-    is_timed = latencies_mean_something(measurement)
+def processes(measurement: Measurement, *, is_timed: bool) -> Markup:
+    """Return a table of the processes that were started."""
     rows = []
     for name, run in named_runs(measurement):
         providers = sorted({provider for load in run.loads for provider in load.providers})

@@ -27,51 +27,31 @@ from edgegen.report.terminal import (
     device_name,
     golden_line,
     interval_text,
-    notes,
-    opening,
-    tables,
+    latency_table,
     verdicts,
 )
-from edgegen.statistics.energy import ImageEnergy
-from edgegen.statistics.series import (
-    Series,
-    SeriesName,
-    all_series,
-    first_images,
-    latencies_mean_something,
-    load_s,
-    phase_shares,
-    steady_images,
-)
-from edgegen.statistics.sustained import Sustained, shown_energies, sustained_runs
+from edgegen.statistics.analysis import Analysis
+from edgegen.statistics.series import SeriesName, first_images, load_s, steady_images
+from edgegen.statistics.timings import Timings
 
 
-def page(
-    measurement: Measurement,
-    pictures: Sequence[Picture] = (),
-    sustained: Sequence[Sustained] | None = None,
-) -> str:
-    """Return the whole page as HTML.
-
-    `sustained` are the sustained runs where they have been judged already.
-    """
-    series = all_series(measurement) if latencies_mean_something(measurement) else {}
-    judged = sustained_runs(measurement) if sustained is None else sustained
-    energies = shown_energies(measurement)
+def page(analysis: Analysis, pictures: Sequence[Picture] = ()) -> str:
+    """Return the whole page as HTML."""
+    measurement, timings = analysis.measurement, analysis.timings
     package = measurement.package
     title = f"{package.model} · {package.target}-{package.recipe}"
     body = [
-        _header(measurement, title, judged),
-        _opening(measurement),
-        *_sustained(measurement, judged, energies),
-        _cards(measurement, series, () if judged else energies),
-        _notes(measurement, judged),
-        *_latency_charts(measurement, series),
-        energy_section(energies),
+        _header(analysis, title),
+        _opening(analysis),
+        *_sustained(analysis),
+        _cards(analysis),
+        _notes(analysis),
+        *([] if timings is None else _latency_charts(measurement, timings)),
+        energy_section(() if timings is None else timings.energies),
         pair(details.memory(measurement), details.pictures(measurement, pictures)),
-        details.sensors(measurement),
-        *_tables(measurement, judged),
-        details.processes(measurement),
+        details.sensors(analysis),
+        _latencies(timings),
+        details.processes(measurement, is_timed=timings is not None),
         details.facts(measurement),
         _raw_data(),
     ]
@@ -101,7 +81,8 @@ def page(
     )
 
 
-def _header(measurement: Measurement, title: str, sustained: Sequence[Sustained]) -> Markup:
+def _header(analysis: Analysis, title: str) -> Markup:
+    measurement, timings = analysis.measurement, analysis.timings
     work, device = measurement.workload, measurement.environment
     badges = [
         ("", f"{work.width} × {work.height}"),
@@ -114,13 +95,13 @@ def _header(measurement: Measurement, title: str, sustained: Sequence[Sustained]
         badges.append(("warn", "EMULATED"))
     if device.virtual_machine:
         badges.append(("warn", "virtual machine"))
-    if opening(measurement) is not None:
+    if analysis.held_back is not None:
         badges.append(("warn", "held back"))
     if measurement.interrupted is not None:
         badges.append(("warn", "interrupted"))
     if measurement.quick:
         badges.append(("warn", "quick: not for comparison"))
-    for each in sustained:
+    for each in () if timings is None else timings.sustained:
         verdict = each.judgement.verdict
         badges.append(("good" if verdict == "steady" else "warn", VERDICTS[verdict].lower()))
     where = f"{device_name(device)} · {device.operating_system}"
@@ -136,28 +117,35 @@ def _header(measurement: Measurement, title: str, sustained: Sequence[Sustained]
     )
 
 
-def _opening(measurement: Measurement) -> Markup:
-    text = opening(measurement)
-    if text is None:
+def _opening(analysis: Analysis) -> Markup:
+    if analysis.held_back is None:
         return Markup("")
-    return element("p", text, class_="verdict warn opening")
+    return element("p", analysis.held_back, class_="verdict warn opening")
 
 
-def _sustained(
-    measurement: Measurement, sustained: Sequence[Sustained], energies: Sequence[ImageEnergy]
-) -> list[Markup]:
-    if latencies_mean_something(measurement):
-        return [sustained_section(measurement, each, energies) for each in sustained]
-    told = verdicts(measurement)
-    return [emulated_section(told)] if told else []
+def _sustained(analysis: Analysis) -> list[Markup]:
+    timings = analysis.timings
+    if timings is None:
+        told = verdicts(analysis)
+        return [emulated_section(told)] if told else []
+    start = analysis.measurement.start_temperature
+    return [sustained_section(each, start, timings.energies) for each in timings.sustained]
 
 
-def _cards(
-    measurement: Measurement,
-    series: dict[SeriesName, Series],
-    energies: Sequence[ImageEnergy],
-) -> Markup:
-    shown: list[tuple[str, str, str]] = []
+def _cards(analysis: Analysis) -> Markup:
+    shown = [] if analysis.timings is None else _timing_cards(analysis.timings)
+    for run in analysis.measurement.of_kind("memory"):
+        if run.memory is not None and run.memory.peak_pss_bytes is not None:
+            detail = f"PSS, file pages included; anonymous {size(run.memory.peak_anonymous_bytes)}"
+            shown.append(("Peak memory", size(run.memory.peak_pss_bytes), detail))
+        if run.memory is not None and run.memory.peak_gpu_bytes is not None:
+            shown.append(("Peak GPU memory", size(run.memory.peak_gpu_bytes), "in no PSS"))
+    shown.append(("Package", size(analysis.measurement.package.package_bytes), "on disk"))
+    return element("section", cards(shown))
+
+
+def _timing_cards(timings: Timings) -> list[tuple[str, str, str]]:
+    shown = []
     chosen: tuple[SeriesName, ...] = (
         "steady_image",
         "step",
@@ -166,9 +154,9 @@ def _cards(
         "cold_load",
     )
     for name in chosen:
-        if name not in series:
+        one = timings.series.get(name)
+        if one is None:
             continue
-        one = series[name]
         if one.summary.interval is not None:
             detail = f"median; 95 % interval {interval_text(one)}"
         elif one.summary.count == 1:
@@ -176,20 +164,12 @@ def _cards(
         else:
             detail = f"median of {one.summary.count}"
         shown.append((one.title, seconds(one.summary.median), detail))
-    shown += energy_cards(energies)
-    for run in measurement.of_kind("memory"):
-        if run.memory is not None and run.memory.peak_pss_bytes is not None:
-            detail = f"PSS, file pages included; anonymous {size(run.memory.peak_anonymous_bytes)}"
-            shown.append(("Peak memory", size(run.memory.peak_pss_bytes), detail))
-        if run.memory is not None and run.memory.peak_gpu_bytes is not None:
-            shown.append(("Peak GPU memory", size(run.memory.peak_gpu_bytes), "in no PSS"))
-    shown.append(("Package", size(measurement.package.package_bytes), "on disk"))
-    return element("section", cards(shown))
+    return shown if timings.sustained else [*shown, *energy_cards(timings.energies)]
 
 
-def _notes(measurement: Measurement, sustained: Sequence[Sustained]) -> Markup:
-    lines = [(finding.weight, finding.text) for finding in notes(measurement, sustained)]
-    golden = golden_line(measurement)
+def _notes(analysis: Analysis) -> Markup:
+    lines = [(finding.weight, finding.text) for finding in analysis.findings]
+    golden = golden_line(analysis.measurement)
     if golden is not None:
         lines.append(("note", golden))
     if not lines:
@@ -201,8 +181,8 @@ def _notes(measurement: Measurement, sustained: Sequence[Sustained]) -> Markup:
     )
 
 
-def _latency_charts(measurement: Measurement, series: dict[SeriesName, Series]) -> list[Markup]:
-    drawn = []
+def _latency_charts(measurement: Measurement, timings: Timings) -> list[Markup]:
+    drawn, series = [], timings.series
     if "steady_image" in series:
         drawn.append(
             section(
@@ -235,9 +215,8 @@ def _latency_charts(measurement: Measurement, series: dict[SeriesName, Series]) 
                 wide(charts.stacked_bars(starts, title="Start, load and first image")),
             )
         )
-    shares = phase_shares(measurement) if series else ()
-    if shares:
-        parts = [(share.title, share.median_s) for share in shares]
+    if series and timings.phases:
+        parts = [(share.title, share.median_s) for share in timings.phases]
         drawn.append(
             section(
                 "A steady image",
@@ -258,13 +237,12 @@ def _starts(measurement: Measurement) -> list[tuple[str, list[tuple[str, float]]
     return rows
 
 
-def _tables(measurement: Measurement, sustained: Sequence[Sustained]) -> list[Markup]:
-    """Return the latencies' table; the page draws what the others say."""
-    return [
-        section(table.title, table_markup(table))
-        for table in tables(measurement, sustained)
-        if table.title == "Latency"
-    ]
+def _latencies(timings: Timings | None) -> Markup:
+    """Return the table of latencies; the page draws what the terminal's other tables say."""
+    if timings is None or not timings.series:
+        return Markup("")
+    table = latency_table(timings.series)
+    return section(table.title, table_markup(table))
 
 
 def _raw_data() -> Markup:

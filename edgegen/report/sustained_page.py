@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgegen.core.measurement import Measurement
+from edgegen.core.measurement import StartTemperature
 from edgegen.report.blocks import cards, explain, section, table_markup, wide
 from edgegen.report.figures import joules, moment, seconds
 from edgegen.report.sustained import (
@@ -28,7 +28,7 @@ _NOTES_OF_REST = "Nothing was subtracted: the figures hold what the device takes
 
 
 def sustained_section(
-    measurement: Measurement, sustained: Sustained, energies: Sequence[ImageEnergy]
+    sustained: Sustained, start: StartTemperature | None, energies: Sequence[ImageEnergy]
 ) -> Markup:
     """Return the verdict, the main figures, the chart over time and the table."""
     drawn = timeline(sustained, energies)
@@ -42,7 +42,7 @@ def sustained_section(
         *([element("div", *chart, class_="card")] if chart else []),
         element(
             "div",
-            table_markup(sustained_table(sustained, measurement.start_temperature, energies)),
+            table_markup(sustained_table(sustained, start, energies)),
             class_="card",
         ),
         class_="sustained",

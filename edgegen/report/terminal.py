@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from textwrap import fill
 
-from edgegen.core.measurement import Environment, Measurement, MemoryPeak
+from edgegen.core.measurement import Environment, Measurement
 from edgegen.report.figures import MISSING, decibels, seconds, size
 from edgegen.report.plot import plot_series
 from edgegen.report.sustained import energy_table, sustained_table, verdict_sentence
 from edgegen.report.table import Table
 from edgegen.report.time_plot import draw_timeline
 from edgegen.report.timeline import timeline
-from edgegen.statistics.findings import Finding, findings
-from edgegen.statistics.held_back import held_back_sentence
-from edgegen.statistics.series import Series, all_series, latencies_mean_something, phase_shares
-from edgegen.statistics.sustained import Sustained, outermost, shown_energies, sustained_runs
+from edgegen.statistics.analysis import Analysis
+from edgegen.statistics.energy import ImageEnergy
+from edgegen.statistics.series import PhaseShare, Series, SeriesName
+from edgegen.statistics.sustained import Sustained, outermost
 
 
-def tables(
-    measurement: Measurement, sustained: Sequence[Sustained] | None = None
-) -> tuple[Table, ...]:
-    """Return the tables of a measurement: sustained runs, latencies, phases, energy and memory.
-
-    An emulated processor's times, rates and energy are left out. `sustained` are the sustained
-    runs where they have been judged already.
-    """
-    found = [_memory(measurement)]
-    if latencies_mean_something(measurement):
-        judged = sustained_runs(measurement) if sustained is None else sustained
-        energies = shown_energies(measurement)
-        start = measurement.start_temperature
+def tables(analysis: Analysis) -> tuple[Table, ...]:
+    """Return the tables of a measurement: sustained runs, latencies, phases, energy and memory."""
+    found = [_memory(analysis.measurement)]
+    timings = analysis.timings
+    if timings is not None:
+        start = analysis.measurement.start_temperature
         found = [
-            *(sustained_table(each, start, energies) for each in judged),
-            _latencies(measurement),
-            _phases(measurement),
-            *([] if judged else [energy_table(outermost(energies))]),
+            *(sustained_table(each, start, timings.energies) for each in timings.sustained),
+            latency_table(timings.series),
+            _phases(timings.phases),
+            *([] if timings.sustained else [energy_table(outermost(timings.energies))]),
             *found,
         ]
     return tuple(table for table in found if table.rows)
-
-
-def opening(measurement: Measurement) -> str | None:
-    """Return what must be said before any figure: that the device was held back, and what to do.
-
-    None where no sensor said so.
-    """
-    return held_back_sentence(measurement)
 
 
 def headline(measurement: Measurement) -> str:
@@ -68,49 +53,28 @@ def device_name(device: Environment) -> str:
     return text + (" (EMULATED)" if device.emulated else "")
 
 
-def verdicts(
-    measurement: Measurement, sustained: Sequence[Sustained] | None = None
-) -> tuple[str, ...]:
-    """Return what each sustained run shows, in plain sentences.
-
-    Of an emulated processor it is only told that images were made.
-    """
-    if not latencies_mean_something(measurement):
+def verdicts(analysis: Analysis) -> tuple[str, ...]:
+    """Return what each sustained run shows, in plain sentences."""
+    if analysis.timings is None:
         return tuple(
             f"EMULATED: {len(run.images)} images were made in one process. Nothing was timed."
-            for run in measurement.of_kind("sustained")
+            for run in analysis.measurement.of_kind("sustained")
         )
-    judged = sustained_runs(measurement) if sustained is None else sustained
-    return tuple(verdict_sentence(each) for each in judged)
+    return tuple(verdict_sentence(each) for each in analysis.timings.sustained)
 
 
-def plot(
-    measurement: Measurement,
-    sustained: Sequence[Sustained] | None = None,
-    *,
-    width: int = 80,
-    unicode: bool = True,
-) -> str:
+def plot(analysis: Analysis, *, width: int = 80, unicode: bool = True) -> str:
     """Return the plots: sustained runs over time, and the steps or images of the restarts."""
-    if not latencies_mean_something(measurement):
+    timings = analysis.timings
+    if timings is None:
         return ""
-    judged = sustained_runs(measurement) if sustained is None else sustained
-    blocks = [_sustained_plot(measurement, each, width, unicode) for each in judged]
-    series = all_series(measurement)
-    chosen = series.get("step") or series.get("steady_image")
+    blocks = [_sustained_plot(each, timings.energies, width, unicode) for each in timings.sustained]
+    chosen = timings.series.get("step") or timings.series.get("steady_image")
     if chosen is not None:
         lines = plot_series(chosen.restarts, label=seconds, width=width, unicode=unicode)
         caption = f"{chosen.title}, each of {len(chosen.values)} in the order measured"
         blocks.append("\n".join([fill(caption, width), "", *lines]))
     return "\n\n".join(block for block in blocks if block)
-
-
-def notes(
-    measurement: Measurement, sustained: Sequence[Sustained] | None = None
-) -> tuple[Finding, ...]:
-    """Return the sentences that belong to the figures; what opens the report is not repeated."""
-    first = opening(measurement)
-    return tuple(each for each in findings(measurement, sustained) if each.text != first)
 
 
 def golden_line(measurement: Measurement) -> str | None:
@@ -136,9 +100,9 @@ def interval_text(series: Series) -> str:
 
 
 def _sustained_plot(
-    measurement: Measurement, sustained: Sustained, width: int, unicode: bool
+    sustained: Sustained, energies: tuple[ImageEnergy, ...], width: int, unicode: bool
 ) -> str:
-    drawn = timeline(sustained, shown_energies(measurement))
+    drawn = timeline(sustained, energies)
     if drawn is None:
         return ""
     names = ["step latency", *(panel.title for panel in drawn.sensors)]
@@ -147,11 +111,11 @@ def _sustained_plot(
     return "\n".join([fill(caption, width), "", *lines])
 
 
-def _latencies(measurement: Measurement) -> Table:
-    found = all_series(measurement).values()
+def latency_table(found: Mapping[SeriesName, Series]) -> Table:
+    """Return the table of all series; without a p99 where no series is long enough for one."""
     columns = ["", "n", "median", "95 % interval", "p90", "p99", "min", "max", "MAD"]
     rows = []
-    for series in found:
+    for series in found.values():
         summary = series.summary
         row = [series.title, str(summary.count), seconds(summary.median), interval_text(series)]
         row += [seconds(summary.p90), seconds(summary.p99)]
@@ -161,15 +125,14 @@ def _latencies(measurement: Measurement) -> Table:
         else:
             row += [MISSING, MISSING, MISSING]
         rows.append(row)
-    if all(series.summary.p99 is None for series in found):
+    if all(series.summary.p99 is None for series in found.values()):
         place = columns.index("p99")
         for row in (columns, *rows):
             del row[place]
     return Table(title="Latency", columns=tuple(columns), rows=tuple(map(tuple, rows)))
 
 
-def _phases(measurement: Measurement) -> Table:
-    shares = phase_shares(measurement)
+def _phases(shares: tuple[PhaseShare, ...]) -> Table:
     total = sum(share.median_s for share in shares)
     rows = tuple(
         (share.title, seconds(share.median_s), f"{100 * share.median_s / total:.1f} %")
@@ -179,27 +142,21 @@ def _phases(measurement: Measurement) -> Table:
     return Table(title="A steady image", columns=("", "median", "share"), rows=rows)
 
 
+def sizes(measurement: Measurement) -> list[tuple[str, int | None]]:
+    """Return the sizes on disk and in memory, by name; None for what the device could not tell."""
+    found: list[tuple[str, int | None]] = [("Package on disk", measurement.package.package_bytes)]
+    for run in measurement.of_kind("memory"):
+        if run.memory is None:
+            continue
+        found.append(("Peak memory (PSS, file pages included)", run.memory.peak_pss_bytes))
+        if run.memory.peak_gpu_bytes is not None:  # most devices cannot tell it
+            found.append(("Peak GPU memory (in no PSS)", run.memory.peak_gpu_bytes))
+        found.append(("Peak anonymous memory", run.memory.peak_anonymous_bytes))
+        found.append(("Peak file pages", run.memory.peak_file_bytes))
+        found.append(("Read from storage", run.memory.read_bytes))
+    return found
+
+
 def _memory(measurement: Measurement) -> Table:
-    rows = [
-        ("Package on disk", size(measurement.package.package_bytes)),
-        *(
-            row
-            for run in measurement.of_kind("memory")
-            if run.memory is not None
-            for row in (
-                ("Peak memory (PSS, file pages included)", size(run.memory.peak_pss_bytes)),
-                *_gpu_row(run.memory),
-                ("Peak anonymous memory", size(run.memory.peak_anonymous_bytes)),
-                ("Peak file pages", size(run.memory.peak_file_bytes)),
-                ("Read from storage", size(run.memory.read_bytes)),
-            )
-        ),
-    ]
-    return Table(title="Memory", columns=("", "size"), rows=tuple(rows))
-
-
-def _gpu_row(memory: MemoryPeak) -> list[tuple[str, str]]:
-    """Return the memory that a driver gave for the GPU; most devices cannot tell it."""
-    if memory.peak_gpu_bytes is None:
-        return []
-    return [("Peak GPU memory (in no PSS)", size(memory.peak_gpu_bytes))]
+    rows = tuple((name, size(value)) for name, value in sizes(measurement))
+    return Table(title="Memory", columns=("", "size"), rows=rows)

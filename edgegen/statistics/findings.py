@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from edgegen.core.limits import silence_of
 from edgegen.core.measurement import Environment, Measurement
 from edgegen.statistics.changepoints import MINIMUM_STEPS
-from edgegen.statistics.held_back import held_back_sentence, quota_sentence, since_boot_sentence
+from edgegen.statistics.held_back import quota_sentence, since_boot_sentence
 from edgegen.statistics.latencies import INTERVAL_RESTARTS, NOISY_SPREAD, P90_COUNT
-from edgegen.statistics.series import (
-    SeriesName,
-    all_series,
-    latencies_mean_something,
-    outside_share,
-    steady_images,
-    timed_images,
-)
-from edgegen.statistics.sustained import Sustained, sampling_cost, sustained_runs
+from edgegen.statistics.series import SeriesName, steady_images, timed_images
+from edgegen.statistics.sustained import Sustained
 from edgegen.statistics.throttling import MINIMUM_S
+from edgegen.statistics.timings import Timings
 
 Weight = Literal["note", "warning"]
 
@@ -40,26 +33,24 @@ class Finding:
     text: str
 
 
-def findings(
-    measurement: Measurement, sustained: Sequence[Sustained] | None = None
-) -> tuple[Finding, ...]:
+def findings(measurement: Measurement, timings: Timings | None) -> tuple[Finding, ...]:
     """Return what must be said with the figures, the gravest first.
 
-    `sustained` are the sustained runs where they have been judged already.
+    `timings` are None where times mean nothing. That the device was held back comes before the
+    figures, and isn't among these.
     """
     found = [
         *_about_limits(measurement),
         *_about_the_device(measurement.environment),
         *_about_the_start(measurement),
         *_about_the_images(measurement),
-        *_about_what_is_missing(measurement),
+        *_about_what_is_missing(measurement, is_timed=timings is not None),
         *(Finding(weight="warning", text=text) for text in measurement.warnings),
         *_about_the_unseen(measurement),
     ]
-    if latencies_mean_something(measurement):
-        judged = sustained_runs(measurement) if sustained is None else sustained
-        found += [finding for each in judged for finding in _about_a_sustained_run(each)]
-        found += [*_about_the_noise(measurement), *_about_the_timing(measurement)]
+    if timings is not None:
+        found += [each for run in timings.sustained for each in _about_a_sustained_run(run)]
+        found += [*_about_the_noise(timings), *_about_the_timing(timings)]
     said = {text for run in measurement.runs for text in run.warnings}
     found += [Finding(weight="warning", text=f"The runner says: {text}") for text in sorted(said)]
     return tuple(sorted(found, key=lambda finding: finding.weight != "warning"))
@@ -104,10 +95,8 @@ def _about_the_device(environment: Environment) -> list[Finding]:
 
 
 def _about_limits(measurement: Measurement) -> list[Finding]:
-    held = held_back_sentence(measurement)
     notes = (quota_sentence(measurement), since_boot_sentence(measurement))
-    found = [] if held is None else [_warning(held)]
-    found += [_note(text) for text in notes if text is not None]
+    found = [_note(text) for text in notes if text is not None]
     device = measurement.environment
     if device.memory_limit_bytes is not None:
         found.append(
@@ -166,9 +155,8 @@ def _about_the_images(measurement: Measurement) -> list[Finding]:
     return found
 
 
-def _about_the_noise(measurement: Measurement) -> list[Finding]:
-    found = []
-    series = all_series(measurement)
+def _about_the_noise(timings: Timings) -> list[Finding]:
+    found, series = [], timings.series
     noisy: tuple[SeriesName, ...] = ("steady_image", "step")
     for name in noisy:
         if name in series and series[name].summary.is_noisy:
@@ -183,9 +171,9 @@ def _about_the_noise(measurement: Measurement) -> list[Finding]:
     return found
 
 
-def _about_the_timing(measurement: Measurement) -> list[Finding]:
+def _about_the_timing(timings: Timings) -> list[Finding]:
     found = []
-    cost = sampling_cost(measurement)
+    cost, share = timings.sampling, timings.outside_share
     if cost is not None and cost.core_share > SAMPLING_SHARE:
         found.append(
             _note(
@@ -193,7 +181,6 @@ def _about_the_timing(measurement: Measurement) -> list[Finding]:
                 "runtime could have used."
             )
         )
-    share = outside_share(measurement)
     if share is not None and share > OUTSIDE_RUNTIME_SHARE:
         found.append(
             _note(f"{100 * share:.1f} % of an image's time was spent outside the runtime's calls.")
@@ -215,7 +202,7 @@ def _about_a_sustained_run(sustained: Sustained) -> list[Finding]:
             )
         )
     elif judgement.verdict == "held_back":
-        pass  # the first finding says it, of all runs together
+        pass  # `Analysis.held_back` says it, of all runs together
     elif judgement.verdict == "flagged":
         found.append(_note("A sensor said that the device held back, though steps took no longer."))
     elif judgement.verdict == "unknown":
@@ -242,7 +229,7 @@ def _about_a_sustained_run(sustained: Sustained) -> list[Finding]:
     return found
 
 
-def _about_what_is_missing(measurement: Measurement) -> list[Finding]:
+def _about_what_is_missing(measurement: Measurement, *, is_timed: bool) -> list[Finding]:
     found = []
     steady = measurement.of_kind("steady")
     count = sum(len(steady_images(run)) for run in steady)
@@ -255,7 +242,6 @@ def _about_what_is_missing(measurement: Measurement) -> list[Finding]:
         )
     if measurement.quick:
         found.append(_warning("Measured with --quick: too few images and restarts to compare."))
-    is_timed = latencies_mean_something(measurement)
     is_sustained = not steady and bool(measurement.of_kind("sustained"))
     counts_matter = is_timed and not is_sustained  # a sustained run has no median of images
     if counts_matter and not measurement.quick and len(steady) < INTERVAL_RESTARTS:

@@ -18,7 +18,6 @@ from edgegen.core.limits import (
     words_of,
 )
 from edgegen.core.measurement import Measurement, Run
-from edgegen.statistics.series import latencies_mean_something
 
 ALL_THE_TIME = 0.9
 """From this share of the readings on, a device counts as held back all the time."""
@@ -83,8 +82,6 @@ def held_back_sentence(measurement: Measurement) -> str | None:
     """Return whether, how often and by what the device was held back, what that means, and a way
     out; None where no sensor said so, neither at the start nor later.
     """
-    if not latencies_mean_something(measurement):
-        return None  # no figure of an emulated processor is shown
     found = held_back(timed_runs(measurement))
     limits = measurement.environment.limits
     at_start = [name for name, value in limits.items() if holds_back(name, value)]

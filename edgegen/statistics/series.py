@@ -137,11 +137,6 @@ def timed_images(measurement: Measurement) -> list[ImageSample]:
     return [image for run in runs for image in steady_images(run)]
 
 
-def latencies_mean_something(measurement: Measurement) -> bool:
-    """Return whether times, rates and energies may be shown: an emulated processor's may not."""
-    return not measurement.environment.emulated
-
-
 def first_images(run: Run) -> list[float]:
     """Return the latency of the first image of a process, in a list of one or none."""
     return [run.images[0].latency_s] if run.images else []

@@ -10,8 +10,8 @@ from typing import Literal
 
 from edgegen.core.limits import shows_throttling
 from edgegen.core.measurement import ImageSample, Measurement, Run, SensorSample
-from edgegen.statistics.energy import ImageEnergy, image_energies, whole
-from edgegen.statistics.series import latencies_mean_something, steady_images
+from edgegen.statistics.energy import ImageEnergy, whole
+from edgegen.statistics.series import steady_images
 from edgegen.statistics.throttling import Judgement, first_and_last, judge, usable_steps
 
 
@@ -67,9 +67,7 @@ class SamplingCost:
 
 
 def sustained_runs(measurement: Measurement) -> tuple[Sustained, ...]:
-    """Judge each sustained run; an emulated processor's are not judged, and left out."""
-    if not latencies_mean_something(measurement):
-        return ()
+    """Judge each sustained run that made an image."""
     return tuple(
         Sustained(run=run, judgement=judge(run), zero_s=run.images[0].start_s)
         for run in measurement.of_kind("sustained")
@@ -100,11 +98,6 @@ def _part_latency(
         image_s=statistics.median(image.latency_s - image.load_s for image in images),
         step_s=statistics.median(step.end_s - step.start_s for step in steps) if steps else None,
     )
-
-
-def shown_energies(measurement: Measurement) -> tuple[ImageEnergy, ...]:
-    """Return what each sensor saw of an image; nothing of an emulated processor's."""
-    return image_energies(measurement) if latencies_mean_something(measurement) else ()
 
 
 def outermost(energies: Sequence[ImageEnergy]) -> tuple[ImageEnergy, ...]:

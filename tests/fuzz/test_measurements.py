@@ -14,6 +14,7 @@ from edgegen.core.codec import decode, dump_json, encode, parse_json_object
 from edgegen.core.measurement import Measurement
 from edgegen.report import terminal
 from edgegen.report.html import page
+from edgegen.statistics.analysis import analyse
 from tests.fuzz.harness import case, fuzzing
 from tests.statistics.samples import measurement, sustained, sustained_run
 from tests.statistics.test_held_back import WEAK_SUPPLY, with_readings
@@ -83,13 +84,12 @@ def test_a_spoiled_measurement_is_refused_or_shown(whole: dict[str, Any]) -> Non
 
 def show(found: Measurement) -> None:
     """Make every view of a measurement."""
+    analysis = analyse(found)
     for width in (40, 120):
-        terminal.plot(found, width=width)
-    terminal.plot(found, unicode=False)
-    terminal.opening(found)
+        terminal.plot(analysis, width=width)
+    terminal.plot(analysis, unicode=False)
     terminal.headline(found)
-    terminal.verdicts(found)
-    terminal.tables(found)
-    terminal.notes(found)
+    terminal.verdicts(analysis)
+    terminal.tables(analysis)
     terminal.golden_line(found)
-    assert page(found).endswith("</html>\n")
+    assert page(analysis).endswith("</html>\n")

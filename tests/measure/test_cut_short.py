@@ -14,7 +14,7 @@ from edgegen.report.html import page
 from edgegen.report.terminal import headline, tables
 from edgegen.runner.job import GenerateJob, GoldenJob, Job
 from edgegen.runner.protocol import Event, ImageEnd
-from edgegen.statistics.findings import findings
+from edgegen.statistics.analysis import analyse
 from tests.tiny_packages import onnx_package
 
 
@@ -59,13 +59,14 @@ def test_whole_images_are_kept_whatever_ends_it(
         measure(plan(package, settings), runner=ended_by(end, after_images=4))
     assert raised.value.__cause__ is end
     found = raised.value.measurement
+    analysis = analyse(found)
     assert found.interrupted == reason
     assert [run.kind for run in found.runs] == ["cold", "sustained" if sustained_s else "steady"]
     assert [len(run.images) for run in found.runs] == [1, 3]
-    assert f"INTERRUPTED ({reason})" in "\n".join(each.text for each in findings(found))
+    assert f"INTERRUPTED ({reason})" in "\n".join(each.text for each in analysis.findings)
     assert headline(found).startswith("INTERRUPTED: ")
-    assert tables(found)
-    assert ">interrupted<" in page(found)
+    assert tables(analysis)
+    assert ">interrupted<" in page(analysis)
 
 
 def test_what_ends_it_before_anything_was_timed_is_raised_as_it_is(package: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -13,10 +14,11 @@ from edgegen_runner.png import encode_png
 
 from edgegen.core.codec import decode
 from edgegen.core.measurement import Measurement
+from edgegen.report import html
 from edgegen.report.details import Picture
-from edgegen.report.html import page
 from edgegen.report.sensor_names import sensor_name
-from tests.statistics.samples import disturbed, judged, measurement
+from edgegen.statistics.analysis import analyse
+from tests.statistics.samples import disturbed, measurement, throttled
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' & \u2028"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -51,6 +53,14 @@ class Checker(HTMLParser):
             self.scripts[-1] += data
         else:
             self.text.append(data)
+
+
+def page(value: Measurement, pictures: Sequence[Picture] = ()) -> str:
+    return html.page(analyse(value), pictures)
+
+
+def throttled_page() -> str:
+    return html.page(throttled())
 
 
 def read(text: str) -> Checker:
@@ -125,7 +135,9 @@ def test_what_a_prompt_says_stays_text() -> None:
 
 
 def test_what_a_sensor_is_called_stays_text() -> None:
-    value, (run,) = judged()
+    analysis = throttled()
+    assert analysis.timings is not None
+    value, (run,) = analysis.measurement, analysis.timings.sustained
     samples = tuple(
         replace(each, values={f"{name}{HOSTILE}": v for name, v in each.values.items()})
         for each in run.run.sensors
@@ -136,7 +148,9 @@ def test_what_a_sensor_is_called_stays_text() -> None:
     )
     hostile = replace(value, runs=(value.runs[0], evil), unseen=(HOSTILE,))
     told = replace(run, run=evil, judgement=replace(run.judgement, evidence=evidence))
-    checker = read(page(hostile, (), [told]))
+    timings = replace(analysis.timings, sustained=(told,))
+    shown = html.page(replace(analysis, measurement=hostile, timings=timings))
+    checker = read(shown)
     assert len(checker.scripts) == 2
     assert "img" not in [tag for tag, _ in checker.tags]
     for _, attributes in checker.tags:
@@ -145,8 +159,7 @@ def test_what_a_sensor_is_called_stays_text() -> None:
 
 
 def test_the_charts_of_a_sustained_page_are_well_formed_and_inside() -> None:
-    value, runs = judged()
-    drawings = re.findall(r"<svg.*?</svg>", page(value, (), runs), flags=re.DOTALL)
+    drawings = re.findall(r"<svg.*?</svg>", throttled_page(), flags=re.DOTALL)
     assert len(drawings) == 8  # over time, starts, memory, and five sensors
     for text in drawings:
         drawing = ET.fromstring(text)
@@ -193,8 +206,7 @@ def drawings(text: str) -> list[ET.Element]:
 @pytest.mark.parametrize("width", [8, 15])
 def test_no_label_of_a_chart_is_cut_at_its_edge(width: int) -> None:
     """At the usual size of letters, and at that of narrow screens, whose charts have a minimum."""
-    value, runs = judged()
-    pages = (page(measurement(images=40)), page(value, (), runs))
+    pages = (page(measurement(images=40)), throttled_page())
     for drawing in (each for text in pages for each in drawings(text)):
         right = float(drawing.attrib["viewBox"].split()[2])
         for label in (node for node in drawing.iter("text") if node.attrib["class"] == "tick"):
@@ -206,8 +218,7 @@ def test_no_label_of_a_chart_is_cut_at_its_edge(width: int) -> None:
 
 
 def test_every_axis_has_a_title() -> None:
-    value, runs = judged()
-    found = drawings(page(measurement(images=6))) + drawings(page(value, (), runs))
+    found = drawings(page(measurement(images=6))) + drawings(throttled_page())
     with_axes = [each for each in found if any(node.tag == "line" for node in each.iter())]
     assert len(with_axes) > 8
     for drawing in with_axes:
@@ -218,8 +229,7 @@ def test_every_axis_has_a_title() -> None:
 
 
 def test_sensors_are_called_by_what_they_measure() -> None:
-    value, runs = judged()
-    shown = re.sub(r"<script.*?</script>", "", page(value, (), runs), flags=re.DOTALL)
+    shown = re.sub(r"<script.*?</script>", "", throttled_page(), flags=re.DOTALL)
     for name in ("Temperature of the chip", "Clock of the Arm cores", "Power of all rails"):
         assert name in shown
     assert not re.search(r"\b(temperature_c|frequency_mhz|power_w|throttle_flag)\b", shown)

@@ -26,18 +26,20 @@ from edgegen.report.timeline import (
     value_at,
     without_gaps,
 )
+from edgegen.statistics.analysis import analyse
 from edgegen.statistics.changepoints import Change, LatencyChanges
+from edgegen.statistics.energy import image_energies
 from edgegen.statistics.sensor_events import SensorEvent
-from edgegen.statistics.sustained import Sustained, outermost, shown_energies
+from edgegen.statistics.sustained import Sustained, outermost
 from edgegen.statistics.throttling import Judgement
 from tests.statistics.samples import (
     SLOWDOWN_RATIO,
     SLOWDOWN_S,
-    judged,
     measurement,
     sustained,
     sustained_run,
 )
+from tests.statistics.samples import throttled as analysed
 from tests.tiny_packages import onnx_package
 
 ONSET_S = SLOWDOWN_S - 1.0
@@ -66,13 +68,15 @@ def emulated(value: Measurement) -> Measurement:
 
 @pytest.fixture(scope="module")
 def throttled() -> Sustained:
-    (found,) = judged()[1]
+    timings = analysed().timings
+    assert timings is not None
+    (found,) = timings.sustained
     return found
 
 
 @pytest.fixture(scope="module")
 def drawn(throttled: Sustained) -> Timeline:
-    found = timeline(throttled, shown_energies(judged()[0]))
+    found = timeline(throttled, image_energies(sustained()))
     assert found is not None
     return found
 
@@ -135,12 +139,12 @@ def test_a_flag_without_effect_and_a_short_run_have_sentences_of_their_own() -> 
 
 
 def rows_of(value: Measurement, run: Sustained) -> dict[str, tuple[str, str]]:
-    table = sustained_table(run, value.start_temperature, shown_energies(value))
+    table = sustained_table(run, value.start_temperature, image_energies(value))
     return {row[0]: (row[1], row[2]) for row in table.rows}
 
 
 def test_the_table_has_the_figures_with_what_they_are_of(throttled: Sustained) -> None:
-    rows = rows_of(judged()[0], throttled)
+    rows = rows_of(sustained(), throttled)
     assert rows["Images a minute at the start"][0] == "14.4"
     assert rows["Images a minute at the end"][0] == "11.2"
     assert rows["End / start"][0] == "0.78"
@@ -157,7 +161,7 @@ def test_the_table_has_the_figures_with_what_they_are_of(throttled: Sustained) -
 
 
 def test_a_start_temperature_that_was_not_reached_stands_out(throttled: Sustained) -> None:
-    value = judged()[0]
+    value = sustained()
     assert value.start_temperature is not None
     missed = replace(value.start_temperature, wanted_c=40.0, reached=False)
     row = rows_of(replace(value, start_temperature=missed), throttled)["Start temperature"]
@@ -175,7 +179,7 @@ def test_a_device_without_sensors_has_no_row_of_them() -> None:
 
 
 def test_a_rail_says_what_it_is_part_of() -> None:
-    table = energy_table(shown_energies(judged()[0]))
+    table = energy_table(image_energies(sustained()))
     assert [(row[0], row[-1]) for row in table.rows] == [
         ("pmic_rails", "–"),
         ("pmic.VDD_CORE", "pmic_rails"),
@@ -200,12 +204,12 @@ def with_power(value: Measurement) -> Measurement:
 
 def test_an_ordinary_measurement_tells_its_energy_in_a_table_and_on_a_card() -> None:
     value = with_power(measurement())
-    table = next(t for t in terminal.tables(value) if t.title == "Energy of an image")
+    table = next(t for t in terminal.tables(analyse(value)) if t.title == "Energy of an image")
     image_s = sum(i.latency_s for r in value.of_kind("steady") for i in r.images[1:]) / 12
     assert float(table.rows[0][1].removesuffix(" J")) == pytest.approx(10 * image_s, abs=0.01)
     assert table.rows[0][2].count("…") == 1  # by process
-    assert "Energy an image" in page(value)
-    assert "Energy" not in [t.title for t in terminal.tables(measurement())]
+    assert "Energy an image" in page(analyse(value))
+    assert "Energy" not in [t.title for t in terminal.tables(analyse(measurement()))]
 
 
 def test_the_memory_of_a_gpu_is_told_where_a_driver_tells_it() -> None:
@@ -214,10 +218,10 @@ def test_the_memory_of_a_gpu_is_told_where_a_driver_tells_it() -> None:
     assert last.memory is not None
     memory = replace(last.memory, peak_gpu_bytes=2_500_000_000, processes=2)
     told = replace(value, runs=(*value.runs[:-1], replace(last, memory=memory)))
-    table = next(t for t in terminal.tables(told) if t.title == "Memory")
+    table = next(t for t in terminal.tables(analyse(told)) if t.title == "Memory")
     assert ("Peak GPU memory (in no PSS)", "2.50 GB") in table.rows
-    assert "The runner had 2 processes." in page(told)
-    assert "GPU" not in page(value)
+    assert "The runner had 2 processes." in page(analyse(told))
+    assert "GPU" not in page(analyse(value))
 
 
 def test_the_timeline_holds_each_quantity_from_the_first_image_on(
@@ -267,7 +271,7 @@ def test_a_counter_of_energy_is_drawn_as_power() -> None:
         SensorSample(time_s=float(t), values={"energy_j.package-0": 7.0 * t}) for t in range(25)
     )
     run = replace(run, sensors=samples)
-    energies = shown_energies(sustained(run))
+    energies = image_energies(sustained(run))
     (line,) = powers(a_run(Judgement(verdict="steady", steps=9), run), energies)
     assert line.name == "package-0"
     assert {round(value, 9) for _, value in line.points} == {7.0}
@@ -399,31 +403,31 @@ def test_every_coordinate_is_inside_of_the_chart(drawn: Timeline) -> None:
 
 
 def test_the_page_and_the_terminal_tell_a_sustained_run(throttled: Sustained) -> None:
-    value, runs = judged()
-    text = page(value, (), runs)
+    analysis = analysed()
+    text = page(analysis)
     sentence = verdict_sentence(throttled)
     assert "<h2>Sustained</h2>" in text
     assert sentence.partition(": ")[2].replace("'", "&#x27;") in text
     assert "at ssh://pi@board" in text
     assert "Reading the sensors took 3.00 ms each time" in text
-    assert terminal.verdicts(value, runs) == (sentence,)
-    assert [t.title for t in terminal.tables(value, runs)] == ["Sustained", "Latency", "Memory"]
+    assert terminal.verdicts(analysis) == (sentence,)
+    assert [t.title for t in terminal.tables(analysis)] == ["Sustained", "Latency", "Memory"]
     assert "Raspberry Pi 5 Model B Rev 1.0, Cortex-A76 at ssh://pi@board" in (
-        terminal.headline(value)
+        terminal.headline(analysis.measurement)
     )
-    drawn = terminal.plot(value, runs, width=80)
+    drawn = terminal.plot(analysis, width=80)
     assert drawn.startswith("Sustained: step latency, temperature, clock, power")
 
 
 def test_of_an_emulated_device_only_its_behaviour_is_told() -> None:
-    value = emulated(judged()[0])
-    text = re.sub(r"<script.*?</script>", "", page(value), flags=re.DOTALL)
+    value = emulated(sustained())
+    text = re.sub(r"<script.*?</script>", "", page(analyse(value)), flags=re.DOTALL)
     shown = "\n".join(
         [
-            *terminal.verdicts(value),
-            terminal.plot(value),
-            *(" ".join(cells) for table in terminal.tables(value) for cells in table.rows),
-            *(finding.text for finding in terminal.notes(value)),
+            *terminal.verdicts(analyse(value)),
+            terminal.plot(analyse(value)),
+            *(" ".join(cells) for table in terminal.tables(analyse(value)) for cells in table.rows),
+            *(finding.text for finding in analyse(value).findings),
         ]
     )
     images = len(value.of_kind("sustained")[0].images)

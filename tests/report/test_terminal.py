@@ -12,11 +12,12 @@ from edgegen.report.terminal import (
     plot,
     tables,
 )
+from edgegen.statistics.analysis import analyse
 from tests.statistics.samples import disturbed, measurement
 
 
 def cells(title: str, **options: int) -> dict[str, dict[str, str]]:
-    table = next(each for each in tables(measurement(**options)) if each.title == title)
+    table = next(each for each in tables(analyse(measurement(**options))) if each.title == title)
     return {row[0]: dict(zip(table.columns[1:], row[1:], strict=True)) for row in table.rows}
 
 
@@ -68,18 +69,18 @@ def width_of(table: Table) -> int:
 
 @pytest.mark.parametrize("images", [4, 5, 20])
 def test_the_table_fits_eighty_columns_and_keeps_what_matters(images: int) -> None:
-    table = fitted(tables(measurement(images=images))[0], 80)
+    table = fitted(tables(analyse(measurement(images=images)))[0], 80)
     assert width_of(table) <= 80
     assert {"n", "median", "95 % interval", "p90", "max"} <= set(table.columns)
 
 
 def test_a_wide_terminal_gets_every_column() -> None:
-    table = tables(measurement(images=5))[0]
+    table = tables(analyse(measurement(images=5)))[0]
     assert fitted(table, 130) == table
 
 
 def test_figures_line_up_on_the_right() -> None:
-    for table in tables(measurement()):
+    for table in tables(analyse(measurement())):
         widths = {tuple(len(cell) for cell in row[1:]) for row in aligned(table)}
         assert len(widths) == 1
 
@@ -113,13 +114,13 @@ def test_a_device_is_named_by_model_processor_and_address(
 
 def test_an_emulated_devices_latencies_are_not_shown() -> None:
     value = disturbed(measurement())
-    assert [table.title for table in tables(value)] == ["Memory"]
-    assert plot(value) == ""
+    assert [table.title for table in tables(analyse(value))] == ["Memory"]
+    assert plot(analyse(value)) == ""
     assert "EMULATED" in headline(value)
 
 
 def test_the_plot_says_how_many_values_it_draws() -> None:
-    drawn = plot(measurement())
+    drawn = plot(analyse(measurement()))
     assert drawn.startswith("Step, each of 96")
     assert max(map(len, drawn.splitlines())) <= 80
 

@@ -23,7 +23,7 @@ from edgegen.core.measurement import (
     Step,
     Workload,
 )
-from edgegen.statistics.sustained import Sustained, sustained_runs
+from edgegen.statistics.analysis import Analysis, analyse
 
 
 def image(
@@ -281,7 +281,6 @@ def sustained(run_: Run | None = None) -> Measurement:
 
 
 @functools.cache
-def judged() -> tuple[Measurement, tuple[Sustained, ...]]:
-    """The throttled measurement with its judgement, which takes seconds to find."""
-    value = sustained()
-    return value, sustained_runs(value)
+def throttled() -> Analysis:
+    """The throttled measurement, analysed: that takes seconds."""
+    return analyse(sustained())

@@ -5,16 +5,18 @@ from dataclasses import replace
 import pytest
 
 from edgegen.core.measurement import ImageSample, Measurement, PageCache, Run, StartTemperature
+from edgegen.statistics.analysis import analyse
 from edgegen.statistics.findings import Finding, findings
 from edgegen.statistics.series import all_series, load_s, outside_share, phase_shares
-from edgegen.statistics.sustained import Sustained, sampling_cost, sustained_runs
+from edgegen.statistics.sustained import Sustained, sampling_cost
 from edgegen.statistics.throttling import Judgement
-from tests.statistics.samples import disturbed, judged, measurement, sustained, sustained_run
+from edgegen.statistics.timings import timings_of
+from tests.statistics.samples import disturbed, measurement, sustained, sustained_run, throttled
 
 
 def texts(value: Measurement, weight: str | None = None) -> str:
     return "\n".join(
-        finding.text for finding in findings(value) if weight in (None, finding.weight)
+        finding.text for finding in analyse(value).findings if weight in (None, finding.weight)
     )
 
 
@@ -27,7 +29,7 @@ def test_a_quiet_measurement_has_no_warning() -> None:
 
 
 def test_an_emulated_busy_quick_measurement_says_all_of_it_and_warnings_come_first() -> None:
-    found = findings(disturbed(measurement(restarts=1, images=2)))
+    found = analyse(disturbed(measurement(restarts=1, images=2))).findings
     warnings = "\n".join(each.text for each in found if each.weight == "warning")
     for word in ("emulated", "load average 3.70 on 4 cores", "--quick"):
         assert word in warnings
@@ -103,8 +105,9 @@ def test_the_runners_warnings_are_told_once() -> None:
 
 
 def test_what_could_not_be_seen_is_told() -> None:
-    assert Finding(weight="note", text="Not seen on this device: power: no sensor.") in findings(
-        measurement()
+    assert (
+        Finding(weight="note", text="Not seen on this device: power: no sensor.")
+        in analyse(measurement()).findings
     )
 
 
@@ -177,8 +180,11 @@ def test_the_share_outside_the_runtime_leaves_loading_out() -> None:
 def said(value: Measurement, judgement: Judgement) -> dict[str, str]:
     """What is said of a sustained run with this judgement: text -> weight."""
     run = value.of_kind("sustained")[0]
-    judged_run = Sustained(run=run, judgement=judgement, zero_s=run.images[0].start_s)
-    return {finding.text: finding.weight for finding in findings(value, [judged_run])}
+    judged = Sustained(run=run, judgement=judgement, zero_s=run.images[0].start_s)
+    timings = timings_of(value)
+    assert timings is not None
+    found = findings(value, replace(timings, sustained=(judged,)))
+    return {finding.text: finding.weight for finding in found}
 
 
 @pytest.mark.parametrize(
@@ -208,8 +214,7 @@ def test_a_steady_verdict_with_rates_needs_no_word() -> None:
 
 
 def test_a_sustained_measurement_misses_no_restarts_and_no_percentile() -> None:
-    value, runs = judged()
-    text = "\n".join(finding.text for finding in findings(value, runs))
+    text = "\n".join(finding.text for finding in throttled().findings)
     assert "throttled" in text
     assert "restarts" not in text
     assert "p90" not in text
@@ -234,9 +239,9 @@ def test_a_sustained_run_that_awaited_no_temperature_says_so() -> None:
 
 
 def test_an_emulated_sustained_run_is_not_judged() -> None:
-    value = judged()[0]
+    value = sustained()
     emulated = replace(value, environment=replace(value.environment, emulated=True))
-    assert sustained_runs(emulated) == ()
+    assert analyse(emulated).timings is None
     text = texts(emulated)
     assert "No latency, rate or energy is shown; the raw samples are kept" in text
     for word in ("throttled", "Noisy", "outside the runtime", "core"):
@@ -244,23 +249,24 @@ def test_an_emulated_sustained_run_is_not_judged() -> None:
 
 
 def test_a_sustained_runs_start_counts_and_its_images_are_no_series() -> None:
-    series = all_series(judged()[0])
+    series = all_series(sustained())
     assert list(series) == ["launch", "cold_load", "warm_load", "cold_first_image", "first_image"]
     assert series["launch"].summary.count == 2
     assert series["warm_load"].summary.median == pytest.approx(0.5)
 
 
 def test_what_reading_the_sensors_takes_is_told_where_it_is_much() -> None:
-    value, runs = judged()
-    cost = sampling_cost(value)
+    value, timings = throttled().measurement, throttled().timings
+    assert timings is not None
+    cost = timings.sampling
     assert cost is not None
     assert cost.reading_s == pytest.approx(0.003)
     assert cost.core_share == pytest.approx(0.003)  # one reading a second
-    assert "Reading the sensors" not in "".join(f.text for f in findings(value, runs))
+    assert "Reading the sensors" not in "".join(f.text for f in throttled().findings)
     run = value.of_kind("sustained")[0]
     slow = replace(run, sensors=tuple(replace(each, cost_s=0.08) for each in run.sensors))
     dear = with_runs(value, slow)
-    text = "".join(f.text for f in findings(dear, [replace(runs[0], run=slow)]))
+    text = "".join(f.text for f in findings(dear, replace(timings, sampling=sampling_cost(dear))))
     assert "Reading the sensors took 8.0 % of a core" in text
     assert sampling_cost(measurement()) is None
 
@@ -273,4 +279,4 @@ def test_figures_of_an_android_device_are_labelled_cpu() -> None:
 
 
 def notes_of(value: Measurement) -> list[str]:
-    return [each.text for each in findings(value) if each.weight == "note"]
+    return [each.text for each in analyse(value).findings if each.weight == "note"]

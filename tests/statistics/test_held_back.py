@@ -10,8 +10,7 @@ from edgegen.cli.main import run as run_command
 from edgegen.core.limits import holds_back, remedies
 from edgegen.core.measurement import Measurement, Run, SensorSample
 from edgegen.report.html import page
-from edgegen.report.terminal import notes, opening
-from edgegen.statistics.findings import findings
+from edgegen.statistics.analysis import analyse
 from edgegen.statistics.held_back import held_back, held_back_sentence
 from tests.statistics.samples import measurement
 from tests.tiny_packages import onnx_package
@@ -38,14 +37,13 @@ def steady(value: Measurement) -> Run:
 
 def test_a_pi_that_is_throttled_all_the_time_says_so_first_and_what_to_do() -> None:
     value = with_readings([WEAK_SUPPLY] * 5, {**WEAK_SUPPLY, "throttle_since_boot.throttled": 1.0})
-    text = opening(value)
+    analysis = analyse(value)
+    text = analysis.held_back
     assert text is not None
     assert text.startswith("HELD BACK ALL THE TIME, in 5 of 5 readings: under-voltage, throttled.")
     assert "power supply" in text
-    assert next(iter(findings(value))).text == text
-    assert next(iter(findings(value))).weight == "warning"
-    assert text not in [finding.text for finding in notes(value)]  # said once
-    shown = page(value)
+    assert text not in [finding.text for finding in analysis.findings]  # said once
+    shown = page(analysis)
     assert shown.index("HELD BACK ALL THE TIME") < shown.index('class="cards"')
 
 
@@ -90,9 +88,11 @@ def test_a_device_that_was_held_back_at_the_start_alone_is_told() -> None:
 def test_what_happened_since_the_boot_is_told_apart_from_now() -> None:
     value = with_readings([], {"throttle_since_boot.under_voltage": 1.0, "throttle_count.oc1": 2.0})
     assert held_back_sentence(value) is None
-    said = "\n".join(finding.text for finding in findings(value) if finding.weight == "note")
+    said = "\n".join(
+        finding.text for finding in analyse(value).findings if finding.weight == "note"
+    )
     assert "since the device's boot: under-voltage, over-current" in said
-    shown = page(value)
+    shown = page(analyse(value))
     assert "Held back since its boot" in shown
 
 
@@ -107,11 +107,11 @@ def test_a_quota_is_told_with_what_it_cost() -> None:
         value,
         environment=replace(value.environment, cpu_quota=1.5, memory_limit_bytes=2_000_000_000),
     )
-    said = "\n".join(finding.text for finding in findings(value))
+    said = "\n".join(finding.text for finding in analyse(value).findings)
     assert "quota of 1.5 cores' time, on 4 cores: it was used up in 318 of 321 periods" in said
     assert "waited for 16.0 s" in said
     assert "2.00 GB of memory" in said
-    shown = page(value)
+    shown = page(analyse(value))
     assert "1.5 cores&#x27; time" in shown
     assert "as many as the CPU quota feeds" not in shown  # --threads was given
 
@@ -120,7 +120,7 @@ def test_a_quota_is_told_with_what_it_cost() -> None:
 def test_a_tool_that_does_not_answer_is_named_with_the_command_that_mends_it(why: str) -> None:
     usual = measurement()
     value = replace(usual, environment=replace(usual.environment, silent={"vcgencmd": why}))
-    (said,) = [each.text for each in findings(value) if each.text.startswith("vcgencmd")]
+    (said,) = [each.text for each in analyse(value).findings if each.text.startswith("vcgencmd")]
     assert "Mend it: " in said
     if why in ("no-group", "closed"):
         assert "sudo usermod -aG video" in said
