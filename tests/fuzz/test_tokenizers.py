@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from edgegen_runner.tokenizers.clip import ClipTokenizer
+from edgegen_runner.tokenizers.t5 import T5Tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegen.models.tokenizer_files import added_tokens, check_tokenizer, complete
+from tests.device_runners.test_t5_tokenizer import SENTENCEPIECE, serialized
 from tests.fuzz.harness import case, fuzzing
 from tests.fuzz.mutations import mutated
 from tests.tiny_models import write_tokenizer
@@ -49,6 +51,8 @@ def in_the_runner(folder: Path) -> None:
     tokenizer = ClipTokenizer.from_folder(folder)
     tokenizer(tokenizer.expand(TEXT), 77)
 
+
+cuts = st.just(1.0) | st.floats(0, 1)
 
 SIDES: dict[str, Callable[[Path], None]] = {"host": on_the_host, "runner": in_the_runner}
 
@@ -117,3 +121,43 @@ def test_what_once_took_minutes_is_refused_or_read_in_seconds(
     for file, content in BOMBS[name].items():
         (folder / file).write_text(json.dumps(content))
     check(side, folder)
+
+
+@pytest.fixture(scope="module")
+def whole_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a T5 tokenizer as transformers saves it, and the same as SentencePiece's model."""
+    folder = tmp_path_factory.mktemp("t5")
+    serialized(folder)
+    shutil.copy(SENTENCEPIECE, folder)
+    return folder
+
+
+def read_t5(folder: Path) -> None:
+    with case("T5 tokenizer", also=(ValueError, OSError)):
+        T5Tokenizer.from_folder(folder)(TEXT, 120)
+
+
+@fuzzing()
+@given(data=st.data(), name=st.sampled_from(("tokenizer.json", "tokenizer_config.json")))
+def test_a_broken_t5_tokenizer_ends_orderly(
+    whole_t5: Path, data: st.DataObject, name: str, tmp_path_factory: Any
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzzed_t5"
+    shutil.copytree(whole_t5, folder, dirs_exist_ok=True)
+    changed = data.draw(mutated(json.loads((whole_t5 / name).read_text(encoding="utf-8"))))
+    (folder / name).write_text(json.dumps(changed), encoding="utf-8", errors="surrogatepass")
+    read_t5(folder)
+
+
+@fuzzing()
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4), end=cuts)
+def test_a_broken_sentencepiece_model_ends_orderly(
+    changes: list[tuple[float, int]], end: float, tmp_path_factory: Any
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzzed_spiece"
+    folder.mkdir(exist_ok=True)
+    content = bytearray(SENTENCEPIECE.read_bytes())
+    for place, byte in changes:
+        content[int(place * (len(content) - 1))] = byte
+    (folder / "spiece.model").write_bytes(content[: int(end * len(content))])
+    read_t5(folder)

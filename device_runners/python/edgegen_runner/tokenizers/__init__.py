@@ -9,6 +9,7 @@ from typing import Any, Optional, Protocol
 
 TOKENIZERS: dict[str, str] = {
     "clip": "clip:ClipTokenizer",
+    "t5": "t5:T5Tokenizer",
 }
 """Kind -> module and class in this package."""
 
