@@ -228,10 +228,11 @@ def work(job: Mapping[str, Any]) -> int:
     """Be one turn's process: say what is run, then load and step, a line of input each."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "device_runners" / "python"))
     import numpy as np
-    from edgegen_runner.backends import FOR_TARGET, BackendOptions, open_backend
+    from edgegen_runner.backends import BackendOptions, open_backend
     from edgegen_runner.package import load_package, read_json_object
     from edgegen_runner.pipelines.denoiser import Conditioning, Denoiser, Guidance
     from edgegen_runner.residency import Components
+    from edgegen_runner.runtimes import of_target
 
     package = load_package(Path(job["package"]))
     manifest = read_json_object(package.folder / "edgegen.json")
@@ -243,7 +244,7 @@ def work(job: Mapping[str, Any]) -> int:
     inputs = package.component(name).inputs
     backend = open_backend(
         BackendOptions(
-            name=FOR_TARGET[manifest["target"]][0], threads=job["threads"], memory=job["memory"]
+            name=of_target(manifest["target"])[0].name, threads=job["threads"], memory=job["memory"]
         )
     )
     components = Components(package, backend, "all", lambda kind, **values: None)

@@ -16,6 +16,7 @@ from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.plain_progress import PlainProgress
 from edgegen.cli.text import TEXT
 from edgegen.core.errors import INTERRUPTED_EXIT_CODE
+from edgegen.runner.runtimes import listed_choices
 
 if TYPE_CHECKING:
     from edgegen.core.measurement import Measurement
@@ -106,7 +107,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--runtime",
     metavar="NAME",
-    help="What runs it, where its target has several: ai_edge_litert or tflite_runtime.",
+    help=f"What runs it, where its target has several: {listed_choices()}.",
 )
 @click.option(
     "--provider",

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from edgegen_runner.runtimes import DEFAULT
 
 from edgegen.cli.command import VERBOSE, Command
 from edgegen.cli.console import Console
 from edgegen.cli.formats import format_bytes
 from edgegen.cli.on_device import DEVICE, chosen_root, root_option
+from edgegen.runner.runtimes import pinned_packages
 
 if TYPE_CHECKING:
     from edgegen.devices.discovery import Listing
@@ -113,8 +115,8 @@ def show(console: Console, addresses: tuple[str, ...], as_json: bool) -> None:
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help="onnxruntime, openvino or ai_edge_litert, beside those that the device has; default: "
-    "onnxruntime, where it has none. May be repeated.",
+    help=f"{', '.join(pinned_packages())}: beside those that the device has; default: "
+    f"{DEFAULT.package}, where it has none. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write what is there now as JSON.")
 @click.pass_obj

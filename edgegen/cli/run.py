@@ -16,6 +16,7 @@ from edgegen.cli.image_files import ImageFiles, image_files
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.text import TEXT
+from edgegen.runner.runtimes import listed_choices
 
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
@@ -70,7 +71,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--runtime",
     metavar="NAME",
-    help="What runs it, where its target has several: ai_edge_litert or tflite_runtime.",
+    help=f"What runs it, where its target has several: {listed_choices()}.",
 )
 @click.option(
     "--provider",
@@ -177,10 +178,10 @@ def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:
 
 
 def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) -> list[ImageResult]:
-    from edgegen.runner.backend_choice import HOST_BACKENDS
+    from edgegen.runner.runtimes import is_for_devices
     from edgegen.runner.session import generate
 
-    if job.backend.name in HOST_BACKENDS:
+    if not is_for_devices(job.backend.name):
         console.note(
             f"There is no runtime for {manifest.target} here: the reference executor draws the "
             "right image, slowly. Its times say nothing about a device."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from edgegen_runner.runtimes import DEFAULT
 
 from edgegen.cli.command import Command
 from edgegen.cli.console import Cell, Console
@@ -32,7 +33,7 @@ def runner() -> None:
     metavar="NAME",
     help="android-arm64, or linux-arm64 for boards whose Python is too old, or that have none.",
 )
-@click.option("--runtime", default="onnxruntime", show_default=True, metavar="NAME")
+@click.option("--runtime", default=DEFAULT.package, show_default=True, metavar="NAME")
 @click.option(
     "-o",
     "--output",

@@ -64,6 +64,8 @@ def _show_all(console: Console, found: tuple[TargetSpec, ...]) -> None:
 
 
 def _show_one(console: Console, target: TargetSpec) -> None:
+    from edgegen_runner.runtimes import of_target
+
     from edgegen.core.recipes import load_recipe
     from edgegen.doctor.requirements import install_command
     from edgegen.doctor.software import missing_for
@@ -82,7 +84,8 @@ def _show_one(console: Console, target: TargetSpec) -> None:
     ]
     columns = ("recipe", "what it does", "storage", "compute", "rules", "image, least dB")
     missing = missing_for(target.extra)
-    notes = [f"Families: {', '.join(target.families)}.", f"Runtimes: {', '.join(target.runtimes)}."]
+    runtimes = ", ".join(runtime.name for runtime in of_target(target.name))
+    notes = [f"Families: {', '.join(target.families)}.", f"Runtimes: {runtimes}."]
     if missing:
         notes.append(f"Missing: {', '.join(missing)}. {install_command(target.extra)}")
     console.table(f"{target.title}: {target.description}", columns, rows, notes)

@@ -57,7 +57,6 @@ class TargetSpec:
     description: str
     artifact: str  # the file of a component inside its folder, `model.onnx`
     extra: str  # the extra of `pip install edgegen[...]` that exporting needs
-    runtimes: tuple[str, ...]
     families: tuple[Family, ...]
     recipes: tuple[str, ...]
     default_recipe: str

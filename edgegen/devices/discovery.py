@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from edgegen_runner.runtimes import DEFAULT
+
 from edgegen.core.environment import REMOTE
 from edgegen.core.errors import DeviceError, EdgegenError
 from edgegen.core.limits import (
@@ -274,5 +276,5 @@ def _android_listing(address: str) -> Listing:
 
 def _set_up(address: str) -> str:
     if address == LOCAL:
-        return f"{sys.executable} -m pip install onnxruntime"
+        return f"{sys.executable} -m pip install {DEFAULT.install}"
     return f"edgegen devices setup {shlex.quote(address)}"

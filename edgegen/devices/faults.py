@@ -7,6 +7,8 @@ import shlex
 import signal
 from collections.abc import Mapping
 
+from edgegen_runner.runtimes import DEFAULT, called
+
 from edgegen.core.errors import MissingDependencyError
 from edgegen.core.process import exit_signal
 from edgegen.devices.facts import DeviceFacts, Fault
@@ -151,4 +153,6 @@ def _literal(text: str) -> str:
 
 
 def _pinned(package: str) -> str:
-    return "onnxruntime" if package == "numpy" or package.startswith("onnx") else package
+    """Return the runtime that brings a package; numpy comes with each of them."""
+    runtime = DEFAULT if package == "numpy" else called(package)
+    return package if runtime is None else runtime.package

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgegen_runner.runtimes import of_target
 
 from edgegen.core.errors import DeviceError
 from edgegen.core.profile import (
@@ -19,6 +21,7 @@ from edgegen.core.profile import (
     Source,
     Thermal,
 )
+from edgegen.core.targets import load_targets
 from edgegen.devices.control_groups import cpu_quota, memory_limits, whole_number
 from edgegen.devices.sensors import sensors_here
 
@@ -84,18 +87,25 @@ def host_profile(root: Path = Path("/")) -> DeviceProfile:
             gpu="NVIDIA" if has_nvidia_driver(root) else None,
         ),
         application_memory_bytes=memory.usable_bytes,
-        runtimes=(
-            RuntimeOptions(target="onnx", package="onnxruntime", recipe="fp16-storage"),
-            RuntimeOptions(target="openvino", package="openvino", recipe="fp16-storage"),
-            RuntimeOptions(
-                target="tflite", package="ai_edge_litert", recipe="fp16-storage", shapes="fixed"
-            ),
-        ),
+        runtimes=tuple(_runtimes()),
         sensors=sensors_here(root),
         thermal=_thermal(root),
         sources=(Source(figures=figures, title="Read from this machine's system, just now"),),
         notes=" ".join(notes),
     )
+
+
+def _runtimes() -> Iterator[RuntimeOptions]:
+    """Yield the first runtime of each target that this system can have, used as is usual."""
+    for target in load_targets().values():
+        runtime = next((each for each in of_target(target.name) if each.can_be_here), None)
+        if runtime is not None:
+            yield RuntimeOptions(
+                target=target.name,
+                package=runtime.name,
+                recipe=target.default_recipe,
+                shapes=target.shapes[0],
+            )
 
 
 def usable_cores() -> int:

@@ -41,11 +41,12 @@ from edgegen.measure.progress import RunProgress, unit_of
 from edgegen.measure.recording import Recorder, refusing_nonsense
 from edgegen.measure.unseen_sensors import unseen_sensors
 from edgegen.runner.attach import attach
-from edgegen.runner.backend_choice import HOST_BACKENDS, Wishes, choose_backend
+from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.deployment import require_passed
 from edgegen.runner.job import Job, absolute
 from edgegen.runner.protocol import Event, Hello, Load
 from edgegen.runner.received import Announced, fetch_picture
+from edgegen.runner.runtimes import is_for_devices
 from edgegen.runner.session import RunnerSession
 
 Runner = Callable[[Job], Generator[Event]]
@@ -214,7 +215,7 @@ class _Session:
             memory=work.memory,
         )
         chosen = choose_backend(self._device, self._plan.identity.target, wishes)
-        if chosen.name in HOST_BACKENDS:
+        if not is_for_devices(chosen.name):
             raise ConfigError(
                 f"This machine has no runtime for {self._plan.identity.target}. The reference "
                 "executor would run the package, and its time and memory say nothing.",

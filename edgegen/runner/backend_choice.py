@@ -6,56 +6,23 @@ of them does.
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
-import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from edgegen_runner.runtimes import called, of_target
 
 from edgegen.core.errors import ConfigError, MissingDependencyError, nearest
 from edgegen.core.profile import DeviceProfile
 from edgegen.devices.device import Device
 from edgegen.devices.match import matching_profile
 from edgegen.runner.job import Backend, MemoryMode
-from edgegen.runner.wheels import PINNED
-
-RUNTIMES: Mapping[str, tuple[str, ...]] = {
-    "coreml": ("coreml", "coreml_reference"),
-    "onnx": ("onnxruntime",),
-    "openvino": ("openvino",),
-    "tflite": ("ai_edge_litert", "tflite_runtime"),
-}
-"""A target -> the runner's backends that run its packages, the first choice first."""
-
-HOST_BACKENDS: Mapping[str, str] = {"coreml_reference": "edgegen.mil.runner_child"}
-"""A backend that this machine alone has -> the module that runs the runner with it.
-
-It computes what the package says, slowly, where the target's own runtime does not exist; nothing
-that it does is timed.
-"""
-
-_IMPORTED: Mapping[str, str] = {"coreml": "coremltools", "coreml_reference": "torch"}
-"""A backend -> the module that it imports, where that is called otherwise."""
-
-_ONLY_ON: Mapping[str, str] = {"coreml": "darwin"}
-"""A backend -> the platform that has its runtime; elsewhere the module is there in vain."""
-
-PACKAGES: Mapping[str, str] = {
-    "coreml": "coreml",
-    "coremltools": "coreml",
-    "onnxruntime": "onnxruntime",
-    "onnxruntime-gpu": "onnxruntime",
-    "onnxruntime-c": "onnxruntime",
-    "openvino": "openvino",
-    "ai-edge-litert": "ai_edge_litert",
-    "tflite-runtime": "tflite_runtime",
-}
-"""A runtime's package, as pip or a profile calls it -> the backend."""
+from edgegen.runner.runtimes import RUNTIMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What the user asked for; None and an empty tuple are: what the device's profile says.
+    """What the user asked for; None or () means: use the device's profile.
 
     `profile` takes the place of the one that fits the device.
     """
@@ -79,7 +46,7 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
         return backend_here(target, wishes)
     facts = device.facts
     packages = () if facts.runtime is None else facts.runtime.packages
-    installed = {PACKAGES[name] for name in packages if name in PACKAGES}
+    installed = {runtime.name for name in packages if (runtime := called(name, RUNTIMES))}
     profile = wishes.profile or matching_profile(facts)
     backend = backend_of(profile, target, wishes, installed)
     if backend.name in installed or (facts.runtime is not None and not installed):
@@ -87,19 +54,17 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     has = ", ".join(sorted(installed)) or "no Python with numpy and a runtime"
     raise MissingDependencyError(
         f"{device.address} has {has}, not {backend.name}, which is to run this {target} package.",
-        hint=_how_to_get(backend.name, device.address, target),
+        hint=_how_to_get(backend.name, device.address),
     )
 
 
 def backend_here(target: str, wishes: Wishes) -> Backend:
     """Return what runs a target's packages on this machine, in edgegen's own Python."""
-    names = RUNTIMES.get(target, ())
-    usable = [name for name in names if _ONLY_ON.get(name, sys.platform) == sys.platform]
-    installed = {
-        name for name in usable if importlib.util.find_spec(_IMPORTED.get(name, name)) is not None
-    }
-    # Where nothing is installed, the first that could be is the one to ask for.
-    return backend_of(wishes.profile, target, wishes, installed or usable[:1])
+    usable = [each for each in of_target(target, RUNTIMES) if each.can_be_here]
+    installed = [each.name for each in usable if each.is_here]
+    if not installed:  # then the first that could be is the one to ask for
+        installed = [each.name for each in usable[:1]]
+    return backend_of(wishes.profile, target, wishes, installed)
 
 
 def backend_of(
@@ -133,29 +98,29 @@ def backend_of(
     )
 
 
-def _how_to_get(runtime: str, address: str, target: str) -> str:
+def _how_to_get(name: str, address: str) -> str:
     """Return the command that gives a device a runtime, beside those that it has."""
-    if runtime == "coreml":
-        return "Core ML is a part of macOS: on a Mac, install coremltools there."
-    package = runtime.replace("_", "-")
-    if package not in PINNED:
-        return f"Install it there, or leave --runtime to {RUNTIMES[target][0]}."
-    return f"edgegen devices setup {shlex.quote(address)} --runtime {package}"
+    runtime = called(name, RUNTIMES)
+    assert runtime is not None
+    if runtime.pinned:
+        return f"edgegen devices setup {shlex.quote(address)} --runtime {runtime.package}"
+    first = of_target(runtime.target, RUNTIMES)[0].name
+    return runtime.remedy or f"Install it there, or leave --runtime to {first}."
 
 
-def _runtime(target: str, package: str | None, installed: Collection[str]) -> str:
-    if target not in RUNTIMES:
+def _runtime(target: str, wanted: str | None, installed: Collection[str]) -> str:
+    known = of_target(target, RUNTIMES)
+    if not known:
         raise ConfigError(
             f"No runtime is known for packages of the target {target!r}.",
-            hint=nearest(target, RUNTIMES),
+            hint=nearest(target, sorted({runtime.target for runtime in RUNTIMES})),
         )
-    names = RUNTIMES[target]
-    if package is None:
-        return next((name for name in names if name in installed), names[0])
-    name = PACKAGES.get(package.replace("_", "-"), package)
-    if name not in names:
+    if wanted is None:
+        return next((each.name for each in known if each.name in installed), known[0].name)
+    runtime = called(wanted, known)
+    if runtime is None:
         raise ConfigError(
-            f"{package} does not run packages of the target {target!r}.",
-            hint=f"What does: {', '.join(names)}.",
+            f"{wanted} does not run packages of the target {target!r}.",
+            hint=f"What does: {', '.join(each.name for each in known)}.",
         )
-    return name
+    return runtime.name

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from edgegen_runner.runtimes import DEFAULT
+
 from edgegen.core.codec import encode
 
 Residency = Literal["all", "sequential"]
@@ -46,7 +48,7 @@ class Backend:
     `name` is one of the runner's backends; `backend_choice` takes it from the package's target.
     """
 
-    name: str = "onnxruntime"
+    name: str = DEFAULT.name
     providers: tuple[str, ...] | None = None
     threads: int | None = None
     memory: MemoryMode | None = None

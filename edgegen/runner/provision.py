@@ -14,6 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen_runner.runtimes import DEFAULT, called
+
 from edgegen.core.errors import (
     ConfigError,
     DeviceError,
@@ -33,15 +35,15 @@ from edgegen.devices.facts import DeviceFacts, Fault, RuntimeFacts, Tried
 from edgegen.devices.faults import explain_fault
 from edgegen.devices.store import File, send_blobs
 from edgegen.devices.transports import LOCAL, Transport, open_transport
-from edgegen.runner.backend_choice import PACKAGES
 from edgegen.runner.bundle.build import build_bundle, read_bundle
 from edgegen.runner.job import Backend, DescribeJob
 from edgegen.runner.pack import pack_runner
 from edgegen.runner.protocol import Hello
 from edgegen.runner.push_bundle import push_bundle
+from edgegen.runner.runtimes import pinned_packages
 from edgegen.runner.session import RunnerSession
 from edgegen.runner.wheel_files import fitting_wheels, installs
-from edgegen.runner.wheels import PINNED, RUNTIME, Pin, download, wheels_for
+from edgegen.runner.wheels import Pin, download, wheels_for
 
 _SETUP_S = 1800.0
 _ANSWER_S = 300.0
@@ -88,7 +90,7 @@ def set_up(
     if address == LOCAL:
         raise ConfigError(
             "This machine runs edgegen's own Python, which `devices setup` leaves alone.",
-            hint=f"{sys.executable} -m pip install {' '.join(pinned or (RUNTIME,))}",
+            hint=f"{sys.executable} -m pip install {' '.join(pinned or (DEFAULT.package,))}",
         )
     if runtimes and (wheels is not None or bundle is not None):
         raise ConfigError(
@@ -105,10 +107,12 @@ def set_up(
 
 def _package_of(runtime: str) -> str:
     """Return the name on PyPI of a runtime that wheels are pinned of."""
-    name = runtime.replace("_", "-")
-    if name not in PINNED:
-        raise ConfigError(f"No wheels of {runtime!r} are pinned.", hint=nearest(name, PINNED))
-    return name
+    known = called(runtime)
+    if known is None or not known.pinned:
+        name = runtime.replace("_", "-")
+        hint = nearest(name, pinned_packages())
+        raise ConfigError(f"No wheels of {runtime!r} are pinned.", hint=hint)
+    return known.package
 
 
 def _set_up(
@@ -135,9 +139,9 @@ def _set_up(
             "Android has no Python that wheels could be installed for.",
             hint=f"Without --wheels it gets a bundle: edgegen devices setup {shlex.quote(address)}",
         )
-    if any(runtime != RUNTIME for runtime in runtimes):
+    if any(runtime != DEFAULT.package for runtime in runtimes):
         raise ConfigError(
-            f"{address} gets a bundle, which brings {RUNTIME} and nothing else.",
+            f"{address} gets a bundle, which brings {DEFAULT.package} and nothing else.",
             hint="Leave --runtime out, or install Python 3.10 or newer there.",
         )
     platform = _platform_of(transport, lacking)
@@ -158,7 +162,7 @@ def _set_up(
 def why_not(facts: DeviceFacts) -> EdgegenError | None:
     """Return why `set_up` would find no wheels for a device; None where it would."""
     try:
-        _pins(facts, (RUNTIME,))
+        _pins(facts, (DEFAULT.package,))
     except DeviceError as error:
         return error
     return None
@@ -203,13 +207,13 @@ def _from_wheels(
 
 def _runtimes_after(before: RuntimeFacts | None, asked: Sequence[str]) -> list[str]:
     """Return the runtimes to install: those that are asked for, and what is used there now."""
-    kept = [name for name in PINNED if before is not None and name in before.packages]
+    kept = [name for name in pinned_packages() if before is not None and name in before.packages]
     has_own = before is not None and before.own
-    return [*kept, *(asked or (() if has_own and kept else (RUNTIME,)))]
+    return [*kept, *(asked or (() if has_own and kept else (DEFAULT.package,)))]
 
 
 def _foreign(runtime: RuntimeFacts) -> set[str]:
-    return set(runtime.packages) - {"numpy", *PINNED}
+    return set(runtime.packages) - {"numpy", *pinned_packages()}
 
 
 def _does_not_work(
@@ -228,7 +232,8 @@ def _does_not_work(
 def _check_answers(done: Provision, installed: Mapping[str, str]) -> None:
     """Raise DeviceError where another version answers than the one that was installed."""
     for package, version in installed.items():
-        answered = done.packages.get(PACKAGES.get(package, package))
+        runtime = called(package)
+        answered = done.packages.get(package if runtime is None else runtime.name)
         public = version.partition("+")[0]
         if answered is not None and not re.match(rf"{re.escape(public)}(?!\d)", answered):
             raise DeviceError(
@@ -301,7 +306,7 @@ def _try(device: Device, sent_bytes: int) -> Provision:
     there = {} if facts.runtime is None else facts.runtime.packages
     packages: dict[str, str] = {}
     python = ""
-    for name in dict.fromkeys(PACKAGES[each] for each in there if each in PACKAGES):
+    for name in dict.fromkeys(each.name for package in there if (each := called(package))):
         hello = _hello(device, name)
         python = hello.python
         packages.update({"numpy": hello.numpy, hello.runtime.name: hello.runtime.version})

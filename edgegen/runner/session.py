@@ -23,7 +23,6 @@ from edgegen.core.process import Child, ProcessError, describe_exit, exit_signal
 from edgegen.devices.device import RUNNER_ENVIRONMENT, Device
 from edgegen.devices.facts import SystemState
 from edgegen.devices.faults import explain_fault
-from edgegen.runner.backend_choice import HOST_BACKENDS
 from edgegen.runner.job import Backend, Job, job_line
 from edgegen.runner.order import EventOrder
 from edgegen.runner.pack import packed_runner
@@ -41,6 +40,7 @@ from edgegen.runner.protocol import (
     Step,
     parse_line,
 )
+from edgegen.runner.runtimes import is_for_devices
 
 _ERRORS: dict[str, type[EdgegenError]] = {
     "bad-request": ConfigError,
@@ -115,7 +115,7 @@ class RunnerSession:
 
     def _start(self, job: Job | Mapping[str, Any]) -> Child:
         if self._device is None:
-            arguments = [self._python, *_host_module(job), str(packed_runner())]
+            arguments = [self._python, *_program(job)]
             return Child(arguments, log=self._log, env=RUNNER_ENVIRONMENT)
         if not self._device.is_local:
             self._before = self._device.state()
@@ -239,12 +239,16 @@ def generate(
     return results
 
 
-def _host_module(job: Job | Mapping[str, Any]) -> list[str]:
-    """Return how Python starts the runner with a backend that this machine alone has."""
+def _program(job: Job | Mapping[str, Any]) -> list[str]:
+    """Return what Python starts for a job here: the packed runner, as on a device, or our own.
+
+    Only edgegen's own Python has the runtimes of this machine.
+    """
     backend = job.get("backend") if isinstance(job, Mapping) else job.backend
     name = backend.name if isinstance(backend, Backend) else (backend or {}).get("name")
-    module = HOST_BACKENDS.get(str(name))
-    return [] if module is None else ["-P", "-m", module]
+    if is_for_devices(str(name)):
+        return [str(packed_runner())]
+    return ["-P", "-m", "edgegen.runner.child"]
 
 
 def error_from(event: Error) -> EdgegenError:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen_runner.runtimes import DEFAULT
+
 from edgegen.core.errors import ConfigError
 from edgegen.devices.facts import DeviceFacts
 
@@ -24,7 +26,7 @@ _MUSLLINUX = re.compile(r"musllinux_\d+_\d+_(\w+)")
 _PYTHON = re.compile(r"(py|cp)(\d)(\d*)")
 _FETCH = (
     "Fetch them where there is a network: pip download --only-binary :all: --platform "
-    "manylinux_2_28_{machine} --python-version {python} numpy onnxruntime"
+    "manylinux_2_28_{machine} --python-version {python} numpy {runtime}"
 )
 
 
@@ -72,7 +74,8 @@ def fitting_wheels(folder: Path, facts: DeviceFacts) -> list[Path]:
     numpy or a runtime is missing.
     """
     found = [(parse_name(path.name), path) for path in sorted(folder.glob("*.whl"))]
-    fetch = _FETCH.format(machine=facts.machine, python=facts.python.rpartition(".")[0])
+    python = facts.python.rpartition(".")[0]
+    fetch = _FETCH.format(machine=facts.machine, python=python, runtime=DEFAULT.package)
     projects = dict.fromkeys(name.project for name, _ in found)
     if "numpy" not in projects or len(projects) < 2:
         raise ConfigError(f"{folder} has no wheels of numpy and a runtime.", hint=fetch)

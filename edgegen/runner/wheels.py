@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from edgegen_runner.runtimes import DEFAULT
+
 from edgegen.core.codec import load_toml
 from edgegen.core.environment import NETWORK
 from edgegen.core.errors import DeviceError, IntegrityError, MissingDependencyError, ResourceError
@@ -21,10 +23,6 @@ from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.shipped import shipped
 
 OLDEST_PYTHON = (3, 9)
-RUNTIME = "onnxruntime"
-"""What a device is given where nothing else is asked for, by its name on PyPI."""
-PINNED = ("onnxruntime", "openvino", "ai-edge-litert")
-"""The runtimes that wheels are pinned of."""
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """Other words for a machine of Linux; a Mac says arm64 itself."""
@@ -65,7 +63,7 @@ def wheels_for(
     machine: str,
     glibc: tuple[int, int] | None,
     *,
-    runtime: str = RUNTIME,
+    runtime: str = DEFAULT.package,
 ) -> tuple[Pin, ...]:
     """Return the pins of numpy and a runtime for a device.
 
@@ -84,7 +82,7 @@ def wheels_for(
         machine = _MACHINES.get(machine.lower(), machine.lower())
     here = [pin for pin in _pins() if (pin.system, pin.machine) == (system, machine)]
     if not here:
-        raise DeviceError(_why_none(system, machine), hint=_hint_for(machine))
+        raise DeviceError(_why_none(system, machine, runtime), hint=_hint_for(machine, runtime))
     fitting = [pin for pin in here if pin.python == version and pin.name in ("numpy", runtime)]
     if len(fitting) != 2:
         pythons = {pin.python for pin in here if pin.name == runtime}
@@ -102,13 +100,13 @@ def wheels_for(
         if glibc is None:
             raise DeviceError(
                 f"The device's C library is not glibc, and {pin.name} has wheels for glibc alone.",
-                hint=_hint_for(machine),
+                hint=_hint_for(machine, runtime),
             )
         if glibc < pin.glibc:
             raise DeviceError(
                 f"The device has glibc {glibc[0]}.{glibc[1]}; {pin.name} {pin.version} needs "
                 f"{pin.glibc[0]}.{pin.glibc[1]} or newer.",
-                hint=f"Use a newer system there. {_hint_for(machine)}".strip(),
+                hint=f"Use a newer system there. {_hint_for(machine, runtime)}".strip(),
             )
     return tuple(fitting)
 
@@ -180,16 +178,16 @@ def _found(pin: Pin, folder: Path) -> Path | None:
     return None
 
 
-def _why_none(system: str, machine: str) -> str:
+def _why_none(system: str, machine: str, runtime: str) -> str:
     if system == "Linux" and machine.startswith("arm"):
         return (
-            f"PyPI has no wheel of numpy or onnxruntime for 32-bit ARM ({machine}), so this device "
+            f"PyPI has no wheel of numpy or {runtime} for 32-bit ARM ({machine}), so this device "
             "cannot be set up."
         )
-    return f"No wheels of numpy and onnxruntime are known for {system} on {machine}."
+    return f"No wheels of numpy and {runtime} are known for {system} on {machine}."
 
 
-def _hint_for(machine: str) -> str:
+def _hint_for(machine: str, runtime: str) -> str:
     if machine.startswith("arm") and machine != "arm64":
         return "A Raspberry Pi from the 3 on runs a 64-bit system: install that."
     if machine == "aarch64":
@@ -198,7 +196,7 @@ def _hint_for(machine: str) -> str:
             "--platform linux-arm64"
         )
     return (
-        "Use a system with glibc (Debian, Ubuntu), or install numpy and onnxruntime there from its "
+        f"Use a system with glibc (Debian, Ubuntu), or install numpy and {runtime} there from its "
         "own packages: edgegen takes what its Python has."
     )
 

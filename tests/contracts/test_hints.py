@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
-from edgegen_runner import backends
+from edgegen_runner.runtimes import RUNTIMES
 
 from edgegen.cli.main import edgegen
 from tests.contracts.source_tree import HOST, ROOT, RUNNER, tree_of
@@ -128,11 +128,10 @@ def test_pip_is_asked_for_packages_that_are_known_only(words: str) -> None:
     )
     name = re.split(r"[\[<>=.,]", package.strip("'\""))[0]
     if PLACEHOLDER in package:
-        return  # from a table: INSTALL, below, or the extras
+        return  # from a table: RUNTIMES, below, or the extras
     assert name in _requirements(), f"nobody vouches for the package '{name}'"
 
 
-def test_every_backend_says_what_pip_installs() -> None:
-    assert set(backends.INSTALL) == set(backends.BACKENDS)
-    for wanted in backends.INSTALL.values():
-        assert wanted.split()[0] in _requirements()
+def test_every_runtime_says_what_pip_installs() -> None:
+    for runtime in RUNTIMES:
+        assert runtime.install.split()[0] in _requirements()

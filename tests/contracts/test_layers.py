@@ -7,6 +7,7 @@ import sys
 from graphlib import TopologicalSorter
 
 import pytest
+from edgegen_runner.runtimes import RUNTIMES
 
 from tests.contracts.source_tree import (
     HOST,
@@ -29,7 +30,7 @@ BELOW: dict[str, set[str]] = {
     "reference": {"scenes", "compress", "models", "builtin", "core"},
     "mil": {"core"},
     "exporters": {"mil", "reference", "compress", "models", "core"},
-    "runner": {"devices", "core"},
+    "runner": {"devices", "mil", "core"},
     "parity": {"runner", "reference", "scenes", "compress", "models", "builtin", "core"},
     "packaging": {
         *("parity", "exporters", "mil", "runner", "reference", "compress", "models", "builtin"),
@@ -49,13 +50,7 @@ TOOLKITS = {
 }
 """What takes long to import, or may not be installed."""
 
-RUNTIMES_OF_THE_RUNNER = (
-    "coremltools",
-    "onnxruntime",
-    "openvino",
-    "ai_edge_litert",
-    "tflite_runtime",
-)
+RUNTIMES_OF_THE_RUNNER = {runtime.module.partition(".")[0] for runtime in RUNTIMES}
 MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil"}
 """Layers whose modules may import toolkits at their top: others import them in functions."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from edgegen_runner.backends import BACKENDS, FOR_TARGET
+from edgegen_runner.runtimes import of_target
 from edgegen_runner.sensors import READERS
 
 from edgegen.core.codec import decode, encode
@@ -14,7 +14,7 @@ from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_targets
 from edgegen.devices.profiles import list_profiles
 from edgegen.devices.sensors import MEASURES, SENSOR_KINDS
-from edgegen.runner.backend_choice import HOST_BACKENDS, PACKAGES, RUNTIMES, Wishes, backend_of
+from edgegen.runner.backend_choice import Wishes, backend_of
 
 PROFILES = {profile.name: profile for profile in list_profiles()}
 
@@ -110,23 +110,13 @@ def test_the_providers_are_known_and_end_with_the_processor(name: str) -> None:
 def test_the_runtime_of_a_profile_runs_its_target(name: str) -> None:
     for options in PROFILES[name].runtimes:
         backend = backend_of(PROFILES[name], options.target, Wishes())
-        assert backend.name in RUNTIMES[options.target]
+        assert backend.name in {runtime.name for runtime in of_target(options.target)}
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_asks_for_shapes_that_its_target_has(name: str) -> None:
     for options in PROFILES[name].runtimes:
         assert options.shapes in load_targets()[options.target].shapes
-
-
-def test_the_runner_knows_every_runtime_that_the_host_may_name() -> None:
-    on_devices = {
-        target: tuple(name for name in names if name not in HOST_BACKENDS)
-        for target, names in RUNTIMES.items()
-    }
-    assert on_devices == FOR_TARGET
-    assert {name for names in on_devices.values() for name in names} == BACKENDS.keys()
-    assert set(PACKAGES.values()) == BACKENDS.keys()
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from edgegen_runner.runtimes import RUNTIMES, of_target
 
 from edgegen.core.errors import ConfigError, MissingDependencyError
 from edgegen.core.profile import DeviceProfile
 from edgegen.devices.device import Device
 from edgegen.devices.profiles import load_profile
 from edgegen.runner.backend_choice import (
-    RUNTIMES,
     Wishes,
     backend_here,
     backend_of,
@@ -106,7 +106,7 @@ def test_the_first_runtime_of_a_target_that_is_there_is_taken(
     ],
 )
 def test_the_package_of_a_profile_decides(target: str, package: str, name: str) -> None:
-    everything = [each for names in RUNTIMES.values() for each in names]
+    everything = [runtime.name for runtime in RUNTIMES]
     assert backend_of(profile_with(target, package), target, Wishes(), everything).name == name
 
 
@@ -119,13 +119,13 @@ def test_the_users_runtime_goes_before_the_profiles() -> None:
 def test_a_runtime_of_another_target_is_refused(target: str, runtime: str) -> None:
     with pytest.raises(ConfigError, match=f"{runtime} does not run packages") as caught:
         backend_of(None, target, Wishes(runtime=runtime))
-    assert RUNTIMES[target][0] in caught.value.hint
+    assert of_target(target)[0].name in caught.value.hint
 
 
-@pytest.mark.parametrize("target", RUNTIMES)
+@pytest.mark.parametrize("target", sorted({runtime.target for runtime in RUNTIMES}))
 def test_this_machine_runs_what_it_has(target: str) -> None:
     here = "coreml_reference" if target == "coreml" and sys.platform != "darwin" else None
-    assert backend_here(target, Wishes(threads=3)).name == (here or RUNTIMES[target][0])
+    assert backend_here(target, Wishes(threads=3)).name == (here or of_target(target)[0].name)
     assert backend_here(target, Wishes(threads=3)).threads == 3
 
 

@@ -8,14 +8,23 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .runtimes import Runtime
 
 _STARTED = time.perf_counter()
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything can import onnxruntime
 
 
-def main() -> int:
-    """Run the process to its end and return the exit code."""
+def main(besides: Sequence[Runtime] = ()) -> int:
+    """Run the process to its end and return the exit code.
+
+    `besides` are runtimes that are not in the table: those that only a host has.
+    """
     if sys.argv[1:2] == ["--watched"]:
         from .watched import main as watched
 
@@ -42,7 +51,7 @@ def main() -> int:
     from .errors import RunnerFailure
 
     try:
-        _run(line, emit)
+        _run(line, emit, besides)
         finished = True
         emit("done")
         return 0
@@ -64,14 +73,15 @@ def main() -> int:
     return 1
 
 
-def _run(line: bytes, emit: object) -> None:
+def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
     from .backends import open_backend
     from .job import DescribeJob, GenerateJob, GoldenJob, parse_job
     from .protocol import EventWriter
+    from .runtimes import RUNTIMES
 
     assert isinstance(emit, EventWriter)
     job = parse_job(line)
-    backend = open_backend(job.backend)
+    backend = open_backend(job.backend, (*RUNTIMES, *besides))
     from .machine import hello
 
     emit("hello", **hello(backend, _STARTED))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .backends import BACKENDS, BackendOptions, backend_for, open_backend
+from .backends import BackendOptions, backend_for, open_backend
 from .errors import RunnerFailure
 from .job import GenerateJob
 from .package import load_package
 from .request import Request
 from .residency import RESIDENCIES
+from .runtimes import RUNTIMES
 from .session import generate
 
 
@@ -111,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image", type=Path, help="PNG to start from")
     parser.add_argument("--mask", type=Path, help="PNG, white where to draw anew")
     parser.add_argument("--strength", type=float)
-    parser.add_argument("--runtime", choices=tuple(BACKENDS), help="else what is installed")
+    names = [runtime.name for runtime in RUNTIMES]
+    parser.add_argument("--runtime", choices=names, help="default: what is installed")
     parser.add_argument("--threads", type=_positive)
     parser.add_argument("--provider", action="append", default=[], help="may be given again")
     parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")

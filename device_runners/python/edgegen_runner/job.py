@@ -18,6 +18,7 @@ from .request import (
     Request,
 )
 from .residency import RESIDENCIES
+from .runtimes import DEFAULT
 from .table import Table, is_file_name, parse_json
 
 
@@ -162,7 +163,7 @@ def _read_request(table: Table) -> Request:
 def _read_backend(job: Table) -> BackendOptions:
     table = job.table("backend", {})
     options = BackendOptions(
-        name=table.text("name", "onnxruntime"),
+        name=table.text("name", DEFAULT.name),
         providers=table.texts("providers") or (),
         threads=table.optional_whole("threads", least=1, most=MOST_THREADS),
         memory=table.choice("memory", ("auto", "lean", "fast"), "auto"),

@@ -11,6 +11,8 @@ import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgegen_runner.runtimes import DEFAULT
+
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError
 from edgegen.core.files import STAGING_PREFIX, sha256_of, translate_disk_errors
@@ -35,7 +37,7 @@ from edgegen.runner.bundle.check import check_programs
 from edgegen.runner.bundle.debian import Deb, PrivateApt, check_tools, unpack
 from edgegen.runner.bundle.facts import BundleFacts, facts_path, load_facts
 from edgegen.runner.bundle.stdlib import find_compiler
-from edgegen.runner.wheels import RUNTIME, Pin, download, wheels_for
+from edgegen.runner.wheels import Pin, download, wheels_for
 
 ARCHIVE_FILE = "bundle.tar"
 _RECORD_FILE = "record.json"
@@ -68,7 +70,7 @@ class _Record:
 def build_bundle(
     platform: str,
     *,
-    runtime: str = RUNTIME,
+    runtime: str = DEFAULT.package,
     refresh: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -132,7 +134,7 @@ def build_bundle(
     return _bundle(contents, place / ARCHIVE_FILE, record)
 
 
-def find_bundle(platform: str, runtime: str = RUNTIME) -> Bundle | None:
+def find_bundle(platform: str, runtime: str = DEFAULT.package) -> Bundle | None:
     """Return the bundle that the cache has for today's facts, whole; None where it has none.
 
     Raises ConfigError for an unknown platform or runtime.

@@ -11,36 +11,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
 
+from ..runtimes import RUNTIMES, Runtime
 from .children import run
 from .failure import AgentFailure
 from .paths import Folders, checked_name
 
-PACKAGES = {
-    "numpy": "numpy",
-    "onnxruntime": "onnxruntime",
-    "onnxruntime-gpu": "onnxruntime",
-    "openvino": "openvino",
-    "ai-edge-litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
+PACKAGES: dict[str, Optional[Runtime]] = {
+    "numpy": None,
+    **{
+        package: runtime
+        for runtime in RUNTIMES
+        if runtime.can_be_here
+        for package in runtime.packages
+    },
 }
-"""What is looked for, and the module that each brings; the host decides what is needed."""
+"""The distributions that are looked for, and the runtime that each brings."""
 
-_NEGATE = (
-    b'\x08\x03:2\n\x0b\n\x01x\x12\x01y"\x03Neg\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02'
-    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02B\x04\n\x00\x10\x07"
-)
-"""An ONNX model, y = -x for two numbers (opset 7)."""
-
-_USES = {
-    "numpy": "import numpy; numpy.ones((8, 8)) @ numpy.ones((8, 8))",
-    "onnxruntime": (
-        "import numpy, onnxruntime as o\n"
-        f"session = o.InferenceSession({_NEGATE!r}, providers=['CPUExecutionProvider'])\n"
-        "session.run(None, {'x': numpy.ones(2, numpy.float32)})\n"
-    ),
-    "openvino": "import numpy, openvino; openvino.Tensor(numpy.ones(2))",
-}
-"""How a module is tried: one that was built for another numpy is imported, and crashes later."""
+_USES_NUMPY = "import numpy; numpy.ones((8, 8)) @ numpy.ones((8, 8))"
 
 _ASK = (
     "import json, platform\n"
@@ -122,12 +109,13 @@ def _this_python() -> list[str]:
 def _try(command: list[str], packages: Iterable[str], folder: Path) -> list[dict[str, Any]]:
     """Use each package's module once; return those that fail, with how they ended and their words.
 
+    Importing isn't enough: one that was built for another numpy is imported, and crashes later.
     Where numpy fails, the others would only say the same.
     """
     faults: list[dict[str, Any]] = []
     for package in packages:
-        module = PACKAGES[package]
-        code = _USES.get(module, f"import {module}")
+        runtime = PACKAGES[package]
+        code = _USES_NUMPY if runtime is None else runtime.trial or f"import {runtime.module}"
         try:
             run([*command, "-c", code], timeout_s=_ASK_TIMEOUT_S, folder=folder)
             continue

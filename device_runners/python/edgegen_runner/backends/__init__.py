@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
@@ -13,36 +12,10 @@ import numpy.typing as npt
 
 from ..errors import RunnerFailure, nearest
 from ..package import Component
+from ..runtimes import DEFAULT, RUNTIMES, Runtime, of_target
 from ..sensors.control_groups import threads_within_quota
 
 Array = npt.NDArray[Any]
-
-BACKENDS: dict[str, str] = {
-    "coreml": "edgegen_runner.backends.coreml:CoreMlBackend",
-    "onnxruntime": "edgegen_runner.backends.onnxruntime:OnnxRuntimeBackend",
-    "openvino": "edgegen_runner.backends.openvino:OpenVinoBackend",
-    "ai_edge_litert": "edgegen_runner.backends.ai_edge_litert:open_litert",
-    "tflite_runtime": "edgegen_runner.backends.tflite_runtime:open_tflite_runtime",
-}
-"""Name -> module, and what makes the backend there. The name is the package that is imported, but
-for ``coreml``; a host may add backends of its own."""
-
-FOR_TARGET: dict[str, tuple[str, ...]] = {
-    "onnx": ("onnxruntime",),
-    "openvino": ("openvino",),
-    "tflite": ("ai_edge_litert", "tflite_runtime"),
-    "coreml": ("coreml",),
-}
-"""A package's target -> the backends that run it; for a runner by hand, a host says the name."""
-
-INSTALL = {
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "ai_edge_litert": "ai-edge-litert",
-    "tflite_runtime": "tflite-runtime 'numpy<2'",
-    "coreml": "coremltools",
-}
-"""What pip is asked for: names that PyPI has, of the runtimes' own authors."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +29,7 @@ class BackendOptions:
     OpenVINO and the TFLite runtimes always repack.
     """
 
-    name: str = "onnxruntime"
+    name: str = DEFAULT.name
     providers: tuple[str, ...] = ()
     threads: Optional[int] = None
     memory: str = "auto"
@@ -101,22 +74,22 @@ class Backend(Protocol):
         """
 
 
-def backend_for(target: str) -> str:
+def backend_for(target: str, runtimes: Iterable[Runtime] = RUNTIMES) -> str:
     """Return the first backend for a target that is installed here, else the first of all.
 
     Raises RunnerFailure (bad-package) where no backend runs the target's packages.
     """
-    if target not in FOR_TARGET:
+    fitting = of_target(target, runtimes)
+    if not fitting:
         raise RunnerFailure(
             "bad-package",
             f"This runner has no runtime for packages of the target {target!r}.",
-            nearest(target, FOR_TARGET),
+            nearest(target, {runtime.target for runtime in runtimes}),
         )
-    names = FOR_TARGET[target]
-    return next((name for name in names if find_spec(name) is not None), names[0])
+    return next((runtime for runtime in fitting if runtime.is_here), fitting[0]).name
 
 
-def open_backend(options: BackendOptions) -> Backend:
+def open_backend(options: BackendOptions, runtimes: Iterable[Runtime] = RUNTIMES) -> Backend:
     """Import a runtime and return it.
 
     Where nobody says how many threads, a CPU quota does: a runtime would start one for each core
@@ -125,20 +98,22 @@ def open_backend(options: BackendOptions) -> Backend:
     Raises RunnerFailure: ``bad-request`` for an unknown name, ``missing-runtime`` where it is not
     installed.
     """
-    if options.name not in BACKENDS:
+    known = {runtime.name: runtime for runtime in runtimes}
+    if options.name not in known:
         raise RunnerFailure(
-            "bad-request", f"Unknown backend {options.name!r}.", nearest(options.name, BACKENDS)
+            "bad-request", f"Unknown backend {options.name!r}.", nearest(options.name, known)
         )
     if options.threads is None:
         options = replace(options, threads=threads_within_quota())
-    module, _, attribute = BACKENDS[options.name].partition(":")
+    runtime = known[options.name]
+    module, _, attribute = runtime.backend.partition(":")
     try:
         backend: Backend = getattr(import_module(module), attribute)(options)
     except ImportError as error:
         raise RunnerFailure(
             "missing-runtime",
             f"{options.name} cannot be imported: {error}.",
-            f"Install it for this Python: pip install {INSTALL[options.name]}",
+            f"Install it for this Python: pip install {runtime.install}",
         ) from error
     return backend
 
