@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.convert_report import Conversion
-from benchmarks.full_size_models import sd15_full, sdxl_full
+from benchmarks.full_size_models import WRITERS
 from edgegen import __version__
 from edgegen.core.codec import load_json
 from edgegen.core.manifest import load_manifest
@@ -29,7 +29,6 @@ from edgegen.core.targets import load_target
 from edgegen.models.source import resolve
 
 MODELS = Path(__file__).resolve().parents[1] / "out" / "models"
-WRITERS = {"sd15": sd15_full, "sdxl": sdxl_full}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Writes pipelines in the exact shape of Stable Diffusion 1.5 and SDXL, with random fp16 weights.
+"""Writes pipelines in the exact shape of published ones, with random fp16 weights.
 
     python benchmarks/full_size_models.py sd15 FOLDER      2.1 GB
     python benchmarks/full_size_models.py sdxl FOLDER      7.0 GB, in about 1 GB of memory
+    python benchmarks/full_size_models.py pixart FOLDER   10.9 GB (PixArt-Sigma XL/2 at 1024 px)
 
 The models exist on torch's meta device only; each tensor is drawn and written in pieces.
 `--shard-gb 2` splits the weights of a component into shards with an index.
@@ -21,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.tiny_models import write_json, write_tokenizer
+from tests.tiny_models import write_json, write_t5_tokenizer, write_tokenizer
 
 VOCABULARY = 49408
 PIECE_ELEMENTS = 4 << 20
@@ -73,6 +74,28 @@ CLIP_BIG_G: dict[str, Any] = {
     "projection_dim": 1280,
     "hidden_act": "gelu",
 }
+PIXART_SIGMA: dict[str, Any] = {
+    "sample_size": 128,
+    "num_layers": 28,
+    "num_attention_heads": 16,
+    "attention_head_dim": 72,
+    "in_channels": 4,
+    "out_channels": 8,
+    "cross_attention_dim": 1152,
+    "caption_channels": 4096,
+    "interpolation_scale": 2,
+    "use_additional_conditions": False,
+}
+T5_XXL: dict[str, Any] = {
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+    "vocab_size": 32128,
+    "tie_word_embeddings": False,
+}
 BETAS: dict[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -122,12 +145,23 @@ class PipelineWriter:
         write_tokenizer(self.folder / tokenizer, pad_token=pad_token, vocabulary_size=VOCABULARY)
         self.index[tokenizer] = ["transformers", "CLIPTokenizer"]
 
+    def t5(self, settings: dict[str, Any]) -> None:
+        import transformers
+
+        config = transformers.T5Config(**settings)
+        config.architectures = ["T5EncoderModel"]
+        model = on_meta(lambda: transformers.T5EncoderModel(config))
+        config.save_pretrained(self.folder / "text_encoder")
+        shapes = {key: tuple(it.shape) for key, it in model.named_parameters()}
+        self.weights("text_encoder", "model", shapes)
+        self.index["text_encoder"] = ["transformers", "T5EncoderModel"]
+        write_t5_tokenizer(self.folder / "tokenizer")
+        self.index["tokenizer"] = ["transformers", "T5Tokenizer"]
+
     def scheduler(self, class_name: str, **settings: Any) -> None:
         import diffusers
 
-        getattr(diffusers, class_name)(**BETAS, **settings).save_pretrained(
-            self.folder / "scheduler"
-        )
+        getattr(diffusers, class_name)(**settings).save_pretrained(self.folder / "scheduler")
         self.index["scheduler"] = ["diffusers", class_name]
 
     def finish(self, class_name: str, **settings: Any) -> None:
@@ -157,7 +191,7 @@ def sd15_full(folder: Path, *, shard_bytes: int | None = None, sparse: bool = Fa
     writer.model("unet", "UNet2DConditionModel", SD15_UNET)
     writer.model("vae", "AutoencoderKL", VAE | {"sample_size": 512, "scaling_factor": 0.18215})
     writer.text_encoder("text_encoder", "CLIPTextModel", CLIP_L, "<|endoftext|>")
-    writer.scheduler("PNDMScheduler", skip_prk_steps=True, set_alpha_to_one=False)
+    writer.scheduler("PNDMScheduler", **BETAS, skip_prk_steps=True, set_alpha_to_one=False)
     writer.finish(
         "StableDiffusionPipeline",
         safety_checker=[None, None],
@@ -176,13 +210,26 @@ def sdxl_full(folder: Path, *, shard_bytes: int | None = None, sparse: bool = Fa
     writer.model("vae", "AutoencoderKL", vae)
     writer.text_encoder("text_encoder", "CLIPTextModel", CLIP_L, "<|endoftext|>")
     writer.text_encoder("text_encoder_2", "CLIPTextModelWithProjection", CLIP_BIG_G, "!")
-    writer.scheduler("EulerDiscreteScheduler", timestep_spacing="leading")
+    writer.scheduler("EulerDiscreteScheduler", **BETAS, timestep_spacing="leading")
     writer.finish(
         "StableDiffusionXLPipeline",
         feature_extractor=[None, None],
         image_encoder=[None, None],
         force_zeros_for_empty_prompt=True,
     )
+    return folder
+
+
+def pixart_full(folder: Path, *, shard_bytes: int | None = None, sparse: bool = False) -> Path:
+    """Write a pipeline in the shape of PixArt-Sigma; see `write_safetensors` for sparse."""
+    writer = PipelineWriter(folder, shard_bytes, sparse=sparse)
+    writer.model("transformer", "PixArtTransformer2DModel", PIXART_SIGMA)
+    writer.model("vae", "AutoencoderKL", VAE | {"sample_size": 1024, "scaling_factor": 0.13025})
+    writer.t5(T5_XXL)
+    writer.scheduler(
+        "DPMSolverMultistepScheduler", beta_start=0.0001, beta_end=0.02, beta_schedule="linear"
+    )
+    writer.finish("PixArtSigmaPipeline")
     return folder
 
 
@@ -241,7 +288,7 @@ def write_tensor(
         scale = 0.02
     elif len(shape) == 1:
         scale, shift = 0.05, 1.0
-    elif name.endswith(("token_embedding.weight", "position_embedding.weight")):
+    elif name.endswith(("token_embedding.weight", "position_embedding.weight", "shared.weight")):
         scale = 0.5
     elements = math.prod(shape)
     for start in range(0, elements, PIECE_ELEMENTS):
@@ -251,15 +298,17 @@ def write_tensor(
         file.write(piece.astype("<f2").tobytes())
 
 
+WRITERS = {"sd15": sd15_full, "sdxl": sdxl_full, "pixart": pixart_full}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", choices=["sd15", "sdxl"])
+    parser.add_argument("model", choices=list(WRITERS))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shard-gb", type=float, help="split the weights into shards of this size")
     arguments = parser.parse_args()
     shard_bytes = None if arguments.shard_gb is None else int(arguments.shard_gb * 1e9)
-    write = {"sd15": sd15_full, "sdxl": sdxl_full}[arguments.model]
-    write(arguments.folder, shard_bytes=shard_bytes)
+    WRITERS[arguments.model](arguments.folder, shard_bytes=shard_bytes)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+SENTENCEPIECE = Path(__file__).parent / "data" / "t5" / "spiece.model"
 TIME_EMBEDDING = 8
 PROJECTION = 24
 HIDDEN, HIDDEN_2 = 32, 48
@@ -247,6 +249,28 @@ def write_tokenizer(
         "tokenizer_class": "CLIPTokenizer",
     }
     write_json(folder / "tokenizer_config.json", special | settings)
+
+
+def write_t5_tokenizer(folder: Path, *, serialized: bool = False) -> None:
+    """Write T5's tokenizer: `spiece.model`, as PixArt has it, or `tokenizer.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    special = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    write_json(folder / "special_tokens_map.json", special)
+    settings = {"extra_ids": 100, "model_max_length": 512, "tokenizer_class": "T5Tokenizer"}
+    write_json(folder / "tokenizer_config.json", special | settings)
+    if not serialized:
+        shutil.copy(SENTENCEPIECE, folder / "spiece.model")
+        return
+    from edgegen_runner.tokenizers.t5_files import read_t5_files
+    from transformers import T5Tokenizer
+
+    shutil.copy(SENTENCEPIECE, folder / "spiece.model")
+    files = read_t5_files(folder)
+    (folder / "spiece.model").unlink()
+    tokenizer = T5Tokenizer(
+        vocab=list(files.pieces), _spm_precompiled_charsmap=files.charsmap, model_max_length=512
+    )
+    tokenizer.save_pretrained(folder)
 
 
 def write_json(path: Path, value: object) -> None:
