@@ -22,11 +22,11 @@ from edgegen_runner.png import encode_png
 from numpy.typing import NDArray
 
 from edgegen.cli.console import Console
-from edgegen.cli.formats import format_bytes, format_seconds
 from edgegen.cli.main import run as run_command_line
 from edgegen.core.errors import EdgegenError, ExportError, ParityError
 from edgegen.core.files import write_atomic
 from edgegen.core.process import Child
+from edgegen.core.units import format_bytes, format_duration
 from edgegen.models.source import resolve
 from edgegen.report.pictures import Tile, grid
 from edgegen.runner.png import read_pixels
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
     except EdgegenError as error:
         console.error(error.message, error.hint)
         return error.exit_code
-    console.print(f"All of it took {format_seconds(time.monotonic() - started_s)}.")
+    console.print(f"All of it took {format_duration(time.monotonic() - started_s)}.")
     return 0
 
 

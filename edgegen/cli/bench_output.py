@@ -21,21 +21,23 @@ def announce(console: Console, planned: BenchPlan, device: str) -> None:
 
 
 def _what_runs(planned: BenchPlan) -> str:
-    from edgegen.report.figures import seconds
+    from edgegen.core.units import format_latency
 
     steps, processes = planned.workload.steps, len(planned.runs)
     lasting = [run.duration_s for run in planned.runs if run.duration_s is not None]
     if lasting:
-        return f"Images of {steps} steps for {seconds(sum(lasting))}, in {processes} processes"
+        return (
+            f"Images of {steps} steps for {format_latency(sum(lasting))}, in {processes} processes"
+        )
     return f"{planned.images} images of {steps} steps in {processes} processes"
 
 
 def _how_long(planned: BenchPlan, device: str) -> str:
-    from edgegen.report.figures import seconds
+    from edgegen.core.units import format_latency
 
     if device != LOCAL:
         return f"; how long that takes on {device} is not known"
-    return f", roughly {seconds(planned.estimated_s)} by the sizes of the components"
+    return f", roughly {format_latency(planned.estimated_s)} by the sizes of the components"
 
 
 def show_plan(console: Console, planned: BenchPlan, device: str, *, as_json: bool) -> None:
@@ -46,12 +48,14 @@ def show_plan(console: Console, planned: BenchPlan, device: str, *, as_json: boo
         told = {"workload": planned.workload, "runs": planned.runs, "estimated_s": estimated_s}
         console.json({"package": planned.identity, "device": device, **told})
         return
-    from edgegen.report.figures import seconds
+    from edgegen.core.units import format_latency
 
     work = planned.workload
     rows = [
         (
-            run.title if run.duration_s is None else f"{run.title}, for {seconds(run.duration_s)}",
+            run.title
+            if run.duration_s is None
+            else f"{run.title}, for {format_latency(run.duration_s)}",
             run.warmup_images or None,
             run.images if run.duration_s is None else None,
         )
@@ -60,8 +64,8 @@ def show_plan(console: Console, planned: BenchPlan, device: str, *, as_json: boo
     notes = [
         f"{work.width}×{work.height}, {work.steps} steps, guidance {work.guidance:g}, "
         f"{work.scheduler}, seed {work.seed}, prompt: {work.prompt or 'none'}",
-        f"Roughly {seconds(planned.estimated_s)}, by the sizes of the components and a matrix "
-        "product that was timed just now."
+        f"Roughly {format_latency(planned.estimated_s)}, by the sizes of the components and a "
+        "matrix product that was timed just now."
         if device == LOCAL
         else f"How long that takes on {device} is not known.",
     ]

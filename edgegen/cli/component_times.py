@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegen.cli.console import Console
-from edgegen.cli.formats import format_seconds
 from edgegen.cli.on_device import attached
+from edgegen.core.units import format_duration
 
 if TYPE_CHECKING:
     from edgegen.measure.components import ComponentTime, ComponentTimes
@@ -68,7 +68,7 @@ def _show(console: Console, times: ComponentTimes) -> None:
         ("component", "ran on", "load", "first", "mean", "deviation", "calls", "in an image"),
         [_row(each) for each in times.components],
         [
-            f"Sum of the components: {format_seconds(times.sum_s)} for {times.steps} steps "
+            f"Sum of the components: {format_duration(times.sum_s)} for {times.steps} steps "
             f"{guided} guidance. It is no image's latency: the scheduler and what lies between "
             "the calls are not in it.",
         ],
@@ -88,9 +88,9 @@ def _row(each: ComponentTime) -> tuple[str | int | None, ...]:
         _ms(inference.mean_ms),
         _ms(inference.deviation_ms),
         each.calls,
-        format_seconds(each.image_s),
+        format_duration(each.image_s),
     )
 
 
 def _ms(value_ms: float | None) -> str | None:
-    return None if value_ms is None else format_seconds(value_ms / 1e3)
+    return None if value_ms is None else format_duration(value_ms / 1e3)

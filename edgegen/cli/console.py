@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from edgegen.cli.formats import format_amount, format_rate, format_seconds
 from edgegen.cli.layout import fit
 from edgegen.cli.plain_progress import PlainProgress
 from edgegen.cli.printable import printable, printable_json, printable_line
 from edgegen.core.progress import Progress, SilentProgress, Unit
+from edgegen.core.units import format_amount, format_duration, format_rate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -266,7 +266,7 @@ class _TerminalProgress:
             yield step
             mark = "✓"
         finally:
-            took = format_seconds(time.monotonic() - step.started_s)
+            took = format_duration(time.monotonic() - step.started_s)
             amount = f", {format_amount(step.done, None, unit)}" if step.done else ""
             self._leave(step, f"{mark} {name}  {took}{amount}")
 

@@ -11,9 +11,9 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
-from edgegen.cli.formats import format_bytes
 from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
+from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.devices.store import StoredPackage, StoredVersion

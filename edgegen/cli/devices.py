@@ -10,8 +10,8 @@ from edgegen_runner.runtimes import DEFAULT
 
 from edgegen.cli.command import VERBOSE, Command
 from edgegen.cli.console import Console
-from edgegen.cli.formats import format_bytes
 from edgegen.cli.on_device import DEVICE, chosen_root, root_option
+from edgegen.core.units import format_bytes
 from edgegen.runner.runtimes import pinned_packages
 
 if TYPE_CHECKING:

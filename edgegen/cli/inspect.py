@@ -68,7 +68,8 @@ def inspect(
 
 
 def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> None:
-    from edgegen.cli.formats import format_bytes, format_count, format_drawing
+    from edgegen.cli.formats import format_drawing
+    from edgegen.core.units import format_bytes, format_count
 
     pipeline, generation = summary.pipeline, summary.pipeline.generation
     rows = [

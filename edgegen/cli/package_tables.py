@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from edgegen.cli.console import Console
-from edgegen.cli.formats import format_bytes
+from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.packaging.app_facts import AppFacts

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from edgegen.cli.formats import format_amount, format_rate, format_seconds
 from edgegen.core.progress import Unit
+from edgegen.core.units import format_amount, format_duration, format_rate
 
 LINE_EVERY_S = 10.0
 """A step that takes long writes a line this often."""
@@ -53,7 +53,7 @@ class PlainStep:
             parts.insert(0, f"{100 * self.done / self.total:.0f} %")
             if rate > 0 and self.done < self.total:
                 left_s = (self.total - self.done) / (1 if self._unit == "seconds" else rate)
-                parts.append(f"{format_seconds(left_s)} left")
+                parts.append(f"{format_duration(left_s)} left")
         parts.append(self._text)
         return f"{self._name}: {', '.join(part for part in parts if part)}"
 
@@ -78,4 +78,4 @@ class PlainProgress:
             outcome = "done in"
         finally:
             elapsed_s = time.monotonic() - started_s
-            self._write(f"{name}: {outcome} {format_seconds(elapsed_s)}")
+            self._write(f"{name}: {outcome} {format_duration(elapsed_s)}")

@@ -9,7 +9,7 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_profile, known_profiles
 from edgegen.cli.console import Cell, Console
-from edgegen.cli.formats import format_bytes
+from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.core.profile import DeviceProfile

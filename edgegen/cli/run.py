@@ -11,11 +11,11 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
-from edgegen.cli.formats import format_seconds
 from edgegen.cli.image_files import ImageFiles, image_files
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.text import TEXT
+from edgegen.core.units import format_duration
 from edgegen.runner.runtimes import listed_choices
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def run(
         console.json({"images": images})
         return
     for image in images:
-        console.print(f"{image.path}  {format_seconds(image.latency_s)}")
+        console.print(f"{image.path}  {format_duration(image.latency_s)}")
 
 
 def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:

@@ -10,7 +10,7 @@ from edgegen_runner.runtimes import DEFAULT
 
 from edgegen.cli.command import Command
 from edgegen.cli.console import Cell, Console
-from edgegen.cli.formats import format_bytes
+from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.runner.bundle.build import Bundle

@@ -60,8 +60,8 @@ def verify(
 
 
 def _show(console: Console, package: Path, verification: Verification, *, verbose: bool) -> None:
-    from edgegen.cli.formats import format_bytes, format_seconds
     from edgegen.cli.parity_table import show_parity
+    from edgegen.core.units import format_bytes, format_duration
 
     run, case, files = verification.run, verification.case, verification.manifest.files
     cost = run.cost
@@ -72,7 +72,7 @@ def _show(console: Console, package: Path, verification: Verification, *, verbos
     size = format_bytes(sum(file.size_bytes for file in files))
     notes = (
         f"{len(files)} files, {size}: every byte is as it was built.",
-        f"{passed} of {len(run.checks)} checks passed, in {format_seconds(cost.wall_s)}{memory}.",
+        f"{passed} of {len(run.checks)} checks passed, in {format_duration(cost.wall_s)}{memory}.",
         f"The run: {case.width} × {case.height} pixels, {case.steps} steps, {case.scheduler}.",
     )
     show_parity(console, f"Parity of {package}", run.checks, verbose=verbose, notes=notes)

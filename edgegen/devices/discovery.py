@@ -21,6 +21,7 @@ from edgegen.core.limits import (
     silence_of,
 )
 from edgegen.core.process import run
+from edgegen.core.units import format_bytes
 from edgegen.devices.adb import AdbTransport
 from edgegen.devices.adb_output import NO_SERIAL, explain_state, parse_devices
 from edgegen.devices.agent import NoPythonError
@@ -243,7 +244,7 @@ def _lacks(address: str, facts: DeviceFacts, refusal: EdgegenError | None) -> li
     if facts.free_bytes is not None and facts.free_bytes < _LEAST_FREE_BYTES:
         lacks.append(
             Lack(
-                what=f"room: {facts.free_bytes / 1e6:.0f} MB are free",
+                what=f"room: {format_bytes(facts.free_bytes)} are free",
                 command=f"edgegen prune --device {shlex.quote(address)}",
             )
         )

@@ -22,6 +22,7 @@ from edgegen.core.profile import (
     Thermal,
 )
 from edgegen.core.targets import load_targets
+from edgegen.core.units import format_bytes
 from edgegen.devices.control_groups import cpu_quota, memory_limits, whole_number
 from edgegen.devices.sensors import sensors_here
 
@@ -66,7 +67,7 @@ def host_profile(root: Path = Path("/")) -> DeviceProfile:
     if hypervisor:
         notes.append("A virtual machine: it has no sensors, and its neighbours' load is unseen.")
     if memory.limit_bytes is not None:
-        notes.append(f"A control group limits its memory to {memory.limit_bytes / 1e9:.3g} GB.")
+        notes.append(f"A control group limits its memory to {format_bytes(memory.limit_bytes)}.")
     quota = cpu_quota(root)
     if quota is not None:
         notes.append(

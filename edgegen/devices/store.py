@@ -16,6 +16,7 @@ from edgegen.core.files import inside, sha256_of
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
+from edgegen.core.units import format_bytes
 from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S, user_name
 from edgegen.devices.answers import Place, check_path, check_size
 from edgegen.devices.device import Device
@@ -244,8 +245,8 @@ def send_blobs(device: Device, files: list[File], progress: Progress) -> int:
     free = device.look_again().free_bytes
     if free is not None and left + _SPARE_BYTES > free:
         raise DeviceFullError(
-            f"{device.address} has {free / 1e6:.0f} MB free; {left / 1e6:.0f} MB are to go there, "
-            f"and {_SPARE_BYTES / 1e6:.0f} MB must stay free.",
+            f"{device.address} has {format_bytes(free)} free; {format_bytes(left)} are to go "
+            f"there, and {format_bytes(_SPARE_BYTES)} must stay free.",
             hint=f"Free some space there: edgegen prune --device {device.address}",
         )
     with progress.step(f"push to {device.address}", total=left, unit="bytes") as step:

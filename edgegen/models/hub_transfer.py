@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from edgegen.core.errors import ResourceError, SourceError
 from edgegen.core.files import sha256_of
 from edgegen.core.progress import Progress
+from edgegen.core.units import format_bytes
 from edgegen.models.safetensors import check_header_length
 
 INCOMPLETE_SUFFIX = ".edgegen-incomplete"
@@ -42,8 +43,8 @@ def fetch_blobs(
     kept = sum(path.stat().st_size for path in blobs.glob(f"*{INCOMPLETE_SUFFIX}"))
     if needed - kept > free:
         raise ResourceError(
-            f"{repository} needs {(needed - kept) / 1e9:.1f} GB more in the hub's cache; "
-            f"{free / 1e9:.1f} GB are free there.",
+            f"{repository} needs {format_bytes(needed - kept)} more in the hub's cache; "
+            f"{format_bytes(free)} are free there.",
             hint="Free some space, or set HF_HOME to a folder on another disk.",
         )
     with progress.step(f"weights of {repository}", total=needed, unit="bytes") as step:

@@ -15,6 +15,7 @@ from edgegen.core.recipe import Recipe
 from edgegen.core.recipes import load_recipe
 from edgegen.core.target import TargetSpec
 from edgegen.core.targets import load_target
+from edgegen.core.units import format_bytes
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.read import read_pipeline
 from edgegen.models.scheduler import scheduler_config
@@ -222,8 +223,8 @@ def _check_disk(plan: BuildPlan) -> None:
     needed = plan.package_bytes + ROOM_BYTES
     if free < needed:
         raise ResourceError(
-            f"The package takes about {needed / 1e9:.2f} GB, and the disk that holds {folder} "
-            f"has {free / 1e9:.2f} GB free.",
+            f"The package takes about {format_bytes(needed)}, and the disk that holds {folder} "
+            f"has {format_bytes(free)} free.",
             hint="Free some space, choose another folder with --output, or a smaller recipe.",
         )
 
@@ -236,6 +237,7 @@ def _device_warnings(profile: DeviceProfile | None, storage: Mapping[str, int]) 
     if size <= limit:
         return ()
     return (
-        f"{name} alone takes {size / 1e9:.2f} GB, and an application on {profile.title} may take "
-        f"{limit / 1e9:.2f} GB: it will run only where the system gives mapped pages back, slowly.",
+        f"{name} alone takes {format_bytes(size)}, and an application on {profile.title} may take "
+        f"{format_bytes(limit)}: it will run only where the system gives mapped pages back, "
+        "slowly.",
     )

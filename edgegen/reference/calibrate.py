@@ -11,6 +11,7 @@ from edgegen.core.files import translate_disk_errors
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase, StageCost
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.units import format_bytes
 from edgegen.core.worker import Event, call
 from edgegen.reference.calibrate_child import Job
 from edgegen.reference.calibration_cases import plan_calibration
@@ -67,7 +68,7 @@ def make_calibration(
     expected_bytes = predict_memory_bytes(spec, cases[0])
     shown = progress or SilentProgress()
     with shown.step("calibration in torch", total=len(cases), unit="images") as step:
-        step.describe(f"about {expected_bytes / 1e9:.1f} GB of memory")
+        step.describe(f"about {format_bytes(expected_bytes)} of memory")
 
         def on_event(event: Event) -> None:
             if event["event"] == "run":

@@ -9,6 +9,7 @@ from edgegen.core.files import translate_disk_errors
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase, StageCost
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.units import format_bytes
 from edgegen.core.worker import Event, call
 from edgegen.reference.case import (
     PROBE_BATCH,
@@ -69,7 +70,7 @@ def make_golden(
     )
     expected_bytes = predict_memory_bytes(spec, case)
     with (progress or SilentProgress()).step("reference in torch", unit="steps") as step:
-        step.describe(f"about {expected_bytes / 1e9:.1f} GB of memory")
+        step.describe(f"about {format_bytes(expected_bytes)} of memory")
 
         def on_event(event: Event) -> None:
             if event["event"] == "total":

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from edgegen.core.measurement import Run
-from edgegen.report.figures import seconds, size, three_digits
+from edgegen.core.units import format_bytes, format_latency, three_digits
 from edgegen.report.sensor_names import SensorName, sensor_name
 from edgegen.report.svg import (
     AXIS_HEIGHT,
@@ -39,7 +39,7 @@ def strip_chart(series: Series) -> Markup:
     bottom = top + rows * row_height
     x = spread_scale(list(series.values), _LEFT, _WIDTH - 20)
     title = f"latency of a {series.title.lower()}"
-    parts = [horizontal_axis(x, top, bottom, seconds, width=_WIDTH, title=title)]
+    parts = [horizontal_axis(x, top, bottom, format_latency, width=_WIDTH, title=title)]
     interval = series.summary.interval
     if interval is not None:
         low, high = max(interval.low, x.low), min(interval.high, x.high)
@@ -52,7 +52,7 @@ def strip_chart(series: Series) -> Markup:
                 height=bottom - top,
                 class_="band",
                 data_tip="95 % interval of the median: "
-                f"{seconds(interval.low)} … {seconds(interval.high)}",
+                f"{format_latency(interval.low)} … {format_latency(interval.high)}",
             )
         )
     middle = x(series.summary.median)
@@ -91,7 +91,7 @@ def strip_chart(series: Series) -> Markup:
                     cy=y + (index * 5 % 9 - 4),  # so that equal values do not hide each other
                     r=4.5,
                     class_=f"dot {colour}",
-                    data_tip=f"restart {row + 1}, image {index + 1}: {seconds(value)}",
+                    data_tip=f"restart {row + 1}, image {index + 1}: {format_latency(value)}",
                 )
             )
     title = f"{series.title}: each value by restart"
@@ -109,7 +109,7 @@ def time_series(series: Series, *, images: Sequence[int] = ()) -> Markup:
     x = Scale(low=-0.5, high=count - 0.5, start=left, end=_WIDTH - 16)
     parts = [
         axis_title(f"latency of a {series.title.lower()}", 14),
-        vertical_axis(y, left, _WIDTH - 16, seconds),
+        vertical_axis(y, left, _WIDTH - 16, format_latency),
     ]
     offset = 0
     for row, values in enumerate(series.restarts):
@@ -134,7 +134,7 @@ def time_series(series: Series, *, images: Sequence[int] = ()) -> Markup:
                     r=radius,
                     class_=f"dot {colour}",
                     data_tip=f"restart {row + 1}, {series.title.lower()} {index + 1}: "
-                    f"{seconds(value)}",
+                    f"{format_latency(value)}",
                 )
             )
         parts.append(centred(f"restart {row + 1}", (edge + end) / 2, bottom + 18, width=_WIDTH))
@@ -152,7 +152,7 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, tit
     top, row_height = 34.0, 46.0
     bottom = top + len(rows) * row_height
     x = Scale(low=0, high=longest * 1.02 or 1.0, start=_LEFT, end=_WIDTH - 20)
-    axis = horizontal_axis(x, top, bottom, seconds, width=_WIDTH, title="time")
+    axis = horizontal_axis(x, top, bottom, format_latency, width=_WIDTH, title="time")
     drawn = [_legend(names, _LEFT, 14), axis]
     for index, (row, parts) in enumerate(rows):
         y = top + index * row_height + 9
@@ -170,14 +170,14 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, tit
                     height=28.0,
                     rx=3,
                     class_=f"part s{names.index(name) % _COLOURS}",
-                    data_tip=f"{row}, {name.lower()}: {seconds(value)}{share}",
+                    data_tip=f"{row}, {name.lower()}: {format_latency(value)}{share}",
                 )
             )
-            if width > 9.5 * len(seconds(value)) + 8:
+            if width > 9.5 * len(format_latency(value)) + 8:
                 drawn.append(
                     element(
                         "text",
-                        seconds(value),
+                        format_latency(value),
                         x=x(start) + width / 2,
                         y=y + 19,
                         text_anchor="middle",
@@ -205,10 +205,12 @@ def size_bars(rows: Sequence[tuple[str, int]], *, label: str) -> Markup:
                 height=16.0,
                 rx=3,
                 class_="part s0",
-                data_tip=f"{name}: {size(value)}",
+                data_tip=f"{name}: {format_bytes(value)}",
             )
         )
-        drawn.append(element("text", size(value), x=x(value) + 8, y=y + 31, class_="figure"))
+        drawn.append(
+            element("text", format_bytes(value), x=x(value) + 8, y=y + 31, class_="figure")
+        )
     return drawing(430, top + len(rows) * row_height, *drawn, title=label)
 
 
@@ -236,7 +238,7 @@ def sensor_charts(runs: Sequence[Run]) -> tuple[tuple[str, Markup], ...]:
 
 
 def _sensor_chart(name: SensorName, lines: Sequence[Sequence[tuple[float, float]]]) -> Markup:
-    label = three_digits if name.unit else size
+    label = three_digits if name.unit else format_bytes
     points = [point for line in lines for point in line]
     times = [time for time, _ in points]
     top, bottom = (30.0 if name.unit else 10.0), 130.0
@@ -246,7 +248,7 @@ def _sensor_chart(name: SensorName, lines: Sequence[Sequence[tuple[float, float]
     title = "time since the start of the measurement"
     drawn = [
         vertical_axis(y, left, width - 10, label, count=3),
-        horizontal_axis(x, top, bottom, seconds, width=width, title=title, count=4),
+        horizontal_axis(x, top, bottom, format_latency, width=width, title=title, count=4),
     ]
     if name.unit:
         drawn.append(axis_title(name.unit, 14))
@@ -266,7 +268,9 @@ def _sensor_chart(name: SensorName, lines: Sequence[Sequence[tuple[float, float]
                 cy=y(value),
                 r=2.5,
                 class_="dot s0",
-                data_tip=f"{name.title} after {seconds(time)}: {label(value)} {name.unit}".strip(),
+                data_tip=(
+                    f"{name.title} after {format_latency(time)}: {label(value)} {name.unit}"
+                ).strip(),
             )
             for time, value in points
         ]

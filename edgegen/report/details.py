@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.measurement import Measurement, Run
+from edgegen.core.units import (
+    MISSING,
+    format_bytes,
+    format_decibels,
+    format_latency,
+    format_moment,
+    three_digits,
+)
 from edgegen.report import charts
 from edgegen.report.blocks import explain, section, table_markup
-from edgegen.report.figures import MISSING, decibels, moment, seconds, size, three_digits
 from edgegen.report.sensor_names import sensor_name
 from edgegen.report.svg import Markup, element
 from edgegen.report.table import Table
@@ -95,7 +102,7 @@ def sensors(analysis: Analysis) -> Markup:
     cost = None if timings is None else timings.sampling
     if cost is not None:
         said.append(
-            f"Reading the sensors took {seconds(cost.reading_s)} each time, together "
+            f"Reading the sensors took {format_latency(cost.reading_s)} each time, together "
             f"{three_digits(100 * cost.core_share)} % of one core at most."
         )
     if drawn and measurement.unseen:
@@ -131,7 +138,7 @@ def processes(measurement: Measurement, *, is_timed: bool) -> Markup:
         rows.append(
             (
                 name,
-                *(seconds(value if is_timed else None) for value in times),
+                *(format_latency(value if is_timed else None) for value in times),
                 str(len(run.images)),
                 cached,
                 ", ".join(provider.removesuffix("ExecutionProvider") for provider in providers)
@@ -165,8 +172,11 @@ def facts(measurement: Measurement) -> Markup:
         ("Operating system", device.operating_system),
         ("Processor", f"{device.processor or MISSING}, {device.cores or MISSING} cores"),
         ("CPU quota", f"{device.cpu_quota:g} cores' time" if device.cpu_quota else "none"),
-        ("Memory", size(device.memory_bytes)),
-        ("Memory limit", size(device.memory_limit_bytes) if device.memory_limit_bytes else "none"),
+        ("Memory", format_bytes(device.memory_bytes)),
+        (
+            "Memory limit",
+            format_bytes(device.memory_limit_bytes) if device.memory_limit_bytes else "none",
+        ),
         *_limits(measurement),
         ("Frequency governor", device.governor or MISSING),
         ("Virtual machine", device.hypervisor or unknown[device.virtual_machine]),
@@ -177,7 +187,7 @@ def facts(measurement: Measurement) -> Markup:
         *(
             (
                 f"Golden: {check.layer} {check.name}".strip(),
-                f"{decibels(check.psnr_db)}, at least {check.threshold_db:g} dB",
+                f"{format_decibels(check.psnr_db)}, at least {check.threshold_db:g} dB",
             )
             for check in measurement.golden
         ),
@@ -208,11 +218,10 @@ def _start_temperature(measurement: Measurement) -> str:
     start = measurement.start_temperature
     if start is None:
         return "not awaited"
-    waited = (
-        f"{start.first_c:.1f} °C, {start.last_c:.1f} °C after a wait of {moment(start.waited_s)}"
-    )
+    waited = format_moment(start.waited_s)
+    told = f"{start.first_c:.1f} °C, {start.last_c:.1f} °C after a wait of {waited}"
     reached = "" if start.reached else ", not reached"
-    return f"{sensor_name(start.sensor).title}: {waited}{reached}"
+    return f"{sensor_name(start.sensor).title}: {told}{reached}"
 
 
 def named_runs(measurement: Measurement) -> list[tuple[str, Run]]:

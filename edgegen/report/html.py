@@ -11,10 +11,10 @@ from pathlib import Path
 
 from edgegen.core.codec import encode
 from edgegen.core.measurement import Measurement
+from edgegen.core.units import format_bytes, format_latency
 from edgegen.report import charts, details
 from edgegen.report.blocks import cards, explain, pair, section, table_markup, wide
 from edgegen.report.details import Picture
-from edgegen.report.figures import seconds, size
 from edgegen.report.sustained import VERDICTS
 from edgegen.report.sustained_page import (
     emulated_section,
@@ -136,11 +136,12 @@ def _cards(analysis: Analysis) -> Markup:
     shown = [] if analysis.timings is None else _timing_cards(analysis.timings)
     for run in analysis.measurement.of_kind("memory"):
         if run.memory is not None and run.memory.peak_pss_bytes is not None:
-            detail = f"PSS, file pages included; anonymous {size(run.memory.peak_anonymous_bytes)}"
-            shown.append(("Peak memory", size(run.memory.peak_pss_bytes), detail))
+            anonymous = format_bytes(run.memory.peak_anonymous_bytes)
+            detail = f"PSS, file pages included; anonymous {anonymous}"
+            shown.append(("Peak memory", format_bytes(run.memory.peak_pss_bytes), detail))
         if run.memory is not None and run.memory.peak_gpu_bytes is not None:
-            shown.append(("Peak GPU memory", size(run.memory.peak_gpu_bytes), "in no PSS"))
-    shown.append(("Package", size(analysis.measurement.package.package_bytes), "on disk"))
+            shown.append(("Peak GPU memory", format_bytes(run.memory.peak_gpu_bytes), "in no PSS"))
+    shown.append(("Package", format_bytes(analysis.measurement.package.package_bytes), "on disk"))
     return element("section", cards(shown))
 
 
@@ -163,7 +164,7 @@ def _timing_cards(timings: Timings) -> list[tuple[str, str, str]]:
             detail = "measured once"
         else:
             detail = f"median of {one.summary.count}"
-        shown.append((one.title, seconds(one.summary.median), detail))
+        shown.append((one.title, format_latency(one.summary.median), detail))
     return shown if timings.sustained else [*shown, *energy_cards(timings.energies)]
 
 

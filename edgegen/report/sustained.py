@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgegen.core.measurement import StartTemperature
-from edgegen.report.figures import MISSING, joules, moment, seconds, three_digits
+from edgegen.core.units import MISSING, format_joules, format_latency, format_moment, three_digits
 from edgegen.report.table import Table
 from edgegen.report.timeline import clocks, event_text, temperatures, under_load
 from edgegen.statistics.changepoints import MINIMUM_RATIO, MINIMUM_STEPS, Change
@@ -33,7 +33,7 @@ def verdict_sentence(sustained: Sustained) -> str:
     text = f"{VERDICTS[judgement.verdict]}: "
     if judgement.verdict == "unknown":
         text += (
-            f"{judgement.steps} steps in {moment(sustained.duration_s)}; it takes at least "
+            f"{judgement.steps} steps in {format_moment(sustained.duration_s)}; it takes at least "
             f"{MINIMUM_STEPS} over {MINIMUM_S:.0f} s."
         )
     elif judgement.verdict == "held_back":
@@ -46,7 +46,7 @@ def verdict_sentence(sustained: Sustained) -> str:
         text += f"{_listed(judgement.evidence)}, but steps took no longer."
     else:
         text += (
-            f"in {moment(sustained.duration_s)} no lasting slowdown by "
+            f"in {format_moment(sustained.duration_s)} no lasting slowdown by "
             f"{100 * (MINIMUM_RATIO - 1):.0f} % or more was found, and {_silence(sustained)}."
         )
     start, end = judgement.start_images_per_minute, judgement.end_images_per_minute
@@ -63,7 +63,7 @@ def sustained_table(
     """Return the figures of a sustained run, each with what it is of."""
     judgement = sustained.judgement
     first, last = judgement.start_images_per_minute, judgement.end_images_per_minute
-    lasted = f"in {moment(sustained.duration_s)}, warm-up aside"
+    lasted = f"in {format_moment(sustained.duration_s)}, warm-up aside"
     rows = [("Images", str(len(sustained.images)), lasted)]
     if first is not None and last is not None:
         rows += [
@@ -86,13 +86,13 @@ def sustained_table(
     rows += [
         (
             "Evidence" if event.is_cause else "Also said",
-            moment(event.time_s - sustained.zero_s),
+            format_moment(event.time_s - sustained.zero_s),
             event_text(event) + ("" if event.before is not None else ", from the first reading on"),
         )
         for event in _told(judgement.evidence)
     ]
     rows += [
-        ("Energy an image", joules(energy.image_j), energy_source(energy, energies))
+        ("Energy an image", format_joules(energy.image_j), energy_source(energy, energies))
         for energy in outermost(energies)
     ]
     rows += [_start_row(start), *_extremes(sustained)]
@@ -104,9 +104,9 @@ def _latencies(sustained: Sustained) -> list[tuple[str, str, str]]:
     rows = []
     for each in part_latencies(sustained):
         where = "" if each.part == "whole" else f" at the {each.part}"
-        rows.append((f"Image{where}", seconds(each.image_s), f"median of {each.images}"))
+        rows.append((f"Image{where}", format_latency(each.image_s), f"median of {each.images}"))
         if each.step_s is not None:
-            rows.append((f"Step{where}", seconds(each.step_s), f"median of {each.steps}"))
+            rows.append((f"Step{where}", format_latency(each.step_s), f"median of {each.steps}"))
     return rows
 
 
@@ -115,7 +115,7 @@ def energy_table(energies: Sequence[ImageEnergy]) -> Table:
     rows = tuple(
         (
             _name(energy.sensor),
-            joules(energy.image_j),
+            format_joules(energy.image_j),
             _by_process(energy),
             str(energy.images),
             energy.method,
@@ -154,7 +154,7 @@ def _held_back(sustained: Sustained) -> str:
 
 def onset(change: Change, zero_s: float) -> str:
     """Write when a slowdown began, from the start of the first image on."""
-    return moment(change.onset_s - zero_s)
+    return format_moment(change.onset_s - zero_s)
 
 
 def rate(images_per_minute: float | None) -> str:
@@ -186,13 +186,14 @@ def _slowdown(change: Change, zero_s: float) -> str:
     if change.shape == "step":
         return f"after {began} steps took {ratio}"
     return (
-        f"from {began} on steps grew slower, and from {moment(change.end_s - zero_s)} on took "
-        f"{ratio}"
+        f"from {began} on steps grew slower, and from {format_moment(change.end_s - zero_s)} on "
+        f"took {ratio}"
     )
 
 
 def _onset_interval(change: Change, zero_s: float) -> str:
-    return f"{moment(change.onset_low_s - zero_s)} … {moment(change.onset_high_s - zero_s)}"
+    low_s, high_s = change.onset_low_s - zero_s, change.onset_high_s - zero_s
+    return f"{format_moment(low_s)} … {format_moment(high_s)}"
 
 
 def _about_the_onset(sustained: Sustained) -> str:
@@ -200,7 +201,7 @@ def _about_the_onset(sustained: Sustained) -> str:
     assert change is not None
     text = f"{_onset_interval(change, sustained.zero_s)} (95 %)"
     if change.shape == "ramp":
-        text += f"; complete after {moment(change.end_s - sustained.zero_s)}"
+        text += f"; complete after {format_moment(change.end_s - sustained.zero_s)}"
     return text
 
 
@@ -237,7 +238,7 @@ def _start_row(start: StartTemperature | None) -> tuple[str, str, str]:
     if start is None:
         return ("Start temperature", MISSING, "nothing was awaited")
     wanted = "until it no longer fell" if start.wanted_c is None else f"for {start.wanted_c:.1f} °C"
-    waited = f"{_name(start.sensor)}; waited {moment(start.waited_s)} {wanted}"
+    waited = f"{_name(start.sensor)}; waited {format_moment(start.waited_s)} {wanted}"
     return (
         "Start temperature",
         f"{start.last_c:.1f} °C",
@@ -261,7 +262,7 @@ def _extremes(sustained: Sustained) -> list[tuple[str, str, str]]:
 def _by_process(energy: ImageEnergy) -> str:
     if len(energy.restarts_j) < 2:
         return MISSING
-    return f"{joules(min(energy.restarts_j))} … {joules(max(energy.restarts_j))}"
+    return f"{format_joules(min(energy.restarts_j))} … {format_joules(max(energy.restarts_j))}"
 
 
 def _name(sensor: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgegen.core.measurement import StartTemperature
+from edgegen.core.units import format_joules, format_latency, format_moment
 from edgegen.report.blocks import cards, explain, section, table_markup, wide
-from edgegen.report.figures import joules, moment, seconds
 from edgegen.report.sustained import (
     VERDICTS,
     energy_source,
@@ -75,7 +75,7 @@ def energy_cards(energies: Sequence[ImageEnergy]) -> list[tuple[str, str, str]]:
     tops = outermost(energies)
     if len(tops) != 1:
         return []
-    return [("Energy an image", joules(tops[0].image_j), energy_source(tops[0], energies))]
+    return [("Energy an image", format_joules(tops[0].image_j), energy_source(tops[0], energies))]
 
 
 def _cards(sustained: Sustained, energies: Sequence[ImageEnergy]) -> list[tuple[str, str, str]]:
@@ -102,7 +102,10 @@ def _cards(sustained: Sustained, energies: Sequence[ImageEnergy]) -> list[tuple[
     hottest = highest_temperature(sustained)
     if hottest is not None:
         shown.append(("Highest temperature", f"{hottest[1]:.1f} °C", hottest[0]))
-    return [("Images", str(len(sustained.images)), f"in {moment(sustained.duration_s)}"), *shown]
+    return [
+        ("Images", str(len(sustained.images)), f"in {format_moment(sustained.duration_s)}"),
+        *shown,
+    ]
 
 
 def _latency_cards(sustained: Sustained) -> list[tuple[str, str, str]]:
@@ -114,10 +117,14 @@ def _latency_cards(sustained: Sustained) -> list[tuple[str, str, str]]:
     if last.part == "whole":
         image, step = f"median of {last.images}", f"median of {last.steps}"
     else:
-        image = f"at the end; {seconds(first.image_s)} at the start"
-        step = f"at the end; {seconds(first.step_s)} at the start"
-    cards_of = [("Image", seconds(last.image_s), image)]
-    return cards_of if last.step_s is None else [*cards_of, ("Step", seconds(last.step_s), step)]
+        image = f"at the end; {format_latency(first.image_s)} at the start"
+        step = f"at the end; {format_latency(first.step_s)} at the start"
+    cards_of = [("Image", format_latency(last.image_s), image)]
+    return (
+        cards_of
+        if last.step_s is None
+        else [*cards_of, ("Step", format_latency(last.step_s), step)]
+    )
 
 
 def _what_is_drawn(sustained: Sustained) -> str:

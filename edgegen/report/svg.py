@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from edgegen.report.figures import nice_ticks
+from edgegen.report.ticks import nice_ticks
 
 _VOID = frozenset(
     {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import fill
 
 from edgegen.core.measurement import Environment, Measurement
-from edgegen.report.figures import MISSING, decibels, seconds, size
+from edgegen.core.units import MISSING, format_bytes, format_decibels, format_latency
 from edgegen.report.plot import plot_series
 from edgegen.report.sustained import energy_table, sustained_table, verdict_sentence
 from edgegen.report.table import Table
@@ -71,7 +71,7 @@ def plot(analysis: Analysis, *, width: int = 80, unicode: bool = True) -> str:
     blocks = [_sustained_plot(each, timings.energies, width, unicode) for each in timings.sustained]
     chosen = timings.series.get("step") or timings.series.get("steady_image")
     if chosen is not None:
-        lines = plot_series(chosen.restarts, label=seconds, width=width, unicode=unicode)
+        lines = plot_series(chosen.restarts, label=format_latency, width=width, unicode=unicode)
         caption = f"{chosen.title}, each of {len(chosen.values)} in the order measured"
         blocks.append("\n".join([fill(caption, width), "", *lines]))
     return "\n\n".join(block for block in blocks if block)
@@ -85,7 +85,7 @@ def golden_line(measurement: Measurement) -> str | None:
     passed = sum(check.passed for check in measurement.golden)
     text = f"Golden case: {passed} of {len(measurement.golden)} checks passed"
     if image is not None:
-        text += f"; image {decibels(image.psnr_db)} (at least {image.threshold_db:g} dB)"
+        text += f"; image {format_decibels(image.psnr_db)} (at least {image.threshold_db:g} dB)"
     return text + "."
 
 
@@ -94,7 +94,7 @@ def interval_text(series: Series) -> str:
     interval = series.summary.interval
     if interval is None:
         return MISSING
-    low, high = seconds(interval.low), seconds(interval.high)
+    low, high = format_latency(interval.low), format_latency(interval.high)
     number, _, unit = low.rpartition(" ")
     return f"{number} … {high}" if high.endswith(f" {unit}") else f"{low} … {high}"
 
@@ -117,11 +117,16 @@ def latency_table(found: Mapping[SeriesName, Series]) -> Table:
     rows = []
     for series in found.values():
         summary = series.summary
-        row = [series.title, str(summary.count), seconds(summary.median), interval_text(series)]
-        row += [seconds(summary.p90), seconds(summary.p99)]
+        row = [
+            series.title,
+            str(summary.count),
+            format_latency(summary.median),
+            interval_text(series),
+        ]
+        row += [format_latency(summary.p90), format_latency(summary.p99)]
         if summary.count > 1:
             spread = f"{100 * summary.spread:.1f} %"
-            row += [seconds(summary.minimum), seconds(summary.maximum), spread]
+            row += [format_latency(summary.minimum), format_latency(summary.maximum), spread]
         else:
             row += [MISSING, MISSING, MISSING]
         rows.append(row)
@@ -135,7 +140,7 @@ def latency_table(found: Mapping[SeriesName, Series]) -> Table:
 def _phases(shares: tuple[PhaseShare, ...]) -> Table:
     total = sum(share.median_s for share in shares)
     rows = tuple(
-        (share.title, seconds(share.median_s), f"{100 * share.median_s / total:.1f} %")
+        (share.title, format_latency(share.median_s), f"{100 * share.median_s / total:.1f} %")
         for share in shares
         if total > 0
     )
@@ -158,5 +163,5 @@ def sizes(measurement: Measurement) -> list[tuple[str, int | None]]:
 
 
 def _memory(measurement: Measurement) -> Table:
-    rows = tuple((name, size(value)) for name, value in sizes(measurement))
+    rows = tuple((name, format_bytes(value)) for name, value in sizes(measurement))
     return Table(title="Memory", columns=("", "size"), rows=rows)

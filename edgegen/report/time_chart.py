@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from edgegen.report.figures import moment, tick_moment, time_ticks
+from edgegen.core.units import format_moment
 from edgegen.report.sustained import ratio_texts
 from edgegen.report.svg import (
     AXIS_HEIGHT,
@@ -20,6 +20,7 @@ from edgegen.report.svg import (
     spread_scale,
     vertical_axis,
 )
+from edgegen.report.ticks import tick_moment, time_ticks
 from edgegen.report.timeline import (
     FlagRow,
     Mark,
@@ -156,7 +157,9 @@ def _flag_row(row: FlagRow, x: Scale, y: float, last_s: float) -> Markup:
                 height=12.0,
                 rx=3,
                 class_="flag",
-                data_tip=f"{span.text}: {moment(span.start_s)} … {moment(span.end_s)}",
+                data_tip=(
+                    f"{span.text}: {format_moment(span.start_s)} … {format_moment(span.end_s)}"
+                ),
             )
         )
     return join(parts)
@@ -209,7 +212,8 @@ def _marks(timeline: Timeline, x: Scale, bottom: float) -> list[Markup]:
     for mark in [*told, *timeline.others]:
         kind = "onset" if mark in told else "change"
         at = x(mark.time_s)
-        tip = f"from {moment(mark.time_s)} ({moment(mark.low_s)} … {moment(mark.high_s)}) on"
+        onset, low, high = map(format_moment, (mark.time_s, mark.low_s, mark.high_s))
+        tip = f"from {onset} ({low} … {high}) on"
         drawn.append(
             element(
                 "line",
@@ -266,7 +270,7 @@ def _read_columns(timeline: Timeline, x: Scale, bottom: float) -> Markup:
                 width=x(edges[index + 1]) - x(edges[index]),
                 height=bottom - _TOP,
                 class_="read",
-                data_tip=f"{moment(at)}: {', '.join(said) or 'nothing was read'}",
+                data_tip=f"{format_moment(at)}: {', '.join(said) or 'nothing was read'}",
             )
         )
     return join(columns)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from edgegen.core.units import format_moment
 from edgegen.report.canvas import Canvas
-from edgegen.report.figures import moment, tick_moment, time_ticks
 from edgegen.report.plot import shown_range
+from edgegen.report.ticks import tick_moment, time_ticks
 from edgegen.report.timeline import FlagRow, Panel, Points, Timeline, binned, without_gaps
 
 _STEP_ROWS = 7
@@ -166,7 +167,7 @@ def _axis(frame: _Frame) -> list[str]:
 
 def _onset_line(frame: _Frame, onset_s: float) -> str:
     arrow = "▲" if frame.unicode else "^"
-    text, column = f"slower from {moment(onset_s)} on", frame.column(onset_s)
+    text, column = f"slower from {format_moment(onset_s)} on", frame.column(onset_s)
     if column + len(text) + 2 <= frame.columns:
         return frame.indented(" " * column + f"{arrow} {text}")
     return " " * max(0, frame.margin + 1 + column - len(text)) + f"{text} {arrow}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgegen.report.figures import seconds, three_digits
+from edgegen.core.units import format_latency, three_digits
 from edgegen.statistics.changepoints import Change
 from edgegen.statistics.energy import ImageEnergy
 from edgegen.statistics.sensor_events import SensorEvent
@@ -127,7 +127,7 @@ def timeline(sustained: Sustained, energies: Sequence[ImageEnergy] = ()) -> Time
             )
             if steps
             else (),
-            label=seconds,
+            label=format_latency,
         ),
         level=tuple((point.time_s - zero_s, point.latency_s) for point in changes.line)
         if changes is not None

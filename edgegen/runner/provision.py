@@ -27,6 +27,7 @@ from edgegen.core.errors import (
 from edgegen.core.files import sha256_of
 from edgegen.core.folders import cache_folder
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.units import format_bytes
 from edgegen.devices.adb import AdbTransport
 from edgegen.devices.agent import NoPythonError
 from edgegen.devices.android_facts import why_no_bundle
@@ -248,8 +249,8 @@ def _check_room(device: Device, wheels_bytes: int) -> None:
     wanted = int(wheels_bytes * _INSTALLED)
     if free is not None and free < wanted:
         raise DeviceFullError(
-            f"{device.address} has {free / 1e6:.0f} MB free; the wheels and what they hold need "
-            f"{wanted / 1e6:.0f} MB.",
+            f"{device.address} has {format_bytes(free)} free; the wheels and what they hold need "
+            f"{format_bytes(wanted)}.",
             hint=f"Free some space there: edgegen prune --device {device.address}",
         )
 

@@ -15,6 +15,7 @@ from edgegen.core.errors import (
 )
 from edgegen.core.process import Child, ProcessError
 from edgegen.core.progress import Progress
+from edgegen.core.units import format_bytes
 from edgegen.devices.roots import UNFIT, unfit
 from edgegen.devices.transports import Transport
 from edgegen.runner.bundle.build import Bundle
@@ -156,8 +157,8 @@ def _send(transport: Transport, child: Child, bundle: Bundle, told: str, progres
     if free is not None and free < wanted:
         child.send("no")
         raise DeviceFullError(
-            f"{transport.address} has {free / 1e6:.0f} MB free; the bundle needs "
-            f"{wanted / 1e6:.0f} MB.",
+            f"{transport.address} has {format_bytes(free)} free; the bundle needs "
+            f"{format_bytes(wanted)}.",
             hint="Free some space there, and retry.",
         )
     child.send("go")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from edgegen.core.limits import silence_of
 from edgegen.core.measurement import Environment, Measurement
+from edgegen.core.units import format_bytes
 from edgegen.statistics.changepoints import MINIMUM_STEPS
 from edgegen.statistics.held_back import quota_sentence, since_boot_sentence
 from edgegen.statistics.latencies import INTERVAL_RESTARTS, NOISY_SPREAD, P90_COUNT
@@ -101,7 +102,7 @@ def _about_limits(measurement: Measurement) -> list[Finding]:
     if device.memory_limit_bytes is not None:
         found.append(
             _note(
-                f"Its control group allows {device.memory_limit_bytes / 1e9:.2f} GB of memory: a "
+                f"Its control group allows {format_bytes(device.memory_limit_bytes)} of memory: a "
                 "runner that takes more is killed."
             )
         )

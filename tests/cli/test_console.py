@@ -11,13 +11,6 @@ import pytest
 
 from edgegen.cli import plain_progress
 from edgegen.cli.console import Console
-from edgegen.cli.formats import (
-    format_amount,
-    format_bytes,
-    format_count,
-    format_rate,
-    format_seconds,
-)
 from edgegen.core.profile import Budget
 from edgegen.core.progress import Progress, SilentProgress
 
@@ -249,48 +242,6 @@ def test_a_picture_is_drawn_in_its_colours(screen: Screen) -> None:
 def test_no_picture_is_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Console().picture(PIXELS)
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.00 kB"),
-        (999_499, "999 kB"),
-        (999_500, "1.00 MB"),
-        (1_720_000_000, "1.72 GB"),
-        (5_140_000_000_000_000, "5140 TB"),
-    ],
-)
-def test_sizes_have_three_digits(size: int, text: str) -> None:
-    assert format_bytes(size) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0081, "8.10 ms"),
-        (3.2, "3.20 s"),
-        (119.4, "119 s"),
-        (119.6, "2 min 00 s"),
-        (245.2, "4 min 05 s"),
-        (7384, "2 h 03 min"),
-    ],
-)
-def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
-
-
-def test_counts_amounts_and_rates_name_their_units() -> None:
-    assert format_count(859_520_964) == "860 M"
-    assert format_count(2_567_463_684) == "2.57 B"
-    assert format_count(512) == "512"
-    assert format_amount(7, 25, "steps") == "7 of 25 steps"
-    assert format_amount(7, None, "images") == "7 images"
-    assert format_rate(120e6, "bytes") == "120 MB/s"
-    assert format_rate(0.05, "steps") == "20.0 s a step"
-    assert format_rate(3.1, "steps") == "3.10 steps/s"
 
 
 ESCAPE, C1, REVERSED, BYTE = "\x1b]0;owned\x07", "\x9b31m", "\u202etxt.exe", "\udce9"

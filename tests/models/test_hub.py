@@ -398,7 +398,7 @@ def test_a_full_disk_is_said_before_the_fetch_starts(hub, resolve, tmp_path):
     answer = resolve(env={"PYTHONPATH": f"{site}:{ROOT}"})
 
     assert answer["error"] == "ResourceError"
-    assert "0.0 GB are free" in answer["message"]
+    assert "1.00 kB are free" in answer["message"]
     assert "HF_HOME" in answer["hint"]
     assert hub.fetched(".safetensors") == []
 

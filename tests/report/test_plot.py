@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegen.report.figures import seconds
+from edgegen.core.units import format_latency
 from edgegen.report.plot import plot_series
 
 SERIES = [[0.1, 0.12, 0.11, 0.1], [0.13, 0.1], [0.1, 0.2, 0.1]]
@@ -20,7 +20,7 @@ SERIES = [[0.1, 0.12, 0.11, 0.1], [0.13, 0.1], [0.1, 0.2, 0.1]]
 def test_no_line_is_wider_than_the_terminal(
     restarts: list[list[float]], width: int, unicode: bool
 ) -> None:
-    lines = plot_series(restarts, label=seconds, width=width, unicode=unicode)
+    lines = plot_series(restarts, label=format_latency, width=width, unicode=unicode)
     assert len(lines) == 10
     assert max(map(len, lines)) <= width
 
@@ -53,11 +53,11 @@ def test_a_quiet_series_is_not_blown_up() -> None:
 
 
 def test_restarts_stand_apart_and_are_named() -> None:
-    lines = plot_series(SERIES, label=seconds)
+    lines = plot_series(SERIES, label=format_latency)
     assert all(line.count("┊") == 2 for line in lines[:8])
     assert lines[-1].split() == ["restart", "1", "restart", "2", "restart", "3"]
 
 
 def test_nothing_measured_draws_nothing() -> None:
-    assert plot_series([], label=seconds) == []
-    assert plot_series([[]], label=seconds) == []
+    assert plot_series([], label=format_latency) == []
+    assert plot_series([[]], label=format_latency) == []

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from edgegen.core.errors import ExportError
 from edgegen.core.recipe import STORAGE_BITS
+from edgegen.core.units import format_bytes
 from edgegen.exporters.coreml.graph import (
     Graph,
     Operation,
@@ -37,8 +38,8 @@ def split(graph: Graph, component: str, limit_bytes: int | None) -> list[Graph]:
         return [graph]
     if component != "unet":
         raise ExportError(
-            f"{component} takes {total / 1e9:.2f} GB, and the profile's limit of a file is "
-            f"{limit_bytes / 1e9:.2f} GB; only a UNet can be cut.",
+            f"{component} takes {format_bytes(total)}, and the profile's limit of a file is "
+            f"{format_bytes(limit_bytes)}; only a UNet can be cut.",
             hint="Take a recipe with smaller weights.",
         )
     steps = [item for item in graph.operations if item.type != "const"]
@@ -47,9 +48,9 @@ def split(graph: Graph, component: str, limit_bytes: int | None) -> list[Graph]:
     largest = max(before[place], total - before[place])
     if largest > limit_bytes:
         raise ExportError(
-            f"{component} takes {total / 1e9:.2f} GB; cut in two its larger half takes "
-            f"{largest / 1e9:.2f} GB, and the profile's limit of a file is "
-            f"{limit_bytes / 1e9:.2f} GB.",
+            f"{component} takes {format_bytes(total)}; cut in two its larger half takes "
+            f"{format_bytes(largest)}, and the profile's limit of a file is "
+            f"{format_bytes(limit_bytes)}.",
             hint="Take a recipe with smaller weights: Apple's pipeline knows two chunks, no more.",
         )
     return _cut(graph, steps, place)

@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegen.report.figures import (
-    decibels,
-    joules,
-    moment,
-    nice_ticks,
-    seconds,
-    size,
+from edgegen.core.units import (
+    format_amount,
+    format_bytes,
+    format_count,
+    format_decibels,
+    format_duration,
+    format_joules,
+    format_latency,
+    format_moment,
+    format_rate,
     three_digits,
-    tick_moment,
-    time_ticks,
 )
 
 
@@ -38,7 +39,7 @@ from edgegen.report.figures import (
     ],
 )
 def test_times_have_three_digits_and_a_unit(value_s: float | None, text: str) -> None:
-    assert seconds(value_s) == text
+    assert format_latency(value_s) == text
 
 
 @pytest.mark.parametrize(
@@ -46,11 +47,15 @@ def test_times_have_three_digits_and_a_unit(value_s: float | None, text: str) ->
     [(None, "–"), (0, "0 bytes"), (999, "999 bytes"), (1000, "1.00 kB"), (1.7234e9, "1.72 GB")],
 )
 def test_sizes_have_three_digits_and_a_decimal_unit(value: float | None, text: str) -> None:
-    assert size(value) == text
+    assert format_bytes(value) == text
 
 
 def test_equal_images_have_no_decibels() -> None:
-    assert (decibels(None), decibels(math.inf), decibels(62.345)) == ("equal", "equal", "62.3 dB")
+    assert (format_decibels(None), format_decibels(math.inf), format_decibels(62.345)) == (
+        "equal",
+        "equal",
+        "62.3 dB",
+    )
 
 
 @given(st.floats(1e-9, 1e9))
@@ -58,22 +63,6 @@ def test_three_digits_are_right_to_half_a_digit_and_never_an_exponent(value: flo
     text = three_digits(value)
     assert "e" not in text
     assert float(text) == pytest.approx(value, rel=0.0051)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
-def test_ticks_are_few_ordered_and_inside(low: float, span: float) -> None:
-    high = low + span
-    if not high - low > 1e-9 * abs(low):
-        return
-    ticks = nice_ticks(low, high)
-    assert 1 <= len(ticks) <= 7
-    assert ticks == sorted(ticks)
-    assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in ticks)
-
-
-def test_ticks_need_a_range() -> None:
-    with pytest.raises(ValueError, match="no range"):
-        nice_ticks(1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -90,29 +79,53 @@ def test_ticks_need_a_range() -> None:
     ],
 )
 def test_moments_are_whole_seconds_from_ten_on(value_s: float | None, text: str) -> None:
-    assert moment(value_s) == text
-
-
-def test_round_moments_on_an_axis_are_short() -> None:
-    shown = [tick_moment(value) for value in (0.0, 45.0, 90.0, 180.0, 7200.0)]
-    assert shown == ["0", "45 s", "1 min 30 s", "3 min", "2 h"]
+    assert format_moment(value_s) == text
 
 
 @pytest.mark.parametrize(
     ("value_j", "text"), [(None, "–"), (0.4119, "412 mJ"), (41.23, "41.2 J"), (1250.0, "1.25 kJ")]
 )
 def test_energies_have_three_digits(value_j: float | None, text: str) -> None:
-    assert joules(value_j) == text
+    assert format_joules(value_j) == text
 
 
-@given(st.floats(0.01, 1e7), st.integers(1, 12))
-def test_the_ticks_of_a_time_axis_begin_at_0_and_fit(length_s: float, count: int) -> None:
-    ticks = time_ticks(length_s, count)
-    assert ticks[0] == 0.0
-    assert len(ticks) <= count + 2
-    assert all(0 <= tick <= length_s * (1 + 1e-6) for tick in ticks)
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.00 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.00 MB"),
+        (1_720_000_000, "1.72 GB"),
+        (5_140_000_000_000_000, "5140 TB"),
+    ],
+)
+def test_sizes_go_on_to_the_largest_unit(size: int, text: str) -> None:
+    assert format_bytes(size) == text
 
 
-def test_the_ticks_of_a_time_axis_are_minutes_and_hours() -> None:
-    assert time_ticks(600, 6) == [0, 120, 240, 360, 480, 600]
-    assert time_ticks(70, 6) == [0, 15, 30, 45, 60]
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0081, "8.10 ms"),
+        (3.2, "3.20 s"),
+        (119.4, "119 s"),
+        (119.6, "2 min 00 s"),
+        (245.2, "4 min 05 s"),
+        (7384, "2 h 03 min"),
+    ],
+)
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_counts_amounts_and_rates_name_their_units() -> None:
+    assert format_count(859_520_964) == "860 M"
+    assert format_count(2_567_463_684) == "2.57 B"
+    assert format_count(512) == "512"
+    assert format_amount(7, 25, "steps") == "7 of 25 steps"
+    assert format_amount(7, None, "images") == "7 images"
+    assert format_rate(120e6, "bytes") == "120 MB/s"
+    assert format_rate(0.05, "steps") == "20.0 s a step"
+    assert format_rate(3.1, "steps") == "3.10 steps/s"
