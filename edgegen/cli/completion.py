@@ -174,9 +174,8 @@ def completion(console: Console, shell: str, as_json: bool) -> None:
 
     Append it to the file that the shell reads when it starts, as below, and open a new shell.
     """
-    from edgegen.cli.main import edgegen
-
-    script = _SHELLS[shell](edgegen, {}, _PROGRAM, VARIABLE).source()
+    commands = click.get_current_context().find_root().command
+    script = _SHELLS[shell](commands, {}, _PROGRAM, VARIABLE).source()
     if as_json:
         console.json({"shell": shell, "script": script})
     else:

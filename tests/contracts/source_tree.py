@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,10 @@ class Import:
     module: str
     line: int
     at_start: bool
+
+
+_NAMED = re.compile(r"(edgegen(?:_runner)?(?:\.\w+)+)(?::\w+)?")
+"""A module's name in a string: a table names what is imported later, or started as a process."""
 
 
 @cache
@@ -44,6 +49,37 @@ def imports_of(name: str, path: Path) -> tuple[Import, ...]:
     """Return a module's imports; what `from a import b` names may be a module or a value."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     return tuple(_walk(tree_of(path), package, at_start=True))
+
+
+@cache
+def named_in(path: Path) -> tuple[Import, ...]:
+    """Return the modules that a module names in its strings."""
+    return tuple(
+        Import(found[1], node.lineno, at_start=False)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and (found := _NAMED.fullmatch(node.value))
+    )
+
+
+def needs(name: str, known: dict[str, Path], *, named: bool = True) -> dict[str, int]:
+    """Return our modules that a module imports at any time, or names, and a line of each."""
+    path = known[name]
+    found = (*imports_of(name, path), *(named_in(path) if named else ()))
+    targets = ((resolve(each.module, known), each.line) for each in found)
+    return {target: line for target, line in targets if target not in (None, name)}
+
+
+def reachable(name: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return all modules that a module needs, directly or by others."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        new = set(edges[todo.pop()]) - found
+        found |= new
+        todo += new
+    return found
 
 
 def _walk(node: ast.AST, package: str, *, at_start: bool) -> Iterator[Import]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
 from edgegen_runner.runtimes import RUNTIMES
@@ -16,32 +18,10 @@ from tests.contracts.source_tree import (
     imported_at_start,
     imports_of,
     modules,
-    resolve,
+    needs,
+    reachable,
     tree_of,
 )
-
-BELOW: dict[str, set[str]] = {
-    "core": set(),
-    "devices": {"core"},
-    "builtin": {"core"},
-    "models": {"builtin", "core"},
-    "scenes": {"core"},
-    "compress": {"models", "core"},
-    "reference": {"scenes", "compress", "models", "builtin", "core"},
-    "mil": {"core"},
-    "exporters": {"mil", "reference", "compress", "models", "core"},
-    "runner": {"devices", "mil", "core"},
-    "parity": {"runner", "reference", "scenes", "compress", "models", "builtin", "core"},
-    "packaging": {
-        *("parity", "exporters", "mil", "runner", "reference", "compress", "models", "builtin"),
-        "core",
-    },
-    "measure": {"runner", "devices", "builtin", "core"},
-    "statistics": {"core"},
-    "report": {"statistics", "core"},
-    "doctor": {"exporters", "devices", "core"},
-}
-"""Each layer and those that it may import; `cli` may import all."""
 
 TOOLKITS = {
     *("torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers"),
@@ -66,6 +46,21 @@ PROCESS_CALLS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spa
 
 HOST_MODULES = modules(HOST)
 RUNNER_MODULES = modules(RUNNER)
+ALL_MODULES = {**HOST_MODULES, **RUNNER_MODULES}
+NEEDS_OF_ALL = {name: needs(name, ALL_MODULES) for name in ALL_MODULES}
+NEEDS = {name: needs(name, HOST_MODULES) for name in HOST_MODULES}
+FREE = {"cli", "__main__", ""}
+"""What may import every layer."""
+
+
+def table_of_layers(page: str) -> dict[str, set[str]]:
+    """Return each layer of the page's table, in its order, and those that it may import."""
+    section = page.split("\n## Layers\n")[1].split("\n## ")[0]
+    rows = (row.strip("|").split("|") for row in section.splitlines() if row.startswith("| `"))
+    return {name.strip(" `"): set(re.findall(r"`(\w+)`", may)) for name, _, may in rows}
+
+
+LAYERS = table_of_layers((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
 
 
 def layer_of(module: str) -> str:
@@ -74,36 +69,64 @@ def layer_of(module: str) -> str:
 
 
 @pytest.mark.parametrize("name", HOST_MODULES)
-def test_a_module_imports_only_its_own_layer_and_those_below(name: str) -> None:
+def test_a_module_needs_only_its_own_layer_and_those_below(name: str) -> None:
     layer = layer_of(name)
-    if layer in ("cli", "__main__", ""):
+    if layer in FREE:
         return
-    assert layer in BELOW, f"{layer} is a new layer: give it a line in BELOW"
+    assert layer in LAYERS, f"{layer} is a new layer: give it a row in docs/architecture.md"
     wrong = [
-        f"line {each.line}: {each.module}"
-        for each in imports_of(name, HOST_MODULES[name])
-        if (target := resolve(each.module, HOST_MODULES)) is not None
-        and layer_of(target) not in {layer, "", *BELOW[layer]}
+        f"line {line}: {target}"
+        for target, line in NEEDS[name].items()
+        if layer_of(target) not in {layer, "", *LAYERS[layer]}
     ]
-    assert not wrong
+    assert not wrong, f"docs/architecture.md does not let {layer} import that"
 
 
-def test_the_table_of_layers_has_no_cycle() -> None:
-    assert next(iter(TopologicalSorter(BELOW).static_order())) == "core"
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_arrow_of_the_page_is_used(layer: str) -> None:
+    used = {
+        layer_of(target)
+        for name, targets in NEEDS.items()
+        for target in targets
+        if layer_of(name) == layer
+    }
+    assert used, f"{layer} has no modules: take its row out of docs/architecture.md"
+    unused = LAYERS[layer] - used
+    assert not unused, f"take them out of the row of {layer} in docs/architecture.md"
 
 
-def test_exporters_and_devices_never_meet() -> None:
-    for layer in ("exporters", "devices", "runner"):
-        others = {"exporters"} if layer != "exporters" else {"devices", "runner"}
-        assert not BELOW[layer] & others
+def test_a_layer_imports_only_layers_that_stand_above_it_in_the_page() -> None:
+    order = list(LAYERS)
+    assert not {
+        layer: wrong
+        for place, layer in enumerate(order)
+        if (wrong := LAYERS[layer] - set(order[:place]))
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in HOST_MODULES if layer_of(name) == "exporters"])
+def test_exporters_and_devices_never_meet(name: str) -> None:
+    met = {layer_of(each) for each in reachable(name, NEEDS)}
+    assert not met & {"devices", "runner"}
+
+
+@pytest.mark.parametrize("modules_of", [HOST_MODULES, RUNNER_MODULES], ids=["host", "runner"])
+def test_no_modules_import_one_another_in_a_circle(modules_of: dict[str, Path]) -> None:
+    imports = {name: needs(name, modules_of, named=False) for name in modules_of}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("name", [name for name in HOST_MODULES if layer_of(name) == "core"])
-def test_core_needs_the_standard_library_alone(name: str) -> None:
+def test_core_needs_the_standard_library_only(name: str) -> None:
     outside = {
         root
-        for each in imports_of(name, HOST_MODULES[name])
-        if (root := each.module.partition(".")[0]) not in {*sys.stdlib_module_names, "edgegen"}
+        for each in (name, *reachable(name, NEEDS_OF_ALL))
+        for found in imports_of(each, ALL_MODULES[each])
+        if (root := found.module.partition(".")[0])
+        not in {*sys.stdlib_module_names, "edgegen", "edgegen_runner"}
     }
     assert not outside
 
@@ -141,11 +164,11 @@ def _calls_of_os(path: object) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", [*HOST_MODULES, *RUNNER_MODULES])
+@pytest.mark.parametrize("name", ALL_MODULES)
 def test_only_the_console_prints(name: str) -> None:
     if name == "edgegen_runner.command_line":  # the runner's own console
         return
-    path = {**HOST_MODULES, **RUNNER_MODULES}[name]
+    path = ALL_MODULES[name]
     lines = [
         node.lineno
         for node in ast.walk(tree_of(path))
@@ -188,7 +211,7 @@ def test_no_module_catches_everything_below_the_boundary(name: str) -> None:
 
 
 def _is_broad(handler: ast.ExceptHandler) -> bool:
-    """Say whether all exceptions are caught and not raised again."""
+    """Return whether all exceptions are caught and not raised again."""
     names = (
         {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
         if (handler.type)
