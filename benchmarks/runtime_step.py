@@ -260,7 +260,7 @@ def work(job: Mapping[str, Any]) -> int:
         {key: generator.standard_normal(shape, np.float32) for key, shape in shapes.items()}
         for _ in range(2)
     )
-    denoiser = Denoiser(components, name, Conditioning(positive, negative), Guidance(1.0))
+    denoiser = Denoiser(components, Conditioning(positive, negative), Guidance(1.0))
     calls = 2 if inputs["sample"].shape[0] == 1 else 1
     _tell(runtime=f"{backend.name} {backend.version}", calls=calls)
     prediction = None

@@ -46,6 +46,7 @@ def check_scheduler(
         "config": dict(config),
         "scheduler": name,
         "family": spec.family,
+        "start": spec.facts.starts[0],
         "pipeline_class": spec.pipeline_class,
         "channels": spec.generation.latent_channels,
         "predicted": denoiser.outputs[0].shape[1],

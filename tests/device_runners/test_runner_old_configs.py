@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import pytest
+from edgegen_runner.pipelines import scheduler_rules
 from edgegen_runner.pipelines.scheduler import make_scheduler
 from edgegen_runner.schedulers import load_scheduler
 
@@ -33,8 +34,8 @@ def pipelines_own(pipeline: str, scheduler: Any) -> Any:
     return made.scheduler
 
 
-def ours(family: str, config: dict[str, Any], name: str | None = None, mode: str = "text") -> Any:
-    return make_scheduler(config, name, family=family, pipeline_class="", mode=mode)
+def ours(family: str, config: dict[str, Any], name: str | None = None, kind: str = "noise") -> Any:
+    return make_scheduler(config, name, scheduler_rules(family), pipeline_class="", kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,8 @@ def test_an_old_configuration_gives_the_timesteps_that_diffusers_pipeline_has(
     theirs = getattr(diffusers, scheduler)(**OLD)
     if pipeline is not None:
         theirs = pipelines_own(pipeline, theirs)
-    mode = "inpaint" if family.endswith("-inpaint") else "text"
-    made = ours(family, {"_class_name": scheduler, **OLD}, mode=mode)
+    kind = "mask" if family.endswith("-inpaint") else "noise"
+    made = ours(family, {"_class_name": scheduler, **OLD}, kind=kind)
     theirs.set_timesteps(10)
     made.set_timesteps(10)
     assert np.array_equal(made.timesteps, theirs.timesteps.numpy())

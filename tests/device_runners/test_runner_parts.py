@@ -221,7 +221,7 @@ class CountingComponents:
         self.batches: list[int] = []
         self.package = self
 
-    def component(self, name: str) -> Component:
+    def by_role(self, role: str) -> Component:
         return self.component_
 
     def run(self, name: str, inputs: Any, outputs: Any = None) -> Any:
@@ -248,7 +248,6 @@ def test_guidance_is_batched_as_asked_and_as_fixed_shapes_allow(
     negative = {"text": text * 0} if guided else None
     denoiser = Denoiser(
         components,  # type: ignore[arg-type]
-        "unet",
         Conditioning({"text": text}, negative),
         Guidance(3.0, 0.0, asked),
     )
@@ -257,6 +256,19 @@ def test_guidance_is_batched_as_asked_and_as_fixed_shapes_allow(
     assert prediction.shape == sample.shape
     assert np.allclose(prediction, 31 if guided else 11)
     assert components.batches == calls
+
+
+def test_of_a_prediction_with_a_variance_the_first_channels_are_kept() -> None:
+    components = CountingComponents(1)
+    conditioning = Conditioning({"text": np.zeros((1, 1, 1, 1), np.float32)})
+    denoiser = Denoiser(
+        components,  # type: ignore[arg-type]
+        conditioning,
+        Guidance(1.0),
+        channels=2,
+    )
+    sample = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
+    assert denoiser.predict(sample, 5).ravel().tolist() == [0.0, 1.0]
 
 
 def test_png_text_survives_any_prompt(tmp_path: Path) -> None:

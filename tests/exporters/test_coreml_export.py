@@ -272,7 +272,7 @@ def test_the_runner_and_the_exporter_call_every_tensor_the_same(
                     if tensor.name in natives:
                         assert (
                             coreml_tensors.native_name(
-                                component.name, tensor.name, is_output=is_output
+                                component.role, tensor.name, is_output=is_output
                             )
                             == natives[tensor.name].name
                         )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgegen_runner.pipelines import scheduler_rules
 from edgegen_runner.pipelines.scheduler import make_scheduler
 from edgegen_runner.png import to_uint8
 from edgegen_runner.schedulers import Scheduler
@@ -218,9 +219,9 @@ def _made(config: dict[str, Any]) -> Scheduler:
     return make_scheduler(
         config,
         None,
-        family="stable-diffusion",
+        scheduler_rules("stable-diffusion"),
         pipeline_class="StableDiffusionPipeline",
-        mode="text",
+        kind="noise",
     )
 
 

@@ -160,21 +160,20 @@ class Package:
                 f"It has {', '.join(self.components)}.",
             ) from None
 
+    def all_of(self, role: str) -> tuple[Component, ...]:
+        """Return the components of a role (``denoiser``, ``decoder``, …), in order."""
+        return tuple(it for it in self.components.values() if it.role == role)
+
     def by_role(self, role: str) -> Component:
-        """Return the first component of a role: ``denoiser``, ``decoder``, ``encoder``, …
+        """Return the first component of a role.
 
         Raises RunnerFailure (bad-package) where the package has none.
         """
-        for component in self.components.values():
-            if component.role == role:
-                return component
+        for component in self.all_of(role):
+            return component
         raise RunnerFailure(
             "bad-package", f"{self.folder} has no {role}.", f"It has {', '.join(self.components)}."
         )
-
-    def has_role(self, role: str) -> bool:
-        """Return whether there is a component of a role."""
-        return any(component.role == role for component in self.components.values())
 
     def scheduler_config(self) -> dict[str, Any]:
         """Read ``scheduler/scheduler_config.json``; as in diffusers, the index names the class.

@@ -38,13 +38,13 @@ _HIDDEN_STATES = "hidden_states."
 _SEQUENCE = "encoder_hidden_states"
 
 
-def native_name(component: str, tensor: str, *, is_output: bool) -> str:
-    """Return what a component's tensor is called in its program."""
-    if component.startswith("text_encoder"):
+def native_name(role: str, tensor: str, *, is_output: bool) -> str:
+    """Return what a tensor of a component with a role is called in its program."""
+    if role == "text_encoder":
         if tensor.startswith(_HIDDEN_STATES):
             return "hidden_embeds"
         return NATIVE_NAMES.get(tensor, tensor)
-    if component.startswith("vae_"):
+    if role in ("decoder", "encoder"):
         if not is_output:
             return "z"
         return "image" if tensor == "sample" else "latent"
@@ -84,7 +84,7 @@ def feeds(component: Component, inputs: Mapping[str, Array]) -> dict[str, Array]
         array = np.asarray(value, np.float32)
         if name == _SEQUENCE:
             array = array.transpose(0, 2, 1)[:, :, None, :]
-        result[native_name(component.name, name, is_output=False)] = np.ascontiguousarray(array)
+        result[native_name(component.role, name, is_output=False)] = np.ascontiguousarray(array)
     return result
 
 
@@ -93,6 +93,6 @@ def results(
 ) -> dict[str, Array]:
     """Return a component's outputs from a program's."""
     return {
-        name: np.asarray(values[native_name(component.name, name, is_output=True)])
+        name: np.asarray(values[native_name(component.role, name, is_output=True)])
         for name in names
     }

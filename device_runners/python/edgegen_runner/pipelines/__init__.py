@@ -9,6 +9,7 @@ from ..errors import RunnerFailure, nearest
 from ..request import Request
 from ..residency import Components
 from .base import Pipeline
+from .scheduler import SchedulerRules
 
 PIPELINES: dict[str, str] = {
     "stable-diffusion": "stable_diffusion:StableDiffusion",
@@ -19,7 +20,7 @@ PIPELINES: dict[str, str] = {
     "stable-diffusion-xl-refiner": "stable_diffusion_xl:StableDiffusionXL",
     "unconditional": "unconditional:Unconditional",
 }
-"""Family -> module and class in this package."""
+"""Family -> module and class in this package; the module's ``SCHEDULERS`` are its rules."""
 
 
 def open_pipeline(components: Components, request: Request) -> Pipeline:
@@ -28,7 +29,24 @@ def open_pipeline(components: Components, request: Request) -> Pipeline:
     Raises RunnerFailure: ``unsupported-family``, ``unsupported-scheduler``, ``bad-request`` where
     the request does not go with the family, ``bad-package``.
     """
-    family = components.package.family
+    module, name = _find(components.package.family)
+    pipeline_class: Any = getattr(module, name)
+    pipeline: Pipeline = pipeline_class(components, request)
+    return pipeline
+
+
+def scheduler_rules(family: str) -> SchedulerRules:
+    """Return what the pipelines of a family do to schedulers.
+
+    Raises RunnerFailure (unsupported-family).
+    """
+    module, _ = _find(family)
+    rules: SchedulerRules = module.SCHEDULERS
+    return rules
+
+
+def _find(family: str) -> tuple[Any, str]:
+    """Return the module of a family, and the name of the class in it."""
     if family not in PIPELINES:
         raise RunnerFailure(
             "unsupported-family",
@@ -36,6 +54,4 @@ def open_pipeline(components: Components, request: Request) -> Pipeline:
             nearest(family, PIPELINES),
         )
     module, _, name = PIPELINES[family].partition(":")
-    pipeline_class: Any = getattr(import_module(f".{module}", __name__), name)
-    pipeline: Pipeline = pipeline_class(components, request)
-    return pipeline
+    return import_module(f".{module}", __name__), name

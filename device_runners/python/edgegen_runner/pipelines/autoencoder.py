@@ -35,7 +35,7 @@ class Autoencoder:
         else:
             mean, std = self._statistics
             values = latents * std / self._scaling + mean
-        return self._run("vae_decoder", "latent_sample", values)
+        return self._run("decoder", "latent_sample", values)
 
     def encode(self, picture: Array, noise: Noise, *, for_inpainting: bool = False) -> Array:
         """Return the latents of a picture in −1…1.
@@ -45,7 +45,7 @@ class Autoencoder:
         Means and deviations of channels are not applied ``for_inpainting``: diffusers' pipelines
         decode with them and encode without.
         """
-        values = self._run("vae_encoder", "sample", picture)
+        values = self._run("encoder", "sample", picture)
         if self._is_stochastic:
             mean, log_variance = np.split(values, 2, axis=1)
             deviation = np.exp(np.float32(0.5) * np.clip(log_variance, -30.0, 20.0))
@@ -63,12 +63,12 @@ class Autoencoder:
 
     @property
     def _is_stochastic(self) -> bool:
-        return self._components.package.component("vae_encoder").first_output == "latent_parameters"
+        return self._components.package.by_role("encoder").first_output == "latent_parameters"
 
-    def _run(self, name: str, input_name: str, values: Array) -> Array:
-        component = self._components.package.component(name)
+    def _run(self, role: str, input_name: str, values: Array) -> Array:
+        component = self._components.package.by_role(role)
         fixed = component.inputs[input_name].shape[0]
         batch = fixed if isinstance(fixed, int) else 1
         output = component.first_output
         inputs = {input_name: np.repeat(values, batch, 0)}
-        return self._components.run(name, inputs, [output])[output][:1]
+        return self._components.run(component.name, inputs, [output])[output][:1]

@@ -90,6 +90,11 @@ class Plan:
         return len(self.scheduler.timesteps)
 
 
+def names_of(package: Package) -> tuple[str, str]:
+    """Return the names of the denoiser and the decoder, in order of use."""
+    return package.by_role("denoiser").name, package.by_role("decoder").name
+
+
 def generator(seed: int) -> Noise:
     """Return the draws of one image: torch's CPU generator."""
     return TorchGenerator(seed).randn
@@ -145,7 +150,7 @@ def first_noise(request: Request, shape: tuple[int, ...], noise: Noise) -> Array
     return latents.astype(np.float32)
 
 
-def check_size(package: Package, component: str, width: int, height: int) -> None:
+def check_size(package: Package, width: int, height: int) -> None:
     """Check that the denoiser takes an image of a size.
 
     Raises RunnerFailure (bad-request) for a size between two latents, for one that the denoiser
@@ -162,7 +167,7 @@ def check_size(package: Package, component: str, width: int, height: int) -> Non
             f"Use {max(multiple, width // multiple * multiple)} × "
             f"{max(multiple, height // multiple * multiple)}.",
         )
-    _, _, rows, columns = package.component(component).inputs["sample"].shape
+    _, _, rows, columns = package.by_role("denoiser").inputs["sample"].shape
     for axis, fixed, wanted in (("high", rows, height), ("wide", columns, width)):
         if isinstance(fixed, int) and fixed * factor != wanted:
             raise RunnerFailure(

@@ -39,14 +39,23 @@ class Conditioning:
 
 
 class Denoiser:
-    """Predict with a fixed conditioning, in as few calls as the guidance's batch allows."""
+    """Predict with a fixed conditioning, in as few calls as the guidance's batch allows.
+
+    Of a prediction the first ``channels`` are kept, where that is given: a variance that was
+    learned comes after them, and some of diffusers' pipelines drop it.
+    """
 
     def __init__(
-        self, components: Components, name: str, conditioning: Conditioning, guidance: Guidance
+        self,
+        components: Components,
+        conditioning: Conditioning,
+        guidance: Guidance,
+        *,
+        channels: Optional[int] = None,
     ) -> None:
         self._components = components
-        self._name = name
-        self._component = components.package.component(name)
+        self._component = components.package.by_role("denoiser")
+        self._channels = channels
         self._guidance = guidance
         rows = [conditioning.positive]
         if conditioning.negative is not None:
@@ -70,10 +79,12 @@ class Denoiser:
         moment = {"sample": batched, "timestep": self._moment(timestep)}
         output = self._component.first_output
         predictions = [
-            self._components.run(self._name, {**moment, **chunk}, [output])[output]
+            self._components.run(self._component.name, {**moment, **chunk}, [output])[output]
             for chunk in self._chunks
         ]
         both = predictions[0] if len(predictions) == 1 else np.concatenate(predictions)
+        if self._channels is not None:
+            both = both[:, : self._channels]
         if not self._guided:
             return both[:1]
         uncond, cond = both[:1], both[1:2]

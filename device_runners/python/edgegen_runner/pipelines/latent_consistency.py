@@ -9,7 +9,10 @@ from __future__ import annotations
 from ..errors import RunnerFailure
 from ..request import Request
 from ..residency import Components
+from .scheduler import SchedulerRules
 from .stable_diffusion import StableDiffusion
+
+SCHEDULERS = SchedulerRules(only="LCMScheduler")
 
 
 def LatentConsistency(components: Components, request: Request) -> StableDiffusion:  # noqa: N802
@@ -24,4 +27,4 @@ def LatentConsistency(components: Components, request: Request) -> StableDiffusi
             "A latent consistency model takes no negative prompt: its guidance is an input.",
             "Leave the negative prompt out.",
         )
-    return StableDiffusion(components, request)
+    return StableDiffusion(components, request, schedulers=SCHEDULERS, strength_spaces_steps=True)

@@ -8,6 +8,7 @@ of diffusers does: what the pipeline corrects in its own scheduler, it corrects 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ..errors import RunnerFailure
@@ -21,34 +22,44 @@ from ..schedulers import (
     load_scheduler,
 )
 
-_STABLE_DIFFUSION = ("stable-diffusion", "stable-diffusion-inpaint")
-_CORRECTIONS: Mapping[str, Mapping[str, Any]] = {
-    "text": {"steps_offset": 1, "clip_sample": False},
-    "image": {"steps_offset": 1, "clip_sample": False},
-    "inpaint": {"steps_offset": 1, "skip_prk_steps": True},
-}
-"""What the Stable Diffusion class of each start replaces; those of SDXL replace nothing."""
-
-_WITHOUT_GENERATOR = ("PNDMScheduler", "LMSDiscreteScheduler", "UniPCMultistepScheduler")
-"""DDPMPipeline hands each step a random generator, which these refuse."""
+FLOW_MATCHING = "FlowMatchEulerDiscreteScheduler"
 
 
-def open_scheduler(package: Package, request: Request, mode: str = "text") -> Scheduler:
-    """Return the request's scheduler, or the package's own; ``mode`` is that of `Starts`.
+@dataclass(frozen=True)
+class SchedulerRules:
+    """What diffusers' pipeline classes of a family do to schedulers, and which they refuse.
+
+    ``corrections`` replace options, by how an image starts. ``only`` names the one class that they
+    draw with, ``refused`` those that they don't, and ``made_by`` the class that a pipeline class
+    makes of whatever it is given. A variance that the model learned goes to the scheduler, except
+    where the pipeline ``drops_variance``.
+    """
+
+    corrections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    only: Optional[str] = None
+    refused: tuple[str, ...] = (FLOW_MATCHING,)
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    drops_variance: bool = False
+
+
+def open_scheduler(
+    package: Package, request: Request, rules: SchedulerRules, kind: str = "noise"
+) -> Scheduler:
+    """Return the request's scheduler, or the package's own; ``kind`` is that of `Starts`.
 
     Raises RunnerFailure (unsupported-scheduler), naming what is supported.
     """
-    outputs = package.component("unet").outputs.values()
+    outputs = package.by_role("denoiser").outputs.values()
     shape = next(iter(outputs)).shape
     scheduler = make_scheduler(
         package.scheduler_config(),
         request.scheduler,
-        family=package.family,
+        rules,
         pipeline_class=package.pipeline_class,
-        mode=mode,
+        kind=kind,
     )
     if len(shape) > 1 and isinstance(shape[1], int):
-        check_channels(scheduler, package.generation.latent_channels, shape[1])
+        check_channels(scheduler, rules, package.generation.latent_channels, shape[1])
     if hasattr(scheduler, "eta"):
         scheduler.eta = request.eta
     return scheduler
@@ -57,45 +68,45 @@ def open_scheduler(package: Package, request: Request, mode: str = "text") -> Sc
 def make_scheduler(
     config: Mapping[str, Any],
     name: Optional[str],
+    rules: SchedulerRules,
     *,
-    family: str,
     pipeline_class: str,
-    mode: str,
+    kind: str,
 ) -> Scheduler:
     """Return the scheduler of a configuration, or that of another ``name`` made from it.
 
     Raises RunnerFailure (unsupported-scheduler) where the runner lacks it, or an option of it, and
     where diffusers' pipeline does not draw with it.
     """
-    if pipeline_class == "DDIMPipeline":  # it makes DDIM of whatever it is given
-        if name is not None and SHORT_NAMES.get(name, (name,))[0] != "DDIMScheduler":
-            raise _refused(f"A DDIMPipeline draws with DDIM alone, not with {name!r}.")
-        name = "DDIMScheduler"
-    corrections = _CORRECTIONS[mode] if family in _STABLE_DIFFUSION else {}
+    made = rules.made_by.get(pipeline_class)
+    if made is not None:
+        if name is not None and SHORT_NAMES.get(name, (name,))[0] != made:
+            raise _refused(f"A {pipeline_class} draws with {made} alone, not with {name!r}.")
+        name = made
     try:
-        scheduler = load_scheduler({**explicit(config), **corrections}, name)
+        options = {**explicit(config), **rules.corrections.get(kind, {})}
+        scheduler = load_scheduler(options, name)
     except UnsupportedScheduler as error:
         raise _refused(str(error)) from error
-    if family == "latent-consistency" and scheduler.name != "LCMScheduler":
-        raise _refused(
-            f"A latent consistency model is drawn with LCMScheduler, not {scheduler.name}."
-        )
-    if family == "unconditional" and scheduler.name in _WITHOUT_GENERATOR:
-        raise _refused(f"diffusers' {pipeline_class} does not draw with {scheduler.name}.")
-    if family != "unconditional" and scheduler.name == "FlowMatchEulerDiscreteScheduler":
-        raise _refused(
-            f"{scheduler.name} is for models that were trained by flow matching, and diffusers "
-            f"refuses it in a {family} pipeline."
-        )
+    if rules.only is not None and scheduler.name != rules.only:
+        raise _refused(f"A {pipeline_class} draws with {rules.only}, not with {scheduler.name}.")
+    if scheduler.name in rules.refused:
+        flow = ", which is for models that were trained by flow matching"
+        why = flow if scheduler.name == FLOW_MATCHING else ""
+        raise _refused(f"diffusers' {pipeline_class} does not draw with {scheduler.name}{why}.")
     return scheduler
 
 
-def check_channels(scheduler: Scheduler, sample: int, prediction: int) -> None:
+def check_channels(
+    scheduler: Scheduler, rules: SchedulerRules, sample: int, prediction: int
+) -> None:
     """Check that the scheduler takes a prediction of so many channels.
 
     Raises RunnerFailure (unsupported-scheduler) where a variance is predicted and the scheduler
     does not take one, and the other way round.
     """
+    if rules.drops_variance and prediction == 2 * sample:
+        prediction = sample
     options: Any = getattr(scheduler, "options", None)
     kind = getattr(options, "variance_type", None)
     learns = kind in ("learned", "learned_range")

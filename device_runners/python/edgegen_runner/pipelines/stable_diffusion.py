@@ -14,35 +14,57 @@ from ..errors import RunnerFailure
 from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
-from .base import Plan, Start, Step, denoise
+from .base import Plan, Start, Step, denoise, names_of
 from .denoiser import Conditioning, Denoiser, Guidance
 from .guidance_embedding import guidance_embedding
-from .scheduler import open_scheduler
-from .starts import Starts, mode_of
+from .scheduler import SchedulerRules, open_scheduler
+from .starts import Starts, start_kind
 from .text import TextEncoder
 
 Array = npt.NDArray[Any]
 
-STRENGTHS = {"image": 0.8, "inpaint": 1.0}
+STRENGTHS = {"picture": 0.8, "mask": 1.0}
+SCHEDULERS = SchedulerRules(
+    corrections={
+        "noise": {"steps_offset": 1, "clip_sample": False},
+        "picture": {"steps_offset": 1, "clip_sample": False},
+        "mask": {"steps_offset": 1, "skip_prk_steps": True},
+    }
+)
 
 
 class StableDiffusion:
     """Draw with one text encoder; a mask works with 9-channel and with plain UNets."""
 
-    def __init__(self, components: Components, request: Request) -> None:
+    def __init__(
+        self,
+        components: Components,
+        request: Request,
+        *,
+        schedulers: SchedulerRules = SCHEDULERS,
+        strength_spaces_steps: bool = False,
+    ) -> None:
         package = components.package
         self._components = components
         self._request = request
-        self._scheduler = open_scheduler(package, request, mode_of(package, request))
-        self._starts = Starts(components, request, self._scheduler, STRENGTHS)
+        kind = start_kind(package, request)
+        self._scheduler = open_scheduler(package, request, schedulers, kind)
+        self._starts = Starts(
+            components,
+            request,
+            self._scheduler,
+            STRENGTHS,
+            strength_spaces_steps=strength_spaces_steps,
+        )
         self._autoencoder = Autoencoder(components)
-        self._text = TextEncoder(components, "text_encoder", "tokenizer")
+        encoder = package.by_role("text_encoder")
+        self._text = TextEncoder(components, encoder)
         self._embedding_dim = package.generation.guidance_embedding_dim
         starts = self._starts
         scale = starts.guidance
         self._guidance = Guidance(scale, request.guidance_rescale, request.guidance_batch)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
-        self.components = ("text_encoder", *starts.components, "unet", "vae_decoder")
+        self.components = (encoder.name, *starts.components, *names_of(package))
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one."""
@@ -67,7 +89,7 @@ class StableDiffusion:
 
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
-        denoiser = Denoiser(self._components, "unet", conditioning, self._guidance)
+        denoiser = Denoiser(self._components, conditioning, self._guidance)
         return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
 
     def decode(self, latents: Array) -> Array:

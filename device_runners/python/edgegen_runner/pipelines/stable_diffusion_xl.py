@@ -15,21 +15,20 @@ from ..errors import RunnerFailure
 from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
-from .base import Plan, Start, Step, denoise
+from .base import Plan, Start, Step, denoise, names_of
 from .denoiser import Conditioning, Denoiser, Guidance
 from .guidance_embedding import guidance_embedding
-from .scheduler import open_scheduler
-from .starts import Starts, mode_of
+from .scheduler import SchedulerRules, open_scheduler
+from .starts import Starts, start_kind
 from .text import TextEncoder
 
 Array = npt.NDArray[Any]
 
-STRENGTHS = {"image": 0.3, "inpaint": 0.9999}
+STRENGTHS = {"picture": 0.3, "mask": 0.9999}
+SCHEDULERS = SchedulerRules()
 
 AESTHETIC_SCORE = 6.0
 NEGATIVE_AESTHETIC_SCORE = 2.5
-
-_TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 
 
 class StableDiffusionXL:
@@ -39,17 +38,19 @@ class StableDiffusionXL:
         package = components.package
         self._components = components
         self._request = request
-        self._scheduler = open_scheduler(package, request, mode_of(package, request))
+        kind = start_kind(package, request)
+        self._scheduler = open_scheduler(package, request, SCHEDULERS, kind)
         self._starts = Starts(components, request, self._scheduler, STRENGTHS)
         self._autoencoder = Autoencoder(components)
-        names = [name for name in _TOKENIZERS if name in package.components]
-        self._texts = [TextEncoder(components, name, _TOKENIZERS[name]) for name in names]
+        encoders = package.all_of("text_encoder")
+        self._texts = [TextEncoder(components, encoder) for encoder in encoders]
         self._generation = package.generation
         starts = self._starts
         guidance = starts.guidance
         self._guidance = Guidance(guidance, request.guidance_rescale, request.guidance_batch)
         self.plan = Plan(starts.width, starts.height, starts.steps, guidance, self._scheduler)
-        self.components = (*names, *starts.components, "unet", "vae_decoder")
+        names = (encoder.name for encoder in encoders)
+        self.components = (*names, *starts.components, *names_of(package))
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one; add the sizes and scores."""
@@ -78,13 +79,13 @@ class StableDiffusionXL:
     def prepare(self, seed: int) -> Start:
         """Begin an image; see `Pipeline.prepare`."""
         start = self._starts.begin(seed)
-        if self._starts.mode == "text":
+        if self._starts.kind == "noise":
             self._scheduler.set_begin_index(0)
         return start
 
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
-        denoiser = Denoiser(self._components, "unet", conditioning, self._guidance)
+        denoiser = Denoiser(self._components, conditioning, self._guidance)
         return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
 
     def decode(self, latents: Array) -> Array:
@@ -123,6 +124,6 @@ class StableDiffusionXL:
     def _time_ids(self, score: float) -> Array:
         """Return original size, crop and target size or aesthetic score, (1, 6) or (1, 5)."""
         size = (self.plan.height, self.plan.width)
-        scored = self._generation.requires_aesthetics_score and self._starts.mode != "text"
+        scored = self._generation.requires_aesthetics_score and self._starts.kind != "noise"
         last = (score,) if scored else size
         return np.array([[*size, 0.0, 0.0, *last]], dtype=np.float32)

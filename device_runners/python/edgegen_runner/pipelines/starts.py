@@ -24,14 +24,16 @@ from .base import Start, check_size, check_start, first_noise, generator, set_ti
 Array = npt.NDArray[Any]
 
 Strengths = Mapping[str, float]
-"""How far ``image`` and ``inpaint`` go back into the noise unless told."""
+"""How far a ``picture`` and a ``mask`` go back into the noise by default."""
 
 
 class Starts:
     """Plan the trajectory of a request, and begin one image after the other.
 
-    ``mode`` is ``text``, ``image`` (image-to-image) or ``inpaint``. Raises RunnerFailure
-    (bad-request) where pictures, size or strength do not go with the family.
+    ``kind`` is ``noise``, ``picture`` (image-to-image) or ``mask`` (inpainting). With
+    ``strength_spaces_steps`` a part of the noise is gone through in all steps, instead of in as
+    large a part of them. Raises RunnerFailure (bad-request) where pictures, size or strength do
+    not go with the package.
     """
 
     def __init__(
@@ -40,42 +42,46 @@ class Starts:
         request: Request,
         scheduler: Scheduler,
         strengths: Strengths,
+        *,
+        strength_spaces_steps: bool = False,
     ) -> None:
         self._request = request
         self._scheduler = scheduler
         self._autoencoder = Autoencoder(components)
         package = components.package
         self._generation = package.generation
-        self._joins_mask = package.family.endswith("-inpaint")
-        self._strength_spaces_steps = package.family == "latent-consistency"
-        self.mode = mode_of(package, request)
+        self._package = package
+        self._joins_mask = package.facts.needs_mask
+        self._strength_spaces_steps = strength_spaces_steps
+        self.kind = start_kind(package, request)
         self._strength = request.strength
         if self._strength is None:
-            self._strength = strengths.get(self.mode, 1.0)
+            self._strength = strengths.get(self.kind, 1.0)
         self._picture, self._mask, self.width, self.height = _read_pictures(
-            self.mode, package, request
+            self.kind, package, request
         )
-        check_size(package, "unet", self.width, self.height)
+        check_size(package, self.width, self.height)
         self.steps = request.steps or package.generation.steps
-        self.guidance = _guidance(self.mode, package, request)
+        self.guidance = _guidance(self.kind, package, request)
         self.restart()
         check_start(scheduler, self.timesteps[0])
 
     @property
     def components(self) -> tuple[str, ...]:
         """Return the components that beginning an image uses."""
-        encodes = self.mode == "image" or (self.mode == "inpaint")
-        return ("vae_encoder",) if encodes else ()
+        if self.kind == "noise":
+            return ()
+        return (self._package.by_role("encoder").name,)
 
     def restart(self) -> None:
         """Forget the last trajectory and plan the next."""
         scheduler, strength = self._scheduler, self._strength
         assert strength is not None
-        if self.mode == "text":
+        if self.kind == "noise":
             set_timesteps(scheduler, self.steps)
             self.timesteps = scheduler.timesteps
             return
-        if self.mode == "image" and self._strength_spaces_steps:
+        if self.kind == "picture" and self._strength_spaces_steps:
             # LatentConsistencyModelImg2ImgPipeline: as many steps, through a part of the noise
             set_timesteps(scheduler, self.steps, strength=strength)
             self.timesteps = scheduler.timesteps
@@ -85,7 +91,7 @@ class Starts:
         begin = skipped * scheduler.order
         self.timesteps = scheduler.timesteps[begin:]
         # PNDM makes a call more than steps: diffusers' image-to-image draws with it alone
-        if len(self.timesteps) == 0 or (self.mode == "inpaint" and skipped == self.steps):
+        if len(self.timesteps) == 0 or (self.kind == "mask" and skipped == self.steps):
             raise RunnerFailure(
                 "bad-request",
                 f"Strength {strength:g} of {self.steps} steps is less than one step.",
@@ -97,9 +103,9 @@ class Starts:
         """Start one image: its generator, its first latents, and what its mask protects."""
         self.restart()
         noise = generator(seed)
-        if self.mode == "image":
+        if self.kind == "picture":
             return self._begin_with_picture(noise)
-        if self.mode == "inpaint":
+        if self.kind == "mask":
             return self._begin_with_mask(noise)
         drawn = first_noise(self._request, self._shape, noise)
         return Start(drawn * np.float32(self._scheduler.init_noise_sigma), noise)
@@ -147,43 +153,54 @@ class Starts:
         return Start(latents, noise, keep=keep)
 
 
-def mode_of(package: Package, request: Request) -> str:
-    """Return ``text``, ``image`` or ``inpaint``.
+def start_kind(package: Package, request: Request) -> str:
+    """Return how a request's images start: in ``noise``, in a ``picture`` or behind a ``mask``.
 
-    Raises RunnerFailure (bad-request) where the pictures do not go with the family.
+    Raises RunnerFailure (bad-request) where the pictures do not go with the package.
     """
-    wants_mask = package.family.endswith("-inpaint")
-    if (wants_mask or request.mask is not None) and (request.image is None or request.mask is None):
+    facts = package.facts
+    if (facts.needs_mask or request.mask is not None) and (
+        request.image is None or request.mask is None
+    ):
         raise RunnerFailure(
             "bad-request",
             "Inpainting takes a picture and a mask of what to draw anew.",
             "Give both --image and --mask.",
         )
-    if package.family == "stable-diffusion-xl-refiner" and request.image is None:
-        raise RunnerFailure("bad-request", "A refiner works on a picture.", "Give it with --image.")
+    if facts.needs_picture and request.image is None:
+        raise RunnerFailure(
+            "bad-request", "This model works on a picture.", "Give it with --image."
+        )
     if request.image is None:
-        return "text"
-    if "vae_encoder" not in package.components:
+        return "noise"
+    kind = "picture" if request.mask is None else "mask"
+    if kind not in facts.starts:
+        raise RunnerFailure(
+            "bad-request",
+            f"This model does not start from a {kind}.",
+            f"Leave --{'image' if kind == 'picture' else 'mask'} out.",
+        )
+    if not package.all_of("encoder"):
         raise RunnerFailure(
             "bad-request",
             "This package has no vae_encoder, so it cannot start from a picture.",
             "Package the model again with its encoder, or leave --image out.",
         )
-    return "image" if request.mask is None else "inpaint"
+    return kind
 
 
-def _guidance(mode: str, package: Package, request: Request) -> float:
+def _guidance(kind: str, package: Package, request: Request) -> float:
     """Return the guidance scale: the request's, else the package's for what is drawn."""
     if request.guidance is not None:
         return request.guidance
     generation = package.generation
-    if mode == "inpaint" and generation.inpaint_guidance is not None:
+    if kind == "mask" and generation.inpaint_guidance is not None:
         return generation.inpaint_guidance
     return generation.guidance
 
 
 def _read_pictures(
-    mode: str, package: Package, request: Request
+    kind: str, package: Package, request: Request
 ) -> tuple[Optional[Array], Optional[Array], int, int]:
     """Return the picture and the mask, (1, channels, height, width), and their width and height.
 
@@ -192,10 +209,10 @@ def _read_pictures(
     """
     generation = package.generation
     width, height = request.width or generation.width, request.height or generation.height
-    if mode == "text" or request.image is None:
+    if kind == "noise" or request.image is None:
         return None, None, width, height
     pixels = images.to_rgb(images.read_picture(request.image))
-    if mode == "image":
+    if kind == "picture":
         factor = generation.vae_scale_factor
         width = request.width or max(pixels.shape[1] // factor * factor, factor)
         height = request.height or max(pixels.shape[0] // factor * factor, factor)

@@ -25,15 +25,19 @@ from .base import (
     set_timesteps,
 )
 from .denoiser import Conditioning, Denoiser, Guidance
-from .scheduler import open_scheduler
+from .scheduler import SchedulerRules, open_scheduler
 
 Array = npt.NDArray[Any]
+
+SCHEDULERS = SchedulerRules(
+    # DDPMPipeline hands each step a random generator, which these refuse
+    refused=("PNDMScheduler", "LMSDiscreteScheduler", "UniPCMultistepScheduler"),
+    made_by={"DDIMPipeline": "DDIMScheduler"},
+)
 
 
 class Unconditional:
     """Draw pixels out of noise, −1…1, without guidance."""
-
-    components = ("unet",)
 
     def __init__(self, components: Components, request: Request) -> None:
         refused = {
@@ -51,13 +55,14 @@ class Unconditional:
         generation = package.generation
         self._components = components
         self._request = request
-        self._scheduler = open_scheduler(package, request)
+        self._scheduler = open_scheduler(package, request, SCHEDULERS)
         steps = request.steps or generation.steps
         width, height = request.width or generation.width, request.height or generation.height
-        check_size(package, "unet", width, height)
+        check_size(package, width, height)
         set_timesteps(self._scheduler, steps)
         check_start(self._scheduler, self._scheduler.timesteps[0])
         self._shape = (1, generation.latent_channels, height, width)
+        self.components = (package.by_role("denoiser").name,)
         self.plan = Plan(width, height, steps, 1.0, self._scheduler)
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
@@ -72,7 +77,7 @@ class Unconditional:
 
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
-        denoiser = Denoiser(self._components, "unet", conditioning, Guidance(1.0))
+        denoiser = Denoiser(self._components, conditioning, Guidance(1.0))
         timesteps = self._scheduler.timesteps
         return denoise(
             self._components, denoiser, self._scheduler, timesteps, start, scales_input=False
