@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgegen.cli.console import Console
 from edgegen.cli.on_device import attached
 from edgegen.core.units import format_duration
 
 if TYPE_CHECKING:
+    from edgegen.measure.benchmark_model import BenchmarkModelOptions
     from edgegen.measure.components import ComponentTime, ComponentTimes
 
 
@@ -19,43 +19,28 @@ def bench_components(
     package: Path,
     device: str,
     program: str,
+    options: BenchmarkModelOptions,
     *,
-    tool: str,
-    accelerator: str,
-    settings: Mapping[str, Any],
-    as_json: bool,
-    json_file: Path | None,
-) -> None:
-    """Measure the components and show them, or write them as JSON."""
-    from edgegen.core.codec import dump_json
-    from edgegen.core.files import write_atomic
-    from edgegen.measure.benchmark_model import BenchmarkModelOptions
+    steps: int | None,
+    guidance: float | None,
+) -> ComponentTimes:
+    """Measure the components of a package on a device."""
     from edgegen.measure.components import measure_components
 
-    options = BenchmarkModelOptions(
-        tool=tool,  # type: ignore[arg-type]  # click checked
-        accelerator=accelerator,  # type: ignore[arg-type]  # click checked
-        threads=settings["threads"],
-    )
     with attached(device, console.progress, console.note) as connected:
-        times = measure_components(
+        return measure_components(
             package,
             connected,
             program,
             options,
-            steps=settings["steps"],
-            guidance=settings["guidance"],
+            steps=steps,
+            guidance=guidance,
             progress=console.progress,
         )
-    if json_file is not None:
-        write_atomic(json_file, dump_json(times))
-    if as_json:
-        console.json(times)
-    else:
-        _show(console, times)
 
 
-def _show(console: Console, times: ComponentTimes) -> None:
+def show(console: Console, times: ComponentTimes) -> None:
+    """Show what each component took; an emulated processor's times mean nothing."""
     where = times.device_model or times.device
     if times.emulated:
         console.print(f"{times.model} on {where}, EMULATED: its times mean nothing.")

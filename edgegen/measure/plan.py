@@ -45,7 +45,8 @@ class BenchSettings:
     What is not asked for is as `edgegen run` does it: that is what is to be measured.
     `images` are the steady images of all restarts together. `quick` takes one restart of few
     images and leaves out the memory run. With `sustained_s` one process makes images for that long
-    instead. `profile` takes the place of the one that fits the device.
+    instead, on a device that has cooled down; `start_c` is the temperature to wait for. `profile`
+    takes the place of the one that fits the device.
     """
 
     images: int = 12
@@ -66,6 +67,7 @@ class BenchSettings:
     memory: MemoryMode = "auto"
     quick: bool = False
     sustained_s: float | None = None
+    start_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +99,17 @@ class BenchPlan:
     profile: DeviceProfile | None = None
     estimated_s: float
     quick: bool = False
+    start_c: float | None = None
 
     @property
     def is_sustained(self) -> bool:
         """Return whether images are made for a time, not counted."""
         return any(run.duration_s is not None for run in self.runs)
+
+    @property
+    def cools_first(self) -> bool:
+        """Return whether nothing is timed before the device has cooled down."""
+        return self.is_sustained or self.start_c is not None
 
     @property
     def images(self) -> int:
@@ -149,6 +157,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         profile=settings.profile,
         estimated_s=_estimate_s(manifest, workload, runs, package_bytes),
         quick=settings.quick,
+        start_c=settings.start_c,
     )
 
 

@@ -70,30 +70,18 @@ class _Files:
             raise ValueError("a file's name is none")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """How a measurement is made, beside its workload.
-
-    `cool_first` waits until the device's temperature no longer falls, or is at `start_c`, for five
-    minutes at most. After `patience_s` without progress a runner is taken for hung.
-    """
-
-    cool_first: bool = False
-    start_c: float | None = None
-    patience_s: float | None = None
-
-
 def measure(
     plan: BenchPlan,
     progress: Progress | None = None,
     *,
     device: Device | None = None,
-    conditions: Conditions | None = None,
+    patience_s: float | None = None,
     runner: Runner | None = None,
     pictures: Path | None = None,
 ) -> Measurement:
     """Measure a package on a device that is connected, or on this machine.
 
+    After `patience_s` without progress a runner is taken for hung.
     `pictures` is a folder for the image of the cold run, a PNG file that is written after the
     image's time has ended. `runner` stands in for the runner's process. Raises ParityError where
     the golden case fails, RunnerError where the runner fails or a component fell back to another
@@ -106,7 +94,7 @@ def measure(
                 plan,
                 progress,
                 device=here,
-                conditions=conditions,
+                patience_s=patience_s,
                 runner=runner,
                 pictures=pictures,
             )
@@ -114,7 +102,7 @@ def measure(
         plan,
         device,
         progress or SilentProgress(),
-        conditions or Conditions(),
+        patience_s,
         runner,
         pictures,
     ).measure()
@@ -128,14 +116,14 @@ class _Session:
         plan: BenchPlan,
         device: Device,
         progress: Progress,
-        conditions: Conditions,
+        patience_s: float | None,
         runner: Runner | None,
         pictures: Path | None,
     ) -> None:
         self._plan = plan
         self._device = device
         self._progress = progress
-        self._conditions = conditions
+        self._patience_s = patience_s
         self._runner = runner or self._run_there
         self._pictures = pictures
         self._hello: Hello | None = None
@@ -225,7 +213,7 @@ class _Session:
         return dataclasses.replace(work, providers=chosen.providers or (), threads=chosen.threads)
 
     def _run_there(self, job: Job) -> Generator[Event]:
-        session = RunnerSession(device=self._device, patience_s=self._conditions.patience_s)
+        session = RunnerSession(device=self._device, patience_s=self._patience_s)
         return session.events(job)
 
     def _run(self, planned: PlannedRun) -> None:
@@ -288,12 +276,11 @@ class _Session:
 
     def _cool(self) -> None:
         """Wait for the start temperature before the first run that is timed."""
-        wanted = self._conditions
-        if self._cooled is None and (wanted.cool_first or wanted.start_c is not None):
+        if self._cooled is None and self._plan.cools_first:
             self._cooled = wait_until_cool(
                 self._device,
                 self._progress,
-                wanted_c=wanted.start_c,
+                wanted_c=self._plan.start_c,
                 longest_s=_LONGEST_COOLING_S,
             )
 
