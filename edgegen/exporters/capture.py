@@ -20,7 +20,8 @@ from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import ExportError
 from edgegen.core.model import Component
 from edgegen.core.profile import Shapes
-from edgegen.models.latent_sizes import latent_multiple
+from edgegen.networks import network_of
+from edgegen.networks.base import Denoiser
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +99,8 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     wrapper = wrap(_with_fake_parameters(network, mode), component)
     config = ComponentConfig.of_network(folder / "config.json")
-    is_uneven = component.role == "denoiser" and latent_multiple(config) == 1
+    known = network_of(component.class_name)
+    is_uneven = isinstance(known, Denoiser) and known.multiple(config) == 1
     first, second = _sizes(UNEVEN_SIZES if is_uneven else TRACED_SIZES)
     program = _trace(component, wrapper, mode, first)
     graph = program.graph

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgegen.exporters.base import ExportJob, ExportProgress
+from edgegen.networks import NETWORKS, network_of
 
 if TYPE_CHECKING:
     from edgegen.exporters.capture import Capture
@@ -29,13 +30,12 @@ class OpenedComponent:
 
 def import_toolkits() -> None:
     """Import torch, diffusers and transformers, for the processes that are forked from this one."""
-    import diffusers.models
     import transformers  # noqa: F401 - imported for the forks
 
     from edgegen.exporters import capture, wrappers  # noqa: F401 - as above
 
-    for name in ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel"):
-        getattr(diffusers.models, name)
+    for network in NETWORKS.values():
+        network.load_class()
 
 
 def toolkit_versions(*others: str) -> dict[str, str]:
@@ -58,8 +58,9 @@ def open_component(job: ExportJob, progress: ExportProgress) -> OpenedComponent:
     weights = Weights.open(source, job.component.variant)
     progress.step("graph")
     captured = capture(job.component, source, shapes=job.shapes)
-    bound = bind(weights, captured.parameter_shapes)
-    unused = unused_keys(weights, bound)
+    rules = network_of(job.component.class_name).keys
+    bound = bind(weights, captured.parameter_shapes, rules)
+    unused = unused_keys(weights, bound, rules)
     if unused:
         more = f" and {len(unused) - 1:,} more" if len(unused) > 1 else ""
         progress.warn(

@@ -12,28 +12,20 @@
 | `encoder.layers.11.…` | left out: `num_hidden_layers` is 11 | clip skip, made permanent |
 | any other key | left out, and said; so do diffusers and transformers | whatever was saved along |
 
-What a wrapper put into keys is taken out of them before, by `wrapped_keys`.
+Which of these a network has, its `KeyRules` say. What a wrapper put into keys, `wrapped_keys` takes
+out of them before.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgegen.core.errors import SourceError
 from edgegen.models.safetensors import TensorEntry
 from edgegen.models.weights import Weights
+from edgegen.networks.base import KeyRules
 
-_PREFIX = "text_model."
-_OLD_ATTENTION = re.compile(
-    r"(?P<block>(?:.*\.)?attentions\.\d+\.)(?P<layer>query|key|value|proj_attn)"
-    r"(?P<kind>\.weight|\.bias)"
-)
-_NEW_LAYERS = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_TOKEN_EMBEDDING = "embeddings.token_embedding.weight"  # noqa: S105  a parameter's name
-_NOT_IN_A_TEXT_ENCODER = ("logit_scale", "vision_model.", "visual_projection.", "text_projection.")
-_LAYER = re.compile(r"(?:text_model\.)?encoder\.layers\.(\d{1,6})\..*")
 _SHOWN = 3
 
 
@@ -51,26 +43,27 @@ class BoundTensor:
 
 
 def bind(
-    weights: Weights,
-    expected: Mapping[str, tuple[int, ...]],
+    weights: Weights, expected: Mapping[str, tuple[int, ...]], rules: KeyRules
 ) -> Mapping[str, BoundTensor]:
     """Find the tensor of each parameter in `expected` (name → shape), in that order.
 
-    Keys that match no parameter are left out; `unused_keys` says which. Raises SourceError that
-    names parameters that have no key, and shapes that disagree.
+    `rules` are those of the network. Keys that match no parameter are left out; `unused_keys` says
+    which. Raises SourceError that names parameters that have no key, and shapes that disagree.
     """
     keys = {name: name for name in expected if name in weights.entries}
     used = set(keys)
     unknown = []
-    is_text_encoder = any(name.endswith(_TOKEN_EMBEDDING) for name in expected)
     for key in weights.entries:
-        if key in used or is_ignored(key, text_encoder=is_text_encoder):
+        if key in used or is_ignored(key, rules):
             continue
-        parameter = next((name for name in _newer_names(key) if name in expected), None)
+        parameter = next((name for name in rules.newer(key) if name in expected), None)
         if parameter is not None and parameter not in keys:
             keys[parameter] = key
         else:
             unknown.append(key)
+    for name, twin in rules.tied.items():
+        if name in expected and name not in keys and twin in keys:
+            keys[name] = keys[twin]
     missing = [name for name in expected if name not in keys and not _is_position_ids(name)]
     bound = {
         name: BoundTensor(
@@ -85,46 +78,45 @@ def bind(
     return bound
 
 
-def unused_keys(weights: Weights, bound: Mapping[str, BoundTensor]) -> tuple[str, ...]:
+def unused_keys(
+    weights: Weights, bound: Mapping[str, BoundTensor], rules: KeyRules
+) -> tuple[str, ...]:
     """Return the keys that no parameter has, but those of which it is known why."""
     used = {tensor.key for tensor in bound.values()}
-    is_text_encoder = any(name.endswith(_TOKEN_EMBEDDING) for name in bound)
-    layers = [int(match[1]) for name in bound if (match := _LAYER.fullmatch(name))]
+    layers = [number for name in bound if (number := _layer(name, rules)) is not None]
     return tuple(
         key
         for key in weights.entries
         if key not in used
-        and not is_ignored(key, text_encoder=is_text_encoder)
-        and not (is_text_encoder and is_left_out_layer(key, max(layers, default=-1) + 1))
+        and not is_ignored(key, rules)
+        and not is_left_out_layer(key, max(layers, default=-1) + 1, rules)
     )
 
 
-def is_left_out_layer(key: str, layers: int) -> bool:
-    """Return whether a text encoder's key is of a layer after the `layers` that its config names.
+def is_left_out_layer(key: str, layers: int, rules: KeyRules) -> bool:
+    """Return whether a key is of a layer after the `layers` that the config names.
 
     Clip skip is made permanent by a lowered `num_hidden_layers`; transformers then reads no more.
     """
-    match = _LAYER.fullmatch(key)
-    return match is not None and int(match[1]) >= layers
+    number = _layer(key, rules)
+    return number is not None and number >= layers
 
 
-def is_ignored(key: str, *, text_encoder: bool) -> bool:
-    """Return whether a key is known to be no parameter of its component.
+def _layer(name: str, rules: KeyRules) -> int | None:
+    match = None if rules.layer is None else rules.layer.fullmatch(name)
+    return None if match is None else int(match[1])
 
-    `text_encoder` is true for a CLIP text encoder. A `text_projection` counts as ignored here
-    only when no parameter has its name: `bind` looks there first.
+
+def is_ignored(key: str, rules: KeyRules) -> bool:
+    """Return whether a key is known to be no parameter of its network.
+
+    Whether a parameter has its name all the same is looked up first, by `bind`.
     """
-    return _is_position_ids(key) or (text_encoder and key.startswith(_NOT_IN_A_TEXT_ENCODER))
+    return _is_position_ids(key) or key.startswith(rules.ignored)
 
 
 def _is_position_ids(name: str) -> bool:
     return name.rpartition(".")[2] == "position_ids"
-
-
-def _newer_names(key: str) -> Iterator[str]:
-    yield key.removeprefix(_PREFIX) if key.startswith(_PREFIX) else _PREFIX + key
-    if match := _OLD_ATTENTION.fullmatch(key):
-        yield match["block"] + _NEW_LAYERS[match["layer"]] + match["kind"]
 
 
 def _fits(stored: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

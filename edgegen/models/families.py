@@ -96,10 +96,6 @@ NOT_EXPORTED = (
 )
 """Optional entries that pipelines list and packages leave out."""
 
-ENCODER_PREFIXES = ("encoder.", "quant_conv.")
-DECODER_PREFIXES = ("decoder.", "post_quant_conv.")
-"""Which keys of an autoencoder belong to which of the two components that it makes."""
-
 
 def facts_of(family: Family, generation: Generation) -> FamilyFacts:
     """Return what a pipeline of a family takes.

@@ -5,48 +5,37 @@ Neither torch nor diffusers is imported, and no tensor is read.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
-from edgegen.core.model import Component, Family, Generation, PipelineSpec, Role
-from edgegen.models import signatures
+from edgegen.core.model import Component, Family, Generation, PipelineSpec
 from edgegen.models.binding import is_ignored, is_left_out_layer
-from edgegen.models.families import (
-    COMPONENT_CLASSES,
-    DECODER_PREFIXES,
-    ENCODER_PREFIXES,
-    NOT_EXPORTED,
-    facts_of,
-)
+from edgegen.models.families import COMPONENT_CLASSES, NOT_EXPORTED, facts_of
 from edgegen.models.index import PipelineIndex
-from edgegen.models.latent_sizes import latent_multiple, latent_multiple_of_text, size_problem
+from edgegen.models.latent_sizes import latent_multiple_of_text, size_problem
 from edgegen.models.licences import licence_name
 from edgegen.models.model_folder import ModelFolder
-from edgegen.models.network_options import check_options
 from edgegen.models.scheduler import read_scheduler, with_defaults
 from edgegen.models.text_encoders import check_text_classes, check_text_width, text_length
 from edgegen.models.weight_files import check_variant
 from edgegen.models.weights import Weights, stored_variants
+from edgegen.networks import (
+    autoencoder_of,
+    denoiser_of,
+    network_of,
+    part_of,
+    text_encoder_of,
+)
+from edgegen.networks.base import Neighbours, Network
+from edgegen.networks.options import check_options
 
 _INPAINT: Mapping[str, Family] = {
     "stable-diffusion": "stable-diffusion-inpaint",
     "stable-diffusion-xl": "stable-diffusion-xl-inpaint",
 }
-_ROLES: Mapping[str, Role] = {
-    "text_encoder": "text_encoder",
-    "text_encoder_2": "text_encoder",
-    "unet": "denoiser",
-    "vae_decoder": "decoder",
-    "vae_encoder": "encoder",
-}
-MAXIMUM_SIDE_PX = 8192
-"""As of pictures that are read; the largest models draw 1024 or 2048."""
-
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
@@ -88,19 +77,15 @@ def component_keys(component: Component, weights: Weights) -> tuple[str, ...]:
 
     An autoencoder's file holds those of two; keys that are known to be no parameters are left out.
     """
-    prefixes = {"encoder": ENCODER_PREFIXES, "decoder": DECODER_PREFIXES}.get(component.role, ("",))
-    is_text_encoder = component.role == "text_encoder"
+    rules = network_of(component.class_name).keys
+    prefixes = part_of(component).prefixes
     states = [it for it in component.outputs if it.name.startswith("hidden_states.")]
-    projects = component.class_name == "CLIPTextModelWithProjection"
     return tuple(
         key
         for key in weights.entries
         if key.startswith(prefixes)
-        and (
-            not is_ignored(key, text_encoder=is_text_encoder)
-            or (projects and key.startswith("text_projection."))
-        )
-        and not (is_text_encoder and is_left_out_layer(key, len(states) - 1))
+        and not is_ignored(key, rules)
+        and not is_left_out_layer(key, len(states) - 1, rules)
     )
 
 
@@ -115,20 +100,20 @@ def _unconditional(
 ) -> tuple[Family, tuple[Component, ...], Generation]:
     class_name = index.component("unet", ("UNet2DModel",))
     config = index.config("unet", class_name)
-    check_options(config, class_name)
+    network = denoiser_of(class_name)
+    check_options(config, network)
     _check_predicted_channels(index, config)
-    signature = signatures.unconditional_unet(config)
-    width, height = _sample_size(config)
+    width, height = network.native_size(config, 1)
     generation = Generation(
         width=width,
         height=height,
         latent_channels=config.integer("in_channels", 3),
         vae_scale_factor=1,
-        latent_multiple=latent_multiple(config),
+        latent_multiple=network.multiple(config),
     )
     _check_native_size(config, generation)
-    component = _component(index, variant, "unet", class_name, signature)
-    return "unconditional", (component,), generation
+    components = _components(index, variant, "unet", network, config, Neighbours())
+    return "unconditional", tuple(components), generation
 
 
 def _check_predicted_channels(index: PipelineIndex, unet: ComponentConfig) -> None:
@@ -161,35 +146,29 @@ def _latent_diffusion(
         if name in _TEXT_ENCODERS
     }
     for name, config in (("vae", vae), ("unet", unet), *texts.items()):
-        check_options(config, classes[name])
+        check_options(config, network_of(classes[name]))
     check_text_width(unet, texts.values())
     family = _family(known.family, vae, unet, is_refiner=is_refiner)
-    scale = _scale(vae)
-    make = partial(_component, index, variant)
-    projections = [
-        config.integer("projection_dim", 512)
-        for name, config in texts.items()
-        if classes[name] == "CLIPTextModelWithProjection"
-    ]
+    autoencoder, denoiser = autoencoder_of(classes["vae"]), denoiser_of(classes["unet"])
+    scale = autoencoder.scale(vae)
+    pooled = [text_encoder_of(classes[name]).pooled_width(it) for name, it in texts.items()]
+    neighbours = Neighbours(scale=scale, pooled_width=pooled[-1] if pooled else None)
     components = [
-        make(name, classes[name], signatures.text_encoder(config, classes[name]))
-        for name, config in texts.items()
+        component
+        for name, config in (*texts.items(), ("unet", unet), ("vae", vae))
+        for component in _components(
+            index, variant, name, network_of(classes[name]), config, neighbours
+        )
     ]
-    denoiser = signatures.conditional_unet(unet, scale, projections[-1] if projections else None)
-    components.append(make("unet", classes["unet"], denoiser))
-    decoder = signatures.decoder(vae, scale)
-    components.append(make("vae_decoder", classes["vae"], decoder))
-    encoder = signatures.encoder(vae, classes["vae"], scale)
-    components.append(make("vae_encoder", classes["vae"], encoder))
-    width, height = _sample_size(unet, scale)
+    width, height = denoiser.native_size(unet, scale)
     mean, std = _latent_statistics(vae, family)
     generation = Generation(
         width=width * scale,
         height=height * scale,
         latent_channels=vae.integer("latent_channels", 4),
         vae_scale_factor=scale,
-        latent_multiple=latent_multiple_of_text(unet, scale),
-        scaling_factor=_scaling_factor(vae, classes["vae"]),
+        latent_multiple=latent_multiple_of_text(denoiser.multiple(unet), scale),
+        scaling_factor=autoencoder.scaling_factor(vae),
         latents_mean=mean,
         latents_std=std,
         text_length=min(text_length(index, name, config) for name, config in texts.items()),
@@ -202,27 +181,29 @@ def _latent_diffusion(
     return family, tuple(components), generation
 
 
-def _component(
+def _components(
     index: PipelineIndex,
     variant: str | None,
-    name: str,
-    class_name: str,
-    signature: signatures.Signature,
-) -> Component:
-    folder = "vae" if name.startswith("vae_") else name
-    inputs, outputs = signature
-    component = Component(
-        name=name,
-        role=_ROLES[name],
-        folder=folder,
-        class_name=class_name,
-        inputs=inputs,
-        outputs=outputs,
-        parameters=0,
-    )
-    weights = Weights.open(index.folder / folder, variant)
-    elements = sum(weights.entries[key].elements for key in component_keys(component, weights))
-    return replace(component, parameters=elements, variant=weights.variant)
+    slot: str,
+    network: Network,
+    config: ComponentConfig,
+    neighbours: Neighbours,
+) -> Iterator[Component]:
+    weights = Weights.open(index.folder / slot, variant)
+    for part in network.parts:
+        inputs, outputs = part.signature(config, neighbours)
+        component = Component(
+            name=slot + part.suffix,
+            role=part.role,
+            folder=slot,
+            class_name=network.class_name,
+            inputs=inputs,
+            outputs=outputs,
+            parameters=0,
+            variant=weights.variant,
+        )
+        elements = sum(weights.entries[key].elements for key in component_keys(component, weights))
+        yield replace(component, parameters=elements)
 
 
 def _family(
@@ -250,17 +231,6 @@ def _family(
     return plain
 
 
-def _scale(vae: ComponentConfig) -> int:
-    key = "block_out_channels"
-    if key not in vae.data and "decoder_block_out_channels" in vae.data:
-        key = "decoder_block_out_channels"  # AutoencoderTiny before it was saved by diffusers
-    return int(2 ** (len(vae.items(key)) - 1))
-
-
-def _scaling_factor(vae: ComponentConfig, class_name: str) -> float:
-    return vae.number("scaling_factor", 1.0 if class_name == "AutoencoderTiny" else 0.18215)
-
-
 def _latent_statistics(
     vae: ComponentConfig, family: Family
 ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
@@ -275,29 +245,6 @@ def _latent_statistics(
     return vae.numbers("latents_mean", channels), vae.numbers("latents_std", channels)
 
 
-def _sample_size(unet: ComponentConfig, scale: int = 1) -> tuple[int, int]:
-    """Return the width and height of the UNet's native sample, `scale` pixels each."""
-    size = unet.data.get("sample_size")
-    sides = size if isinstance(size, list) else [size]
-    if any(isinstance(side, int) and side * scale > MAXIMUM_SIDE_PX for side in sides):
-        raise SourceError(
-            f"{unet.path}: 'sample_size' is {size!r}, which makes pictures of more than "
-            f"{MAXIMUM_SIDE_PX} pixels a side.",
-            hint="Correct it: it is the native size in latents (64 for Stable Diffusion 1.5).",
-        )
-    if isinstance(size, list):
-        if len(size) == 2 and all(type(side) is int and side > 0 for side in size):
-            return size[1], size[0]
-        raise SourceError(
-            f"{unet.path}: 'sample_size' is {size!r}, not a height and a width.",
-            hint="Correct it: it is the native size in latents (64 for Stable Diffusion 1.5).",
-        )
-    side = unet.integer("sample_size")
-    if side < 64 and _is_older_than_0_9(unet):
-        side = 64  # as StableDiffusionPipeline does: Stable Diffusion 1.1 to 1.4 say 32
-    return side, side
-
-
 def _check_native_size(unet: ComponentConfig, generation: Generation) -> None:
     problem = size_problem(generation)
     if problem is not None:
@@ -305,12 +252,3 @@ def _check_native_size(unet: ComponentConfig, generation: Generation) -> None:
             f"{unet.path}: 'sample_size' is {unet.data.get('sample_size')}. {problem}",
             hint="Correct it: diffusers cannot draw at that size either.",
         )
-
-
-def _is_older_than_0_9(config: ComponentConfig) -> bool:
-    version = re.match(r"(\d+)\.(\d+)", config.text("_diffusers_version", ""))
-    return (
-        version is not None
-        and config.data.get("_class_name") == "UNet2DConditionModel"
-        and (int(version[1]), int(version[2])) < (0, 9)
-    )

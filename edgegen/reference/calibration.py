@@ -16,7 +16,7 @@ import torch
 from edgegen.core.calibration import Calibration, LayerRange
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.models.families import DECODER_PREFIXES, ENCODER_PREFIXES
+from edgegen.networks import part_of
 from edgegen.reference.clipping import best_range
 from edgegen.reference.histogram import Histogram
 
@@ -73,11 +73,11 @@ def layers_of(component: Component, module: torch.nn.Module) -> dict[str, torch.
 
     An autoencoder's belong to its encoder or to its decoder.
     """
-    prefixes = {"encoder": ENCODER_PREFIXES, "decoder": DECODER_PREFIXES}.get(component.role, ("",))
+    prefixes = part_of(component).prefixes
     return {
         path: layer
         for path, layer in module.named_modules()
-        if isinstance(layer, LAYERS) and f"{path}.".startswith(tuple(prefixes))
+        if isinstance(layer, LAYERS) and f"{path}.".startswith(prefixes)
     }
 
 

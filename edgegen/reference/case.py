@@ -9,6 +9,7 @@ from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.networks import denoiser_of
 
 FOLDER_NAME = "golden"
 PROMPT = "a red lighthouse at dusk"
@@ -80,9 +81,8 @@ def probe_latent_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[
 def small_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
     """Return the smallest useful height and width of the latents; fixed axes stay as they are."""
     component = denoiser(spec)
-    path = folder / component.folder / "config.json"
-    blocks = ComponentConfig.of_network(path).items("block_out_channels")
-    halved = 2 ** (len(blocks) - 1)
+    config = ComponentConfig.of_network(folder / component.folder / "config.json")
+    halved = denoiser_of(component.class_name).reduction(config)
     multiple = spec.generation.latent_multiple
     shortest = math.ceil(_LOWEST_LEVEL * halved / multiple) * multiple
     uneven = multiple if multiple % halved else 0

@@ -14,10 +14,8 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from edgegen.core.configs import ComponentConfig
-from edgegen.core.errors import SourceError, nearest
-
-DIFFUSERS_MODULES = ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel", "UNet2DModel")
-TRANSFORMERS_MODULES = ("CLIPTextModel", "CLIPTextModelWithProjection")
+from edgegen.core.errors import SourceError
+from edgegen.networks import network_of
 
 
 def build_module(folder: Path, class_name: str) -> torch.nn.Module:
@@ -26,11 +24,12 @@ def build_module(folder: Path, class_name: str) -> torch.nn.Module:
     The parameters are on the meta device, the buffers are real. Raises SourceError for a class that
     is not known and for a config that its class refuses.
     """
+    network = network_of(class_name)
     config = dict(ComponentConfig.of_network(folder / "config.json").data)
     with parameters_on_meta():
         try:
-            module = _construct(config, class_name)
-        except (SourceError, ImportError, MemoryError):
+            module: torch.nn.Module = network.build(config)
+        except (ImportError, MemoryError):
             raise
         except Exception as error:  # a class raises whatever its code does with a number
             raise SourceError(
@@ -56,18 +55,3 @@ def parameters_on_meta() -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _construct(config: dict[str, Any], class_name: str) -> Any:
-    if class_name in DIFFUSERS_MODULES:
-        import diffusers
-
-        return getattr(diffusers, class_name).from_config(config)
-    if class_name in TRANSFORMERS_MODULES:
-        import transformers
-
-        return getattr(transformers, class_name)(transformers.CLIPTextConfig.from_dict(config))
-    raise SourceError(
-        f"edgegen has no reference for a {class_name}.",
-        hint=nearest(class_name, (*DIFFUSERS_MODULES, *TRANSFORMERS_MODULES)),
-    )

@@ -22,6 +22,7 @@ from edgegen.models.binding import bind
 from edgegen.models.safetensors import TensorEntry
 from edgegen.models.scheduler import scheduler_config
 from edgegen.models.weights import Weights, to_numpy
+from edgegen.networks import network_of
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
 
@@ -100,7 +101,8 @@ def load_scheduler(spec: PipelineSpec, folder: Path) -> Any:
 def _load_module(folder: Path, component: Component, streamed: StreamedWeights) -> torch.nn.Module:
     module = build_module(folder, component.class_name)
     weights = Weights.open(folder, component.variant)
-    bound = bind(weights, {name: tuple(it.shape) for name, it in module.state_dict().items()})
+    shapes = {name: tuple(it.shape) for name, it in module.state_dict().items()}
+    bound = bind(weights, shapes, network_of(component.class_name).keys)
 
     def read(name: str) -> npt.NDArray[Any]:
         tensor = bound[name]

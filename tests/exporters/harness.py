@@ -27,6 +27,7 @@ from edgegen.models.binding import bind
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.models.weights import Weights
+from edgegen.networks import network_of
 from edgegen.packaging.axes import fix_axes
 from edgegen.reference.modules import build_module
 
@@ -129,7 +130,7 @@ def torch_module(folder: Path, component: Component) -> torch.nn.Module:
     shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
     state = {
         name: torch.from_numpy(weights.array(tensor.key, np.float32).reshape(tensor.shape).copy())
-        for name, tensor in bind(weights, shapes).items()
+        for name, tensor in bind(weights, shapes, network_of(component.class_name).keys).items()
     }
     network.load_state_dict(state, strict=False, assign=True)
     return wrap(network, component)

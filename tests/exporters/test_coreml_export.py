@@ -19,7 +19,7 @@ from edgegen.core.recipe import Recipe, Rule
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, load_exporter
-from edgegen.exporters.coreml.interface import COMPILED_NAMES, natives_of
+from edgegen.exporters.coreml.interface import compiled_name, natives_of
 from edgegen.mil.executor.program import MilProgram
 from edgegen.mil.mlpackage import load_model
 from edgegen.packaging.axes import timestep_for_each, used_outputs
@@ -121,7 +121,7 @@ def test_every_other_component_computes_what_torch_computes(
 ) -> None:
     folder = tiny_pipeline(family)
     component, _, packages = export(folder, name, tmp_path)
-    assert packages[0].stem == COMPILED_NAMES[name]
+    assert packages[0].stem == compiled_name(component)
     assert compare(folder, component, packages) > 110
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgegen.exporters.capture import TRACED_SIZES, UNEVEN_SIZES
-from edgegen.models.network_options import OPTIONS
+from edgegen.networks import NETWORKS
 from tests.exporters import (
     test_coreml_export,
     test_onnx_export,
@@ -110,9 +110,9 @@ def test_a_latent_of_a_level_that_is_cut_off_is_upsampled_to_one_more(tmp_path: 
 
 def every_option() -> Iterator[tuple[str, str, Any]]:
     """Yield class, setting and value of all that the tables allow."""
-    for class_name, options in OPTIONS.items():
+    for class_name, network in NETWORKS.items():
         if class_name in HOSTS:
-            for key, values in options.items():
+            for key, values in network.options.items():
                 yield from ((class_name, key, value) for value in values)
 
 

@@ -26,6 +26,7 @@ from edgegen.exporters.tflite.parts import file_name, split
 from edgegen.exporters.tflite.weights import data_bytes
 from edgegen.models.binding import bind
 from edgegen.models.weights import Weights
+from edgegen.networks.base import KeyRules
 
 Arrays = Mapping[str, NDArray[Any]]
 BOTH_FORMS = pytest.mark.parametrize("external", [False, True], ids=["plain", "external"])
@@ -84,7 +85,8 @@ def write(
     else:
         save_file({"none": np.zeros(1, np.float32)}, source / "model.safetensors")
     weights = Weights.open(source)
-    bound = bind(weights, {key: entry.shape for key, entry in weights.entries.items()})
+    shapes = {key: entry.shape for key, entry in weights.entries.items()}
+    bound = bind(weights, shapes, KeyRules())
     path = folder / (name or file_name(1))
     heard: list[int] = []
     size_bytes = write_model(

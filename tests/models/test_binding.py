@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgegen.core.errors import SourceError
-from edgegen.models.binding import bind, unused_keys
+from edgegen.models.binding import BoundTensor, bind, unused_keys
 from edgegen.models.weights import Weights
+from edgegen.networks import NETWORKS
+from edgegen.networks.base import KeyRules
 
+Shapes = dict[str, tuple[int, ...]]
 ATTENTION = "decoder.mid_block.attentions.0"
+TEXT = NETWORKS["CLIPTextModel"].keys
+PROJECTED = NETWORKS["CLIPTextModelWithProjection"].keys
+UNET = NETWORKS["UNet2DConditionModel"].keys
+VAE = NETWORKS["AutoencoderKL"].keys
 
 
 def weights_of(folder: Path, shapes: dict[str, tuple[int, ...]]) -> Weights:
@@ -23,16 +30,26 @@ def weights_of(folder: Path, shapes: dict[str, tuple[int, ...]]) -> Weights:
     return Weights.open(folder)
 
 
-def keys(weights: Weights, expected: dict[str, tuple[int, ...]], **options: Any) -> dict[str, str]:
-    return {name: tensor.key for name, tensor in bind(weights, expected, **options).items()}
+def bind_text(weights: Weights, expected: Shapes) -> Mapping[str, BoundTensor]:
+    return bind(weights, expected, TEXT)
+
+
+def keys(weights: Weights, expected: Shapes) -> dict[str, str]:
+    return {name: tensor.key for name, tensor in bind_text(weights, expected).items()}
 
 
 def refused(weights: Weights, expected: dict[str, tuple[int, ...]]) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        bind(weights, expected)
+        bind(weights, expected, PROJECTED)
     assert str(weights.folder) in caught.value.message
     assert caught.value.hint
     return caught.value
+
+
+def rules_of(folder: Path, name: str) -> KeyRules:
+    """Return the rules of the network in a pipeline's slot."""
+    _, class_name = json.loads((folder / "model_index.json").read_text())[name]
+    return NETWORKS[class_name].keys
 
 
 def meta_parameters(folder: Path, name: str) -> dict[str, tuple[int, ...]]:
@@ -73,7 +90,7 @@ def test_every_parameter_of_every_family_is_bound_to_a_tensor_of_its_size(
     for name in names:
         expected = meta_parameters(folder, name)
 
-        bound = bind(Weights.open(folder / name), expected)
+        bound = bind(Weights.open(folder / name), expected, rules_of(folder, name))
 
         assert list(bound) == list(expected)
         for parameter, tensor in bound.items():
@@ -91,7 +108,7 @@ def test_the_bound_tensors_are_those_that_the_library_loads(component, tiny_pipe
     expected = {name: tuple(it.shape) for name, it in model.named_parameters()}
     weights = Weights.open(folder / component)
 
-    for name, tensor in bind(weights, expected).items():
+    for name, tensor in bind(weights, expected, rules_of(folder, component)).items():
         loaded = model.get_parameter(name).detach().numpy()
         assert np.array_equal(weights.array(tensor.key).reshape(tensor.shape), loaded), name
 
@@ -154,9 +171,9 @@ def test_a_text_projection_that_is_missing_is_named(tmp_path):
 def test_a_logit_scale_in_a_unet_is_no_part_of_clip_and_is_named(tmp_path):
     weights = weights_of(tmp_path, {"conv_in.weight": (4,), "logit_scale": (1,)})
 
-    bound = bind(weights, {"conv_in.weight": (4,)})
+    bound = bind(weights, {"conv_in.weight": (4,)}, UNET)
 
-    assert unused_keys(weights, bound) == ("logit_scale",)
+    assert unused_keys(weights, bound, UNET) == ("logit_scale",)
 
 
 @pytest.mark.parametrize("prefix", ["", "text_model."])
@@ -166,10 +183,10 @@ def test_layers_after_those_of_the_config_are_left_out_as_in_transformers(prefix
     weights = weights_of(tmp_path, {f"{prefix}{token}": (9, 4), **dict.fromkeys(layers, (4,))})
     expected = {f"{prefix}{token}": (9, 4), layers[0]: (4,), layers[1]: (4,)}
 
-    bound = bind(weights, expected)
+    bound = bind_text(weights, expected)
 
     assert bound.keys() == expected.keys()
-    assert unused_keys(weights, bound) == ()  # it is known why
+    assert unused_keys(weights, bound, TEXT) == ()  # it is known why
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1, 1)], ids=["linear", "convolution"])
@@ -180,7 +197,7 @@ def test_the_autoencoder_s_old_attention_is_bound_to_the_new(shape, tmp_path):
     expected = {f"{ATTENTION}.{name}.weight": (8, 8) for name in renamed.values()}
     expected |= {f"{ATTENTION}.{name}.bias": (8,) for name in renamed.values()}
 
-    bound = bind(weights_of(tmp_path, old), expected)
+    bound = bind(weights_of(tmp_path, old), expected, VAE)
 
     assert bound[f"{ATTENTION}.to_q.weight"].key == f"{ATTENTION}.query.weight"
     assert bound[f"{ATTENTION}.to_out.0.bias"].key == f"{ATTENTION}.proj_attn.bias"
@@ -206,7 +223,8 @@ def test_an_autoencoder_of_old_names_holds_what_diffusers_makes_of_it(tiny_pipel
     model = diffusers.AutoencoderKL.from_pretrained(tmp_path)
     weights = Weights.open(tmp_path)
 
-    bound = bind(weights, {name: tuple(it.shape) for name, it in model.named_parameters()})
+    expected = {name: tuple(it.shape) for name, it in model.named_parameters()}
+    bound = bind(weights, expected, VAE)
 
     for name, tensor in bound.items():
         loaded = model.get_parameter(name).detach().numpy()
@@ -216,7 +234,9 @@ def test_an_autoencoder_of_old_names_holds_what_diffusers_makes_of_it(tiny_pipel
 def test_a_linear_layer_is_bound_to_a_convolution_of_one_pixel(tmp_path):
     weights = weights_of(tmp_path, {"proj_in.weight": (4, 6)})
 
-    assert bind(weights, {"proj_in.weight": (4, 6, 1, 1)})["proj_in.weight"].shape == (4, 6, 1, 1)
+    bound = bind(weights, {"proj_in.weight": (4, 6, 1, 1)}, UNET)
+
+    assert bound["proj_in.weight"].shape == (4, 6, 1, 1)
 
 
 def test_keys_that_match_nothing_are_named_where_a_parameter_is_missing(tmp_path):
@@ -228,13 +248,24 @@ def test_keys_that_match_nothing_are_named_where_a_parameter_is_missing(tmp_path
     assert "LoRA" in error.hint
 
 
+def test_a_parameter_that_shares_its_tensor_is_bound_to_the_same_key(tmp_path):
+    weights = weights_of(tmp_path, {"shared.weight": (9, 4)})
+    rules = KeyRules(tied={"embed_tokens.weight": "shared.weight"})
+    expected = {"shared.weight": (9, 4), "embed_tokens.weight": (9, 4)}
+
+    bound = bind(weights, expected, rules)
+
+    assert {tensor.key for tensor in bound.values()} == {"shared.weight"}
+    assert bound.keys() == expected.keys()
+
+
 def test_of_two_keys_for_one_parameter_the_exact_one_is_taken(tmp_path):
     weights = weights_of(tmp_path, {"a": (1,), "text_model.a": (1,)})
 
-    bound = bind(weights, {"a": (1,)})
+    bound = bind_text(weights, {"a": (1,)})
 
     assert bound["a"].key == "a"
-    assert unused_keys(weights, bound) == ("text_model.a",)
+    assert unused_keys(weights, bound, TEXT) == ("text_model.a",)
 
 
 WRAPPED = {

@@ -14,9 +14,10 @@ import pytest
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
-from edgegen.models.latent_sizes import latent_multiple, size_problem
+from edgegen.models.latent_sizes import size_problem
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
+from edgegen.networks import denoiser_of
 from tests.conftest import TinyPipeline
 from tests.tiny_models import write_json
 
@@ -84,7 +85,7 @@ def test_blocks_that_ignore_the_size_of_a_skip_want_multiples(
 ) -> None:
     folder = changed(tiny_pipeline("sd15"), tmp_path / "model", "unet", settings)
     unet = ComponentConfig.read(folder / "unet" / "config.json")
-    assert latent_multiple(unet) == multiple
+    assert denoiser_of("UNet2DConditionModel").multiple(unet) == multiple
 
 
 @pytest.mark.parametrize(("family", "multiple_px"), [("sd15", 8), ("ddpm", 2)])

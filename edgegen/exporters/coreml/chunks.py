@@ -27,19 +27,22 @@ _NEAR_THE_MIDDLE = 0.05
 """How far from the middle a cut may be, as a part of all weights, to let fewer bytes cross."""
 
 
-def split(graph: Graph, component: str, limit_bytes: int | None) -> list[Graph]:
+def split(
+    graph: Graph, component: str, limit_bytes: int | None, *, can_be_cut: bool
+) -> list[Graph]:
     """Return the graph, or two whose weights each take at most `limit_bytes`.
 
-    Raises ExportError where the graph cannot be cut so: only a UNet can, and only in two.
+    Raises ExportError where the graph cannot be cut so: only a component of which
+    `can_be_cut` is true can, and only in two.
     """
     sizes = _sizes(graph)
     total = sum(sizes.values())
     if limit_bytes is None or total <= limit_bytes:
         return [graph]
-    if component != "unet":
+    if not can_be_cut:
         raise ExportError(
             f"{component} takes {format_bytes(total)}, and the profile's limit of a file is "
-            f"{format_bytes(limit_bytes)}; only a UNet can be cut.",
+            f"{format_bytes(limit_bytes)}; Apple's pipeline can't load it in parts.",
             hint="Take a recipe with smaller weights.",
         )
     steps = [item for item in graph.operations if item.type != "const"]

@@ -22,7 +22,7 @@ class CoreMlExporter:
     def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
         """Write a component's program and weights into `job.destination`."""
         from edgegen.exporters.coreml.chunks import split
-        from edgegen.exporters.coreml.interface import COMPILED_NAMES
+        from edgegen.exporters.coreml.interface import compiled_name, is_chunked
         from edgegen.exporters.coreml.lowering import lower
         from edgegen.exporters.coreml.program import model_of
         from edgegen.exporters.coreml.weights import ConstantWriter, stored_bytes
@@ -38,8 +38,13 @@ class CoreMlExporter:
             minimum_os=minimum_os,
             split_attention=job.attention == "split-einsum",
         )
-        parts = split(graph, job.component.name, job.file_limit_bytes)
-        name = COMPILED_NAMES[job.component.name]
+        parts = split(
+            graph,
+            job.component.name,
+            job.file_limit_bytes,
+            can_be_cut=is_chunked(job.component),
+        )
+        name = compiled_name(job.component)
         names = [name] if len(parts) == 1 else [f"{name}Chunk{n + 1}" for n in range(len(parts))]
         progress.step("weights", sum(stored_bytes(part, opened.bound) for part in parts))
         size_bytes = 0

@@ -1,70 +1,54 @@
-"""What Apple's Swift package of ml-stable-diffusion calls a component's inputs and outputs.
+"""What Apple's Swift package of ml-stable-diffusion calls a component, its inputs and outputs.
 
-Source: apple/ml-stable-diffusion, `swift/StableDiffusion/pipeline/` (`TextEncoder.swift`,
-`Unet.swift`, `Decoder.swift`, `Encoder.swift`), `python_coreml_stable_diffusion/torch2coreml.py`.
-Everything is float32 there, token ids too.
+The names are facts of the networks. Their source: apple/ml-stable-diffusion,
+`swift/StableDiffusion/pipeline/` (`TextEncoder.swift`, `Unet.swift`, `Decoder.swift`,
+`Encoder.swift`), `python_coreml_stable_diffusion/torch2coreml.py`. Everything is float32 there,
+token ids too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from fnmatch import fnmatchcase
 
-from edgegen.core.model import Component, Role
-from edgegen.exporters.coreml.graph import Layout
+from edgegen.core.model import Component
+from edgegen.networks import part_of
+from edgegen.networks.base import NativeNames, NativeTensor
 
-COMPILED_NAMES: Mapping[str, str] = {
-    "text_encoder": "TextEncoder",
-    "text_encoder_2": "TextEncoder2",
-    "unet": "Unet",
-    "vae_decoder": "VAEDecoder",
-    "vae_encoder": "VAEEncoder",
-}
-"""A component -> the compiled model that the Swift package looks for in its Resources."""
-
-_NAMES: Mapping[Role, Mapping[str, str]] = {
-    "text_encoder": {
-        "input_ids": "input_ids",
-        "last_hidden_state": "last_hidden_state",
-        "pooler_output": "pooled_outputs",
-        "text_embeds": "pooled_outputs",
-    },
-    "denoiser": {
-        "sample": "sample",
-        "timestep": "timestep",
-        "encoder_hidden_states": "encoder_hidden_states",
-        "text_embeds": "text_embeds",
-        "time_ids": "time_ids",
-        "timestep_cond": "timestep_cond",
-        "out_sample": "noise_pred",
-    },
-    "decoder": {"latent_sample": "z", "sample": "image"},
-    "encoder": {"sample": "z", "latent_parameters": "latent", "latent_sample": "latent"},
-}
-_HIDDEN_STATES = "hidden_states."
-_HIDDEN_EMBEDS = "hidden_embeds"
+_TARGET = "coreml"
+_NUMBER = re.compile(r".*_(\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NativeTensor:
-    """An input or output as Apple's package knows it."""
+def compiled_name(component: Component) -> str:
+    """Return the compiled model that the Swift package looks for in its Resources.
 
-    name: str
-    layout: Layout = "plain"
+    A component that it doesn't know is called as ours, in its spelling.
+    """
+    natives = _natives(component)
+    if natives is None:
+        return "".join(word.capitalize() for word in component.name.split("_"))
+    number = match[1] if (match := _NUMBER.fullmatch(component.name)) else ""
+    return natives.file.format(number=number)
+
+
+def is_chunked(component: Component) -> bool:
+    """Return whether the Swift package can load a component that is cut in two."""
+    natives = _natives(component)
+    return natives is not None and natives.chunked
 
 
 def natives_of(component: Component) -> dict[str, NativeTensor]:
     """Return what each of a component's tensors is called in its model package."""
+    natives = _natives(component)
+    known = {} if natives is None else natives.tensors
     return {
-        tensor.name: NativeTensor(
-            name=_native_name(component.role, tensor.name),
-            layout="channels-first" if tensor.name == "encoder_hidden_states" else "plain",
+        tensor.name: next(
+            (native for name, native in known.items() if fnmatchcase(tensor.name, name)),
+            NativeTensor(name=tensor.name),
         )
         for tensor in (*component.inputs, *component.outputs)
     }
 
 
-def _native_name(role: Role, name: str) -> str:
-    if role == "text_encoder" and name.startswith(_HIDDEN_STATES):
-        return _HIDDEN_EMBEDS
-    return _NAMES[role][name]
+def _natives(component: Component) -> NativeNames | None:
+    return part_of(component).natives.get(_TARGET)

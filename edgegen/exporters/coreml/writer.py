@@ -28,10 +28,10 @@ from edgegen.exporters.coreml.graph import (
     Value,
     arguments,
 )
-from edgegen.exporters.coreml.interface import NativeTensor
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.mil.types import BY_DTYPE, TYPES, TypeName
+from edgegen.networks.base import NativeTensor
 
 SMALL_WEIGHT_ELEMENTS = 2048
 """Vectors and tensors up to this size are stored uncompressed, as coremltools leaves them."""

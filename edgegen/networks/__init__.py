@@ -1,0 +1,79 @@
+"""The networks that edgegen knows: one file a class of diffusers or transformers.
+
+The room knows `core` only. A new network is a file and a line in the table; `base` says what the
+file declares, and tests/contracts/test_networks_contract.py what it forgot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from edgegen.core.errors import SourceError, nearest
+from edgegen.core.model import Component
+from edgegen.networks import (
+    autoencoder_kl,
+    autoencoder_tiny,
+    clip_text,
+    unet_2d,
+    unet_2d_condition,
+)
+from edgegen.networks.base import Autoencoder, Denoiser, Network, Part, TextEncoder
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+
+NETWORKS: Mapping[str, Network] = {
+    "AutoencoderKL": autoencoder_kl.AUTOENCODER_KL,
+    "AutoencoderTiny": autoencoder_tiny.AUTOENCODER_TINY,
+    "CLIPTextModel": clip_text.CLIP_TEXT_MODEL,
+    "CLIPTextModelWithProjection": clip_text.CLIP_TEXT_MODEL_WITH_PROJECTION,
+    "UNet2DConditionModel": unet_2d_condition.UNET_2D_CONDITION,
+    "UNet2DModel": unet_2d.UNET_2D,
+}
+
+
+def network_of(class_name: str) -> Network:
+    """Return what is known of a class. Raises SourceError for an unknown one."""
+    if class_name not in NETWORKS:
+        raise SourceError(
+            f"edgegen does not know the network class '{class_name}'.",
+            hint=nearest(class_name, NETWORKS),
+        )
+    return NETWORKS[class_name]
+
+
+def part_of(component: Component) -> Part:
+    """Return what is known of a component. Raises SourceError for an unknown class or role."""
+    network = network_of(component.class_name)
+    for part in network.parts:
+        if part.role == component.role:
+            return part
+    raise SourceError(
+        f"A {component.class_name} makes no {component.role}.",
+        hint="Package the model again, with this version of edgegen.",
+    )
+
+
+def text_encoder_of(class_name: str) -> TextEncoder:
+    """Return what is known of a text encoder's class. Raises SourceError for another one."""
+    return _of_kind(class_name, TextEncoder)
+
+
+def denoiser_of(class_name: str) -> Denoiser:
+    """Return what is known of a denoiser's class. Raises SourceError for another one."""
+    return _of_kind(class_name, Denoiser)
+
+
+def autoencoder_of(class_name: str) -> Autoencoder:
+    """Return what is known of an autoencoder's class. Raises SourceError for another one."""
+    return _of_kind(class_name, Autoencoder)
+
+
+def _of_kind(class_name: str, kind: type[AnyNetwork]) -> AnyNetwork:
+    network = network_of(class_name)
+    if not isinstance(network, kind):
+        raise SourceError(
+            f"A {class_name} is not what its place in the pipeline takes.",
+            hint="Save the pipeline again with save_pretrained.",
+        )
+    return network

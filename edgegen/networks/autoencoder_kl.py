@@ -1,0 +1,56 @@
+"""AutoencoderKL: latents with a mean and a variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgegen.core.configs import ComponentConfig
+from edgegen.networks import autoencoder, probes, unet
+from edgegen.networks.base import Autoencoder, Neighbours, Part, Signature, Tensors
+
+
+def _encoded(config: ComponentConfig, neighbours: Neighbours) -> Signature:
+    """Return pictures to means, then log variances: twice the channels of latents."""
+    moments = autoencoder.latent(config, "latent_parameters", neighbours.scale, times=2)
+    return (autoencoder.pixels(config, "in_channels"),), (moments,)
+
+
+def _encode(network: Any, inputs: Tensors) -> Tensors:
+    # `encode` would go on to a distribution, of which a package has no use
+    return {"latent_parameters": network._encode(inputs["sample"])}
+
+
+def _scale(config: ComponentConfig) -> int:
+    return int(2 ** (len(config.items("block_out_channels")) - 1))
+
+
+def _scaling_factor(config: ComponentConfig) -> float:
+    return config.number("scaling_factor", 0.18215)
+
+
+AUTOENCODER_KL = Autoencoder(
+    class_name="AutoencoderKL",
+    library="diffusers",
+    options={
+        "act_fn": unet.ACTIVATIONS,
+        "down_block_types": ("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+        "up_block_types": ("UpDecoderBlock2D", "AttnUpDecoderBlock2D"),
+    },
+    parts=(
+        autoencoder.DECODER,
+        Part(
+            role="encoder",
+            suffix="_encoder",
+            prefixes=autoencoder.ENCODER_PREFIXES,
+            signature=_encoded,
+            forward=_encode,
+            probe=probes.picture,
+            float32_layers=autoencoder.FLOAT32_LAYERS,
+            natives={"coreml": autoencoder.ENCODER_COREML},
+        ),
+    ),
+    keys=unet.KEYS,
+    scale=_scale,
+    latent_channels=autoencoder.latent_channels,
+    scaling_factor=_scaling_factor,
+)

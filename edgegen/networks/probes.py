@@ -1,0 +1,69 @@
+"""Inputs of probes that several networks take; torch is imported inside."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from edgegen.core.model import TensorSpec
+from edgegen.networks.base import Probing
+
+TIMESTEP = 501.0
+GUIDANCE = (7.5, 3.0)
+
+
+def noise(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return normal numbers."""
+    import torch
+
+    return torch.randn(shape, generator=probing.generator)
+
+
+def timestep(_probing: Probing, tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return a timestep from the middle of the range, in the input's type."""
+    import torch
+
+    return torch.tensor(TIMESTEP).to(getattr(torch, tensor.dtype)).expand(shape).clone()
+
+
+def tokens(probing: Probing, tensor: TensorSpec, _shape: Sequence[int]) -> Any:
+    """Return what the tokenizer makes of prompts, under the input's name."""
+    return probing.tokens(tensor)[tensor.name]
+
+
+def text(probing: Probing, tensor: TensorSpec, _shape: Sequence[int]) -> Any:
+    """Return what the text encoders make of prompts, under the input's name.
+
+    CLIP's states have outliers that normal numbers would not.
+    """
+    return probing.text(tensor)[tensor.name]
+
+
+def guidance_embedding(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return the embedding of a guidance scale, another for each sample."""
+    import torch
+
+    batch, dimension = shape
+    scales = torch.tensor(list(itertools.islice(itertools.cycle(GUIDANCE), batch))) - 1
+    return probing.pipeline.get_guidance_scale_embedding(scales, embedding_dim=dimension)
+
+
+def picture(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return a picture of uniform numbers in −1…1."""
+    import torch
+
+    return torch.rand(shape, generator=probing.generator) * 2 - 1
+
+
+def latents(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return latents as a denoiser leaves them, in the autoencoder's own scale."""
+    import torch
+
+    noise = torch.randn(shape, generator=probing.generator)
+    generation = probing.generation
+    mean, std = generation.latents_mean, generation.latents_std
+    if mean is None or std is None:
+        return noise / generation.scaling_factor + generation.shift_factor
+    means, deviations = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    return noise * deviations / generation.scaling_factor + means

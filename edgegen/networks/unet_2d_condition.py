@@ -1,0 +1,225 @@
+"""UNet2DConditionModel: Stable Diffusion's denoiser, and its optional conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from edgegen.core.configs import ComponentConfig
+from edgegen.core.errors import SourceError
+from edgegen.core.model import TensorSpec
+from edgegen.networks import probes, unet
+from edgegen.networks.base import (
+    Denoiser,
+    Neighbours,
+    Part,
+    Probe,
+    Probing,
+    Signature,
+    Tensors,
+    scaled,
+    tensor,
+)
+
+_TAKE_A_SIZE = frozenset({"CrossAttnUpBlock2D", "UpBlock2D"})
+"""Blocks that upsample to the size of the skip they are joined with."""
+_AESTHETIC_SCORES = (6.0, 2.5)
+
+
+def _signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
+    unet.refuse_conditions(config)
+    height, width = (scaled(axis, neighbours.scale) for axis in ("height", "width"))
+    inputs = [
+        tensor("sample", "batch", _taken(config), height, width),
+        tensor("timestep"),
+        tensor("encoder_hidden_states", "batch", "sequence", _cross_attention(config)),
+    ]
+    added, pooled = config.optional_text("addition_embed_type"), neighbours.pooled_width
+    if added == "text_time" and pooled is not None:
+        inputs += [
+            tensor("text_embeds", "batch", pooled),
+            tensor("time_ids", "batch", _time_ids(config, pooled)),
+        ]
+    elif added is not None:
+        raise SourceError(
+            f"{config.path}: edgegen cannot feed 'addition_embed_type' {added!r} to this UNet.",
+            hint="It supports 'text_time' where a text encoder has a projection (SDXL), or none.",
+        )
+    guidance = _guidance_width(config)
+    if guidance is not None:
+        inputs.append(tensor("timestep_cond", "batch", guidance))
+    return tuple(inputs), (tensor("out_sample", "batch", _predicted(config), height, width),)
+
+
+def _time_ids(config: ComponentConfig, pooled: int) -> int:
+    """Return how many numbers SDXL's `time_ids` has: six, or five for a refiner."""
+    together = config.integer("projection_class_embeddings_input_dim")
+    each = config.integer("addition_time_embed_dim")
+    count, rest = divmod(together - pooled, each)
+    if rest or count not in (5, 6):
+        raise SourceError(
+            f"{config.path}: 'projection_class_embeddings_input_dim' is {together}, which is not "
+            f"{pooled} (the text embedding) and 5 or 6 times {each}.",
+            hint="Take the UNet and the text encoders from the same version of the model.",
+        )
+    return count
+
+
+def _cross_attention(config: ComponentConfig) -> int:
+    kind = config.data.get("encoder_hid_dim_type")
+    if kind not in (None, "text_proj"):
+        raise SourceError(
+            f"{config.path}: 'encoder_hid_dim_type' is {kind!r}: this UNet takes an image as a "
+            "prompt, which edgegen cannot feed.",
+            hint="It supports 'text_proj', which projects the states of the text, or none.",
+        )
+    if config.data.get("encoder_hid_dim") is not None:
+        return config.integer("encoder_hid_dim")
+    if kind is not None:
+        raise SourceError(
+            f"{config.path}: 'encoder_hid_dim_type' is {kind!r} without an 'encoder_hid_dim'.",
+            hint="Add the width of the text encoders' states.",
+        )
+    value = config.data.get("cross_attention_dim")
+    if isinstance(value, list) and len({*map(str, value)}) == 1:
+        value = value[0]
+    if type(value) is int and value > 0:
+        return value
+    return config.integer("cross_attention_dim", 1280)
+
+
+def _forward(network: Any, inputs: Tensors) -> Tensors:
+    added = {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs}
+    prediction = network(
+        inputs["sample"],
+        inputs["timestep"],
+        inputs["encoder_hidden_states"],
+        timestep_cond=inputs.get("timestep_cond"),
+        added_cond_kwargs=added or None,
+        return_dict=False,
+    )[0]
+    return {"out_sample": prediction}
+
+
+def _probe_time_ids(probing: Probing, _tensor: TensorSpec, shape: tuple[int, ...]) -> Any:
+    """Return sizes and crops as SDXL takes them, another crop and score for each sample."""
+    import torch
+
+    batch, count = shape
+    size = (probing.height, probing.width)
+    rows = []
+    for index in range(batch):
+        last = size if count == 6 else (_AESTHETIC_SCORES[index % 2],)
+        rows.append([float(value) for value in (*size, 16 * index, 0, *last)])
+    return torch.tensor(rows)
+
+
+_PROBES: Mapping[str, Probe] = {
+    "sample": probes.noise,
+    "timestep": probes.timestep,
+    "encoder_hidden_states": probes.text,
+    "text_embeds": probes.text,
+    "time_ids": _probe_time_ids,
+    "timestep_cond": probes.guidance_embedding,
+}
+
+
+def _probe(probing: Probing, spec: TensorSpec, shape: tuple[int, ...]) -> Any:
+    return _PROBES[spec.name](probing, spec, shape)
+
+
+def _taken(config: ComponentConfig) -> int:
+    return config.integer("in_channels", 4)
+
+
+def _predicted(config: ComponentConfig) -> int:
+    return config.integer("out_channels", 4)
+
+
+def _guidance_width(config: ComponentConfig) -> int | None:
+    return config.optional_integer("time_cond_proj_dim")
+
+
+def _text_width(config: ComponentConfig) -> tuple[str, Any]:
+    """Return the width of the text's states; with `encoder_hid_dim` they are projected first."""
+    key = "cross_attention_dim" if config.data.get("encoder_hid_dim") is None else "encoder_hid_dim"
+    return key, config.data.get(key, 1280)
+
+
+def _native_size(config: ComponentConfig, scale: int) -> tuple[int, int]:
+    width, height = unet.sample_size(config, scale)
+    if (
+        isinstance(config.data.get("sample_size"), int)
+        and width < 64
+        and _is_older_than_0_9(config)
+    ):
+        return 64, 64  # as StableDiffusionPipeline does: Stable Diffusion 1.1 to 1.4 say 32
+    return width, height
+
+
+def _is_older_than_0_9(config: ComponentConfig) -> bool:
+    version = re.match(r"(\d+)\.(\d+)", config.text("_diffusers_version", ""))
+    return (
+        version is not None
+        and config.data.get("_class_name") == "UNet2DConditionModel"
+        and (int(version[1]), int(version[2])) < (0, 9)
+    )
+
+
+def _multiple(config: ComponentConfig) -> int:
+    """Return 1 where all blocks that upsample are handed the sizes of their skips.
+
+    diffusers does so (`forward_upsample_size`), but not every block looks at it.
+    """
+    given = config.data.get("up_block_types")
+    blocks = [str(name).removeprefix(unet.OLD_PREFIX) for name in given or ()]
+    return 1 if _TAKE_A_SIZE.issuperset(blocks[:-1]) else unet.reduction(config)
+
+
+UNET_2D_CONDITION = Denoiser(
+    class_name="UNet2DConditionModel",
+    library="diffusers",
+    options={
+        "act_fn": unet.ACTIVATIONS,
+        "down_block_types": (
+            *("DownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"),
+            *("CrossAttnDownBlock2D", "SimpleCrossAttnDownBlock2D"),
+        ),
+        "mid_block_type": (
+            *("UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn", "UNetMidBlock2D"),
+            None,
+        ),
+        "up_block_types": (
+            *("UpBlock2D", "ResnetUpsampleBlock2D", "AttnUpBlock2D"),
+            *("CrossAttnUpBlock2D", "SimpleCrossAttnUpBlock2D"),
+        ),
+        "resnet_time_scale_shift": unet.NORMS,
+        "time_embedding_type": ("positional", "fourier"),
+        "time_embedding_act_fn": (*unet.ACTIVATIONS, None),
+        "timestep_post_act": (*unet.ACTIVATIONS, None),
+        "cross_attention_norm": ("layer_norm", "group_norm", None),
+        "attention_type": ("default", "gated"),
+        "dual_cross_attention": (False, None),
+        "class_embeddings_concat": (False, None),
+        "num_attention_heads": (None,),
+    },
+    parts=(
+        Part(
+            role="denoiser",
+            signature=_signature,
+            forward=_forward,
+            probe=_probe,
+            float32_layers=unet.FLOAT32_LAYERS,
+            natives={"coreml": unet.COREML},
+        ),
+    ),
+    keys=unet.KEYS,
+    taken=_taken,
+    predicted=_predicted,
+    native_size=_native_size,
+    multiple=_multiple,
+    reduction=unet.reduction,
+    text_width=_text_width,
+    guidance_width=_guidance_width,
+)

@@ -1,0 +1,75 @@
+"""What a new network has to declare; a failure says which fact is missing."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from edgegen.core.model import Role
+from edgegen.networks import NETWORKS
+from edgegen.networks.base import Autoencoder, Denoiser, Network, TextEncoder
+from tests.contracts.source_tree import HOST
+
+ROLES: dict[type[Network], tuple[str, ...]] = {
+    TextEncoder: ("text_encoder",),
+    Denoiser: ("denoiser",),
+    Autoencoder: ("decoder", "encoder"),
+}
+SHARED = {"__init__", "base", "options", "probes", "unet", "autoencoder"}
+"""Modules of the room that declare no network."""
+
+
+def declaring_modules() -> set[str]:
+    return {path.stem for path in HOST.glob("networks/*.py")} - SHARED
+
+
+def modules_in_the_table() -> set[str]:
+    tree = ast.parse((HOST / "networks/__init__.py").read_text(encoding="utf-8"))
+    return {
+        node.value.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    } & declaring_modules()
+
+
+def test_every_file_of_the_room_has_its_line_in_the_table() -> None:
+    assert modules_in_the_table() == declaring_modules()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_stands_under_the_name_of_its_class(name: str) -> None:
+    assert NETWORKS[name].class_name == name
+    assert NETWORKS[name].load_class().__name__ == name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_of_a_kind_and_makes_the_components_of_that_kind(name: str) -> None:
+    network = NETWORKS[name]
+    assert type(network) in ROLES, "declare a TextEncoder, a Denoiser or an Autoencoder"
+    roles = tuple(part.role for part in network.parts)
+    assert roles == ROLES[type(network)]
+    assert set(roles) <= set(get_args(Role))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_components_of_one_network_are_told_apart(name: str) -> None:
+    parts = NETWORKS[name].parts
+    assert len({part.suffix for part in parts}) == len(parts)
+    if len(parts) > 1:
+        assert all("" not in part.prefixes for part in parts), "each needs its layers' prefixes"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_transformers_names_its_config_s_class(name: str) -> None:
+    network = NETWORKS[name]
+    assert (network.library == "transformers") == (network.config_class is not None)
+
+
+def test_the_room_is_read_without_a_toolkit_at_the_top() -> None:
+    for path in Path(HOST / "networks").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not {"torch", "diffusers", "transformers"} & set(names), path
