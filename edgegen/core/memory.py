@@ -9,14 +9,14 @@ besides; never for more than about three percent of the time.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from edgegen_runner.process_tree import TreeMemory, members, memory_of, read
 
 _SHORTEST_INTERVAL_S = 0.02
 _LONGEST_INTERVAL_S = 2.0
@@ -25,64 +25,22 @@ _BURST_SHARE = 0.02  # of the time, for PSS at a new high of the resident size
 _GROWTH = 1.005  # a new high is at least this much above the last one that was measured
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemorySample:
-    """The sums of one moment over a process tree: anonymous, file and shared-memory pages."""
-
-    pss_bytes: int
-    anonymous_bytes: int
-    file_bytes: int
-    shared_bytes: int
-
-
-def supported() -> bool:
-    """Return whether this system tells PSS (Linux from 4.14 on, where /proc is mounted)."""
-    return _read(f"/proc/{os.getpid()}/smaps_rollup") is not None
-
-
-def read_tree(pid: int) -> MemorySample | None:
+def read_tree(pid: int) -> TreeMemory | None:
     """Return the memory of a process and its descendants now; None where /proc does not tell."""
-    samples = [sample for member in tree(pid) if (sample := _read_rollup(member)) is not None]
-    if not samples:
-        return None
-    return MemorySample(
-        pss_bytes=sum(sample.pss_bytes for sample in samples),
-        anonymous_bytes=sum(sample.anonymous_bytes for sample in samples),
-        file_bytes=sum(sample.file_bytes for sample in samples),
-        shared_bytes=sum(sample.shared_bytes for sample in samples),
-    )
-
-
-def tree(pid: int) -> list[int]:
-    """Return the ids of a process and of its descendants, as far as they are alive."""
-    found, pending = [], [pid]
-    while pending:
-        parent = pending.pop()
-        found.append(parent)
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{parent}/task").iterdir():
-                children = _read(f"{task}/children")
-                if children is None:
-                    if task.exists():
-                        return _tree_by_parents(pid)
-                    continue
-                pending.extend(map(int, children.split()))
-    return found
+    return memory_of(members(pid))
 
 
 class PeakSampler:
     """Sample a process tree's memory in a thread until it is stopped; a context manager.
 
-    The peaks are None before the first sample and where the system does not tell. Each of the
-    `peak_…_bytes` is its own highest value; `at_peak` is the moment of the highest PSS. PSS is
-    never above `peak_resident_bytes`, which has no gaps in between.
+    The peaks are None before the first sample and where the system does not tell. `at_peak` is the
+    moment of the highest PSS, which is never above `peak_resident_bytes`: that has no gaps in
+    between.
     """
 
     def __init__(self, pid: int | None = None) -> None:
         self.pid = os.getpid() if pid is None else pid
-        self.at_peak: MemorySample | None = None
-        self.peak_anonymous_bytes: int | None = None
-        self.peak_file_bytes: int | None = None
+        self.at_peak: TreeMemory | None = None
         self.peak_resident_bytes: int | None = None
         self.samples = 0
         self.cost_s = 0.0
@@ -126,8 +84,7 @@ class PeakSampler:
             stopping = self._stop.wait(interval_s)
             began = time.thread_time()
             now_s = time.monotonic() - started
-            members = tree(self.pid)
-            resident = _resident(members)
+            resident = _resident(members(self.pid))
             if resident is not None:
                 self.peak_resident_bytes = max(self.peak_resident_bytes or 0, resident.total)
                 grown = resident.is_above(measured_high)
@@ -156,8 +113,6 @@ class PeakSampler:
         self.samples += 1
         if self.at_peak is None or sample.pss_bytes > self.at_peak.pss_bytes:
             self.at_peak = sample
-        self.peak_anonymous_bytes = max(self.peak_anonymous_bytes or 0, sample.anonymous_bytes)
-        self.peak_file_bytes = max(self.peak_file_bytes or 0, sample.file_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,53 +132,13 @@ class _Resident:
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def _resident(members: list[int]) -> _Resident | None:
+def _resident(pids: list[int]) -> _Resident | None:
     total = private = 0
-    for pid in members:
-        content = _read(f"/proc/{pid}/statm")
+    for pid in pids:
+        content = read(f"/proc/{pid}/statm")
         if content is None:
             continue
         fields = content.split()
         total += int(fields[1])
         private += int(fields[1]) - int(fields[2])
     return _Resident(total * _PAGE_BYTES, private * _PAGE_BYTES) if total else None
-
-
-def _read_rollup(pid: int) -> MemorySample | None:
-    content = _read(f"/proc/{pid}/smaps_rollup")
-    if not content:
-        return None
-    kib = {
-        name: int(rest.split()[0])
-        for name, _, rest in (line.partition(":") for line in content.splitlines()[1:])
-    }
-    return MemorySample(
-        pss_bytes=kib.get("Pss", 0) << 10,
-        anonymous_bytes=kib.get("Pss_Anon", 0) << 10,
-        file_bytes=kib.get("Pss_File", 0) << 10,
-        shared_bytes=kib.get("Pss_Shmem", 0) << 10,
-    )
-
-
-def _tree_by_parents(pid: int) -> list[int]:
-    """Return what `tree` does, from each process's parent: for kernels without `children` files."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (content := _read(f"{entry}/stat")):
-            parent = int(content.rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.name))
-    found, pending = [], [pid]
-    while pending:
-        member = pending.pop()
-        found.append(member)
-        pending.extend(children.get(member, ()))
-    return found
-
-
-def _read(path: str) -> str | None:
-    """Return a /proc file's text; None where it is missing, not ours, or its process has ended."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return None

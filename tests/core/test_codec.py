@@ -183,6 +183,12 @@ PIPELINE: dict[str, Any] = {
     "pipeline_class": "DDPMPipeline",
     "components": [],
     "generation": {"width": 32, "height": 32, "latent_channels": 3},
+    "facts": {
+        "guidance": "none",
+        "takes_text": False,
+        "takes_negative_prompt": False,
+        "starts": ["noise"],
+    },
     "scheduler": {"class_name": "DDPMScheduler"},
     "licence": None,
 }

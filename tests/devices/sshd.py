@@ -24,8 +24,8 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+from edgegen_runner.process_tree import members
 
-from edgegen.core.memory import tree
 from edgegen.core.process import Child, ProcessError, run
 from tests.devices.emulation import CPUINFO, QEMU_CPU
 
@@ -193,7 +193,7 @@ class Sshd:
 
     def cut(self) -> None:
         """Kill the server's own processes: connections break, what runs behind them does not."""
-        for pid in tree(self._child.pid) if self._child is not None else ():
+        for pid in members(self._child.pid) if self._child is not None else ():
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
                     os.kill(pid, signal.SIGKILL)
@@ -203,7 +203,7 @@ class Sshd:
         """End the server, and all sessions with it, as when the device loses its power."""
         if self._child is not None:
             child, self._child = self._child, None
-            for pid in tree(child.pid):  # each session leads a group of its own
+            for pid in members(child.pid):  # each session leads a group of its own
                 if pid != child.pid:
                     with contextlib.suppress(OSError):
                         os.kill(pid, signal.SIGKILL)

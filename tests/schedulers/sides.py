@@ -13,7 +13,7 @@ import json
 import types
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from edgegen_runner.errors import RunnerFailure
-from edgegen_runner.package import Component, Facts, Generation, Package, Tensor, Tolerance
+from edgegen_runner.generation import FamilyFacts, Generation
+from edgegen_runner.package import Component, Package, Tensor, Tolerance
 from edgegen_runner.pipelines import open_pipeline
 from edgegen_runner.png import write_png
 from edgegen_runner.request import Request
@@ -456,12 +457,12 @@ def package_of(way: Way, folder: Path) -> Package:
     )
 
 
-def _facts(way: Way) -> Facts:
+def _facts(way: Way) -> FamilyFacts:
     embedding = EMBEDDING if way.embeds_guidance else None
-    generation = model.Generation(
+    generation = Generation(
         width=SIZE, height=SIZE, latent_channels=CHANNELS, guidance_embedding_dim=embedding
     )
-    return Facts(**asdict(facts_of(way.family, generation)))
+    return facts_of(way.family, generation)
 
 
 def _component(name: str, folder: Path, way: Way) -> Component:

@@ -12,14 +12,13 @@ from typing import Any, Optional, Union
 
 from .errors import RunnerFailure, shortened
 from .files import open_regular
+from .generation import GUIDANCE, STARTS, FamilyFacts, Generation
 from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_STEPS
 from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 2
 ROLES = ("text_encoder", "denoiser", "decoder", "encoder")
-GUIDANCE = ("classifier-free", "embedded", "none")
-STARTS = ("noise", "picture", "mask")
 MODEL_PACKAGE = ".mlpackage"
 """What Core ML opens is a folder."""
 
@@ -65,48 +64,6 @@ class Component:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a pipeline takes, and how an image begins; see ``edgegen.core.model.FamilyFacts``."""
-
-    guidance: str
-    takes_text: bool
-    takes_negative_prompt: bool
-    starts: tuple[str, ...]
-
-    @property
-    def needs_mask(self) -> bool:
-        """Return whether every image begins in a picture behind a mask."""
-        return self.starts == ("mask",)
-
-    @property
-    def needs_picture(self) -> bool:
-        """Return whether nothing can be drawn without a picture to begin with."""
-        return "noise" not in self.starts
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What the denoising loop has to know; see ``edgegen.core.model.Generation``."""
-
-    width: int
-    height: int
-    latent_channels: int
-    vae_scale_factor: int = 8
-    latent_multiple: int = 1
-    scaling_factor: float = 1.0
-    shift_factor: float = 0.0
-    latents_mean: Optional[tuple[float, ...]] = None
-    latents_std: Optional[tuple[float, ...]] = None
-    steps: int = 25
-    guidance: float = 7.5
-    inpaint_guidance: Optional[float] = None
-    text_length: Optional[int] = None
-    guidance_embedding_dim: Optional[int] = None
-    force_zeros_for_empty_prompt: bool = False
-    requires_aesthetics_score: bool = False
-
-
-@dataclass(frozen=True)
 class Golden:
     """The case with which the device checks itself."""
 
@@ -137,7 +94,7 @@ class Package:
 
     folder: Path
     family: str
-    facts: Facts
+    facts: FamilyFacts
     pipeline_class: str
     generation: Generation
     components: Mapping[str, Component]
@@ -298,8 +255,8 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
     return package, files
 
 
-def _read_facts(table: Table) -> Facts:
-    return Facts(
+def _read_facts(table: Table) -> FamilyFacts:
+    return FamilyFacts(
         guidance=table.choice("guidance", GUIDANCE),
         takes_text=table.truth("takes_text"),
         takes_negative_prompt=table.truth("takes_negative_prompt"),

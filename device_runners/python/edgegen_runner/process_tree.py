@@ -1,4 +1,4 @@
-"""A process and its descendants, and their memory, from /proc; see ``edgegen/core/memory.py``."""
+"""A process and its descendants, and their memory, from /proc."""
 
 from __future__ import annotations
 

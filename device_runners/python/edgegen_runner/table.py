@@ -6,9 +6,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional, TypeVar, Union
 
 from .errors import RunnerFailure, nearest, shortened
+
+Word = TypeVar("Word", bound=str)
 
 _MISSING = object()
 _LARGEST_NUMBER = 1e300
@@ -106,26 +108,28 @@ class Table:
         """Return the path of a file, or None."""
         return self.path(key) if self._has(key) else None
 
-    def choice(self, key: str, choices: tuple[str, ...], default: Any = _MISSING) -> str:
+    def choice(self, key: str, choices: tuple[Word, ...], default: Any = _MISSING) -> Word:
         """Return one of several words."""
         value = self._take(key, default)
-        if value not in choices:
-            raise RunnerFailure(
-                self._kind,
-                f"{key!r} in {self._at} is {shortened(value)}.",
-                nearest(shortened(value), choices),
-            )
-        return str(value)
+        for word in choices:
+            if word == value:
+                return word
+        raise RunnerFailure(
+            self._kind,
+            f"{key!r} in {self._at} is {shortened(value)}.",
+            nearest(shortened(value), choices),
+        )
 
-    def choices(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    def choices(self, key: str, choices: tuple[Word, ...]) -> tuple[Word, ...]:
         """Return a list, which is not empty, of some of several words."""
         value = self.texts(key)
         if value is None:
             raise self._refuse(key, value, f"a list of {', '.join(choices)}")
+        known = {str(word): word for word in choices}
         for word in value:
-            if word not in choices:
+            if word not in known:
                 raise self._refuse(key, word, f"one of {', '.join(choices)}")
-        return value
+        return tuple(known[word] for word in value)
 
     def truth(self, key: str) -> bool:
         """Return true or false, false where the key is missing."""

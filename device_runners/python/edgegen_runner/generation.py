@@ -1,0 +1,68 @@
+"""What the manifest says of drawing with a package; the host writes it, the runner reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Optional, get_args
+
+Guidance = Literal["classifier-free", "embedded", "none"]
+Start = Literal["noise", "picture", "mask"]
+GUIDANCE: tuple[Guidance, ...] = get_args(Guidance)
+STARTS: tuple[Start, ...] = get_args(Start)
+
+
+@dataclass(frozen=True)
+class FamilyFacts:
+    """What a pipeline takes, and how an image begins: whoever draws asks this, never a name.
+
+    ``guidance`` compares with an empty prompt ("classifier-free"), is an input of the denoiser
+    ("embedded"), or is "none". ``starts`` are the ways in which an image can begin, the usual one
+    first: in noise, in a picture, or in a picture behind a mask.
+    """
+
+    guidance: Guidance
+    takes_text: bool
+    takes_negative_prompt: bool
+    starts: tuple[Start, ...]
+
+    @property
+    def needs_mask(self) -> bool:
+        """Return whether every image begins in a picture behind a mask."""
+        return self.starts == ("mask",)
+
+    @property
+    def needs_picture(self) -> bool:
+        """Return whether nothing can be drawn without a picture to begin with."""
+        return "noise" not in self.starts
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the denoising loop has to know besides the scheduler's own configuration.
+
+    ``width`` and ``height`` are the model's native size in pixels, or the one that it was packaged
+    for. ``vae_scale_factor`` is pixels a latent (1 where there is no autoencoder), and
+    ``latent_multiple`` what height and width in latents have to be multiples of.
+    ``guidance_embedding_dim`` is set where the denoiser takes the guidance scale as an embedding
+    (``timestep_cond``, latent consistency models). ``latents_mean`` and ``latents_std``, one a
+    channel, are set where SDXL's pipelines normalize latents with them. ``steps`` and ``guidance``
+    are the defaults; ``inpaint_guidance`` takes the place of the latter behind a mask, where
+    diffusers' inpainting class has another default.
+    """
+
+    width: int
+    height: int
+    latent_channels: int
+    vae_scale_factor: int = 8
+    latent_multiple: int = 1
+    scaling_factor: float = 1.0
+    shift_factor: float = 0.0
+    latents_mean: Optional[tuple[float, ...]] = None
+    latents_std: Optional[tuple[float, ...]] = None
+    steps: int = 25
+    guidance: float = 7.5
+    inpaint_guidance: Optional[float] = None
+    text_length: Optional[int] = None
+    guidance_embedding_dim: Optional[int] = None
+    force_zeros_for_empty_prompt: bool = False
+    requires_aesthetics_score: bool = False
