@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgegen.core.targets import load_targets
-from edgegen.doctor.findings import Finding
+from edgegen.doctor.checks import Check
 from edgegen.doctor.software import check_programs, check_python, check_targets
 from edgegen.doctor.system import (
     check_disk,
@@ -14,7 +14,7 @@ from edgegen.doctor.system import (
 )
 
 
-def diagnose() -> tuple[Finding, ...]:
+def diagnose() -> tuple[Check, ...]:
     """Look at this machine and return what was found, in the order of reading."""
     return (
         *check_python(),

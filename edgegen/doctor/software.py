@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from edgegen import __version__
 from edgegen.core.target import TargetSpec
-from edgegen.doctor.findings import Finding
+from edgegen.doctor.checks import Check
 from edgegen.doctor.requirements import (
     install_command,
     installed_version,
@@ -29,12 +29,12 @@ PROGRAMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """Each program, what it is for, and its package by package manager."""
 
 
-def check_python() -> Iterator[Finding]:
+def check_python() -> Iterator[Check]:
     """Look for edgegen's own needs: without them nothing works."""
     wanted = ".".join(map(str, PYTHON_MINIMUM))
-    yield Finding(group="edgegen", name="edgegen", status="ok", found=__version__)
+    yield Check(group="edgegen", name="edgegen", status="ok", found=__version__)
     fits = sys.version_info >= PYTHON_MINIMUM
-    yield Finding(
+    yield Check(
         group="edgegen",
         name="Python",
         status="ok" if fits else "missing",
@@ -45,17 +45,17 @@ def check_python() -> Iterator[Finding]:
     yield from _check_requirements("edgegen", None, essential=True)
 
 
-def check_targets(targets: Mapping[str, TargetSpec]) -> Iterator[Finding]:
+def check_targets(targets: Mapping[str, TargetSpec]) -> Iterator[Check]:
     """Look for what exporting to each target needs."""
     for target in targets.values():
         yield from _check_requirements(f"target {target.name}", target.extra, essential=False)
 
 
-def check_programs() -> Iterator[Finding]:
+def check_programs() -> Iterator[Check]:
     """Look for the programs that reach devices."""
     for name, (purpose, packages) in PROGRAMS.items():
         path = shutil.which(name)
-        yield Finding(
+        yield Check(
             group="devices",
             name=name,
             status="missing" if path is None else "ok",
@@ -74,13 +74,13 @@ def missing_for(extra: str) -> tuple[str, ...]:
     )
 
 
-def _check_requirements(group: str, extra: str | None, *, essential: bool) -> Iterator[Finding]:
+def _check_requirements(group: str, extra: str | None, *, essential: bool) -> Iterator[Check]:
     for requirement in requirements(extra):
         version = installed_version(requirement.name)
         fits = version is not None and is_new_enough(version, requirement.minimum)
         needs = f"needs {requirement.minimum} or newer" if requirement.minimum else "any version"
         found = version if version and fits else f"{version or 'not installed'}; {needs}"
-        yield Finding(
+        yield Check(
             group=group,
             name=requirement.name,
             status="ok" if fits else "missing",

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from edgegen.core.errors import DeviceError
 from edgegen.core.folders import cache_folder
+from edgegen.core.units import format_bytes
 from edgegen.devices.control_groups import cpu_quota
 from edgegen.devices.host import is_virtual, read_cpu_info, read_memory, usable_cores
 from edgegen.devices.sensors import MEASURES, SENSOR_KINDS, sensors_here
-from edgegen.doctor.findings import Finding
+from edgegen.doctor.checks import Check
 
 CPU_FEATURES = (
     *("avx2", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
@@ -22,23 +23,23 @@ CPU_FEATURES = (
 )
 """Flags of /proc/cpuinfo that decide how fast a network runs; x86's first, then Arm's."""
 
-_GB = 10**9
+_FULL_SIZE_BYTES = 10**10
 
 
-def check_machine(root: Path = Path("/")) -> Iterator[Finding]:
+def check_machine(root: Path = Path("/")) -> Iterator[Check]:
     """Look at the processor and the memory. `root` is where /proc and /sys are."""
     group = "machine"
     cpu = read_cpu_info(root)
     flags = set(f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split())
     features = [name for name in CPU_FEATURES if name in flags]
     chip = cpu.get("model name") or platform.processor() or platform.machine()
-    yield Finding(group=group, name="system", status="ok", found=platform.platform())
-    yield Finding(group=group, name="processor", status="ok", found=f"{usable_cores()} × {chip}")
-    yield Finding(
+    yield Check(group=group, name="system", status="ok", found=platform.platform())
+    yield Check(group=group, name="processor", status="ok", found=f"{usable_cores()} × {chip}")
+    yield Check(
         group=group, name="features", status="ok", found=", ".join(features) or "none that matter"
     )
     quota = cpu_quota(root)
-    yield Finding(
+    yield Check(
         group=group,
         name="CPU quota",
         status="ok" if quota is None else "note",
@@ -46,25 +47,25 @@ def check_machine(root: Path = Path("/")) -> Iterator[Finding]:
     )
     if is_virtual(root, cpu):
         found = "yes: no sensors, and neighbours disturb what is measured"
-        yield Finding(group=group, name="virtual machine", status="note", found=found)
+        yield Check(group=group, name="virtual machine", status="note", found=found)
     try:
         memory = read_memory(root)
     except DeviceError as error:
-        yield Finding(
+        yield Check(
             group=group, name="memory", status="note", found=error.message, remedy=error.hint
         )
         return
-    found = f"{memory.usable_bytes / _GB:.1f} GB free of {memory.total_bytes / _GB:.1f} GB"
-    yield Finding(group=group, name="memory", status="ok", found=found)
+    found = f"{format_bytes(memory.usable_bytes)} free of {format_bytes(memory.total_bytes)}"
+    yield Check(group=group, name="memory", status="ok", found=found)
     limit = memory.limit_bytes
-    yield Finding(
+    yield Check(
         group=group,
         name="memory limit",
         status="ok" if limit is None else "note",
-        found="none" if limit is None else f"{limit / _GB:.1f} GB, by a control group",
+        found="none" if limit is None else f"{format_bytes(limit)}, by a control group",
     )
     pressure = (root / "proc/pressure/memory").exists()
-    yield Finding(
+    yield Check(
         group=group,
         name="pressure",
         status="ok" if pressure else "note",
@@ -72,7 +73,7 @@ def check_machine(root: Path = Path("/")) -> Iterator[Finding]:
     )
 
 
-def check_disk() -> Iterator[Finding]:
+def check_disk() -> Iterator[Check]:
     """Look at the space where edgegen writes."""
     places = (
         ("cache", cache_folder()),
@@ -82,16 +83,16 @@ def check_disk() -> Iterator[Finding]:
     for name, folder in places:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free
-        yield Finding(
+        yield Check(
             group="disk",
             name=name,
-            status="ok" if free > 10 * _GB else "note",
-            found=f"{free / _GB:.1f} GB free, {folder}",
-            remedy="" if free > 10 * _GB else "A full-size model needs about 10 GB.",
+            status="ok" if free > _FULL_SIZE_BYTES else "note",
+            found=f"{format_bytes(free)} free, {folder}",
+            remedy="" if free > _FULL_SIZE_BYTES else "A full-size model needs about 10 GB.",
         )
 
 
-def check_hub() -> Iterator[Finding]:
+def check_hub() -> Iterator[Check]:
     """Look at the hub's settings; nothing is asked of the network, and no token is shown."""
     environment = os.environ
     xdg = environment.get("XDG_CACHE_HOME") or "~/.cache"
@@ -100,7 +101,7 @@ def check_hub() -> Iterator[Finding]:
     token_file = Path(environment.get("HF_TOKEN_PATH") or home / "token").expanduser()
     group = "hub"
     logged_in = bool(environment.get("HF_TOKEN")) or token_file.is_file()
-    yield Finding(
+    yield Check(
         group=group,
         name="login",
         status="ok" if logged_in else "note",
@@ -108,12 +109,12 @@ def check_hub() -> Iterator[Finding]:
         remedy="" if logged_in else "hf auth login",
     )
     models = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
-    yield Finding(group=group, name="cache", status="ok", found=f"{models} models, {cache}")
+    yield Check(group=group, name="cache", status="ok", found=f"{models} models, {cache}")
     endpoint = environment.get("HF_ENDPOINT")
     if endpoint:
-        yield Finding(group=group, name="endpoint", status="note", found=endpoint)
+        yield Check(group=group, name="endpoint", status="note", found=endpoint)
     offline = environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    yield Finding(
+    yield Check(
         group=group,
         name="network",
         status="note" if offline else "ok",
@@ -121,11 +122,11 @@ def check_hub() -> Iterator[Finding]:
     )
 
 
-def check_telemetry() -> Iterator[Finding]:
+def check_telemetry() -> Iterator[Check]:
     """Look at the switches of others' telemetry; edgegen has none of its own, and sets them."""
     for name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
         is_off = os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-        yield Finding(
+        yield Check(
             group="telemetry",
             name=name,
             status="ok" if is_off else "note",
@@ -134,18 +135,18 @@ def check_telemetry() -> Iterator[Finding]:
         )
 
 
-def check_sensors(root: Path = Path("/")) -> Iterator[Finding]:
+def check_sensors(root: Path = Path("/")) -> Iterator[Check]:
     """Look for the sensors that this user may read; each is optional."""
     here = sensors_here(root)
     for name in here:
         found = SENSOR_KINDS[name].description
-        yield Finding(group="sensors", name=name, status="ok", found=found)
+        yield Check(group="sensors", name=name, status="ok", found=found)
     for measure, kinds in MEASURES.items():
         if not kinds & set(here):
             found = "no sensor: measurements will not tell it"
-            yield Finding(group="sensors", name=measure, status="note", found=found)
+            yield Check(group="sensors", name=measure, status="note", found=found)
     if "rapl" not in here and any(root.glob("sys/class/powercap/intel-rapl:*")):
-        yield Finding(
+        yield Check(
             group="sensors",
             name="rapl",
             status="note",

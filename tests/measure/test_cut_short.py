@@ -9,11 +9,12 @@ import pytest
 from edgegen.core.errors import ConnectionLostError, RunnerError
 from edgegen.measure.cut_short import CutShortError
 from edgegen.measure.plan import BenchSettings, plan
-from edgegen.measure.session import measure, run_here
+from edgegen.measure.session import measure
 from edgegen.report.html import page
 from edgegen.report.terminal import headline, tables
 from edgegen.runner.job import GenerateJob, GoldenJob, Job
 from edgegen.runner.protocol import Event, ImageEnd
+from edgegen.runner.session import RunnerSession
 from edgegen.statistics.analysis import analyse
 from tests.tiny_packages import onnx_package
 
@@ -31,7 +32,7 @@ def ended_by(
 
     def runner(job: Job) -> Generator[Event]:
         nonlocal made
-        for event in run_here(job):
+        for event in RunnerSession().events(job):
             if made == after_images and isinstance(job, GenerateJob | GoldenJob):
                 if isinstance(end, BaseException):
                     raise end

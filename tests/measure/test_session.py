@@ -12,9 +12,10 @@ from edgegen.core.codec import decode, dump_json
 from edgegen.core.errors import ConfigError, IntegrityError, ParityError, RunnerError
 from edgegen.core.measurement import Measurement
 from edgegen.measure.plan import BenchPlan, BenchSettings, plan
-from edgegen.measure.session import measure, run_here
+from edgegen.measure.session import measure
 from edgegen.runner.job import GenerateJob, GoldenJob, Job
 from edgegen.runner.protocol import Check, Event, Hello, Load
+from edgegen.runner.session import RunnerSession
 from tests.tiny_packages import change_manifest, onnx_package
 
 GOLDEN = {
@@ -187,7 +188,7 @@ def played(*answers: list[Event]) -> tuple[list[Job], Any]:
 def hello(package: Path) -> Hello:
     from edgegen.runner.job import DescribeJob
 
-    first = next(iter(run_here(DescribeJob())))
+    first = next(iter(RunnerSession().events(DescribeJob())))
     assert isinstance(first, Hello)
     return replace(first, t=0.0)
 

@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""What the doctor looked for, and what it found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Status = Literal["ok", "missing", "note"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Check:
     """One thing that was looked for.
 
     `remedy` is what to type where it is missing. Without an `essential` thing edgegen does not
