@@ -56,7 +56,7 @@ def inspect(
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
     family = summary.pipeline.family
-    targets = [target.name for target in load_targets().values() if family in target.families]
+    targets = [name for name, target in load_targets().items() if target.lacks(family) is None]
     if as_json:
         console.json({**encode(summary), "targets": targets, "scheduler_problem": problem})
         return

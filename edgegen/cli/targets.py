@@ -38,9 +38,11 @@ def _as_json(target: TargetSpec) -> dict[str, object]:
     from edgegen.core.codec import encode
     from edgegen.core.recipes import load_recipe
     from edgegen.doctor.software import missing_for
+    from edgegen.models.families import held_families
 
     return {
         **encode(target),
+        "families": held_families(target),
         "missing": missing_for(target.extra),
         "recipes": [encode(load_recipe(name, target)) for name in target.recipes],
     }
@@ -69,6 +71,7 @@ def _show_one(console: Console, target: TargetSpec) -> None:
     from edgegen.core.recipes import load_recipe
     from edgegen.doctor.requirements import install_command
     from edgegen.doctor.software import missing_for
+    from edgegen.models.families import held_families
 
     recipes = [load_recipe(name, target) for name in target.recipes]
     rows = [
@@ -85,7 +88,7 @@ def _show_one(console: Console, target: TargetSpec) -> None:
     columns = ("recipe", "what it does", "storage", "compute", "rules", "image, least dB")
     missing = missing_for(target.extra)
     runtimes = ", ".join(runtime.name for runtime in of_target(target.name))
-    notes = [f"Families: {', '.join(target.families)}.", f"Runtimes: {runtimes}."]
+    notes = [f"Families: {', '.join(held_families(target))}.", f"Runtimes: {runtimes}."]
     if missing:
         notes.append(f"Missing: {', '.join(missing)}. {install_command(target.extra)}")
     console.table(f"{target.title}: {target.description}", columns, rows, notes)

@@ -29,6 +29,14 @@ class Compatibility:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptedFamily:
+    """A family that a target cannot hold, and why."""
+
+    family: Family
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSince:
     """The first version of the operating system that can hold a type of storage."""
 
@@ -50,6 +58,7 @@ class TargetSpec:
     `minimum_os` is the oldest version of the operating system for which a package is made unless a
     profile says, and `storage_since` lists the types of storage that need a later one; palettes of
     groups of channels can be had from `palette_groups_since` on, and never where that is None.
+    A target holds every family but those that are `excepted`.
     """
 
     name: str
@@ -57,7 +66,6 @@ class TargetSpec:
     description: str
     artifact: str  # the file of a component inside its folder, `model.onnx`
     extra: str  # the extra of `pip install edgegen[...]` that exporting needs
-    families: tuple[Family, ...]
     recipes: tuple[str, ...]
     default_recipe: str
     storage: tuple[StorageType, ...] = ("float32", "float16")
@@ -70,4 +78,9 @@ class TargetSpec:
     storage_since: tuple[StorageSince, ...] = ()
     palette_groups_since: int | None = None
     text_outputs: Literal["all", "used"] = "all"
+    excepted: tuple[ExceptedFamily, ...] = ()
     compatibility: tuple[Compatibility, ...] = ()
+
+    def lacks(self, family: Family) -> str | None:
+        """Return why packages cannot be of a family; None where they can."""
+        return next((it.why for it in self.excepted if it.family == family), None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edgegen.core.model import Family, FamilyFacts, Generation
+from edgegen.core.target import TargetSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,11 @@ NOT_EXPORTED = (
     "watermarker",
 )
 """Optional entries that pipelines list and packages leave out."""
+
+
+def held_families(target: TargetSpec) -> tuple[Family, ...]:
+    """Return the families of which a target holds packages."""
+    return tuple(family for family in _FACTS if target.lacks(family) is None)
 
 
 def facts_of(family: Family, generation: Generation) -> FamilyFacts:

@@ -92,10 +92,11 @@ def plan(
     """
     target_spec = load_target(target)
     spec = read_pipeline(model)
-    if spec.family not in target_spec.families:
+    why = target_spec.lacks(spec.family)
+    if why is not None:
         raise ConfigError(
-            f"The target '{target}' cannot hold a {spec.family} pipeline.",
-            hint=nearest(spec.family, target_spec.families),
+            f"The target '{target}' cannot hold a {spec.family} pipeline: {why}.",
+            hint="Give another with --target: edgegen inspect names those that can.",
         )
     runtime = None if profile is None else profile.runtime(target)
     if profile is not None and runtime is None:

@@ -9,6 +9,7 @@ import pytest
 
 from edgegen.core.errors import SourceError
 from edgegen.core.targets import load_targets
+from edgegen.models.families import held_families
 from edgegen.models.source import resolve
 from edgegen.packaging.build import Built, build
 from edgegen.packaging.plan import plan
@@ -29,7 +30,7 @@ FAMILIES = {
 QUICK = {("tflite", "int8-dynamic")}
 """Recipes that every run of the tests builds (other tests build packages for the other targets);
 `make test-slow` builds every family and every recipe."""
-CELLS = [(target, family) for target in TARGETS for family in TARGETS[target].families]
+CELLS = [(target, family) for target in TARGETS for family in held_families(TARGETS[target])]
 RECIPES = [
     pytest.param(target, recipe, marks=() if (target, recipe) in QUICK else pytest.mark.slow)
     for target in TARGETS

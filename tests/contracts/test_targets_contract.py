@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgegen.core.codec import load_toml
+from edgegen.core.model import Generation
 from edgegen.core.recipe import Recipe
 from edgegen.core.recipes import load_recipe, recipe_folder
 from edgegen.core.shipped import shipped
+from edgegen.core.target import ExceptedFamily
 from edgegen.core.targets import load_target, load_targets, target_names
 from edgegen.doctor.requirements import requirements
+from edgegen.models.families import facts_of, held_families
 from tests.contracts.source_tree import HOST
 
 TARGETS = load_targets()
@@ -81,4 +86,19 @@ def test_the_extra_of_a_target_needs_something(name: str) -> None:
 def test_a_cell_that_says_cannot_says_why(name: str) -> None:
     for cell in TARGETS[name].compatibility:
         assert cell.why or cell.result != "cannot", cell
-        assert cell.family in TARGETS[name].families, cell
+        assert cell.family in held_families(TARGETS[name]), cell
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_family_that_a_target_lacks_is_one_and_has_a_reason(name: str) -> None:
+    for it in TARGETS[name].excepted:
+        assert facts_of(it.family, Generation(width=8, height=8, latent_channels=4)), it
+        assert it.why.strip(" ."), it
+
+
+def test_a_target_holds_every_family_but_those_that_it_excepts() -> None:
+    why = "its runtime has no loop"
+    target = replace(TARGETS["onnx"], excepted=(ExceptedFamily(family="unconditional", why=why),))
+    assert target.lacks("unconditional") == why
+    assert target.lacks("stable-diffusion") is None
+    assert {*held_families(TARGETS["onnx"])} - {*held_families(target)} == {"unconditional"}
