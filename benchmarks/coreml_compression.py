@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.conversion import model_folder, say, spend, versions
 from benchmarks.machine import read_machine
 from benchmarks.peer_environments import PEERS
-from edgegen.compress.int8 import quantize
-from edgegen.compress.palettes import palettize
+from edgegen.compress.codec import Granularity
+from edgegen.compress.codecs import CODECS
 from edgegen.core.process import ProcessError
 from edgegen.mil.mlpackage import load_model
 from edgegen.mil.types import pack_bits
@@ -101,19 +101,12 @@ def ours(weights: Weights, recipe: str) -> tuple[dict[str, NDArray[Any]], float]
     result: dict[str, NDArray[Any]] = {}
     spent_s = 0.0
     for name, weight in weights.items():
+        codec = CODECS[recipe]
         started = time.process_time()
-        if recipe == "int8":
-            rounded = quantize(weight, axis=0, half_scales=True)
-            rounded.values.tobytes()
-        else:
-            palette = palettize(weight, int(recipe.removeprefix("palette")))
-            pack_bits(palette.indices, int(recipe.removeprefix("palette"))).tobytes()
+        encoded = codec.encode(weight, Granularity(half_scales=True))
+        pack_bits(encoded.values, codec.bits).tobytes()
         spent_s += time.process_time() - started
-        if recipe == "int8":
-            column = rounded.scales.reshape(-1, *[1] * (weight.ndim - 1))
-            result[name] = rounded.values * column
-        else:
-            result[name] = palette.values
+        result[name] = codec.decode(encoded)
     return result, spent_s
 
 

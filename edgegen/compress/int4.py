@@ -5,11 +5,13 @@ Core ML's `constexpr_blockwise_shift_scale` (iOS 18) takes this form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegen.compress.codec import Encoded, Granularity, packed_bytes, scaled
 from edgegen.compress.int8 import round_up_to_half
 
 HIGHEST = 7
@@ -18,27 +20,37 @@ _SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 """Parts of a block's largest magnitude that become ±7; at 4 bits clipping it can gain."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Int4Weight:
-    """`values` (−7…7) times `scales`, each of which serves a block of the second axis.
+class Int4:
+    """Integers of 4 bits, −7…7, and a scale for each block of the second axis."""
 
-    Scales have the shape (first axis, blocks, 1, …) and are numbers that float16 has.
-    """
+    bits = 4
+    reads: np.dtype[Any] | None = None
 
-    values: NDArray[np.int8]
-    scales: NDArray[np.float32]
+    def encode(self, weight: NDArray[Any], granularity: Granularity) -> Encoded:
+        """Round a weight in blocks."""
+        return quantize_blocks(weight)
+
+    def decode(self, encoded: Encoded) -> NDArray[np.float32]:
+        """Return the integers times their blocks' scales."""
+        return scaled(encoded)
+
+    def stored_bytes(
+        self, shape: tuple[int, ...], granularity: Granularity, *, scale_bytes: int
+    ) -> int:
+        """Return half a byte a number, and the scales."""
+        scales = shape[0] * (shape[1] // _block_size(shape[1], BLOCK))
+        return packed_bytes(math.prod(shape), self.bits) + scales * scale_bytes
 
 
-def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Int4Weight:
-    """Round a weight of two axes or more to int4.
+def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Encoded:
+    """Round a weight of two axes or more to int4; scales are numbers that float16 has.
 
     Where the second axis is no multiple of `block` its blocks are as long as it is. Each block
     takes the scale, of a few, with the smallest sum of squared errors. The first axis is taken in
     runs, so that little more than the weight and its result is in memory.
     """
     rows, columns, *rest = weight.shape
-    size = block if columns % block == 0 else columns
-    blocks = columns // size
+    blocks = columns // _block_size(columns, block)
     values = np.empty(weight.shape, np.int8)
     scales = np.empty((rows, blocks), np.float32)
     run = max(1, (1 << 20) // max(1, weight[:1].size))
@@ -48,7 +60,11 @@ def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Int4Wei
         rounded, found = _best(split)
         values[start : start + run] = rounded.reshape(part.shape)
         scales[start : start + run] = found
-    return Int4Weight(values=values, scales=scales.reshape(rows, blocks, *[1] * len(rest)))
+    return Encoded(values=values, scales=scales.reshape(rows, blocks, *[1] * len(rest)))
+
+
+def _block_size(columns: int, block: int) -> int:
+    return block if columns % block == 0 else columns
 
 
 def _best(blocks: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

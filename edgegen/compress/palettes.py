@@ -10,11 +10,14 @@ by Matrix Searching", 1991, and kmeans1d).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgegen.compress.codec import Encoded, Granularity, packed_bytes
 
 _HALVES = 1 << 16
 _DENSITY_BINS = 2048
@@ -22,6 +25,51 @@ _BINS, _LONGEST = 4, 6
 _REACH = 12
 """How many strides a cut between two clusters may move in one pass; strides shrink to one value."""
 _PASSES = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Palettes:
+    """Indices of `bits` into palettes of 2^bits numbers of float16, in ascending order."""
+
+    bits: int
+
+    @property
+    def reads(self) -> np.dtype[Any]:
+        """Return float16, of whose numbers palettes are made."""
+        return np.dtype(np.float16)
+
+    def encode(self, weight: NDArray[Any], granularity: Granularity) -> Encoded:
+        """Find a palette for each group of output channels.
+
+        Where the channels are no multiple of a group's there is one palette for all of them.
+        """
+        size = weight.shape[0] // _group_count(weight.shape[0], granularity)
+        parts = [
+            palettize(weight[start : start + size], self.bits)
+            for start in range(0, weight.shape[0], size)
+        ]
+        indices = [part.indices for part in parts]
+        return Encoded(
+            values=indices[0] if len(indices) == 1 else np.concatenate(indices),
+            palettes=np.stack([part.numbers for part in parts]),
+        )
+
+    def decode(self, encoded: Encoded) -> NDArray[np.float32]:
+        """Return the numbers that the indices stand for."""
+        indices, palettes = encoded.values, encoded.palettes
+        if palettes is None:
+            raise ValueError("indices without palettes")
+        group = np.arange(len(indices)) * len(palettes) // len(indices)
+        group = group.reshape(-1, *[1] * (indices.ndim - 1))
+        numbers: NDArray[np.float32] = palettes[group, indices].astype(np.float32)
+        return numbers
+
+    def stored_bytes(
+        self, shape: tuple[int, ...], granularity: Granularity, *, scale_bytes: int
+    ) -> int:
+        """Return the packed indices, and 2 bytes for each number of a palette."""
+        palettes = _group_count(shape[0], granularity) * (2 << self.bits)
+        return packed_bytes(math.prod(shape), self.bits) + palettes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,27 +85,9 @@ class Palette:
         return self.numbers[self.indices]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupedPalettes:
-    """Palettes (groups, 2^bits) of runs of the first axis, and the index of each number (uint8)."""
-
-    numbers: NDArray[np.float16]
-    indices: NDArray[np.uint8]
-
-
-def palettize_groups(array: NDArray[np.float16], bits: int, channels: int) -> GroupedPalettes:
-    """Return a palette for each `channels` indices of the first axis.
-
-    Where the first axis is no multiple of `channels` there is one palette for all of it.
-    """
-    size = channels if array.shape[0] % channels == 0 else array.shape[0]
-    parts = [
-        palettize(array[start : start + size], bits) for start in range(0, array.shape[0], size)
-    ]
-    return GroupedPalettes(
-        numbers=np.stack([part.numbers for part in parts]),
-        indices=np.concatenate([part.indices for part in parts]),
-    )
+def _group_count(channels: int, granularity: Granularity) -> int:
+    size = granularity.palette_channels or channels
+    return channels // size if channels % size == 0 else 1
 
 
 def palettize(array: NDArray[np.float16], bits: int) -> Palette:

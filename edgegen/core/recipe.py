@@ -6,34 +6,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-StorageType = Literal[
-    "float32",
-    "float16",
-    "int8",
-    "int4",
-    "palette8",
-    "palette6",
-    "palette4",
-    "palette3",
-    "palette2",
-    "palette1",
-]
-"""A palette of n bits is 2^n numbers, of which each weight names one."""
-
-STORAGE_BITS: dict[StorageType, int] = {
-    "float32": 32,
-    "float16": 16,
-    "int8": 8,
-    "int4": 4,
-    "palette8": 8,
-    "palette6": 6,
-    "palette4": 4,
-    "palette3": 3,
-    "palette2": 2,
-    "palette1": 1,
-}
-"""Bits of one weight, without scales and palettes."""
-
 ComputeType = Literal["float32", "float16"]
 ActivationType = Literal["float", "dynamic-int8", "int8", "int16"]
 """What a layer with int8 weights multiplies them with: numbers in the compute type, or integers
@@ -50,7 +22,7 @@ class Rule:
 
     component: str = "*"
     layers: str = "*"
-    storage: StorageType | None = None
+    storage: str | None = None
     compute: ComputeType | None = None
     activations: ActivationType | None = None
 
@@ -68,12 +40,13 @@ class Tolerance:
 class Recipe:
     """How weights are stored and in what type the device computes; later rules win.
 
+    A `storage` names a codec, of those that the target lists: `load_recipe` looks.
     `palette_channels` is how many output channels share a palette; None is all of a tensor.
     """
 
     name: str
     description: str
-    storage: StorageType
+    storage: str
     compute: ComputeType
     tolerance: Tolerance
     activations: ActivationType = "float"
@@ -81,7 +54,7 @@ class Recipe:
     rules: tuple[Rule, ...] = ()
 
     @property
-    def storages(self) -> frozenset[StorageType]:
+    def storages(self) -> frozenset[str]:
         """Return every type in which it may store weights."""
         return frozenset({self.storage, *(rule.storage for rule in self.rules if rule.storage)})
 
@@ -91,7 +64,7 @@ class Recipe:
         kinds = {self.activations, *(rule.activations for rule in self.rules)}
         return bool(kinds & {"int8", "int16"})
 
-    def storage_of(self, component: str, layer: str) -> StorageType:
+    def storage_of(self, component: str, layer: str) -> str:
         """Return the type in which a layer's weights are stored."""
         for rule in reversed(self.rules):
             if rule.storage is not None and _matches(rule, component, layer):

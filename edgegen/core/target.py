@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgegen.core.model import Family
 from edgegen.core.profile import Shapes
-from edgegen.core.recipe import ActivationType, StorageType
+from edgegen.core.recipe import ActivationType
 
 CompatibilityResult = Literal["same-image", "loads", "cannot"]
 
@@ -40,7 +40,7 @@ class ExceptedFamily:
 class StorageSince:
     """The first version of the operating system that can hold a type of storage."""
 
-    storage: StorageType
+    storage: str
     minimum_os: int
 
 
@@ -48,7 +48,8 @@ class StorageSince:
 class TargetSpec:
     """A package format: what it can hold, how it is laid out, and who can load it.
 
-    `storage` and `activations` are what a recipe may ask for. `shapes` are the forms of its axes,
+    `storage` and `activations` are what a recipe may ask for; a type of storage is the name of a
+    codec (`compress/codecs.py`). `shapes` are the forms of its axes,
     the usual one first; with fixed shapes the denoiser takes `denoiser_batch` samples a call: with
     1, guidance takes two calls. With `whole_timesteps` the denoiser's timestep is int64 (1,) where
     the model's scheduler has whole ones: the format's own pipelines feed nothing else; with
@@ -68,7 +69,7 @@ class TargetSpec:
     extra: str  # the extra of `pip install edgegen[...]` that exporting needs
     recipes: tuple[str, ...]
     default_recipe: str
-    storage: tuple[StorageType, ...] = ("float32", "float16")
+    storage: tuple[str, ...] = ("float32", "float16")
     activations: tuple[ActivationType, ...] = ("float",)
     shapes: tuple[Shapes, ...] = ("dynamic", "fixed")
     denoiser_batch: Literal[1, 2] = 2

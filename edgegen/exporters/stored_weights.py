@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegen.compress.codec import Codec, Encoded, Granularity
 from edgegen.core.errors import ExportError
 from edgegen.models.binding import BoundTensor
 from edgegen.models.weights import Weights, check_finite
@@ -45,3 +46,16 @@ def load_weight(
             hint='Give its layer `storage = "float32"` by a rule of the recipe.',
         )
     return array
+
+
+def encode_weight(
+    form: WeightForm,
+    codec: Codec,
+    granularity: Granularity,
+    bound: Mapping[str, BoundTensor],
+    weights: Weights,
+) -> Encoded:
+    """Read one weight and compress it; raises as `load_weight` does."""
+    narrow = bound[form.parameter].entry.dtype == "float16"
+    as_stored = np.dtype(np.float16 if narrow else np.float32)
+    return codec.encode(load_weight(form, codec.reads or as_stored, bound, weights), granularity)

@@ -164,21 +164,13 @@ def plan(
 
 def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
     """Raise ConfigError for a recipe of the user's own that the target's format cannot hold."""
-    rules = recipe.rules
-    for what, asked, held in (
-        ("storage", recipe.storages, target.storage),
-        (
-            "activations",
-            {recipe.activations, *(rule.activations for rule in rules if rule.activations)},
-            target.activations,
-        ),
-    ):
-        for kind in sorted(asked - set(held)):
-            raise ConfigError(
-                f"The recipe '{recipe.name}' asks for {what} = \"{kind}\", which the target "
-                f"'{target.name}' cannot hold.",
-                hint=nearest(kind, held),
-            )
+    asked = {recipe.activations, *(rule.activations for rule in recipe.rules if rule.activations)}
+    for kind in sorted(asked - set(target.activations)):
+        raise ConfigError(
+            f"The recipe '{recipe.name}' asks for activations = \"{kind}\", which the target "
+            f"'{target.name}' cannot hold.",
+            hint=nearest(kind, target.activations),
+        )
 
 
 def _minimum_os(recipe: Recipe, target: TargetSpec, profile: DeviceProfile | None) -> int | None:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen.compress.int4 import BLOCK
+from edgegen.compress.codec import Granularity
+from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
-from edgegen.core.recipe import STORAGE_BITS, Recipe
+from edgegen.core.recipe import Recipe
 from edgegen.models import tokenizer_files
 from edgegen.models.read import component_keys
 from edgegen.models.weights import Weights
@@ -33,8 +34,8 @@ class Storage:
     """How a target stores weights.
 
     Up to `small` numbers, and vectors, a weight is stored in the compute type, or in float32 where
-    `small_in_float32`. `scale_bytes` is what int8 takes for each output channel, `layer_bytes` what
-    each weight takes in the graph and around its data, by the role of its network.
+    `small_in_float32`. `scale_bytes` is what a scale takes, `layer_bytes` what each weight takes in
+    the graph and around its data, by the role of its network.
     """
 
     small: int
@@ -99,17 +100,9 @@ def _weight_bytes(
     if len(shape) < 2 or elements <= storage.small:
         halved = recipe.compute_of(component, layer) == "float16" and not storage.small_in_float32
         return elements * (2 if halved else 4)
-    kind = recipe.storage_of(component, layer)
-    size = -(-elements * STORAGE_BITS[kind] // 8)
-    if kind == "int8":
-        return size + shape[0] * storage.scale_bytes
-    if kind == "int4":
-        blocks = shape[1] // BLOCK if shape[1] % BLOCK == 0 else 1
-        return size + 2 * shape[0] * blocks
-    if kind.startswith("palette"):
-        groups = -(-shape[0] // (recipe.palette_channels or shape[0]))
-        return size + (2 << STORAGE_BITS[kind]) * groups
-    return size
+    codec = CODECS[recipe.storage_of(component, layer)]
+    granularity = Granularity(palette_channels=recipe.palette_channels)
+    return codec.stored_bytes(shape, granularity, scale_bytes=storage.scale_bytes)
 
 
 def golden_bytes(spec: PipelineSpec, folder: Path) -> int:

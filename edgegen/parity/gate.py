@@ -16,6 +16,7 @@ from typing import Protocol
 from edgegen_runner.metrics import Array
 from edgegen_runner.png import to_float32, to_uint8
 
+from edgegen.compress.codecs import CODECS
 from edgegen.core.errors import IntegrityError, ParityError, RunnerError
 from edgegen.core.files import inside
 from edgegen.core.memory import PeakSampler
@@ -252,11 +253,12 @@ def _advice(manifest: PackageManifest) -> str:
             f"The recipe {recipe.name} computes in float16: try --recipe fp16-storage, which keeps "
             "the weights in float16 and computes in float32."
         )
-    if recipe.storage == "int8":
+    bits = CODECS[recipe.storage].bits if recipe.storage in CODECS else 32
+    if bits < 16:
         return (
-            f"The recipe {recipe.name} rounds weights to 8 bits: try --recipe fp16-storage, or "
-            "give the layers that need it another storage by a rule of a recipe of your own."
+            f"The recipe {recipe.name} rounds weights to {bits} bits: try --recipe fp16-storage, "
+            "or give the layers that need it another storage by a rule of a recipe of your own."
         )
-    if recipe.storage == "float16":
+    if bits == 16:
         return f"The recipe {recipe.name} stores float16: try --recipe fp32."
     return "Nothing was rounded, so this is a defect of the conversion: please report the model."

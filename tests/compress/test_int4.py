@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgegen.compress.codec import scaled
 from edgegen.compress.int4 import quantize_blocks
 
 RANDOM = np.random.default_rng(4)
@@ -12,8 +13,7 @@ RANDOM = np.random.default_rng(4)
 
 def restored(weight: np.ndarray, block: int = 32) -> tuple[np.ndarray, np.ndarray]:
     result = quantize_blocks(weight, block)
-    size = weight.shape[1] // result.scales.shape[1]
-    return result.values, result.values * np.repeat(result.scales, size, axis=1)
+    return result.values, scaled(result)
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (5, 64, 3, 3), (3, 33), (700, 96, 3, 3)])

@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from edgegen.compress.codec import Granularity
 from edgegen.compress.int8 import quantize
 from edgegen.core.errors import ExportError, SourceError
 from edgegen.exporters.data_file import PAGE_BYTES
@@ -39,7 +40,8 @@ def random(*shape: int, seed: int = 0) -> NDArray[np.float32]:
 
 def weight(name: str, shape: tuple[int, ...], dtype: Any = "float32", **more: Any) -> Tensor:
     form = WeightForm(parameter=name, axes=None, shape=shape)
-    return Tensor(name=name, shape=shape, dtype=dtype, data=Weight(form=form, **more))
+    data = Weight(form=form, storage=dtype, granularity=Granularity(**more))
+    return Tensor(name=name, shape=shape, dtype=dtype, data=data)
 
 
 def activation(name: str, *shape: int) -> Tensor:
@@ -120,15 +122,17 @@ def test_an_int8_weight_gets_the_scales_of_its_values(
 ) -> None:
     matrix = random(8, WIDTH) * np.logspace(-2, 2, 8, dtype=np.float32)[:, None]
     x = random(2, WIDTH, seed=1)
-    stored = weight("w", matrix.shape, "int8", quantize_axis=0, per_channel=per_channel)
+    stored = weight("w", matrix.shape, "int8", per_channel=per_channel)
     path = write(one_layer(stored), tmp_path, {"w": matrix}, external=external)
-    expected = quantize(matrix, 0, per_channel=per_channel)
+    expected = quantize(matrix, Granularity(per_channel=per_channel))
     interpreter = Interpreter(model_path=str(path))
     detail = next(it for it in interpreter.get_tensor_details() if it["name"] == "w")
-    np.testing.assert_array_equal(detail["quantization_parameters"]["scales"], expected.scales)
+    np.testing.assert_array_equal(
+        detail["quantization_parameters"]["scales"], expected.scales[:, 0]
+    )
     assert not detail["quantization_parameters"]["zero_points"].any()
     assert detail["quantization_parameters"]["quantized_dimension"] == 0
-    rows = expected.values * expected.scales[:, None]
+    rows = expected.values * expected.scales
     # The runtime rounds the activations to 8 bits: half a step of the largest, for each product.
     step = np.abs(x).max() / 127 / 2 * np.abs(rows).sum(axis=1)
     assert (np.abs(run(path, **{"in": x})["out"] - x @ rows.T) <= step).all()
@@ -136,7 +140,7 @@ def test_an_int8_weight_gets_the_scales_of_its_values(
 
 def test_an_int8_weight_is_quantized_along_its_own_axis(tmp_path: Path) -> None:
     matrix = random(3, 5) * np.float32([1, 10, 100, 1000, 0])
-    stored = weight("w", matrix.shape, "int8", quantize_axis=1)
+    stored = weight("w", matrix.shape, "int8", axis=1)
     result = activation("y", *matrix.shape)
     operator = Operator(
         code="DEQUANTIZE",
@@ -206,7 +210,7 @@ def test_constants_are_stored_and_equal_ones_only_once(tmp_path: Path, external:
 @BOTH_FORMS
 def test_the_same_weights_make_the_same_bytes(tmp_path: Path, external: bool) -> None:
     def made(name: str) -> bytes:
-        graph = one_layer(weight("w", (8, WIDTH), "int8", quantize_axis=0))
+        graph = one_layer(weight("w", (8, WIDTH), "int8"))
         arrays = {"w": random(8, WIDTH)}
         return write(graph, tmp_path, arrays, external=external, name=name).read_bytes()
 
@@ -263,7 +267,7 @@ def test_weights_that_cannot_be_stored_are_refused(tmp_path: Path) -> None:
 def broken_graphs() -> dict[str, Graph]:
     graph = constants_graph(np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32))
     first, second, turn = graph.operators
-    half = weight("w", (2, 2), "float16", quantize_axis=0)
+    half = replace(weight("w", (2, 2), "float16"), dtype="int8")
     long = Tensor(name="long", shape=(3,), dtype="float32", data=np.zeros(2, np.float32))
     scales = Quantization(scales=(1.0, 1.0), zero_points=(0, 0))
     scaled = Tensor(name="s", shape=(3,), dtype="int8", quantization=scales)
@@ -279,7 +283,7 @@ def broken_graphs() -> dict[str, Graph]:
         "no options 'ReshapOptions'": with_operator(replace(turn, options_type="ReshapOptions")),
         "no options ''": with_operator(replace(turn, options_type="")),
         "no field 'shape'": with_operator(replace(turn, options={"shape": [3, 2]})),
-        "int8, and it alone": one_layer(half),
+        "stored as float16, not as int8": one_layer(half),
         "but its weight 'w'": one_layer(replace(weight("w", (2, 3)), shape=(3, 2))),
         "but its data": with_operator(replace(turn, inputs=(turn.inputs[0], long))),
         "has 2 scales": replace(graph, inputs={**graph.inputs, "scaled": scaled}),

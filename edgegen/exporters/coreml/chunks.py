@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from edgegen.compress.codecs import CODECS
 from edgegen.core.errors import ExportError
-from edgegen.core.recipe import STORAGE_BITS
 from edgegen.core.units import format_bytes
 from edgegen.exporters.coreml.graph import (
     Graph,
@@ -62,9 +62,7 @@ def split(
 def _sizes(graph: Graph) -> dict[str, int]:
     """Return the bytes of each weight, by its value's name."""
     return {
-        item.outputs[0].name: math.prod(item.outputs[0].shape)
-        * STORAGE_BITS[item.data.storage]
-        // 8
+        item.outputs[0].name: math.prod(item.outputs[0].shape) * CODECS[item.data.storage].bits // 8
         for item in graph.operations
         if isinstance(item.data, StreamedWeight)
     }

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from edgegen.core.recipe import StorageType
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.mil.types import TypeName
 
@@ -27,10 +26,13 @@ heads, width) and (batch, heads, sequence, width), stored as (batch, heads × wi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamedWeight:
-    """A constant whose numbers are a weight of the model, read when the file is written."""
+    """A constant whose numbers are a weight of the model, read when the file is written.
+
+    `storage` is the name of its codec.
+    """
 
     form: WeightForm
-    storage: StorageType
+    storage: str
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

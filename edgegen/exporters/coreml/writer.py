@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.core.model import DType, TensorSpec
-from edgegen.core.recipe import ComputeType, Recipe, StorageType
+from edgegen.core.recipe import ComputeType, Recipe
 from edgegen.exporters.capture import Shape
 from edgegen.exporters.coreml.graph import (
     Argument,
@@ -28,6 +28,7 @@ from edgegen.exporters.coreml.graph import (
     Value,
     arguments,
 )
+from edgegen.exporters.coreml.storage import STORED
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.mil.types import BY_DTYPE, TYPES, TypeName
@@ -37,7 +38,9 @@ SMALL_WEIGHT_ELEMENTS = 2048
 """Vectors and tensors up to this size are stored uncompressed, as coremltools leaves them."""
 
 COMPUTE_TYPES: Mapping[ComputeType, TypeName] = {"float16": "fp16", "float32": "fp32"}
-FLOATS = frozenset({"fp16", "fp32"})
+UNCOMPRESSED: Mapping[TypeName, str] = {"fp16": "float16", "fp32": "float32"}
+"""The codec of a small weight, by the type in which it is wanted."""
+FLOATS = frozenset(UNCOMPRESSED)
 INTEGERS: Mapping[DType, TypeName] = {"int64": "int32", "int32": "int32", "bool": "bool"}
 """Core ML has no arithmetic of int64."""
 
@@ -225,19 +228,17 @@ class GraphWriter:
         shape = shape or parameter.shape
         wanted = kind or self.compute
         small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
-        storage: StorageType = self.recipe.storage_of(self.component, self.layer)
-        if small:
-            storage = "float16" if wanted == "fp16" else "float32"
+        storage = (
+            UNCOMPRESSED[wanted] if small else self.recipe.storage_of(self.component, self.layer)
+        )
         key = (parameter.name, shape, storage)
         if key not in self._weights:
             name = parameter.name
             if shape != parameter.shape:
                 name += f".{'x'.join(map(str, shape))}"
             form = WeightForm(parameter=parameter.name, axes=None, shape=shape)
-            # A compressed weight is decompressed to the type that the layer computes in.
-            held: TypeName = "fp32" if storage == "float32" else "fp16"
             self._weights[key] = self._const(
-                name, held, shape, StreamedWeight(form=form, storage=storage)
+                name, STORED[storage].result, shape, StreamedWeight(form=form, storage=storage)
             )
         return self.cast(self._weights[key], wanted)
 

@@ -26,13 +26,14 @@ class OnnxExporter:
         import onnx_ir as ir
 
         from edgegen.exporters.onnx.lowering import lower
+        from edgegen.exporters.onnx.storage import STORED
         from edgegen.exporters.onnx.weights import stream_weights
 
         destination = Path(job.destination)
         opened = open_component(job, progress)
         bound, weights = opened.bound, opened.weights
         model, uses = lower(opened.capture, job.recipe, job.operators)
-        total = sum(use.dtype.itemsize * math.prod(use.form.shape) for use in uses)
+        total = sum(STORED[use.storage].itemsize * math.prod(use.form.shape) for use in uses)
         progress.step("weights", int(total))
         written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
         progress.step("save")

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from edgegen.compress.codec import BY_CHANNEL
+from edgegen.compress.codecs import CODECS
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.data_file import alignment_bytes, write_all
+from edgegen.exporters.onnx.storage import STORED
 from edgegen.exporters.onnx.writer import WeightUse
-from edgegen.exporters.stored_weights import load_weight
+from edgegen.exporters.stored_weights import encode_weight
 from edgegen.models.binding import BoundTensor
 from edgegen.models.weights import Weights
 
@@ -38,7 +41,8 @@ def stream_weights(
     position = 0
     with translate_disk_errors(destination.parent), destination.open("wb", buffering=0) as file:
         for use in uses:
-            array = load_weight(use.form, use.dtype.numpy(), bound, weights)
+            codec = CODECS[use.storage]
+            array = encode_weight(use.form, codec, BY_CHANNEL, bound, weights).values
             name = use.value.name
             if array.nbytes <= INLINE_BYTES:
                 use.value.const_value = ir.tensor(array, name=name)
@@ -51,7 +55,7 @@ def stream_weights(
                     destination.name,
                     position,
                     array.nbytes,
-                    use.dtype,
+                    STORED[use.storage],
                     shape=ir.Shape(array.shape),
                     name=str(name),
                     base_dir=destination.parent,

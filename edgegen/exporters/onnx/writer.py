@@ -20,6 +20,7 @@ from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import Recipe
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.onnx.storage import STORED
 from edgegen.exporters.open_axes import OpenAxes
 from edgegen.exporters.stored_weights import WeightForm
 
@@ -46,11 +47,11 @@ FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
 
 @dataclass(frozen=True, kw_only=True)
 class WeightUse:
-    """A weight as the graph wants it."""
+    """A weight as the graph wants it; `storage` is the name of its codec."""
 
     value: ir.Value
     form: WeightForm
-    dtype: ir.DataType
+    storage: str
 
 
 class GraphWriter:
@@ -194,19 +195,19 @@ class GraphWriter:
         key = (parameter.name, shape, transposed)
         if key not in self.weights:
             small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
-            storage = DTYPES[self.recipe.storage_of(self.component, self.layer)]
-            dtype = self.compute if small else storage
+            storage_of = self.recipe.compute_of if small else self.recipe.storage_of
+            storage = storage_of(self.component, self.layer)
             name = parameter.name
             if transposed:
                 name += ".T"
             if len(shape) != len(parameter.shape):
                 name += f".{'x'.join(map(str, shape))}"
-            value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
+            value = ir.Value(name=name, type=ir.TensorType(STORED[storage]), shape=ir.Shape(shape))
             self.initializers.append(value)
             form = WeightForm(
                 parameter=parameter.name, axes=(1, 0) if transposed else None, shape=shape
             )
-            self.weights[key] = WeightUse(value=value, form=form, dtype=dtype)
+            self.weights[key] = WeightUse(value=value, form=form, storage=storage)
         return self.weights[key].value
 
     def remember(self, value: Any, shapes: tuple[Shape, ...]) -> None:

@@ -29,14 +29,18 @@ NUMPY_TYPES: Mapping[ElementType, np.dtype[Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamedWeight:
-    """A constant whose numbers are a weight of the model, read when the file is written."""
+    """A constant whose numbers are a weight of the model, read when the file is written.
+
+    `storage` is the name of its codec.
+    """
 
     form: WeightForm
+    storage: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightScales:
-    """A constant of the scales with which the int8 weight `of` was rounded."""
+    """A constant of the scales with which the weight `of` was rounded."""
 
     of: StreamedWeight
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.compress.int8 import quantize
+from edgegen.compress.codec import BY_CHANNEL
+from edgegen.compress.codecs import CODECS
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.data_file import alignment_bytes, write_all
 from edgegen.exporters.openvino.graph import (
@@ -22,7 +23,7 @@ from edgegen.exporters.openvino.graph import (
     StreamedWeight,
     WeightScales,
 )
-from edgegen.exporters.stored_weights import WeightForm, load_weight
+from edgegen.exporters.stored_weights import WeightForm, encode_weight
 from edgegen.models.binding import BoundTensor
 from edgegen.models.weights import Weights
 
@@ -51,7 +52,7 @@ def stream_constants(
 ) -> int:
     """Write the constants in their order at the places that `place` gave; return the file's size.
 
-    An int8 weight comes before its scales. `progress` gets the bytes of each. Raises SourceError
+    A weight comes before its scales. `progress` gets the bytes of each. Raises SourceError
     for a weight that is not finite, ExportError for one that its storage type cannot hold.
     """
     position = 0
@@ -74,19 +75,14 @@ def _array(
     scales: dict[int, NDArray[Any]],
 ) -> NDArray[Any]:
     data = constant.data
-    dtype = NUMPY_TYPES[constant.dtype]
     if isinstance(data, WeightScales):
         return scales.pop(id(data.of))
     if not isinstance(data, StreamedWeight):
-        return data.astype(dtype, copy=False)
-    if constant.dtype != "i8":
-        return load_weight(data.form, dtype, bound, weights)
-    # Read in the type of the file, which may be half as large as float32: the rounding widens it
-    # block by block.
-    tensor = bound[data.form.parameter]
-    narrow = tensor.entry.dtype == "float16"
-    form = WeightForm(parameter=data.form.parameter, axes=None, shape=tensor.shape)
-    read_type = NUMPY_TYPES["f16" if narrow else "f32"]
-    rounded = quantize(load_weight(form, read_type, bound, weights), axis=0)
-    scales[id(data)] = rounded.scales
-    return rounded.values
+        return data.astype(NUMPY_TYPES[constant.dtype], copy=False)
+    # The graph may reshape a weight; its output channels are the first axis only in its own shape.
+    parameter = data.form.parameter
+    form = WeightForm(parameter=parameter, axes=None, shape=bound[parameter].shape)
+    encoded = encode_weight(form, CODECS[data.storage], BY_CHANNEL, bound, weights)
+    if encoded.scales is not None:
+        scales[id(data)] = encoded.scales
+    return encoded.values

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgegen.core.errors import ExportError
 from edgegen.core.model import DType, TensorSpec
-from edgegen.core.recipe import Recipe, StorageType
+from edgegen.core.recipe import Recipe
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.open_axes import OpenAxes
@@ -33,6 +33,7 @@ from edgegen.exporters.openvino.graph import (
     WeightScales,
 )
 from edgegen.exporters.openvino.operations import OPERATION_SETS
+from edgegen.exporters.openvino.storage import STORED
 from edgegen.exporters.stored_weights import WeightForm
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ ELEMENT_TYPES: Mapping[DType, ElementType] = {
     "int8": "i8",
     "bool": "boolean",
 }
-STORED_TYPES: Mapping[StorageType, ElementType] = {"float32": "f32", "float16": "f16", "int8": "i8"}
 FLOATS = frozenset({"f32", "f16"})
 _ATTRIBUTES = {"exclude_pad": "exclude-pad"}
 """What cannot be written as an argument's name."""
@@ -173,9 +173,9 @@ class GraphWriter:
     def weight(self, parameter: Parameter, *, shape: tuple[int, ...] | None = None) -> Value:
         """Return a weight in float32, in another `shape` of as many numbers where one is given.
 
-        Stored in 16 bits it passes through a conversion that is marked as decompression; stored in
-        8 it is also multiplied by a scale for each output channel. Plugins keep either form in
-        memory where they have kernels for it.
+        Stored in 16 bits it passes through a conversion that is marked as decompression; integers
+        are also multiplied by their scales. Plugins keep either form in memory where they have
+        kernels for it.
         """
         stored, scales = self.stored(parameter, shape=shape)
         if stored.dtype == "f32":
@@ -192,26 +192,26 @@ class GraphWriter:
     def stored(
         self, parameter: Parameter, *, shape: tuple[int, ...] | None = None
     ) -> tuple[Value, Value | None]:
-        """Return a weight as the file stores it and, for int8, its scales (channels, 1, …)."""
+        """Return a weight as the file stores it and, where it has some, its scales."""
         shape = shape or parameter.shape
         key = (parameter.name, shape)
         if key not in self._weights:
             small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
-            storage = self.recipe.storage_of(self.component, self.layer)
-            dtype = "f32" if small else STORED_TYPES[storage]
+            storage = "float32" if small else self.recipe.storage_of(self.component, self.layer)
+            kind = STORED[storage]
             form = WeightForm(parameter=parameter.name, axes=None, shape=shape)
-            data = StreamedWeight(form=form)
+            data = StreamedWeight(form=form, storage=storage)
             name = parameter.name
             if shape != parameter.shape:
                 name += f".{'x'.join(map(str, shape))}"
-            stored = self._const(name, Constant(dtype=dtype, shape=shape, data=data))
+            stored = self._const(name, Constant(dtype=kind.dtype, shape=shape, data=data))
             scales = None
-            if dtype == "i8":
+            if kind.scales_shape is not None:
                 scales = self._const(
                     f"{name}.scales",
                     Constant(
                         dtype="f32",
-                        shape=_scales_shape(shape, parameter.shape[0]),
+                        shape=kind.scales_shape(shape, parameter.shape[0]),
                         data=WeightScales(of=data),
                     ),
                 )
@@ -296,15 +296,6 @@ class GraphWriter:
         layer.outputs = (Value(layer=layer, index=0, dtype=constant.dtype),)
         self._layers.append(layer)
         return layer.outputs[0]
-
-
-def _scales_shape(shape: tuple[int, ...], channels: int) -> tuple[int, ...]:
-    """Return the shape in which scales of `channels` multiply a weight of `shape`.
-
-    A grouped convolution's weight has its channels in two axes: (groups, channels / groups, …).
-    """
-    leading = 1 if shape[0] == channels else 2
-    return (*shape[:leading], *[1] * (len(shape) - leading))
 
 
 def _reachable(layers: Sequence[Layer], results: Sequence[Layer]) -> list[Layer]:

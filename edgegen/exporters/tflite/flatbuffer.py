@@ -170,13 +170,13 @@ def _quantization(tensor: Tensor, scales: NDArray[np.float32] | None) -> Any:
             zeroPoint=np.array(given.zero_points, np.int64),
             quantizedDimension=given.axis,
         )
-    if not isinstance(tensor.data, Weight) or tensor.data.quantize_axis is None:
+    if not isinstance(tensor.data, Weight) or not (count := scale_count(tensor.data)):
         return None
-    count = scale_count(tensor.data)
+    granularity = tensor.data.granularity
     return schema.QuantizationParametersT(
         scale=np.zeros(count, np.float32) if scales is None else scales,
         zeroPoint=np.zeros(count, np.int64),
-        quantizedDimension=tensor.data.quantize_axis if tensor.data.per_channel else 0,
+        quantizedDimension=granularity.axis if granularity.per_channel else 0,
     )
 
 

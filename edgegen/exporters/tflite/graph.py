@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from edgegen.compress.codec import BY_CHANNEL, Granularity
 from edgegen.exporters.stored_weights import WeightForm
 
 TensorType = Literal["float32", "float16", "int64", "int32", "int16", "int8", "bool"]
@@ -27,15 +28,14 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """A tensor's data that is streamed from the model; `quantize_axis` is set for int8.
+    """A tensor's data that is streamed from the model; `storage` is the name of its codec.
 
-    The scales of an int8 weight are known when it is streamed: a scale for each index of the axis
-    or, without `per_channel`, one.
+    The scales of integers are known when they are streamed; how many they are, `granularity` says.
     """
 
     form: WeightForm
-    quantize_axis: int | None = None
-    per_channel: bool = True
+    storage: str = "float32"
+    granularity: Granularity = BY_CHANNEL
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

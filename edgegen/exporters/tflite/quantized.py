@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -75,11 +74,11 @@ def multiply(writer: GraphWriter, product: Product, source: Tensor) -> Tensor:
     if not isinstance(product.weight, Parameter):
         lying = product.weight if product.axes is None else product.weight.transpose(product.axes)
         return _floating(writer, product, source, writer.constant(lying))
-    activations = writer.activations_for(math.prod(product.weight.shape))
+    activations = writer.activations_for(product.weight)
     if activations in ("int8", "int16"):
         return _static(writer, product, product.weight, source, activations)
     if activations == "dynamic-int8" and (product.code, activations) in _VERSIONS:
-        weight = writer.stored_weight(product.weight, "int8", axes=product.axes)
+        weight = writer.stored_weight(product.weight, axes=product.axes)
         return _floating(writer, product, source, weight, form="dynamic-int8")
     weight = writer.weight(product.weight, axes=product.axes, channel_axis=product.channel_axis)
     return _floating(writer, product, source, weight)
@@ -127,9 +126,7 @@ def _static(
         )
     measured = calibration.layer(writer.component, writer.layer)
     before, behind = _input(measured, dtype), _output(measured, dtype)
-    weight = writer.stored_weight(
-        parameter, "int8", axes=product.axes, channel_axis=product.channel_axis
-    )
+    weight = writer.stored_weight(parameter, axes=product.axes, channel_axis=product.channel_axis)
     result = writer.op(
         product.code,
         [
@@ -223,4 +220,4 @@ def _bias(
 def _weight_scales(writer: GraphWriter, weight: Weight) -> NDArray[np.float32]:
     """Return the scales that a weight will have when it is streamed."""
     array = writer.read(weight.form)
-    return scales_of(array, weight.quantize_axis or 0, per_channel=weight.per_channel)
+    return scales_of(array, weight.granularity).reshape(-1)

@@ -8,9 +8,9 @@ import numpy as np
 
 from edgegen.core.errors import ExportError
 from edgegen.exporters.tflite.graph import Graph, Operator, Tensor, Weight
+from edgegen.exporters.tflite.storage import STORED
 
 DEFECT_HINT = "This is a defect of edgegen: please report it, with the name of the model."
-WEIGHT_TYPES = ("float32", "float16", "int8")
 
 
 def tensors_of(graph: Graph) -> tuple[Tensor, ...]:
@@ -65,11 +65,12 @@ def _check_data(tensor: Tensor) -> None:
                 f"'{tensor.name}' has the shape {tensor.shape}, but its weight "
                 f"'{parameter}' {data.form.shape}."
             )
-        if tensor.dtype not in WEIGHT_TYPES:
-            raise _broken(f"The weight '{parameter}' cannot be stored as {tensor.dtype}.")
-        if (tensor.dtype == "int8") != (data.quantize_axis is not None):
-            raise _broken(f"'{parameter}' as {tensor.dtype}: int8, and it alone, has an axis.")
-        if tensor.dtype == "int8" and tensor.quantization is not None:
+        stored = STORED[data.storage]
+        if tensor.dtype != stored.dtype:
+            raise _broken(
+                f"The weight '{parameter}' is stored as {stored.dtype}, not as {tensor.dtype}."
+            )
+        if stored.is_scaled and tensor.quantization is not None:
             raise _broken(f"'{parameter}' gets its scales when it is streamed, and has others.")
     elif data is not None and (data.dtype != np.dtype(tensor.dtype) or data.shape != tensor.shape):
         raise _broken(

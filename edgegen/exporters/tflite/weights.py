@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.compress.int8 import quantize
+from edgegen.compress.codecs import CODECS
 from edgegen.exporters.data_file import alignment_bytes, write_all
-from edgegen.exporters.stored_weights import load_weight
-from edgegen.exporters.tflite.graph import Graph, Tensor, TensorType, Weight
+from edgegen.exporters.stored_weights import encode_weight
+from edgegen.exporters.tflite.graph import Graph, Tensor, Weight
+from edgegen.exporters.tflite.storage import STORED
 from edgegen.exporters.tflite.walk import tensors_of
 from edgegen.models.binding import BoundTensor
 from edgegen.models.weights import Weights
@@ -27,12 +28,8 @@ from edgegen.models.weights import Weights
 LENGTH_BYTES = 4  # a vector's number of elements, before them
 
 
-@dataclass(frozen=True, slots=True)
-class DataKey:
-    """What tells a buffer from others: a weight's form and type, or a constant's bytes."""
-
-    content: Weight | bytes
-    dtype: TensorType | None = None
+DataKey = Weight | bytes
+"""What tells a buffer from others: a weight's form and codec, or the hash of a constant's bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +38,6 @@ class Buffer:
 
     key: DataKey
     data: NDArray[Any] | Weight
-    dtype: TensorType
     size_bytes: int
 
     @property
@@ -64,11 +60,8 @@ def buffer_of(tensor: Tensor) -> Buffer | None:
     size_bytes = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
     if data is None or size_bytes == 0:
         return None
-    if isinstance(data, Weight):
-        key = DataKey(data, tensor.dtype)
-    else:
-        key = DataKey(hashlib.sha256(_bytes_of(data)).digest())
-    return Buffer(key=key, data=data, dtype=tensor.dtype, size_bytes=size_bytes)
+    key = data if isinstance(data, Weight) else hashlib.sha256(_bytes_of(data)).digest()
+    return Buffer(key=key, data=data, size_bytes=size_bytes)
 
 
 def collect_buffers(tensors: Iterable[Tensor]) -> Buffers:
@@ -108,10 +101,11 @@ def lay_out(head_bytes: int, buffers: Sequence[Buffer]) -> tuple[list[int], int]
 
 
 def scale_count(weight: Weight) -> int:
-    """Return how many scales an int8 weight will have."""
-    if weight.quantize_axis is None:
+    """Return how many scales a weight of integers will have."""
+    if not STORED[weight.storage].is_scaled:
         return 0
-    return weight.form.shape[weight.quantize_axis] if weight.per_channel else 1
+    granularity = weight.granularity
+    return weight.form.shape[granularity.axis] if granularity.per_channel else 1
 
 
 def stream_buffers(
@@ -122,7 +116,7 @@ def stream_buffers(
     weights: Weights,
     progress: Callable[[int], None],
 ) -> dict[int, NDArray[np.float32]]:
-    """Write each buffer's length and data to its place; return the scales of those of int8.
+    """Write each buffer's length and data to its place; return the scales of integers.
 
     `file` stands at the end of the head. `progress` gets the bytes of each. Raises SourceError for
     a weight that is not finite, ExportError for one that its storage type cannot hold.
@@ -149,11 +143,9 @@ def _load(
     if not isinstance(buffer.data, Weight):
         return buffer.data, None
     weight = buffer.data
-    if weight.quantize_axis is None:
-        return load_weight(weight.form, np.dtype(buffer.dtype), bound, weights), None
-    array = load_weight(weight.form, np.dtype(np.float32), bound, weights)
-    stored = quantize(array, weight.quantize_axis, per_channel=weight.per_channel)
-    return stored.values, stored.scales
+    codec = CODECS[weight.storage]
+    encoded = encode_weight(weight.form, codec, weight.granularity, bound, weights)
+    return encoded.values, None if encoded.scales is None else encoded.scales.reshape(-1)
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:

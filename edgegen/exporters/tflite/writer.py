@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegen.compress.codec import Granularity
 from edgegen.core.calibration import Calibration
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
-from edgegen.core.recipe import ActivationType, Recipe, StorageType
+from edgegen.core.recipe import ActivationType, Recipe
 from edgegen.exporters.capture import Shape
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
@@ -31,12 +32,8 @@ from edgegen.exporters.tflite.graph import (
     TensorType,
     Weight,
 )
+from edgegen.exporters.tflite.storage import STORED
 
-STORED_TYPES: Mapping[StorageType, TensorType] = {
-    "float32": "float32",
-    "float16": "float16",
-    "int8": "int8",
-}
 SMALL_WEIGHT_ELEMENTS = 4096
 """Vectors (biases, scales of norms) and tensors up to this size are stored in float32."""
 
@@ -92,7 +89,7 @@ class GraphWriter:
         self._makers: dict[Tensor, Operator] = {}
         self._names: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Tensor] = {}
-        self._weights: dict[tuple[Weight, TensorType], Tensor] = {}
+        self._weights: dict[Weight, Tensor] = {}
         self._arranged: dict[tuple[Tensor, tuple[int, ...], layout.Order], Tensor] = {}
         self._retyped: dict[tuple[Tensor, str], Tensor] = {}
 
@@ -278,17 +275,17 @@ class GraphWriter:
             return self.floating(argument)
         return self.integer(argument)
 
-    def activations_for(self, elements: int) -> ActivationType | None:
-        """Say what the layer's int8 weight is multiplied with; None where it is not of int8."""
-        if self.storage_for(elements) != "int8":
+    def activations_for(self, parameter: Parameter) -> ActivationType | None:
+        """Return what a weight of integers is multiplied with; None for any other."""
+        if not STORED[self.storage_for(parameter)].is_scaled:
             return None
         return self.recipe.activations_of(self.component, self.layer)
 
-    def storage_for(self, elements: int) -> TensorType:
-        """Return the type in which a weight of the layer is stored."""
-        if elements <= SMALL_WEIGHT_ELEMENTS:
+    def storage_for(self, parameter: Parameter) -> str:
+        """Return the codec with which a weight of the layer is stored."""
+        if len(parameter.shape) < 2 or math.prod(parameter.shape) <= SMALL_WEIGHT_ELEMENTS:
             return "float32"
-        return STORED_TYPES[self.recipe.storage_of(self.component, self.layer)]
+        return self.recipe.storage_of(self.component, self.layer)
 
     def weight(
         self,
@@ -302,12 +299,9 @@ class GraphWriter:
 
         What is stored in fewer bits is widened by an operator, which runtimes run once.
         """
-        small = len(parameter.shape) < 2
-        storage = "float32" if small else self.storage_for(math.prod(parameter.shape))
-        stored = self.stored_weight(
-            parameter, storage, axes=axes, shape=shape, channel_axis=channel_axis
-        )
-        if storage == "float32":
+        stored = self.stored_weight(parameter, axes=axes, shape=shape, channel_axis=channel_axis)
+        version = STORED[self.storage_for(parameter)].dequantize_version
+        if version is None:
             return stored
         key = (stored, "float32")
         if key not in self._retyped:
@@ -316,29 +310,33 @@ class GraphWriter:
                 [stored],
                 stored.shape,
                 options_type="DequantizeOptions",
-                version=3 if storage == "float16" else 5,
+                version=version,
             )
         return self._retyped[key]
 
     def stored_weight(
         self,
         parameter: Parameter,
-        storage: TensorType,
         *,
         axes: tuple[int, ...] | None = None,
         shape: tuple[int, ...] | None = None,
         channel_axis: int = 0,
     ) -> Tensor:
-        """Return a weight as the file holds it; int8 has a scale an index of `channel_axis`."""
+        """Return a weight as the file holds it; scales are those of the `channel_axis`."""
         permuted = parameter.shape if axes is None else layout.stored(parameter.shape, axes)
         form = WeightForm(parameter=parameter.name, axes=axes, shape=shape or permuted)
-        weight = Weight(form=form, quantize_axis=channel_axis if storage == "int8" else None)
-        key = (weight, storage)
-        if key not in self._weights:
-            self._weights[key] = Tensor(
-                name=self._name(parameter.name), shape=form.shape, dtype=storage, data=weight
+        storage = self.storage_for(parameter)
+        kind = STORED[storage]
+        weight = Weight(
+            form=form,
+            storage=storage,
+            granularity=Granularity(axis=channel_axis if kind.is_scaled else 0),
+        )
+        if weight not in self._weights:
+            self._weights[weight] = Tensor(
+                name=self._name(parameter.name), shape=form.shape, dtype=kind.dtype, data=weight
             )
-        return self._weights[key]
+        return self._weights[weight]
 
     def quantized(self, tensor: Tensor, dtype: TensorType, quantization: Quantization) -> Tensor:
         """Return a tensor of float32 in integers; it is quantized once, however many want it so."""

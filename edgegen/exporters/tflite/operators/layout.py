@@ -15,6 +15,7 @@ from edgegen.exporters.operators import exchanged, pad_widths
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import Tensor
 from edgegen.exporters.tflite.operators.context import Context, fixed
+from edgegen.exporters.tflite.storage import STORED
 from edgegen.exporters.tflite.writer import NO_ACTIVATION, Value
 
 _SPLIT_PARTS = 4  # what XNNPACK cuts at most at once
@@ -238,7 +239,7 @@ def index(context: Context, value: Any, indices: Sequence[Any]) -> Value:
 def embedding(context: Context, weight: Any, indices: Any, padding_idx: int = -1, *_: Any) -> Value:
     """Lower a look-up of rows.
 
-    EMBEDDING_LOOKUP reads rows of int8 with a scale each, so that the table is never widened.
+    EMBEDDING_LOOKUP reads rows of integers with a scale each, so that the table is never widened.
     """
     writer = context.writer
     shape = fixed(context, context.result_shape)
@@ -251,8 +252,8 @@ def embedding(context: Context, weight: Any, indices: Any, padding_idx: int = -1
         positions = writer.integer(indices)
         flat = writer.reshape(writer.plain(positions), (math.prod(positions.shape),))
         rows_shape = (math.prod(positions.shape), weight.shape[1])
-        if writer.storage_for(math.prod(weight.shape)) == "int8":
-            table = writer.stored_weight(weight, "int8")
+        if STORED[writer.storage_for(weight)].is_scaled:
+            table = writer.stored_weight(weight)
             rows = writer.op("EMBEDDING_LOOKUP", [flat, table], rows_shape, version=3)
         else:
             table = writer.weight(weight)
