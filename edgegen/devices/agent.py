@@ -32,7 +32,7 @@ from edgegen.core.errors import (
 from edgegen.core.files import STAGING_PREFIX
 from edgegen.core.process import Child, ProcessError, describe_exit
 from edgegen.devices.answers import Place, check_size, parse_answer, read_answer
-from edgegen.devices.bootstrap import BOOTSTRAP
+from edgegen.devices.scripts import script
 from edgegen.devices.transports import Transport
 
 T = TypeVar("T")
@@ -269,8 +269,8 @@ class Agent:
     def _connect(self) -> None:
         arguments = [
             *self.transport.interpreter(),
-            *("-c", BOOTSTRAP, self.transport.home, self.runner_id, str(len(self._runner_bytes))),
-            str(DEVICE_SILENCE_S),
+            *("-c", script("bootstrap.py"), self.transport.home, self.runner_id),
+            *(str(len(self._runner_bytes)), str(DEVICE_SILENCE_S)),
         ]
         self._child = self.transport.start(arguments, env={"PYTHONUTF8": "1"})
         line = self._first_line()

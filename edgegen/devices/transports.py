@@ -10,6 +10,7 @@ from typing import Protocol
 from edgegen.core.errors import ConfigError, DeviceError, nearest
 from edgegen.core.process import Child
 from edgegen.devices.roots import root_for
+from edgegen.devices.scripts import script
 
 LOCAL = "local"
 
@@ -78,43 +79,15 @@ ISOLATED = ("-I", "-B", "-X", "utf8")
 """How Python is started on a device: PYTHONPATH and the user's folders are not looked at, and
 nothing is written beside the modules that it imports."""
 
-_FIND_PYTHON = """\
-echo shell
-home=$1 names=$2
-shift 2
-old=
-try() {
-    version=$("$@" -E -c 'import platform; print(platform.python_version())' \
-        2>/dev/null </dev/null)
-    case $version in
-        3.9.* | 3.[1-9][0-9].*) return 0 ;;
-        [0-9]*.[0-9]*.[0-9]*) old="$old $version" ;;
-    esac
-    return 1
-}
-case $home in "~/"*) home=$HOME/${home#"~/"} ;; esac
-if [ -f "$home/runtime/bundle.json" ] && try sh "$home/runtime/python"; then
-    shift # -I: a bundle's own folders are found by PYTHONHOME and PYTHONPATH, which it sets itself
-    exec sh "$home/runtime/python" "$@"
-fi
-for name in $names; do
-    command -v "$name" >/dev/null 2>&1 && try "$name" && exec "$name" "$@"
-done
-echo "none $(uname -s) $(uname -m)$old"
-exit 127
-"""
-
 _FORMS = "local, ssh://[user@]host[:port], adb://SERIAL"
 
 
 def find_python(home: str) -> tuple[str, ...]:
     """Return a command that starts the Python of a device: a bundle's that was pushed, or its own.
 
-    It writes the line `shell` first: so much of the way works. The first Python that is new enough
-    is taken; without one a line follows, `none SYSTEM MACHINE VERSION...`, with the versions that
-    are too old, and the exit code is 127. `home` is edgegen's folder there.
+    `home` is edgegen's folder there; the script says what it writes.
     """
-    return ("sh", "-c", _FIND_PYTHON, "sh", home, " ".join(PYTHONS), *ISOLATED)
+    return ("sh", "-c", script("find_python.sh"), "sh", home, " ".join(PYTHONS), *ISOLATED)
 
 
 def open_transport(address: str, root: str | None = None) -> Transport:
