@@ -118,7 +118,7 @@ def show(console: Console, analysis: Analysis) -> None:
 
 
 def _speaks_unicode() -> bool:
-    """Say whether standard output can write Braille and lines."""
+    """Return whether standard output can write Braille and lines."""
     try:
         "⣿┊└".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """Where a result goes."""
+    """Standard output, as tables or as JSON, and the files that were asked for."""
 
     as_json: bool
     json_file: Path | None

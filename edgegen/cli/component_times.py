@@ -24,7 +24,6 @@ def bench_components(
     steps: int | None,
     guidance: float | None,
 ) -> ComponentTimes:
-    """Measure the components of a package on a device."""
     from edgegen.measure.components import measure_components
 
     with attached(device, console.progress, console.note) as connected:

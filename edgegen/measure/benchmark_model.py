@@ -46,7 +46,7 @@ def command(program: str, graph: str, options: BenchmarkModelOptions) -> list[st
     Raises ConfigError for what the tool cannot do.
     """
     if options.require_all and options.accelerator == "cpu":
-        raise ConfigError("The CPU is no accelerator that could take the whole graph.")
+        raise ConfigError("The CPU isn't an accelerator that could take the whole graph.")
     own = _litert_flags(options) if options.tool == "litert" else _tflite_flags(options)
     flags: dict[str, object] = {
         "graph": graph,
@@ -68,7 +68,7 @@ def command(program: str, graph: str, options: BenchmarkModelOptions) -> list[st
 def _tflite_flags(options: BenchmarkModelOptions) -> dict[str, object]:
     if options.accelerator == "npu":
         raise ConfigError(
-            "TensorFlow Lite's benchmark_model reaches an NPU by NNAPI alone.",
+            "TensorFlow Lite's benchmark_model reaches an NPU only through NNAPI.",
             hint="Use LiteRT's benchmark_model, or the accelerator nnapi.",
         )
     flags: dict[str, object] = {"enable_op_profiling": False}

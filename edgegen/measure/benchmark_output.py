@@ -19,7 +19,7 @@ Coverage = Literal["all", "part", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTimes:
-    """The times of the runs of one phase, in milliseconds; None is what the tool did not tell.
+    """The times of the runs of one phase, in milliseconds; None where the tool printed none.
 
     The tool keeps no single run but the first. It prints six digits.
     """
@@ -40,7 +40,7 @@ class Delegation:
     """What one delegate took of a graph, as the runtime says when it hands nodes over.
 
     Each of `partitions` is a hand-over from one processor to another and back. `all_nodes` is None
-    for older runtimes, which do not tell it.
+    for older runtimes, which do not print it.
     """
 
     delegate: str
@@ -74,7 +74,7 @@ class BenchmarkModelResult:
 
     @property
     def fell_back(self) -> bool:
-        """Say whether an accelerator was wanted, and nothing of the graph ran on it."""
+        """Return whether an accelerator was wanted, and nothing of the graph ran on it."""
         return self.accelerator != "cpu" and self.coverage == "none"
 
     @property
@@ -117,7 +117,7 @@ _EXPLICIT = re.compile(
 _OPERATOR = re.compile(r"^[A-Z][A-Z0-9_]+:")
 _SUMMARY = re.compile(r"^(?:(?:Inference|Average inference) timings in us: |Inference \(avg\):)")
 _SAME = frozenset({"first", "min", "max", "avg"})
-"""What equals the only time that is told where all runs took the same."""
+"""What equals the only time that is printed where all runs took the same."""
 
 
 def parse(text: str, options: BenchmarkModelOptions) -> BenchmarkModelResult:
@@ -136,7 +136,7 @@ def parse(text: str, options: BenchmarkModelOptions) -> BenchmarkModelResult:
         warmup, inference = _rounded_times(lines, "Warmup"), _rounded_times(lines, "Inference")
     if inference is None:
         raise RunnerError(
-            f"benchmark_model told the times of {len(phases)} phases, not of two.",
+            f"benchmark_model printed the times of {len(phases)} phases, not of two.",
             hint="Is it the tool of that name?",
         )
     delegations = tuple(_delegations(lines))

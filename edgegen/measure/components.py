@@ -1,8 +1,8 @@
 """Times each component of a TFLite package by the user's own benchmark_model, on a device.
 
 It is the way to a phone's GPU or NPU without an app. What comes out is a sum of components: neither
-the scheduler, nor what happens between the calls, nor one warm process is in it, so it is no
-image's latency, and is never called one.
+the scheduler, nor what happens between the calls, nor one warm process is in it, so it
+isn't an image's latency, and is never called that.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ComponentTimes:
 
     @property
     def sum_s(self) -> float:
-        """Return the sum over the components: no image's latency, but a part of it."""
+        """Return the sum over the components: a part of an image's latency."""
         return sum(each.image_s for each in self.components)
 
 
@@ -163,7 +163,7 @@ def _place(device: Device, program: str, progress: Progress) -> str:
         if program.startswith("/"):
             return program
         raise ConfigError(
-            f"{program} is no file here, and no path on the device, which begins with '/'.",
+            f"{program} is neither a file here nor a path on the device, which begins with '/'.",
             hint="Build benchmark_model for the device from LiteRT's sources.",
         )
     device.require_place(executes=True)

@@ -61,7 +61,7 @@ def wait_until_cool(
 
 
 def _is_still(seen: list[tuple[float, float]]) -> bool:
-    """Say whether the last half minute brought next to nothing."""
+    """Return whether the last half minute brought next to nothing."""
     now_s, now_c = seen[-1]
     before = [value for at_s, value in seen if at_s <= now_s - _STILL_S]
     return bool(before) and before[-1] - now_c < _STILL_C

@@ -1,4 +1,4 @@
-"""What a measurement says of the device: the runner's words and the agent's, joined."""
+"""The device's state, from what the runner and the agent report."""
 
 from __future__ import annotations
 

@@ -40,9 +40,9 @@ _SECONDS_A_PARAMETER = 1e-9  # each call reads, and may convert, every weight
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSettings:
-    """What the user asks for; None means the package's own value.
+    """What the user wants; None means the package's own value.
 
-    What is not asked for is as `edgegen run` does it: that is what is to be measured.
+    All else is as `edgegen run` does it, because that is what is to be measured.
     `images` are the steady images of all restarts together. `quick` takes one restart of few
     images and leaves out the memory run. With `sustained_s` one process makes images for that long
     instead, on a device that has cooled down; `start_c` is the temperature to wait for. `profile`
@@ -120,7 +120,7 @@ class BenchPlan:
 def plan(package: Path, settings: BenchSettings) -> BenchPlan:
     """Plan the benchmark of a package; nothing is started, nothing is written.
 
-    Raises ConfigError for settings that make no sense and for a folder that is no package, and
+    Raises ConfigError for settings that make no sense and a folder that isn't a package, and
     IntegrityError for a package that lacks a file.
     """
     _check(settings)

@@ -28,7 +28,6 @@ class RunProgress:
         self._is_warmup = False
 
     def take(self, event: Event) -> None:
-        """Show what an event says of the progress."""
         match event:
             case Load():
                 self._step.describe(event.component)

@@ -37,7 +37,7 @@ _SPANS = (Load, Phase, Step, ImageEnd)
 CLOCK_SLACK_S = 0.25
 """How far back an event's time may lie: threads take the time before they wait for their turn."""
 CLOCK_GAP_S = 5.0
-"""A difference between the device's clock and the host's that is told; less may be the network."""
+"""A gap between the device's clock and the host's that is reported; less may be the network."""
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def refusing_nonsense() -> Iterator[None]:
         yield
     except ValueError as error:
         raise RunnerError(
-            f"The runner told what no device measures: {error}.",
+            f"The runner reported what no device measures: {error}.",
             hint="Its clock or a sensor is broken. Try: edgegen doctor",
         ) from error
 
@@ -57,7 +57,7 @@ class Recorder:
 
     `hello` is the first event, once it was taken: times are counted from it. `images` are those
     that are whole. The device's clock is held against this machine's: one that goes back ends the
-    measurement, and one that stands still or leaps (a device that slept) is told.
+    measurement, and one that stands still or leaps (a device that slept) is reported.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -162,7 +162,6 @@ class Recorder:
         launch_s: float,
         page_cache: PageCache | None = None,
     ) -> Run:
-        """Return what was taken as one run."""
         warnings = list(self._warnings)
         if abs(self._gap_s) >= CLOCK_GAP_S:
             how = "stood still" if self._gap_s > 0 else "leapt"

@@ -132,7 +132,7 @@ def _backend(plan: BenchPlan, device: Device) -> Backend:
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class _Session:
-    """The runs of one measurement, one after the other: what was asked for, and what came of it.
+    """The runs of one measurement, one after the other: what is wanted, and what came of it.
 
     `zero_s` is the moment, on the host's clock, that the runs' starts count from.
     """
@@ -157,7 +157,6 @@ class _Session:
         return any(run.kind != "golden" for run in self.runs)
 
     def measurement(self, interrupted: str | None = None) -> Measurement:
-        """Return all that was measured so far."""
         assert self.hello is not None
         device, profile = self.site.device, self.plan.profile
         if profile is None and not device.is_local:

@@ -1,4 +1,4 @@
-"""Says which sensors a device did not have: a figure that is missing is told, never invented."""
+"""Which sensors a device did not have: a missing figure is reported, never invented."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def unseen_sensors(runs: Iterable[Run], promised: Collection[str] = ()) -> tuple
     """Return what no sample of any run has a value for, each with the reason.
 
     `promised` are the kinds of sensors that the device's profile lists: where one of them should
-    have told a measure, the reason is its own.
+    have measured something, the reason is that sensor's.
     """
     runs = tuple(runs)
     seen = {

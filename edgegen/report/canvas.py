@@ -22,7 +22,7 @@ class Canvas:
         self._cells = [[0] * columns for _ in range(rows)]
 
     def draw(self, points: Sequence[tuple[int, int]]) -> None:
-        """Set the dots (x, y) and join each with the next by a line; one alone is a dot."""
+        """Set the dots (x, y) and join each with the next by a line; a single one is a dot."""
         for (x0, y0), (x1, y1) in itertools.pairwise([points[0], *points] if points else []):
             length = max(abs(x1 - x0), abs(y1 - y0), 1)
             for part in range(length + 1):

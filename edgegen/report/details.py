@@ -48,7 +48,6 @@ def pictures_in(folder: Path, measurement: Measurement) -> tuple[Picture, ...]:
 
 
 def memory(measurement: Measurement) -> Markup:
-    """Return the sizes on disk and in memory."""
     rows = [(name, value) for name, value in sizes(measurement) if value is not None]
     peaks = [run.memory for run in measurement.of_kind("memory") if run.memory is not None]
     trees = [peak.processes for peak in peaks if peak.processes is not None]
@@ -65,7 +64,6 @@ def memory(measurement: Measurement) -> Markup:
 
 
 def pictures(measurement: Measurement, pictures: Sequence[Picture]) -> Markup:
-    """Return the images that were made, with their prompt."""
     if not pictures:
         return Markup("")
     work = measurement.workload
@@ -124,7 +122,6 @@ def sensors(analysis: Analysis) -> Markup:
 
 
 def processes(measurement: Measurement, *, is_timed: bool) -> Markup:
-    """Return a table of the processes that were started."""
     rows = []
     for name, run in named_runs(measurement):
         providers = sorted({provider for load in run.loads for provider in load.providers})

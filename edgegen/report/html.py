@@ -36,7 +36,6 @@ from edgegen.statistics.timings import Timings
 
 
 def page(analysis: Analysis, pictures: Sequence[Picture] = ()) -> str:
-    """Return the whole page as HTML."""
     measurement, timings = analysis.measurement, analysis.timings
     package = measurement.package
     title = f"{package.model} · {package.target}-{package.recipe}"

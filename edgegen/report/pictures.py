@@ -1,4 +1,4 @@
-"""Puts images side by side with captions, with numpy alone."""
+"""Puts images side by side with captions, with numpy only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def grid(
 
     Images narrower than `least_width` are enlarged by a whole factor, without smoothing, so that
     pixels stay pixels. Captions are wrapped to the tile's width. Without `columns` all tiles stand
-    in one row. Raises ValueError where there is no tile, or one is no RGB image.
+    in one row. Raises ValueError without tiles, and for one that isn't an RGB image.
     """
     if not tiles:
         raise ValueError("a grid needs at least one image")

@@ -111,7 +111,6 @@ def _latencies(sustained: Sustained) -> list[tuple[str, str, str]]:
 
 
 def energy_table(energies: Sequence[ImageEnergy]) -> Table:
-    """Return what each sensor saw of an image."""
     rows = tuple(
         (
             _name(energy.sensor),

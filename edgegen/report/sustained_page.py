@@ -50,13 +50,12 @@ def sustained_section(
 
 
 def emulated_section(texts: Sequence[str]) -> Markup:
-    """Return what is told of an emulated processor's sustained runs: what they did, no times."""
+    """Return what an emulated processor's sustained runs did, without times."""
     told = (element("p", text, class_="verdict warn") for text in texts)
     return section("Sustained", *told, plain=True)
 
 
 def energy_section(energies: Sequence[ImageEnergy]) -> Markup:
-    """Return what each sensor saw of an image."""
     if not energies:
         return Markup("")
     rest = f" {_NOTES_OF_REST}" if all(energy.idle_w is None for energy in energies) else ""

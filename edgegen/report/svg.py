@@ -70,7 +70,6 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """Return the place of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self, count: int = 5) -> list[float]:
@@ -79,9 +78,9 @@ class Scale:
 
 
 def spread_scale(values: list[float], start: float, end: float, *, least: float = 0.04) -> Scale:
-    """Return a scale that holds all values, with air; it spans at least the share `least` of them.
+    """Return a scale that covers all values, padded, and spans at least the share `least` of them.
 
-    A quiet series is thus not blown up until its noise looks wild.
+    So a quiet series is not blown up until its noise looks wild.
     """
     low, high = min(values), max(values)
     wanted = max(least * max(abs(low), abs(high)), 1e-9)

@@ -205,12 +205,12 @@ def _onset_band(timeline: Timeline, x: Scale, bottom: float) -> Markup:
 
 
 def _marks(timeline: Timeline, x: Scale, bottom: float) -> list[Markup]:
-    """Return a line for each change; the told one and, where there is room, others are labelled."""
+    """Return a line for each change; the onset and, where there is room, others are labelled."""
     drawn: list[Markup] = []
     taken: list[float] = []
-    told = [] if timeline.onset is None else [timeline.onset]
-    for mark in [*told, *timeline.others]:
-        kind = "onset" if mark in told else "change"
+    reported = [] if timeline.onset is None else [timeline.onset]
+    for mark in [*reported, *timeline.others]:
+        kind = "onset" if mark in reported else "change"
         at = x(mark.time_s)
         onset, low, high = map(format_moment, (mark.time_s, mark.low_s, mark.high_s))
         tip = f"from {onset} ({low} … {high}) on"

@@ -29,7 +29,6 @@ class _Frame:
     unicode: bool
 
     def column(self, time_s: float) -> int:
-        """Return the column in which a moment lies."""
         return max(0, min(self.columns - 1, int(time_s / self.end_s * self.columns)))
 
     def row(self, label: str, cells: str, *, is_labelled: bool = False) -> str:

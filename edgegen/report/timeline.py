@@ -20,7 +20,7 @@ from edgegen.statistics.sustained import Sustained, outermost
 from edgegen.statistics.throttling import usable_steps
 
 MOST_LINES = 3
-"""So many sensors share a panel; the others have charts of their own on the page."""
+"""At most this many sensors share a panel; the others have their own charts on the page."""
 
 Points = tuple[tuple[float, float], ...]
 
@@ -34,7 +34,6 @@ class Line:
 
     @property
     def highest(self) -> float:
-        """Return the highest value."""
         return max(value for _, value in self.points)
 
 

@@ -248,7 +248,7 @@ class _Search:
     def _is_free(
         self, starts: Indices, lengths: Indices, others: Sequence[Place]
     ) -> NDArray[np.bool_]:
-        """Say which places are far enough from the other changes and, if steps, from both ends."""
+        """Return which places are clear of the other changes and, if steps, of both ends."""
         last = starts + lengths - 1
         free = (starts >= self._spacing) & (starts + self._spacing <= self._count)
         free |= (lengths > LONGEST_STEP) & (lengths >= self._spacing)

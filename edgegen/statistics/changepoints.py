@@ -25,9 +25,9 @@ Shape = Literal["step", "ramp"]
 
 MINIMUM_STEPS = 24
 MINIMUM_RATIO = 1.04
-"""A change by less, up or down, is fitted but not told: nobody's budget depends on it."""
+"""A change by less, up or down, is fitted but not reported: nobody's budget depends on it."""
 LASTING_S = 30.0
-"""What is over sooner is no throttling, but a disturbance. Of a run below 2 minutes: a quarter."""
+"""What is over sooner is a disturbance, not throttling. Of a run below 2 minutes: a quarter."""
 RAMP_S = 10.0
 """A change that takes longer is a ramp."""
 
@@ -57,7 +57,6 @@ class Change:
 
     @property
     def is_slowdown(self) -> bool:
-        """Return whether steps took longer after it."""
         return self.ratio > 1.0
 
 
@@ -117,17 +116,17 @@ def find_changes(
     lasting_s = min(LASTING_S, (last_s - float(starts[0])) / 4)
     whole = lasting(fit, least=round(lasting_s / block_s), near=round(_JOIN_S / block_s))
     found = (_change(posterior, starts, last_s, block_s) for posterior in whole)
-    told = tuple(change for change in found if _is_told(change))
+    reported = tuple(change for change in found if _is_reported(change))
     return LatencyChanges(
-        changes=told,
-        line=_line(starts, last_s, fit.levels, told),
+        changes=reported,
+        line=_line(starts, last_s, fit.levels, reported),
         block_steps=-(-ends.size // (bounds.size - 1)),
         block_s=block_s,
     )
 
 
-def _is_told(change: Change) -> bool:
-    """Say whether a change matters, and surely goes one way."""
+def _is_reported(change: Change) -> bool:
+    """Return whether a change matters, and surely goes one way."""
     is_small = 1 / MINIMUM_RATIO < change.ratio < MINIMUM_RATIO
     return not is_small and not change.ratio_low <= 1.0 <= change.ratio_high
 
@@ -138,7 +137,7 @@ def _check(ends: Floats, latencies: Floats) -> None:
     if not (np.isfinite(ends).all() and np.isfinite(latencies).all()):
         raise ValueError("a time or a latency is not finite")
     if (latencies <= 0).any():
-        raise ValueError("a latency is not positive: the clock jumped, or the values are no steps")
+        raise ValueError("a latency is not positive: the clock jumped, or these are not steps")
     if (np.diff(ends) <= 0).any():
         raise ValueError("the times do not rise: sort the steps by when they ended")
 
@@ -196,7 +195,7 @@ def _change(posterior: Posterior, starts: Floats, last_s: float, block_s: float)
 def _line(
     starts: Floats, last_s: float, levels: Floats, changes: Sequence[Change]
 ) -> tuple[LevelPoint, ...]:
-    """Return the line that moves where a change is told, and between has the level's mean there."""
+    """Return the line that moves at the reported changes, and between them is the mean level."""
     onsets = [float(starts[0]), *(change.onset_s for change in changes)]
     ends = [float(starts[0]), *(change.end_s for change in changes)]
     points: list[LevelPoint] = []

@@ -1,4 +1,4 @@
-"""Tells the energy of an image from power and energy sensors: what each of them saw, by itself.
+"""The energy of an image, from power and energy sensors, each on its own.
 
 A power sensor (`power_w.*`) is integrated by the trapezoid rule over its readings; a counter
 (`energy_j.*`) is differenced. Both are cut at the borders of the images, on the straight line
@@ -69,7 +69,7 @@ def image_energies(
     """Return what each sensor saw of a steady image; empty where nothing tells it.
 
     `idle_w` is the power at rest, by the name of the sensor, where somebody measured it. Of a
-    sustained run, every image that is no warm-up counts.
+    sustained run, every image after the warm-up counts.
     """
     runs = [run for kind in _KINDS for run in measurement.of_kind(kind)]
     names = sorted({name for run in runs for sample in run.sensors for name in sample.values})
@@ -168,7 +168,6 @@ class _Curve:
         return all(t1 - t0 <= LONGEST_GAP_S for t0, t1 in pairwise(self._times[before : after + 1]))
 
     def readings_during(self, images: Sequence[ImageSample]) -> int:
-        """Return how many readings lie within some images."""
         return sum(
             bisect_left(self._times, image.end_s) - bisect_left(self._times, image.start_s)
             for image in images

@@ -23,7 +23,7 @@ BUSY_LOAD_A_CORE = 0.25
 LEAST_BUSY_LOAD = 0.5
 OUTSIDE_RUNTIME_SHARE = 0.01
 SAMPLING_SHARE = 0.01
-"""Sensors whose reading takes more of a core than this are told: they slow what is measured."""
+"""Sensors whose reading takes more of a core than this are reported: they slow what is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,6 @@ def findings(measurement: Measurement, timings: Timings | None) -> tuple[Finding
 
 
 def busy_threshold(cores: int | None) -> float:
-    """Return the load average above which a machine counts as busy."""
     return max(LEAST_BUSY_LOAD, BUSY_LOAD_A_CORE * (cores or 1))
 
 

@@ -37,7 +37,6 @@ class HeldBack:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Return in words what the sensors said."""
         return words_of(self.sensors)
 
     @property

@@ -41,7 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 P90_COUNT = 10
-"""The 90th percentile is told from this many values on; below, it is little but the maximum."""
+"""p90 needs this many values; with fewer it is little but the maximum."""
 P99_COUNT = 100
 INTERVAL_COUNT = 6
 """With fewer values not even their whole range holds the median with 95 % (2 / 2^n <= 0.05)."""
@@ -213,7 +213,7 @@ def _interval(series: Sequence[NDArray[np.float64]]) -> Interval | None:
 
 
 def _exponential(interval: Interval | None) -> Interval | None:
-    """Return the interval of what the logarithms stand for."""
+    """Turn an interval of logarithms into one of values."""
     if interval is None:
         return None
     return Interval(
@@ -224,7 +224,7 @@ def _exponential(interval: Interval | None) -> Interval | None:
 
 
 def _bootstrap_medians(series: Sequence[NDArray[np.float64]], length: int) -> NDArray[np.float64]:
-    """Return the medians of samples in which each restart is rebuilt of its own blocks."""
+    """Return the medians of samples in which each restart is resampled from its own blocks."""
     generator = np.random.default_rng(_SEED)
     rebuilt = []
     for values in series:

@@ -56,7 +56,6 @@ class Places:
     log_prior: Floats
 
     def where(self, chosen: NDArray[np.bool_]) -> Places:
-        """Return the chosen ones."""
         return Places(
             starts=self.starts[chosen],
             lengths=self.lengths[chosen],
@@ -210,7 +209,7 @@ class LevelModel:
 
 
 def coarse_places(count: int) -> Places:
-    """Return places for a search: four starts a length stand for those between."""
+    """Return places for a search: four starts per length stand for those between."""
     return _places(count, _COARSE_LENGTH_RATIO, starts_a_length=4, around=0)
 
 
@@ -256,7 +255,7 @@ def squares(noise: NoiseGrid, starts: Indices, lengths: Indices) -> Floats:
 
 
 def _log_prior_of_lengths(lengths: Indices) -> Floats:
-    """Return half for steps, half for ramps: for these evenly in the logarithm of the length."""
+    """Return the log prior: half for steps, half for ramps, whose log lengths are uniform."""
     prior = np.full(lengths.size, 0.5 / LONGEST_STEP)
     logs = np.log(lengths[LONGEST_STEP:])
     if logs.size:
@@ -267,7 +266,7 @@ def _log_prior_of_lengths(lengths: Indices) -> Floats:
 
 
 def log_sum(values: Floats) -> Floats:
-    """Return the logarithm of the sum over the first axis of what the values are logarithms of."""
+    """Return log Σ exp(values) over the first axis."""
     highest = np.max(values, axis=0)
     shift = np.where(np.isfinite(highest), highest, 0.0)
     with np.errstate(divide="ignore"):

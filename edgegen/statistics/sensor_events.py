@@ -1,8 +1,8 @@
-"""Finds in a run's sensor samples what says that the device held itself back.
+"""Finds the sensor readings of a run that say that the device held itself back.
 
 `edgegen/core/limits.py` says what each sensor means. Of a counter only its rise during the run
-says anything. Clocks (`frequency_mhz`) are compared under load alone: an idle device lowers them
-by itself.
+says anything. Clocks (`frequency_mhz`) are compared only under load: an idle device lowers
+them anyway.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ class SensorEvent:
 
     @property
     def words(self) -> str:
-        """Return what it means, in words."""
         return limit_of(self.sensor).words
 
     def is_near(self, low_s: float, high_s: float) -> bool:
@@ -68,7 +67,7 @@ class SensorEvent:
 
 
 def limit_events(run: Run) -> tuple[SensorEvent, ...]:
-    """Return when flags, states and counters said that the device held itself back, in order."""
+    """Return, in order, when flags, states and counters said that the device held itself back."""
     found: list[SensorEvent] = []
     for sensor, series in _series(run).items():
         quantity = sensor.partition(".")[0]

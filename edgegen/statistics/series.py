@@ -69,7 +69,7 @@ _PHASE_TITLES = {
 
 
 def all_series(measurement: Measurement) -> dict[SeriesName, Series]:
-    """Return the series that a measurement holds, in the order in which they are told.
+    """Return the series that a measurement holds, in the order of the report.
 
     A sustained run adds its start, load and first image. Its other images and its steps are no
     series: a median over a run that may throttle would mislead (see `throttling.py`).

@@ -42,12 +42,12 @@ def block_bounds(count: int, cuts: Sequence[int] = ()) -> NDArray[np.int64]:
 
 
 def burst_values(value_s: float) -> int:
-    """Return how many values, of so many seconds each, a burst has that is clipped."""
+    """Return the length, in values of `value_s` each, of the longest burst that is clipped."""
     return int(np.clip(round(_BURST_S / value_s), *_BURST_VALUES))
 
 
 def clip(values: Floats, burst: int) -> Floats:
-    """Pull values back that stand out from the running median by over four robust deviations.
+    """Pull back values over four robust deviations away from the running median.
 
     Up to `burst` neighbours that stand out together are pulled back; a step and a ramp pass
     unchanged (Hampel's filter, but clipping).
@@ -64,7 +64,7 @@ def clip(values: Floats, burst: int) -> Floats:
 
 
 def without_profile(logs: Floats, position: NDArray[np.int64]) -> Floats:
-    """Take out by what a place in an image always differs from its image's median.
+    """Subtract what a place in an image always differs by from its image's median.
 
     A new image begins where the position does not rise. Fewer than ten images are left alone, and
     so are places that differ by less than four standard errors.

@@ -1,4 +1,4 @@
-"""What the sustained runs of a measurement show, judged once: that can take seconds."""
+"""What the sustained runs of a measurement show; judging them can take seconds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sustained:
 
     @property
     def images(self) -> tuple[ImageSample, ...]:
-        """Return the images that are no warm-ups."""
+        """Return the images after the warm-up."""
         return steady_images(self.run)
 
     @property

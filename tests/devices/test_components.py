@@ -88,7 +88,7 @@ def test_a_package_of_another_format_is_refused(connected: Device, tmp_path: Pat
 def test_a_tool_that_is_neither_here_nor_a_path_there_is_refused(
     connected: Device, package: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="no path on the device"):
+    with pytest.raises(ConfigError, match="nor a path on the device"):
         measure_components(package, connected, "benchmark_model", BenchmarkModelOptions())
 
 
