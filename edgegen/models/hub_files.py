@@ -9,12 +9,10 @@ from edgegen.core.errors import SourceError
 from edgegen.models.families import COMPONENT_CLASSES
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.weight_files import StoredVariants, check_variant
+from edgegen.tokenizers import FILES, FOLDERS
 
 _TOP = re.compile(r"model_index\.json|README\.md|(?i:licen[cs]e|notice|copying)[\w.-]*")
-_TOKENIZER = re.compile(
-    r"tokenizer(_2)?/(vocab\.json|merges\.txt|tokenizer\.json|tokenizer_config\.json"
-    r"|special_tokens_map\.json|added_tokens\.json)"
-)
+_TOKENIZERS = {f"{folder}/{name}" for folder in FOLDERS for name in FILES}
 _SCHEDULER = "scheduler/scheduler_config.json"
 
 
@@ -35,9 +33,7 @@ def choose_files(
     if INDEX_NAME not in sizes:
         raise _not_a_pipeline(sizes, repository)
     chosen = [
-        name
-        for name in sizes
-        if _TOP.fullmatch(name) or _TOKENIZER.fullmatch(name) or name == _SCHEDULER
+        name for name in sizes if _TOP.fullmatch(name) or name in _TOKENIZERS or name == _SCHEDULER
     ]
     variants = []
     for component in COMPONENT_CLASSES:

@@ -8,7 +8,7 @@ from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.models.families import TOKENIZER_CLASSES
 from edgegen.models.index import INDEX_NAME, PipelineIndex
-from edgegen.models.tokenizer_files import check_tokenizer
+from edgegen.tokenizers import tokenizer_of
 
 _PROJECTED = "CLIPTextModelWithProjection"
 
@@ -54,9 +54,9 @@ def text_length(index: PipelineIndex, text_encoder: str, config: ComponentConfig
     Raises SourceError where the tokenizer is missing, or is not one of CLIP's.
     """
     name = text_encoder.replace("text_encoder", "tokenizer")
-    index.component(name, TOKENIZER_CLASSES)
+    class_name = index.component(name, TOKENIZER_CLASSES)
     folder = index.folder / name
-    check_tokenizer(folder)
+    tokenizer_of(class_name).check(folder)
     tokenizer = ComponentConfig.read(folder / "tokenizer_config.json")
     positions = config.integer("max_position_embeddings", 77)
     length = tokenizer.data.get("model_max_length")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgegen.core.model import PipelineSpec
-from edgegen.models.tokenizer_files import FOLDERS, added_tokens
+from edgegen.tokenizers import tokenizers_in
 
 OTHERS: Mapping[str, str] = {
     "coreml": "Apple's Swift package",
@@ -28,8 +28,8 @@ def lost_elsewhere(spec: PipelineSpec, model: Path, target: str) -> Iterator[str
     other = OTHERS.get(target)
     if other is None:
         return
-    folders = (model / name for name in FOLDERS if (model / name).is_dir())
-    tokens = list(dict.fromkeys(token for folder in folders for token in added_tokens(folder)))
+    added = (tokenizer.added_tokens(folder) for folder, tokenizer in tokenizers_in(model))
+    tokens = list(dict.fromkeys(token for each in added for token in each))
     if tokens and target not in KNOW_ADDED_TOKENS:
         more = f" and {len(tokens) - _SHOWN:,} more" if len(tokens) > _SHOWN else ""
         yield (

@@ -16,11 +16,12 @@ from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
 from edgegen.core.recipe import Recipe
-from edgegen.models import tokenizer_files
 from edgegen.models.read import component_keys
 from edgegen.models.weights import Weights
 from edgegen.packaging.small_files import small_files_bytes
 from edgegen.reference.case import PROBE_BATCH, plan_case, probe_latent_size
+from edgegen.tokenizers import tokenizers_in
+from edgegen.tokenizers.clip import CLIP, MERGES_NAME, VOCABULARY_NAME
 
 _HEADER_BYTES = 128
 """What an array of the golden case has before its numbers."""
@@ -135,13 +136,11 @@ def _elements(tensor: TensorSpec, sizes: Mapping[str, int]) -> int:
 
 def openvino_tokenizer_bytes(folder: Path) -> int:
     """Return how large a tokenizer's graph will be: words, merges, and where each begins."""
-    if tokenizer_files.added_tokens(folder):
+    if CLIP.added_tokens(folder):
         return 0  # it gets no graph
-    vocabulary, merges = (
-        folder / it for it in (tokenizer_files.VOCABULARY_NAME, tokenizer_files.MERGES_NAME)
-    )
+    vocabulary, merges = (folder / it for it in (VOCABULARY_NAME, MERGES_NAME))
     if not (vocabulary.is_file() and merges.is_file()):
-        return _TOKENIZER_GRAPH_BYTES + 2 * tokenizer_files.missing_bytes(folder)
+        return _TOKENIZER_GRAPH_BYTES + 2 * CLIP.missing_bytes(folder)
     words = load_json_object(vocabulary)
     pairs = len(merges.read_text(encoding="utf-8").splitlines())
     of_words = sum(len(word.encode()) + 8 for word in words)
@@ -154,8 +153,6 @@ def small_bytes(target: str, model: Path, *, components: int) -> int:
     total = small_files_bytes(model) + _MANIFEST_BYTES + components * _LISTED_BYTES
     if target == "openvino":
         total += sum(
-            openvino_tokenizer_bytes(model / folder)
-            for folder in tokenizer_files.FOLDERS
-            if (model / folder).is_dir()
+            openvino_tokenizer_bytes(folder) for folder, it in tokenizers_in(model) if it is CLIP
         )
     return total

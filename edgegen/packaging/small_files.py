@@ -13,11 +13,11 @@ from pathlib import Path
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.regular_files import NotRegularError, copy_regular
-from edgegen.models import tokenizer_files
 from edgegen.models.licences import licence_files
 from edgegen.models.model_folder import model_roots
+from edgegen.tokenizers import FILES, FOLDERS, tokenizers_in
 
-COPIED = ("model_index.json", "scheduler", *tokenizer_files.FOLDERS, "feature_extractor")
+COPIED = ("model_index.json", "scheduler", *FOLDERS, "feature_extractor")
 CONFIG_NAME = "config.json"
 CARD_NAME = "MODEL_CARD.md"
 MAXIMUM_BYTES = 16 << 20
@@ -33,16 +33,14 @@ def copy_small_files(model: Path, package: Path) -> None:
         destination = package / name
         destination.parent.mkdir(exist_ok=True)
         _copy(model, source, destination)
-    for folder in tokenizer_files.FOLDERS:
-        if (package / folder).is_dir():
-            tokenizer_files.complete(package / folder)
+    for folder, tokenizer in tokenizers_in(package):
+        tokenizer.complete(folder)
 
 
 def small_files_bytes(model: Path) -> int:
     """Return how large the copied files are, and those that a tokenizer is completed with."""
     copied = sum(source.stat().st_size for source, _ in _small_files(model))
-    tokenizers = (model / folder for folder in tokenizer_files.FOLDERS)
-    return copied + sum(map(tokenizer_files.missing_bytes, tokenizers))
+    return copied + sum(it.missing_bytes(folder) for folder, it in tokenizers_in(model))
 
 
 def _small_files(model: Path) -> Iterator[tuple[Path, str]]:
@@ -51,7 +49,7 @@ def _small_files(model: Path) -> Iterator[tuple[Path, str]]:
         source = model / name
         if source.is_dir():
             for file in sorted(source.iterdir()):
-                if file.suffix in (".json", ".txt") and not file.is_dir():
+                if not file.is_dir() and (file.suffix in (".json", ".txt") or file.name in FILES):
                     yield file, f"{name}/{file.name}"
         elif source.exists():
             yield source, name

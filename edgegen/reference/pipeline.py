@@ -25,6 +25,7 @@ from edgegen.models.weights import Weights, to_numpy
 from edgegen.networks import network_of
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
+from edgegen.tokenizers import tokenizers_in
 
 PIPELINES: Mapping[Family, tuple[str, ...]] = {
     "stable-diffusion": ("StableDiffusionPipeline",),
@@ -63,15 +64,13 @@ def load_reference(spec: PipelineSpec, folder: Path) -> Reference:
     }
     parts: dict[str, Any] = {
         **modules,
+        **_load_tokenizers(spec, folder),
         "scheduler": load_scheduler(spec, folder),
         "requires_safety_checker": False,
         "force_zeros_for_empty_prompt": spec.generation.force_zeros_for_empty_prompt,
         "requires_aesthetics_score": spec.generation.requires_aesthetics_score,
         "add_watermarker": False,
     }
-    for name in ("tokenizer", "tokenizer_2"):
-        if name.replace("tokenizer", "text_encoder") in modules:
-            parts[name] = _load_tokenizer(folder / name, spec.generation.text_length)
     build = _pipeline_class(spec)
     arguments = inspect.signature(build.__init__).parameters
     pipeline = build(**{name: parts.get(name) for name in arguments if name != "self"})
@@ -136,23 +135,19 @@ def _read(entry: TensorEntry) -> bytearray:
     return data
 
 
-def _load_tokenizer(folder: Path, length: int | None) -> Any:
-    """Load a tokenizer that pads and cuts to `length`.
+def _load_tokenizers(spec: PipelineSpec, folder: Path) -> dict[str, Any]:
+    """Load the tokenizers, by folder; they pad and cut to the text's length.
 
-    Its own length may be enormous, or more than the text encoder has positions, with which
+    Their own length may be enormous, or more than the text encoder has positions, with which
     diffusers' pipelines fail.
     """
-    from transformers import CLIPTokenizer
-
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise SourceError(
-            f"{folder} holds no tokenizer that transformers can read: {error}.",
-            hint="Download the tokenizer again.",
-        ) from error
-    tokenizer.model_max_length = length
-    return tokenizer
+    encoders = {component.folder for component in spec.components}
+    loaded = {}
+    for path, tokenizer in tokenizers_in(folder):
+        if path.name.replace("tokenizer", "text_encoder") in encoders:
+            loaded[path.name] = tokenizer.load(path)
+            loaded[path.name].model_max_length = spec.generation.text_length
+    return loaded
 
 
 def _pipeline_class(spec: PipelineSpec) -> Any:

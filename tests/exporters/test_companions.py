@@ -13,7 +13,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from edgegen.exporters.companions import write_companions
-from edgegen.models.tokenizer_files import complete
+from edgegen.tokenizers.clip import complete
 
 TinyPipeline = Callable[..., Path]
 PROMPTS = ("a photo of a cat", "", " ".join(["Red café 123 (?)"] * 40), "  Ünïcode 🐱  x")
@@ -22,7 +22,8 @@ WRITTEN = ("openvino_tokenizer.xml", "openvino_tokenizer.bin")
 
 def package(source: Path, destination: Path) -> Path:
     """Return a folder with a model's tokenizers, as a build leaves it for the companions."""
-    destination.mkdir()
+    destination.mkdir(exist_ok=True)
+    shutil.copy(source / "model_index.json", destination)
     for folder in source.glob("tokenizer*"):
         shutil.copytree(folder, destination / folder.name)
     return destination
@@ -52,7 +53,8 @@ def test_tokenizers_give_the_models_own_ids_padded_and_cut(
 def test_a_tokenizer_that_transformers_saved_anew_gives_its_ids_too(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    tokenizer = CLIPTokenizer.from_pretrained(tiny_pipeline("sd15") / "tokenizer")
+    package(tiny_pipeline("sd15"), tmp_path)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     for name in ("vocab.json", "merges.txt"):  # transformers 4 writes them
         (tmp_path / "tokenizer" / name).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from edgegen_runner.tokenizers.t5 import T5Tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegen.models.tokenizer_files import added_tokens, check_tokenizer, complete
+from edgegen.tokenizers.clip import CLIP
 from tests.device_runners.test_t5_tokenizer import SENTENCEPIECE, serialized
 from tests.fuzz.harness import case, fuzzing
 from tests.fuzz.mutations import mutated
@@ -42,9 +42,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def on_the_host(folder: Path) -> None:
-    check_tokenizer(folder)
-    added_tokens(folder)
-    complete(folder)
+    CLIP.check(folder)
+    CLIP.added_tokens(folder)
+    CLIP.complete(folder)
 
 
 def in_the_runner(folder: Path) -> None:

@@ -19,7 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgegen.core.files import translate_disk_errors
-from edgegen.models.tokenizer_files import FOLDERS, VOCABULARY_NAME, added_tokens
+from edgegen.tokenizers import tokenizers_in
+from edgegen.tokenizers.clip import CLIP
 
 GRAPH_NAME = "openvino_tokenizer.xml"
 TOOLKITS = ("openvino", "openvino-tokenizers", "tokenizers", "transformers")
@@ -56,5 +57,7 @@ def write(package: Path, text_length: int) -> Mapping[str, str]:
 
 
 def _folders(package: Path) -> list[Path]:
-    folders = [package / name for name in FOLDERS if (package / name / VOCABULARY_NAME).is_file()]
-    return [] if any(added_tokens(folder) for folder in folders) else folders
+    found = list(tokenizers_in(package))
+    if any(tokenizer is not CLIP or tokenizer.added_tokens(folder) for folder, tokenizer in found):
+        return []
+    return [folder for folder, _ in found]

@@ -11,7 +11,7 @@ import pytest
 
 from edgegen.core.errors import SourceError
 from edgegen.models.source import resolve
-from edgegen.models.tokenizer_files import complete
+from edgegen.tokenizers.clip import complete
 
 MODEL: dict[str, Any] = {
     "type": "BPE",

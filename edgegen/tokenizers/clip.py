@@ -1,4 +1,4 @@
-"""The files of a pipeline's CLIP tokenizers, and those by which most runtimes know one.
+"""CLIP's tokenizers: their files, and those by which most runtimes know one.
 
 transformers 5 saves `tokenizer.json` alone. openvino_genai's tokenizer and the Kotlin and Swift
 kits read `vocab.json` and `merges.txt`, so a package always has them. Tokens that were added to a
@@ -18,8 +18,8 @@ from edgegen.core.codec import MAXIMUM_JSON_BYTES, load_python_json_object
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.lfs import refuse_pointer
+from edgegen.tokenizers.base import Tokenizer
 
-FOLDERS = ("tokenizer", "tokenizer_2")
 SERIALIZED_NAME = "tokenizer.json"
 VOCABULARY_NAME = "vocab.json"
 MERGES_NAME = "merges.txt"
@@ -41,7 +41,7 @@ _UNSERIALIZED_SHARE = 0.38
 """What vocabulary and merges take beside the `tokenizer.json` of CLIP, which indents them."""
 
 
-def check_tokenizer(folder: Path) -> None:
+def check(folder: Path) -> None:
     """Check the files of a tokenizer before anything reads them for good.
 
     Raises SourceError where the vocabulary is missing or broken, where a file is a pointer of
@@ -81,6 +81,19 @@ def check_tokenizer(folder: Path) -> None:
                 f"{reprlib.repr(pattern)}.",
                 hint="Save CLIP's tokenizer again; transformers uses its own patterns for it.",
             )
+
+
+def load(folder: Path) -> Any:
+    """Load transformers' tokenizer. Raises SourceError."""
+    from transformers import CLIPTokenizer
+
+    try:
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"{folder} holds no tokenizer that transformers can read: {error}.",
+            hint="Download the tokenizer again.",
+        ) from error
 
 
 def complete(folder: Path) -> None:
@@ -189,3 +202,17 @@ def _merge(pair: Any) -> str:
     """Return a merge as a line: it is a text with one space, or a list of two."""
     left, right = pair.split(" ") if isinstance(pair, str) else pair
     return f"{left} {right}"
+
+
+CLIP = Tokenizer(
+    class_names=("CLIPTokenizer", "CLIPTokenizerFast"),
+    files=(
+        *(VOCABULARY_NAME, MERGES_NAME, SERIALIZED_NAME),
+        *(_CONFIG_NAME, _SPECIALS_NAME, _ADDED_NAME),
+    ),
+    check=check,
+    load=load,
+    added_tokens=added_tokens,
+    complete=complete,
+    missing_bytes=missing_bytes,
+)
