@@ -203,7 +203,7 @@ def _threads(measurement: Measurement) -> str:
 
 def _limits(measurement: Measurement) -> list[tuple[str, str]]:
     if not measurement.environment.limits:
-        return [("Held back at the start", "no sensor here tells")]
+        return [("Held back at the start", "no sensor here can report it")]
     now, since_boot = limits_at_start(measurement)
     return [
         ("Held back at the start", ", ".join(now) or "no"),

@@ -210,13 +210,13 @@ def _causes(sustained: Sustained) -> str:
         return _listed(causes)
     if sustained.tells_throttling:
         return "no sensor says why"
-    return "no sensor here tells of throttling"
+    return "no sensor here can report throttling"
 
 
 def _silence(sustained: Sustained) -> str:
     if sustained.tells_throttling:
         return "no sensor said that the device held back"
-    return "no sensor here tells of throttling"
+    return "no sensor here can report throttling"
 
 
 def _told(events: Sequence[SensorEvent]) -> list[SensorEvent]:

@@ -121,7 +121,7 @@ def _about_the_start(measurement: Measurement) -> list[Finding]:
     if start is None:
         if not measurement.of_kind("sustained"):
             return []
-        return [_note("No temperature was awaited before the start: no sensor told one.")]
+        return [_note("No temperature was awaited before the start: no sensor reported one.")]
     if start.reached:
         return []
     wanted = (
@@ -249,7 +249,7 @@ def _about_what_is_missing(measurement: Measurement, *, is_timed: bool) -> list[
             _warning(f"{len(steady)} restarts: an interval needs {INTERVAL_RESTARTS} or more.")
         )
     if counts_matter and count < P90_COUNT:
-        found.append(_note(f"{count} steady images: p90 is told from {P90_COUNT} on."))
+        found.append(_note(f"{count} steady images: p90 needs {P90_COUNT}."))
     found += [
         _note(f"No cold load: the files were still in memory ({run.page_cache.how}).")
         for run in measurement.of_kind("cold")

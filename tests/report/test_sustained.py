@@ -120,10 +120,10 @@ def test_who_said_nothing_is_not_taken_for_who_could_not_speak() -> None:
     with_flag = sustained_run(duration_s=20)
     without = replace(with_flag, sensors=())
     assert "no sensor said that the device held back" in verdict_sentence(a_run(judgement))
-    assert "no sensor here tells of throttling" in verdict_sentence(a_run(judgement, without))
+    assert "no sensor here can report throttling" in verdict_sentence(a_run(judgement, without))
     slowed = Judgement(verdict="slowed", slowdown=STEP, steps=99)
     assert "no sensor says why" in verdict_sentence(a_run(slowed))
-    assert "no sensor here tells of throttling" in verdict_sentence(a_run(slowed, without))
+    assert "no sensor here can report throttling" in verdict_sentence(a_run(slowed, without))
 
 
 def test_a_flag_without_effect_and_a_short_run_have_sentences_of_their_own() -> None:
