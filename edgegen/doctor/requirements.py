@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+
 import edgegen
-
-_REQUIREMENT = re.compile(
-    r"""(?P<name>[A-Za-z0-9._-]+)\s*(\[(?P<extras>[^\]]*)\])?\s*\(?(>=\s*(?P<minimum>[0-9.]+))?"""
-)
-_EXTRA = re.compile(r"""extra\s*==\s*["'](?P<extra>[^"']+)["']""")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
-    """A distribution that is needed, and its lowest version; None where any does."""
-
-    name: str
-    minimum: str | None
 
 
 def requirements(extra: str | None) -> tuple[Requirement, ...]:
     """Return what edgegen itself needs (None), or what one of its extras adds."""
-    found = dict.fromkeys(_expand(extra, frozenset()))
-    return tuple(sorted(found, key=lambda requirement: requirement.name))
+    found = {requirement.name: requirement for requirement in _expand(extra, frozenset())}
+    return tuple(found[name] for name in sorted(found))
 
 
 def installed_version(distribution: str) -> str | None:
@@ -40,9 +28,27 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def is_new_enough(version: str, minimum: str | None) -> bool:
-    """Compare the numbers of two versions: `2.13.0+cpu` is at least `2.9`."""
-    return minimum is None or _numbers(version) >= _numbers(minimum)
+def is_met(requirement: Requirement, version: str | None) -> bool:
+    """Return whether an installed version, None for none, is one that is needed.
+
+    Builds count as their release: `2.13.0+cpu` and `2.13.0rc1` are 2.13.0. One that PEP 440 doesn't
+    know is somebody's own, and is taken.
+    """
+    if version is None:
+        return False
+    try:
+        release = Version(version).base_version
+    except InvalidVersion:
+        return True
+    return requirement.specifier.contains(release)
+
+
+def wanted(requirement: Requirement) -> str:
+    """Return the versions that are needed, in words."""
+    bounds = list(requirement.specifier)
+    if len(bounds) == 1 and bounds[0].operator == ">=":
+        return f"needs {bounds[0].version} or newer"
+    return f"needs {requirement.specifier}" if bounds else "any version"
 
 
 def install_command(extra: str | None) -> str:
@@ -56,33 +62,35 @@ def install_command(extra: str | None) -> str:
 
 
 def _expand(extra: str | None, seen: frozenset[str]) -> Iterator[Requirement]:
-    for text in _declared(extra):
-        match = _REQUIREMENT.match(text)
-        assert match is not None, text
-        if match["name"] != "edgegen":
-            yield Requirement(name=match["name"], minimum=match["minimum"])
+    for requirement in _declared(extra):
+        if requirement.name != "edgegen":
+            yield requirement
             continue
-        for other in (match["extras"] or "").split(","):
-            name = other.strip()
-            if name and name not in seen:
-                yield from _expand(name, seen | {name})
+        for name in sorted(requirement.extras - seen):
+            yield from _expand(name, seen | {name})
 
 
-def _declared(extra: str | None) -> list[str]:
+def _declared(extra: str | None) -> Iterator[Requirement]:
     root = _checkout()
-    if root is not None:
-        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        declared = (
-            project["dependencies"] if extra is None else project["optional-dependencies"][extra]
-        )
-        return [str(text) for text in declared]
-    found = []
+    if root is None:
+        yield from _of_wheel(extra)
+        return
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    for text in texts:
+        yield Requirement(text)
+
+
+def _of_wheel(extra: str | None) -> Iterator[Requirement]:
+    """Yield the requirements of a wheel's metadata that hold with one extra, and not without."""
     for text in metadata.requires("edgegen") or []:
-        requirement, _, marker = text.partition(";")
-        match = _EXTRA.search(marker)
-        if (match["extra"] if match else None) == extra:
-            found.append(requirement)
-    return found
+        requirement = Requirement(text)
+        marker, requirement.marker = requirement.marker, None
+        always = marker is None or marker.evaluate({"extra": ""})
+        if always == (extra is None) and (
+            marker is None or marker.evaluate({"extra": extra or ""})
+        ):
+            yield requirement
 
 
 def _checkout() -> Path | None:
@@ -90,12 +98,3 @@ def _checkout() -> Path | None:
     assert edgegen.__file__ is not None
     root = Path(edgegen.__file__).parents[1]
     return root if (root / "pyproject.toml").is_file() and (root / "targets").is_dir() else None
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    release = re.match(r"[0-9.]*", version.partition("+")[0])
-    assert release is not None
-    numbers = [int(part) for part in release[0].split(".") if part]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)

@@ -13,8 +13,9 @@ from edgegen.doctor.checks import Check
 from edgegen.doctor.requirements import (
     install_command,
     installed_version,
-    is_new_enough,
+    is_met,
     requirements,
+    wanted,
 )
 
 PYTHON_MINIMUM = (3, 11)
@@ -69,17 +70,16 @@ def missing_for(extra: str) -> tuple[str, ...]:
     return tuple(
         requirement.name
         for requirement in requirements(extra)
-        if (version := installed_version(requirement.name)) is None
-        or not is_new_enough(version, requirement.minimum)
+        if not is_met(requirement, installed_version(requirement.name))
     )
 
 
 def _check_requirements(group: str, extra: str | None, *, essential: bool) -> Iterator[Check]:
     for requirement in requirements(extra):
         version = installed_version(requirement.name)
-        fits = version is not None and is_new_enough(version, requirement.minimum)
-        needs = f"needs {requirement.minimum} or newer" if requirement.minimum else "any version"
-        found = version if version and fits else f"{version or 'not installed'}; {needs}"
+        fits = is_met(requirement, version)
+        said = f"{version or 'not installed'}; {wanted(requirement)}"
+        found = version if version and fits else said
         yield Check(
             group=group,
             name=requirement.name,
