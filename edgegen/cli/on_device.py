@@ -22,7 +22,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LOCAL = "local"
 DEVICE_HELP = "local, ssh://[user@]host[:port] or adb://SERIAL; see `edgegen devices`."
-PATIENCE_S = 1800.0
 
 
 class _Device(click.ParamType[str]):

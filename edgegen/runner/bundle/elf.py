@@ -18,11 +18,11 @@ _HEADER = struct.Struct("<HHIQQQIHHHHHH")  # after the 16 bytes of e_ident
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _ENTRY = struct.Struct("<qQ")
 _LOAD, _DYNAMIC = 1, 2
-_NULL, _NEEDED, _STRTAB, _SONAME, _RPATH, _RUNPATH = 0, 1, 5, 14, 15, 29
+_NULL, _NEEDED, _STRTAB, _RPATH, _RUNPATH = 0, 1, 5, 15, 29
 
 
 class NotElfError(ValueError):
-    """A file that is no 64-bit little-endian ELF file, or a damaged one."""
+    """A file that is not a 64-bit little-endian ELF file, or a damaged one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,11 @@ class Elf:
     machine: int
     alignment_bytes: int | None
     needed: tuple[str, ...] = ()
-    soname: str | None = None
     search: tuple[str, ...] = ()
 
 
 def is_elf(path: Path) -> bool:
-    """Say whether a file begins as an ELF file does."""
+    """Return whether a file begins as an ELF file does."""
     with path.open("rb") as file:
         return file.read(4) == _MAGIC
 
@@ -52,7 +51,7 @@ def read_elf(path: Path) -> Elf:
     """
     data = path.read_bytes()
     if data[:4] != _MAGIC or data[4:6] != _64_BIT_LITTLE_ENDIAN:
-        raise NotElfError(f"{path} is no 64-bit little-endian ELF file")
+        raise NotElfError(f"{path} is not a 64-bit little-endian ELF file")
     try:
         return _parse(data)
     except (struct.error, ValueError, OverflowError) as error:
@@ -86,7 +85,6 @@ def _parse(data: bytes) -> Elf:
         machine=machine,
         alignment_bytes=min((segment[7] for segment in loads), default=None),
         needed=tuple(text(value) for tag, value in entries if tag == _NEEDED),
-        soname=text(found[_SONAME]) if _SONAME in found else None,
         search=tuple(part for part in (search or "").split(":") if part),
     )
 
