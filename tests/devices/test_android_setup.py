@@ -20,7 +20,7 @@ from edgegen.runner.pack import pack_runner
 from edgegen.runner.provision import set_up
 from tests.devices.adb_server import ADB, AdbServer
 from tests.devices.adb_standin import Banner, StandInDevice
-from tests.devices.test_bundle import tiny_build  # noqa: F401 - a fixture
+from tests.runner.test_bundle import tiny_build  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.skipif(ADB is None, reason="no adb here: apt-get install adb")
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.devices.test_provision import bundle, push, wheel
 
 from edgegen.cli.main import run as edgegen
 from edgegen.core.errors import ConfigError, DeviceError
@@ -20,7 +21,6 @@ from edgegen.runner.provision import set_up
 from tests.devices.small_disk import small_disk
 from tests.devices.sshd import Sshd
 from tests.devices.stand_ins import OtherMachine, device
-from tests.devices.test_provision import bundle, push, wheel
 from tests.tiny_packages import onnx_package
 
 __all__ = ["bundle"]

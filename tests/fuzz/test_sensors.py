@@ -21,6 +21,7 @@ from edgegen_runner.sensors import (
 from edgegen_runner.sensors.reading import Values
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.profiles.test_host import TREE
 
 from edgegen.core.codec import decode
 from edgegen.devices.facts import DeviceFacts
@@ -30,7 +31,6 @@ from edgegen.measure.benchmark_output import parse
 from tests.device_runners.sensor_tools import RECORDED, plant
 from tests.device_runners.test_control_groups import TREES
 from tests.fuzz.harness import case, fuzzing
-from tests.profiles.test_host import TREE
 
 PARSERS: Mapping[str, tuple[str, Callable[[bytes], object]]] = {
     "thermalservice": (

@@ -13,7 +13,7 @@ from edgegen.core.codec import load_toml
 from edgegen.core.errors import DeviceError, IntegrityError, ResourceError
 from edgegen.core.shipped import shipped
 from edgegen.runner.wheels import Pin, _Pins, download, wheels_for
-from tests.devices.fake_parts import write_wheel
+from tests.runner.fake_parts import write_wheel
 
 PINS = load_toml(_Pins, shipped("device_runners") / "wheels.toml").wheels
 

@@ -16,7 +16,7 @@ from edgegen.measure.components import calls_in_an_image, measure_components
 from tests.devices.stand_ins import OtherMachine, device
 from tests.tiny_packages import change_manifest, onnx_package
 
-RECORDED = Path(__file__).parents[1] / "measure" / "data" / "benchmark_model"
+RECORDED = Path(__file__).parent / "data" / "benchmark_model"
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from edgegen.runner.bundle.facts import BundleFacts, load_facts
 from edgegen.runner.bundle.launcher import launcher
 from edgegen.runner.bundle.stdlib import find_compiler
 from edgegen.runner.wheels import wheels_for
-from tests.devices.fake_parts import (
+from tests.runner.fake_parts import (
     FakeApt,
     elf,
     tiny_facts,
@@ -193,7 +193,7 @@ def test_part_without_a_licence_stops_the_build(tiny_build: Callable[..., Bundle
     facts = tiny_facts()
     other = replace(facts.packages[0], name="nameless", libraries=())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.devices.test_bundle.tiny_facts", lambda: _with(facts, other))
+        patch.setattr("tests.runner.test_bundle.tiny_facts", lambda: _with(facts, other))
         with pytest.raises(IntegrityError, match="nameless comes without a licence"):
             tiny_build()
 
