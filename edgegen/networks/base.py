@@ -104,7 +104,8 @@ class Part:
 
     `suffix` is added to the slot's name (`vae` makes `vae_decoder`), and `prefixes` are those of
     its layers' paths and of its keys in weight files. `forward` computes the outputs from the
-    inputs, both by name, for the export and for the probes that it is compared with.
+    inputs, both by name, for the export and for the probes that it is compared with. `fixed_axes`
+    are those whose size the graph holds in its constants, so that no target can leave them open.
     `float32_layers` are patterns of layers whose arithmetic doesn't survive float16. `natives` are
     the names of each target whose ecosystem has some.
     """
@@ -115,6 +116,7 @@ class Part:
     probe: Probe
     suffix: str = ""
     prefixes: tuple[str, ...] = ("",)
+    fixed_axes: tuple[str, ...] = ()
     float32_layers: tuple[str, ...] = ()
     natives: Mapping[str, NativeNames] = field(default_factory=dict)
 

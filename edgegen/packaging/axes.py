@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from edgegen.core.model import Component, PipelineSpec, TensorSpec
 from edgegen.core.profile import Shapes
+from edgegen.networks import part_of
 
 
 def used_outputs(component: Component, spec: PipelineSpec) -> Component:
@@ -33,21 +34,22 @@ def fix_axes(
 ) -> Component:
     """Return a component with the axes that its artifact fixes as numbers.
 
-    A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes
-    the size is the one that `spec` names, and the batch that of one image: `denoiser_batch` for a
-    denoiser whose guidance compares with an empty prompt.
+    A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes, and
+    for axes that the network itself fixes, the size is the one that `spec` names, and the batch
+    that of one image: `denoiser_batch` for a denoiser whose guidance compares with an empty prompt.
     """
     generation = spec.generation
-    length = generation.text_length or 77
-    sizes: dict[str, int] = {"sequence": length} if component.role == "text_encoder" else {}
-    if shapes == "fixed":
-        guided = spec.family != "unconditional" and generation.guidance_embedding_dim is None
-        sizes = {
-            "batch": denoiser_batch if component.role == "denoiser" and guided else 1,
-            "sequence": length,
-            "height": generation.height,
-            "width": generation.width,
-        }
+    guided = spec.family != "unconditional" and generation.guidance_embedding_dim is None
+    sizes = {
+        "batch": denoiser_batch if component.role == "denoiser" and guided else 1,
+        "sequence": generation.text_length or 77,
+        "height": generation.height,
+        "width": generation.width,
+    }
+    if shapes == "dynamic":
+        fixed = {*part_of(component).fixed_axes}
+        fixed |= {"sequence"} if component.role == "text_encoder" else set()
+        sizes = {name: size for name, size in sizes.items() if name in fixed}
     return replace(
         component,
         inputs=tuple(_fix(tensor, sizes) for tensor in component.inputs),
