@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +19,24 @@ from edgegen.cli.completion import (
 )
 from edgegen.cli.console import Console
 from edgegen.cli.package_tables import (
+    add_picture,
     distance,
+    failed_row,
     package_row,
+    picture_path,
     plan_row,
     show_app_facts,
     show_package,
+    show_packages,
     show_plan,
 )
 from edgegen.cli.text import TEXT
+from edgegen.core.errors import ConfigError, EdgegenError
 
 if TYPE_CHECKING:
-    from edgegen.packaging.build import Built
+    from edgegen.packaging.batch import Batch
     from edgegen.packaging.plan import BuildPlan
+    from edgegen.parity.side_by_side import SideBySide
 
 
 _PIXELS = click.IntRange(1, 16_384)
@@ -138,19 +143,18 @@ def package(
     prompt: str | None,
     dry_run: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Build a package of MODEL that a device runs.
 
     MODEL is `builtin:scenes`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`,
     also as the address of its page.
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
-    the packages draws beside torch's picture, with the PSNR.
+    the packages draws beside torch's picture, with the PSNR. What they have in common is done once,
+    and a package that fails leaves the others as they are.
     """
-    from edgegen.core.errors import ConfigError
     from edgegen.devices.profiles import load_profile
     from edgegen.models.source import resolve
-    from edgegen.packaging.app_facts import app_facts
-    from edgegen.packaging.build import build
+    from edgegen.packaging.batch import build_all
     from edgegen.packaging.plan import plan
     from edgegen.packaging.wanted import wanted_packages
 
@@ -204,62 +208,65 @@ def package(
                 show_plan(console, planned)
             if several:
                 console.print(f"{len(plans)} packages: {total_bytes / 1e6:,.1f} MB, about.")
-        return
-    results, rows = [], []
-    for planned in plans:
-        built = build(
-            planned,
-            parity=not skip_parity,
-            accept_failure=accept_failed_parity,
-            progress=console.progress,
-        )
-        results.append(built)
-        for warning in built.warnings:
+        return 0
+    batch = build_all(
+        plans,
+        parity=not skip_parity,
+        accept_failure=accept_failed_parity,
+        picture=several and not skip_parity,
+        prompt=prompt,
+        progress=console.progress,
+    )
+    return _show(console, plans, batch, as_json=as_json)
+
+
+def _show(console: Console, plans: list[BuildPlan], batch: Batch, *, as_json: bool) -> int:
+    """Show what was built; return the exit code of the first package that failed, else 0.
+
+    Raises the error that all of the packages ended with.
+    """
+    from edgegen.packaging.app_facts import app_facts
+
+    failures = [it for it in batch.packages if isinstance(it, EdgegenError)]
+    if failures and all(it is failures[0] for it in batch.packages):
+        raise failures[0]
+    rows = []
+    for plan, made in zip(plans, batch.packages, strict=True):
+        if isinstance(made, EdgegenError):
+            console.error(f"{plan.target.name} {plan.recipe.name}: {made.message}", made.hint)
+            rows.append(failed_row(plan, made))
+            continue
+        for warning in made.warnings:
             console.warn(warning)
-        facts = app_facts(planned, built.manifest, built.path)
-        rows.append({**package_row(built), "app": facts})
-        if not as_json:
-            show_package(console, built)
-            show_app_facts(console, facts)
-    if several and not skip_parity:
-        _draw(console, plans, results, prompt, rows, quiet=as_json)
+        rows.append({**package_row(made), "app": app_facts(plan, made.manifest, made.path)})
+    picture = batch.picture
+    if isinstance(picture, EdgegenError):
+        console.error(f"The picture of the packages: {picture.message}", picture.hint)
+        failures.append(picture)
+    elif picture is not None:
+        place = picture_path(plans)
+        _draw(picture, plans[0], place)
+        add_picture([row for row in rows if "error" not in row], picture, place)
     if as_json:
         console.json({"packages": rows})
+    elif len(plans) > 1:
+        show_packages(console, plans, batch)
+    else:
+        (made,) = batch.packages
+        assert not isinstance(made, EdgegenError)  # else it was raised
+        show_package(console, made)
+        show_app_facts(console, app_facts(plans[0], made.manifest, made.path))
+    return failures[0].exit_code if failures else 0
 
 
-def _draw(
-    console: Console,
-    plans: list[BuildPlan],
-    results: list[Built],
-    prompt: str | None,
-    rows: list[dict[str, object]],
-    *,
-    quiet: bool,
-) -> None:
-    """Write one picture of what torch and each package draw; add its PSNR to the rows."""
+def _draw(drawn: SideBySide, plan: BuildPlan, path: Path) -> None:
+    """Write one picture of what torch and each package draw."""
     from edgegen_runner.png import encode_png
 
     from edgegen.core.files import write_atomic
-    from edgegen.parity.side_by_side import draw_side_by_side
     from edgegen.report.pictures import Tile, grid
 
-    spec, model = plans[0].spec, plans[0].model
-    packages = {f"{it.target.title}, {it.recipe.name}": it.destination for it in plans}
-    drawn = draw_side_by_side(spec, model, packages, prompt=prompt, progress=console.progress)
     case = drawn.case
     tiles = [Tile(it.pixels, f"{it.label}\n{distance(it.psnr_db)}") for it in drawn.drawings]
-    title = f"{case.prompt or spec.source}, seed {case.seed}, {case.steps} steps"
-    path = results[0].path.parent / "compare.png"
+    title = f"{case.prompt or plan.spec.source}, seed {case.seed}, {case.steps} steps"
     write_atomic(path, encode_png(grid(tiles, columns=4, title=title)))
-    for row, drawing in zip(rows, drawn.drawings[1:], strict=True):
-        equal = drawing.psnr_db is not None and math.isinf(drawing.psnr_db)
-        row["picture"] = str(path)
-        row["picture_psnr_db"] = None if equal else drawing.psnr_db
-        row["picture_is_equal"] = equal
-    if quiet:
-        return
-    console.table(
-        f"{title} → {path}",
-        ["drawn by", "against torch's, 8 bits"],
-        [[it.label, distance(it.psnr_db)] for it in drawn.drawings[1:]],
-    )

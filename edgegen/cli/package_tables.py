@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgegen.cli.console import Console
+from edgegen.cli.console import Cell, Console
+from edgegen.core.errors import EdgegenError
 from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.packaging.app_facts import AppFacts
-    from edgegen.packaging.build import Built
+    from edgegen.packaging.batch import Batch, Built
     from edgegen.packaging.plan import BuildPlan
+    from edgegen.parity.side_by_side import SideBySide
 
 
 def show_app_facts(console: Console, facts: AppFacts) -> None:
@@ -112,6 +116,79 @@ def package_row(built: Built) -> dict[str, object]:
         "parity": built.evidence.parity,
         "costs": built.evidence.costs,
     }
+
+
+def failed_row(plan: BuildPlan, error: EdgegenError) -> dict[str, object]:
+    """Return a package that could not be built as a row of the JSON."""
+    return {
+        "path": str(plan.destination),
+        "target": plan.target.name,
+        "recipe": plan.recipe.name,
+        "error": {
+            "kind": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        },
+    }
+
+
+def add_picture(rows: Sequence[dict[str, object]], drawn: SideBySide, path: Path) -> None:
+    """Add to the rows of packages where their picture is, and how near it is to torch's."""
+    for row, drawing in zip(rows, drawn.drawings[1:], strict=True):
+        equal = drawing.psnr_db is not None and math.isinf(drawing.psnr_db)
+        row["picture"] = str(path)
+        row["picture_psnr_db"] = None if equal else drawing.psnr_db
+        row["picture_is_equal"] = equal
+
+
+def show_packages(console: Console, plans: Sequence[BuildPlan], batch: Batch) -> None:
+    """Print what became of several packages: a row each."""
+    picture = None if isinstance(batch.picture, EdgegenError) else batch.picture
+    drawings = iter(() if picture is None else picture.drawings[1:])
+    rows: list[list[Cell]] = []
+    for plan, made in zip(plans, batch.packages, strict=True):
+        name = f"{plan.target.name} {plan.recipe.name}"
+        if isinstance(made, EdgegenError):
+            rows.append([name, f"FAILED: {made.message}", None, None, None])
+            continue
+        drawing = next(drawings, None)
+        rows.append(
+            [
+                name,
+                str(made.path),
+                round(_size_bytes(made) / 1e6, 1),
+                _passed(made),
+                None if drawing is None else distance(drawing.psnr_db),
+            ]
+        )
+    notes = ["What an app has to know of each package, and what it cost: --json."]
+    if picture is not None:
+        notes.insert(0, f"Their pictures, side by side: {picture_path(plans)}.")
+    failed = sum(isinstance(made, EdgegenError) for made in batch.packages)
+    if failed:
+        notes.insert(
+            0, f"{failed} of {len(plans)} packages failed; the others are in their places."
+        )
+    console.table(
+        f"{plans[0].spec.source}: {len(plans)} packages",
+        ["package", "place", "MB", "checks against torch", "picture"],
+        rows,
+        notes=notes,
+    )
+
+
+def picture_path(plans: Sequence[BuildPlan]) -> Path:
+    """Return where the picture of several packages goes: beside them."""
+    return plans[0].destination.parent / "compare.png"
+
+
+def _passed(built: Built) -> str:
+    checks = built.evidence.parity
+    if not checks:
+        return "not compared (--skip-parity)"
+    passed = sum(check.passed for check in checks)
+    return f"{passed} of {len(checks)} passed"
 
 
 def show_package(console: Console, built: Built) -> None:

@@ -110,12 +110,16 @@ class ParityCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCost:
-    """What a stage of the build cost: processor time of the tree, and its highest sum of PSS."""
+    """What a stage of the build cost: processor time of the tree, and its highest sum of PSS.
+
+    `packages` is how many packages were made of what it made; each lists the stage as a whole.
+    """
 
     stage: str
     wall_s: float
     cpu_s: float
     peak_memory_bytes: int | None
+    packages: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

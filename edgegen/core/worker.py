@@ -57,14 +57,11 @@ class Finished:
     cost: StageCost
 
 
-def serve(
-    job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str | Callable[[J], str]
-) -> int:
+def serve(job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str) -> int:
     """Do the job on standard input, in the worker; return its exit code.
 
     `work` takes the job and a function that emits events, and returns the fields of `done`.
-    `extra` is the extra of `pip install edgegen[...]` to name where a toolkit is missing, or says
-    which it is for the job.
+    `extra` is the extra of `pip install edgegen[...]` to name where a toolkit is missing.
     """
     # Only this stream is the protocol: whatever a library prints belongs into the log.
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -87,10 +84,7 @@ def serve(
     except EdgegenError as error:
         return fail(error)
     except ImportError as error:
-        message = f"A toolkit is missing: {error}."
-        name = extra if isinstance(extra, str) else extra(job)
-        hint = f"Run: pip install 'edgegen[{name}]'"
-        return fail(MissingDependencyError(message, hint=hint))
+        return fail(missing_toolkit(error, extra))
     except MemoryError as error:
         return fail(out_of_memory(error))
     except OSError as error:
@@ -173,6 +167,13 @@ def _parse(line: str, stage: str) -> dict[str, Any]:
 def error_fields(error: EdgegenError) -> dict[str, str]:
     """Return the fields of the `error` event that stands for an error."""
     return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def missing_toolkit(error: ImportError, extra: str) -> MissingDependencyError:
+    """Return what a toolkit that cannot be imported is to the user; `extra` of edgegen has it."""
+    return MissingDependencyError(
+        f"A toolkit is missing: {error}.", hint=f"Run: pip install 'edgegen[{extra}]'"
+    )
 
 
 def out_of_memory(error: MemoryError) -> ResourceError:

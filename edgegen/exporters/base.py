@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component
 from edgegen.core.profile import Attention, OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from edgegen.exporters.opened import OpenedComponent
 
 EXPORTERS: Mapping[str, str] = {
     "coreml": "edgegen.exporters.coreml.exporter:CoreMlExporter",
@@ -62,9 +65,9 @@ class ExportProgress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJobs:
-    """The components of one package. They have one target."""
+    """The components of one or more packages of a model; those of a package have one target."""
 
-    jobs: tuple[ExportJob, ...]
+    packages: tuple[tuple[ExportJob, ...], ...]
 
 
 class Exporter(Protocol):
@@ -73,8 +76,10 @@ class Exporter(Protocol):
     def prepare(self) -> None:
         """Import the toolkits, once for all components. Raises ImportError where one is missing."""
 
-    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
-        """Write the artifact into `job.destination`, an empty folder.
+    def export(
+        self, job: ExportJob, opened: OpenedComponent, progress: ExportProgress
+    ) -> ExportResult:
+        """Write the artifact of an opened component into `job.destination`, an empty folder.
 
         Raises SourceError for weights that cannot be used, ExportError for a graph that the target
         cannot hold.

@@ -1,24 +1,48 @@
-"""The exporter's own process: imports the toolkits once, and forks for each component.
+"""The exporter's own process: imports the toolkits once, and forks for each capture and artifact.
 
-A component's memory is given back with its process, and its crash ends nothing else. Importing
-torch and diffusers takes as long as tracing a small network, so it is done once, before the forks;
-no thread of a toolkit runs yet. Its events are `component` (`name`), `step` (`name`,
-`total_bytes`), `bytes` (`done`), `warning` (`text`), and `converted` (`name`, `cpu_s`, `result`).
+A component is traced once for all packages that take the same inputs and outputs of it, in a fork;
+from there each of its artifacts is written in a fork of that. So memory is given back with each
+artifact, a crash ends nothing else, and the peak is that of one artifact however many there are
+(docs/decisions/0042-one-capture-many-packages.md). Importing torch and diffusers takes as long as
+tracing a small network, so it is done before the forks; no thread of a toolkit runs yet.
+
+Packages are named by their place in the job. The events are `capture` (`name`, `packages`),
+`captured` (`cpu_s`), `component` (`name`, `package`), `step` (`name`, `total_bytes`), `bytes`
+(`done`), `warning` (`text`), `converted` (`name`, `package`, `cpu_s`, `result`) and `failed`
+(`packages`, and the fields of an error): a package that failed gets no more artifacts.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
-from typing import Any
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from edgegen.core.codec import encode
 from edgegen.core.errors import EdgegenError, ExportError, ResourceError
-from edgegen.core.fork import run_forked
+from edgegen.core.fork import Forked, run_forked
 from edgegen.core.process import describe_exit
-from edgegen.core.worker import Emit, Event, error_fields, error_from, out_of_memory, serve
-from edgegen.exporters.base import Exporter, ExportJob, ExportJobs, load_exporter
+from edgegen.core.worker import (
+    Emit,
+    Event,
+    error_fields,
+    error_from,
+    missing_toolkit,
+    out_of_memory,
+    serve,
+)
+from edgegen.exporters.base import (
+    Exporter,
+    ExportJob,
+    ExportJobs,
+    ExportResult,
+    load_exporter,
+)
+from edgegen.exporters.opened import OpenedComponent, open_component
 
 _REPORTED_BYTES = 4 << 20
 
@@ -51,44 +75,125 @@ class EventProgress:
             self._pending_bytes = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """A job, the number of the package that it belongs to, and what does it."""
+
+    package: int
+    job: ExportJob
+    exporter: Exporter
+
+
 def _work(batch: ExportJobs, emit: Emit) -> Event:
-    exporter = load_exporter(batch.jobs[0].target)
-    exporter.prepare()
-    for job in batch.jobs:
-        name = job.component.name
-        emit("component", name=name)
-        outcome, cpu_s = _in_fork(exporter, job, emit)
-        emit("converted", name=name, cpu_s=cpu_s, result=outcome)
+    exporters = _prepare(batch, emit)
+    # What was imported stays: a trace takes a quarter longer where each collection walks it again,
+    # and a fork copies the pages that a collection writes to.
+    gc.freeze()
+    left = set(exporters)
+    for jobs in _captures(batch, exporters):
+        wanted = [it for it in jobs if it.package in left]
+        if wanted:
+            left -= _capture_and_export(wanted, emit)
     return {}
 
 
-def _in_fork(exporter: Exporter, job: ExportJob, emit: Emit) -> tuple[Any, float]:
-    """Convert a component in a process of its own; return its result and processor seconds.
+def _prepare(batch: ExportJobs, emit: Emit) -> Mapping[int, Exporter]:
+    """Import what each package's target needs; a package whose toolkit is missing has failed."""
+    exporters = {}
+    for package, jobs in enumerate(batch.packages):
+        exporter = load_exporter(jobs[0].target)
+        try:
+            exporter.prepare()
+        except ImportError as error:
+            _fail([package], missing_toolkit(error, jobs[0].target), emit)
+        else:
+            exporters[package] = exporter
+    return exporters
 
-    Raises what the exporter raised, ResourceError where the system killed the process, and
-    ExportError where it died otherwise.
-    """
-    forked = run_forked(lambda: _outcome(exporter, job, emit))
+
+def _captures(batch: ExportJobs, exporters: Mapping[int, Exporter]) -> Iterator[list[_Placed]]:
+    """Yield the jobs that share a capture: those of one component with the same axes."""
+    shared: dict[tuple[object, ...], list[_Placed]] = {}
+    ordered: dict[str, list[list[_Placed]]] = {}
+    for package, exporter in exporters.items():
+        for job in batch.packages[package]:
+            key = (job.source, job.component, job.shapes)
+            if key not in shared:
+                shared[key] = []
+                ordered.setdefault(job.component.name, []).append(shared[key])
+            shared[key].append(_Placed(package=package, job=job, exporter=exporter))
+    for captures in ordered.values():
+        yield from captures
+
+
+def _capture_and_export(jobs: Sequence[_Placed], emit: Emit) -> set[int]:
+    """Trace a component and write its artifacts; return the packages that failed."""
+    name, packages = jobs[0].job.component.name, [it.package for it in jobs]
+    emit("capture", name=name, packages=packages)
+    forked = run_forked(lambda: json.dumps(sorted(_in_capture(jobs, emit))))
     if forked.text:
-        outcome = json.loads(forked.text)
-        if "error" in outcome:
-            raise error_from(outcome["error"])
-        return outcome["result"], forked.cpu_s
-    message = f"{job.component.name}: the exporter's process {describe_exit(forked.returncode)}."
-    if forked.returncode == -signal.SIGKILL:
-        raise ResourceError(message, hint="Close other programs, or take a larger machine.")
-    raise ExportError(message, hint="The worker's log says more; please report it.")
+        return set(json.loads(forked.text))
+    return _fail(packages, _death(name, forked), emit)
 
 
-def _outcome(exporter: Exporter, job: ExportJob, emit: Emit) -> str:
+def _in_capture(jobs: Sequence[_Placed], emit: Emit) -> set[int]:
+    """Do what `_capture_and_export` does, in its fork."""
+    import torch
+
+    # A fork of a process in which OpenMP's threads have run waits for them for ever.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        return json.dumps({"result": encode(exporter.export(job, EventProgress(emit)))})
+        opened = open_component(jobs[0].job, EventProgress(emit))
     except EdgegenError as error:
-        fields = error_fields(error)
+        return _fail([it.package for it in jobs], error, emit)
     except MemoryError as error:
-        fields = error_fields(out_of_memory(error))
-    return json.dumps({"error": fields})
+        return _fail([it.package for it in jobs], out_of_memory(error), emit)
+    gc.freeze()
+    emit("captured", cpu_s=time.process_time())
+    failed: set[int] = set()
+    for placed in jobs:
+        failed |= _export(placed, opened, threads, emit)
+    return failed
+
+
+def _export(placed: _Placed, opened: OpenedComponent, threads: int, emit: Emit) -> set[int]:
+    name, package = placed.job.component.name, placed.package
+    emit("component", name=name, package=package)
+    forked = run_forked(lambda: _outcome(placed, opened, threads, emit))
+    if not forked.text:
+        return _fail([package], _death(name, forked), emit)
+    outcome = json.loads(forked.text)
+    if "error" in outcome:
+        return _fail([package], error_from(outcome["error"]), emit)
+    emit("converted", name=name, package=package, cpu_s=forked.cpu_s, result=outcome["result"])
+    return set()
+
+
+def _outcome(placed: _Placed, opened: OpenedComponent, threads: int, emit: Emit) -> str:
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        result: ExportResult = placed.exporter.export(placed.job, opened, EventProgress(emit))
+    except EdgegenError as error:
+        return json.dumps({"error": error_fields(error)})
+    except MemoryError as error:
+        return json.dumps({"error": error_fields(out_of_memory(error))})
+    return json.dumps({"result": encode(result)})
+
+
+def _death(component: str, forked: Forked) -> EdgegenError:
+    message = f"{component}: the exporter's process {describe_exit(forked.returncode)}."
+    if forked.returncode == -signal.SIGKILL:
+        return ResourceError(message, hint="Close other programs, or take a larger machine.")
+    return ExportError(message, hint="The worker's log says more; please report it.")
+
+
+def _fail(packages: Collection[int], error: EdgegenError, emit: Emit) -> set[int]:
+    emit("failed", packages=sorted(packages), **error_fields(error))
+    return set(packages)
 
 
 if __name__ == "__main__":
-    sys.exit(serve(ExportJobs, _work, extra=lambda batch: batch.jobs[0].target))
+    sys.exit(serve(ExportJobs, _work, extra="onnx"))

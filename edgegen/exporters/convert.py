@@ -1,18 +1,19 @@
-"""Converts the components of a package in a worker, with progress and costs."""
+"""Converts the components of packages in one worker, with progress and costs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgegen.core.codec import decode
+from edgegen.core.errors import EdgegenError
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import StageCost
 from edgegen.core.progress import Progress, Step
-from edgegen.core.worker import Event, call
+from edgegen.core.worker import Event, call, error_from
 from edgegen.exporters.base import ExportJob, ExportJobs, ExportResult
 
 TOOLKITS_STAGE = "import the toolkits"
@@ -31,94 +32,148 @@ class Conversion:
     warnings: tuple[str, ...] = ()
 
 
-def convert(
-    jobs: Sequence[ExportJob],
-    *,
-    progress: Progress,
-    expected_bytes: Mapping[str, int],
-    log: Path,
-) -> Conversion:
-    """Convert components, each in a process of its own.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageJobs:
+    """The components of one package.
 
-    `expected_bytes` is what the weights of each will take, for the progress bars; the worker
-    corrects it. Raises what the exporter raises, and ExportError or ResourceError where it dies.
+    `label` is what it is called among others, empty where there are none. `expected_bytes` is what
+    the weights of each component will take; the worker corrects it.
+    """
+
+    label: str
+    jobs: tuple[ExportJob, ...]
+    expected_bytes: Mapping[str, int]
+
+
+def convert(
+    packages: Sequence[PackageJobs], *, progress: Progress, log: Path
+) -> tuple[Conversion | EdgegenError, ...]:
+    """Convert the components of several packages of a model; return what became of each package.
+
+    What they have in common is done once. A package that fails leaves the others as they are.
     """
     with ExitStack() as stack:
-        follower = _Follower(progress, expected_bytes, stack)
-        finished = call(
-            "edgegen.exporters.child",
-            ExportJobs(jobs=tuple(jobs)),
-            stage="convert",
-            on_event=follower.hear,
-            log=log,
-        )
+        follower = _Follower(packages, progress, stack)
+        error: EdgegenError | None = None
+        cpu_s = 0.0
+        try:
+            finished = call(
+                "edgegen.exporters.child",
+                ExportJobs(packages=tuple(it.jobs for it in packages)),
+                stage="convert",
+                on_event=follower.hear,
+                log=log,
+            )
+            cpu_s = finished.cost.cpu_s
+        except EdgegenError as ended:
+            error = ended
         follower.end_stage()
-    shared_s = finished.cost.cpu_s - sum(cost.cpu_s for cost in follower.costs)
-    first, *rest = follower.costs
-    toolkits = StageCost(
-        stage=first.stage,
-        wall_s=first.wall_s,
-        cpu_s=max(0.0, shared_s),
-        peak_memory_bytes=first.peak_memory_bytes,
-    )
-    warnings = tuple(dict.fromkeys(follower.warnings))  # an autoencoder's two halves say the same
-    return Conversion(results=follower.results, costs=(toolkits, *rest), warnings=warnings)
+    return follower.outcomes(error, worker_cpu_s=cpu_s)
 
 
 class _Follower:
-    """Hears a worker's events: one stage for the toolkits, then one a component."""
+    """Hears a worker's events: a stage for the toolkits, one a capture, and one an artifact."""
 
     def __init__(
-        self, progress: Progress, expected_bytes: Mapping[str, int], stack: ExitStack
+        self, packages: Sequence[PackageJobs], progress: Progress, stack: ExitStack
     ) -> None:
-        self.results: dict[str, ExportResult] = {}
-        self.costs: list[StageCost] = []
-        self.warnings: list[str] = []
+        self._packages = packages
         self._progress = progress
-        self._expected_bytes = expected_bytes
         self._stack = stack
-        self._cpu_s = 0.0
-        self._begin_stage(TOOLKITS_STAGE)
+        self._results: list[dict[str, ExportResult]] = [{} for _ in packages]
+        self._warnings: list[list[str]] = [[] for _ in packages]
+        self._errors: dict[int, EdgegenError] = {}
+        self._costs: list[tuple[StageCost, tuple[int, ...]]] = []
+        self._bar = stack.enter_context(ExitStack())
+        self._step: Step = self._bar.enter_context(progress.step(TOOLKITS_STAGE))
+        self._begin_stage(TOOLKITS_STAGE, tuple(range(len(packages))))
 
     def hear(self, event: Event) -> None:
         """Take one event of the worker."""
-        if event["event"] == "component":
-            self.end_stage()
-            self._begin_stage(f"convert {event['name']}", str(event["name"]))
-        elif event["event"] == "bytes":
-            self._step.advance(int(event["done"]))
-        elif event["event"] == "step":
-            self._step.describe(str(event["name"]))
-            if event.get("total_bytes") is not None:
-                self._step.total = float(event["total_bytes"])
-        elif event["event"] == "warning":
-            self.warnings.append(str(event["text"]))
-        elif event["event"] == "converted":
-            self._cpu_s = float(event["cpu_s"])
-            self.results[str(event["name"])] = decode(
-                ExportResult, event["result"], source="the exporter's result"
-            )
+        match event["event"]:
+            case "capture":
+                self.end_stage()
+                self._show(event["name"], event["packages"])
+                self._begin_stage(f"capture {event['name']}", tuple(event["packages"]))
+            case "captured":
+                self._cpu_s = float(event["cpu_s"])
+            case "component":
+                self.end_stage()
+                self._begin_stage(f"convert {event['name']}", (event["package"],))
+            case "bytes":
+                self._step.advance(int(event["done"]))
+            case "step":
+                self._hear_step(event["name"], event.get("total_bytes"))
+            case "warning":
+                for package in self._for:
+                    self._warnings[package].append(str(event["text"]))
+            case "converted":
+                self._cpu_s = float(event["cpu_s"])
+                self._results[event["package"]][str(event["name"])] = decode(
+                    ExportResult, event["result"], source="the exporter's result"
+                )
+            case "failed":
+                for package in event["packages"]:
+                    self._errors.setdefault(package, error_from(event))
 
     def end_stage(self) -> None:
         """Write down what the stage under way cost."""
         self._inner.close()
-        self.costs.append(
-            StageCost(
-                stage=self._stage,
-                wall_s=time.monotonic() - self._started_s,
-                cpu_s=self._cpu_s,
-                peak_memory_bytes=self._sampler.peak_pss_bytes,
-            )
+        cost = StageCost(
+            stage=self._stage,
+            wall_s=time.monotonic() - self._started_s,
+            cpu_s=self._cpu_s,
+            peak_memory_bytes=self._sampler.peak_pss_bytes,
+            packages=len(self._for),
+        )
+        self._costs.append((cost, self._for))
+
+    def outcomes(
+        self, error: EdgegenError | None, *, worker_cpu_s: float
+    ) -> tuple[Conversion | EdgegenError, ...]:
+        """Return what became of each package; `error` is what ended the worker."""
+        (toolkits, every), *rest = self._costs
+        shared_s = worker_cpu_s - sum(cost.cpu_s for cost, _ in rest)
+        costs = [(replace(toolkits, cpu_s=max(0.0, shared_s)), every), *rest]
+        found: list[Conversion | EdgegenError] = []
+        for number, package in enumerate(self._packages):
+            failure = self._errors.get(number)
+            if failure is None and len(self._results[number]) < len(package.jobs):
+                failure = error
+            found.append(failure or self._conversion(number, costs))
+        return tuple(found)
+
+    def _conversion(
+        self, package: int, costs: Sequence[tuple[StageCost, tuple[int, ...]]]
+    ) -> Conversion:
+        return Conversion(
+            results=self._results[package],
+            costs=tuple(cost for cost, packages in costs if package in packages),
+            # an autoencoder's two halves say the same
+            warnings=tuple(dict.fromkeys(self._warnings[package])),
         )
 
-    def _begin_stage(self, stage: str, component: str | None = None) -> None:
+    def _show(self, component: str, packages: Sequence[int]) -> None:
+        """Begin a bar for the artifacts of a component that share a capture."""
+        self._bar.close()
+        self._totals = {it: self._packages[it].expected_bytes[component] for it in packages}
+        self._bar = self._stack.enter_context(ExitStack())
+        self._step = self._bar.enter_context(
+            self._progress.step(component, total=sum(self._totals.values()), unit="bytes")
+        )
+
+    def _hear_step(self, name: str, total_bytes: int | None) -> None:
+        labels = [self._packages[it].label for it in self._for]
+        label = labels[0] if len(labels) == 1 else ""
+        self._step.describe(f"{label}: {name}" if label else name)
+        if total_bytes is not None:
+            self._totals[self._for[0]] = total_bytes
+            self._step.total = float(sum(self._totals.values()))
+
+    def _begin_stage(self, stage: str, packages: tuple[int, ...]) -> None:
         self._stage = stage
+        self._for = packages
         self._cpu_s = 0.0
         self._started_s = time.monotonic()
         self._inner = self._stack.enter_context(ExitStack())
-        self._step: Step = self._inner.enter_context(
-            self._progress.step(stage)
-            if component is None
-            else self._progress.step(component, total=self._expected_bytes[component], unit="bytes")
-        )
         self._sampler = self._inner.enter_context(PeakSampler())

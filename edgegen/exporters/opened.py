@@ -30,6 +30,7 @@ class OpenedComponent:
 
 def import_toolkits() -> None:
     """Import torch, diffusers and transformers, for the processes that are forked from this one."""
+    import torch.export._trace  # noqa: F401 - the first trace would import it, in each fork
     import transformers  # noqa: F401 - imported for the forks
 
     from edgegen.exporters import capture, wrappers  # noqa: F401 - as above

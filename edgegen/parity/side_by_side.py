@@ -1,4 +1,4 @@
-"""Draws one prompt in torch and from each of several packages of a model, with the PSNR of each."""
+"""Draws one prompt with several packages of a model, beside what torch drew of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.progress import Progress, SilentProgress
-from edgegen.core.scratch import ScratchFolder, utf8_name
+from edgegen.core.scratch import ScratchFolder
 from edgegen.parity.runner_side import RunnerSide
 from edgegen.reference import golden
-from edgegen.reference.case import FOLDER_NAME, SMALL_MODEL_PX, plan_case
-from edgegen.reference.run import make_golden
+from edgegen.reference.case import SMALL_MODEL_PX, plan_case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,35 +56,30 @@ def plan_drawing(spec: PipelineSpec, folder: Path, *, prompt: str | None) -> Gol
 
 
 def draw_side_by_side(
-    spec: PipelineSpec,
-    folder: Path,
+    case: GoldenCase,
+    reference: Path,
     packages: Mapping[str, Path],
     *,
-    prompt: str | None = None,
     progress: Progress | None = None,
-    log: Path | None = None,
 ) -> SideBySide:
-    """Draw with torch and with each package, all from one seed.
+    """Draw a case with each package, and set it beside what torch drew into `reference`.
 
-    `packages` are folders by label. Raises what the reference and the runner raise.
+    `packages` are folders by label. Raises what the runner raises.
     """
-    shown = progress or SilentProgress()
-    case = plan_drawing(spec, folder, prompt=prompt)
-    with ScratchFolder("draw") as scratch, utf8_name(folder) as source:
-        place = scratch / FOLDER_NAME
-        make_golden(spec, source, place, case=case, progress=shown, log=log)
-        image = golden.read_array(place, golden.IMAGE_NAME)[0]
-        reference = _rgb(to_uint8(image[None])[0])
-        drawings = [Drawing(label="torch", pixels=reference, psnr_db=None)]
-        with shown.step("pictures", total=len(packages), unit="items") as step:
-            for index, (label, package) in enumerate(packages.items()):
-                step.describe(label)
-                trajectory = scratch / str(index)
-                trajectory.mkdir()
-                pixels = _rgb(RunnerSide(package).generate(case, place, trajectory))
-                distance_db = psnr_db(reference, pixels, peak=255.0)
-                drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
-                step.advance()
+    expected = _rgb(to_uint8(golden.read_array(reference, golden.IMAGE_NAME))[0])
+    drawings = [Drawing(label="torch", pixels=expected, psnr_db=None)]
+    with (
+        ScratchFolder("draw") as scratch,
+        (progress or SilentProgress()).step("pictures", total=len(packages), unit="items") as step,
+    ):
+        for index, (label, package) in enumerate(packages.items()):
+            step.describe(label)
+            trajectory = scratch / str(index)
+            trajectory.mkdir()
+            pixels = _rgb(RunnerSide(package).generate(case, reference, trajectory))
+            distance_db = psnr_db(expected, pixels, peak=255.0)
+            drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
+            step.advance()
     return SideBySide(case=case, drawings=tuple(drawings))
 
 

@@ -1,71 +1,135 @@
 """The reference's own process, so that torch and its memory are gone when it ends.
 
-Its events are `total` (`steps`), and `step` (`text`) for each step that is done.
+Its events are `total` (`steps`), `step` (`text`) for each step that is done, and `made` (`index`,
+`cpu_s` since the process began) for each golden case.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgegen.core.model import PipelineSpec
+from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.worker import Emit, Event, serve
 
+if TYPE_CHECKING:
+    from edgegen.reference.pipeline import Reference
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What the parent wants: the probes and the run of `case`, written to `destination`.
+class GoldenJob:
+    """A golden case: the probes of `spec`'s components and the run of `case`, to `destination`.
 
     `latent_height` and `latent_width` are those of the probes, `picture_batch` the samples of a
     probe of the autoencoder.
     """
 
     spec: PipelineSpec
-    folder: str
     destination: str
     case: GoldenCase
     latent_height: int
     latent_width: int
     picture_batch: int
+    probes: bool
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Return the components that are probed."""
+        return self.spec.components if self.probes else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The golden cases of one model, which draws with the same scheduler in all of them."""
+
+    folder: str
+    cases: tuple[GoldenJob, ...]
+
+
+class _Once:
+    """Computes what several golden cases have in common once, and copies its files."""
+
+    def __init__(self) -> None:
+        self._made: dict[object, tuple[Path, Sequence[str]]] = {}
+
+    def make(self, key: object, destination: Path, make: Callable[[Path], None]) -> None:
+        """Let `make` write files into an existing folder, or copy what it wrote for this key."""
+        if key in self._made:
+            source, names = self._made[key]
+            for name in names:
+                shutil.copyfile(source / name, destination / name)
+            return
+        before = set(destination.iterdir())
+        make(destination)
+        names = [path.name for path in destination.iterdir() if path not in before]
+        self._made[key] = destination, names
 
 
 def _run(job: Job, emit: Emit) -> Event:
     import torch
 
-    from edgegen.reference import golden, probes
     from edgegen.reference.pipeline import load_reference
-    from edgegen.reference.trajectory import run_case, to_numpy
+
+    emit("total", steps=_steps(job.cases))
+    reference = load_reference(job.cases[0].spec, Path(job.folder))
+    once = _Once()
+    with torch.inference_mode(), reference.weights:
+        for index, case in enumerate(job.cases):
+            _make(reference, case, once, emit)
+            emit("made", index=index, cpu_s=time.process_time())
+    return {"peak_weight_bytes": reference.weights.peak_bytes}
+
+
+def _steps(cases: Sequence[GoldenJob]) -> int:
+    denoising = sum(case.steps for case in {it.case for it in cases})
+    return denoising + sum(len(it.components) + 1 for it in cases)
+
+
+def _make(reference: Reference, job: GoldenJob, once: _Once, emit: Emit) -> None:
+    from edgegen.reference.trajectory import run_case
 
     spec, destination = job.spec, Path(job.destination)
-    emit("total", steps=len(spec.components) + job.case.steps + 1)
-    reference = load_reference(spec, Path(job.folder))
+    size = job.latent_height, job.latent_width, job.picture_batch
+    for component in job.components:
+        make = partial(_probe, reference, job, component)
+        once.make((component, size), destination, make)
+        emit("step", text=f"probe of {component.name}")
+    once.make(
+        job.case,
+        destination,
+        lambda place: run_case(
+            reference,
+            spec,
+            job.case,
+            place,
+            on_step=lambda index: emit("step", text=f"denoising, step {index}"),
+        ),
+    )
+    emit("step", text="image")
+
+
+def _probe(reference: Reference, job: GoldenJob, component: Component, destination: Path) -> None:
+    from edgegen.reference import golden, probes
+    from edgegen.reference.trajectory import to_numpy
+
     size = probes.ProbeSize(
         latent_height=job.latent_height,
         latent_width=job.latent_width,
         picture_batch=job.picture_batch,
     )
-    with torch.inference_mode(), reference.weights:
-        for component in spec.components:
-            inputs = probes.make_inputs(reference, spec, component, size)
-            outputs = probes.compute(reference, component, inputs)
-            for name, value in inputs.items():
-                file_name = golden.input_name(component.name, name)
-                golden.write_array(destination, file_name, to_numpy(value))
-            for name, value in outputs.items():
-                file_name = golden.output_name(component.name, name)
-                golden.write_array(destination, file_name, to_numpy(value))
-            emit("step", text=f"probe of {component.name}")
-        run_case(
-            reference,
-            spec,
-            job.case,
-            destination,
-            on_step=lambda index: emit("step", text=f"denoising, step {index}"),
-        )
-    emit("step", text="image")
-    return {"peak_weight_bytes": reference.weights.peak_bytes}
+    inputs = probes.make_inputs(reference, job.spec, component, size)
+    outputs = probes.compute(reference, component, inputs)
+    for name, value in inputs.items():
+        golden.write_array(destination, golden.input_name(component.name, name), to_numpy(value))
+    for name, value in outputs.items():
+        golden.write_array(destination, golden.output_name(component.name, name), to_numpy(value))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""Makes a golden case in a process of its own; torch is never imported here."""
+"""Makes golden cases in a process of their own; torch is never imported here."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen.core.errors import EdgegenError
 from edgegen.core.files import translate_disk_errors
+from edgegen.core.memory import PeakSampler
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase, StageCost
-from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.core.units import format_bytes
 from edgegen.core.worker import Event, call
 from edgegen.reference.case import (
@@ -17,15 +21,30 @@ from edgegen.reference.case import (
     predict_memory_bytes,
     probe_latent_size,
 )
-from edgegen.reference.child import Job
+from edgegen.reference.child import GoldenJob, Job
 
 STAGE = "reference"
 WORKER = "edgegen.reference.child"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRequest:
+    """A golden case to be made in `destination`: of the components of `spec`, and of a run.
+
+    With `full` everything has the model's native size. `case` is run instead of the pipeline's own;
+    without `probes` nothing else is.
+    """
+
+    spec: PipelineSpec
+    destination: Path
+    full: bool = False
+    case: GoldenCase | None = None
+    probes: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRun:
-    """A golden case that was made, and what it cost.
+    """A golden case that was made, and what it cost with those that were made before it.
 
     `peak_weight_bytes` are the most weights, as float32, that were in memory at once.
     """
@@ -45,43 +64,93 @@ def make_golden(
     progress: Progress | None = None,
     log: Path | None = None,
 ) -> GoldenRun:
-    """Run a pipeline's golden case in torch, and write its files into `destination`.
-
-    `folder` is the pipeline's; with `full` everything has the model's native size. `case` is run
-    instead of the pipeline's own. The standard error of the process goes to `log`.
+    """Run one golden case in torch, and write its files; see `make_goldens` and `GoldenRequest`.
 
     Raises SourceError where the model cannot be built or computes what is not finite,
     MissingDependencyError without torch, ResourceError where memory or disk ran out, and
     ExportError where the process died.
     """
-    case = case or plan_case(spec, folder, full=full, name=destination.name)
+    request = GoldenRequest(spec=spec, destination=destination, full=full, case=case)
+    (made,) = make_goldens([request], folder, progress=progress, log=log)
+    if isinstance(made, EdgegenError):
+        raise made
+    return made
+
+
+def make_goldens(
+    requests: Sequence[GoldenRequest],
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    log: Path | None = None,
+) -> tuple[GoldenRun | EdgegenError, ...]:
+    """Run golden cases of one model in torch; return what became of each, in their order.
+
+    `folder` is the pipeline's. What cases have in common is computed once. A case that fails ends
+    those after it. The standard error of the process goes to `log`.
+    """
+    jobs = tuple(_job(request, folder) for request in requests)
+    expected_bytes = max(predict_memory_bytes(job.spec, job.case) for job in jobs)
+    made: list[StageCost] = []
+    error: EdgegenError | None = None
+    peak_bytes = 0
+    with (
+        (progress or SilentProgress()).step("reference in torch", unit="steps") as step,
+        PeakSampler() as sampler,
+    ):
+        step.describe(f"about {format_bytes(expected_bytes)} of memory")
+        started_s = time.monotonic()
+
+        def on_event(event: Event) -> None:
+            _show(step, event)
+            if event["event"] == "made":
+                made.append(
+                    StageCost(
+                        stage=STAGE,
+                        wall_s=time.monotonic() - started_s,
+                        cpu_s=float(event["cpu_s"]),
+                        peak_memory_bytes=sampler.peak_pss_bytes,
+                    )
+                )
+
+        job = Job(folder=str(folder.absolute()), cases=jobs)
+        try:
+            finished = call(WORKER, job, stage=STAGE, on_event=on_event, log=log)
+        except EdgegenError as ended:
+            error = ended
+        else:
+            made[-1] = finished.cost
+            peak_bytes = int(finished.done["peak_weight_bytes"])
+    outcomes: list[GoldenRun | EdgegenError] = [
+        GoldenRun(case=job.case, cost=cost, peak_weight_bytes=peak_bytes)
+        for job, cost in zip(jobs, made, strict=False)
+    ]
+    if error is not None:
+        outcomes += [error] * (len(jobs) - len(made))
+    return tuple(outcomes)
+
+
+def _job(request: GoldenRequest, folder: Path) -> GoldenJob:
+    spec, destination, full = request.spec, request.destination, request.full
+    case = request.case or plan_case(spec, folder, full=full, name=destination.name)
     height, width = probe_latent_size(spec, folder, full=full)
     with translate_disk_errors(destination.parent):
         destination.mkdir(parents=True, exist_ok=True)
-    job = Job(
+    return GoldenJob(
         spec=spec,
-        folder=str(folder.absolute()),
         destination=str(destination.absolute()),
         case=case,
         latent_height=height,
         latent_width=width,
         # at its own size one picture takes as much memory as all the rest
         picture_batch=1 if full else PROBE_BATCH,
+        probes=request.probes,
     )
-    expected_bytes = predict_memory_bytes(spec, case)
-    with (progress or SilentProgress()).step("reference in torch", unit="steps") as step:
-        step.describe(f"about {format_bytes(expected_bytes)} of memory")
 
-        def on_event(event: Event) -> None:
-            if event["event"] == "total":
-                step.total = event["steps"]
-            elif event["event"] == "step":
-                step.advance()
-                step.describe(str(event["text"]))
 
-        finished = call(WORKER, job, stage=STAGE, on_event=on_event, log=log)
-    return GoldenRun(
-        case=case,
-        cost=finished.cost,
-        peak_weight_bytes=int(finished.done["peak_weight_bytes"]),
-    )
+def _show(step: Step, event: Event) -> None:
+    if event["event"] == "total":
+        step.total = event["steps"]
+    elif event["event"] == "step":
+        step.advance()
+        step.describe(str(event["text"]))

@@ -22,6 +22,7 @@ from edgegen.core.recipe import Recipe, Tolerance
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, ExportResult, load_exporter
+from edgegen.exporters.opened import open_component
 from edgegen.exporters.wrappers import wrap
 from edgegen.models.binding import bind
 from edgegen.models.read import read_pipeline
@@ -120,7 +121,7 @@ def export_component(
         shapes=shapes,
         calibration=None if calibration is None else str(calibration),
     )
-    result = load_exporter(target).export(job, heard)
+    result = load_exporter(target).export(job, open_component(job, heard), heard)
     return Exported(spec=spec, component=component, heard=heard, result=result)
 
 

@@ -20,6 +20,7 @@ from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, load_exporter
 from edgegen.exporters.coreml.interface import compiled_name, natives_of
+from edgegen.exporters.opened import open_component
 from edgegen.mil.executor.program import MilProgram
 from edgegen.mil.mlpackage import load_model
 from edgegen.packaging.axes import timestep_for_each, used_outputs
@@ -62,7 +63,7 @@ def export(
         shapes="fixed",
         **options,
     )
-    result = load_exporter("coreml").export(job, heard)
+    result = load_exporter("coreml").export(job, open_component(job, heard), heard)
     packages = sorted(destination.glob("*.mlpackage"))
     assert packages[0].name == result.path
     written = sum(

@@ -1,11 +1,11 @@
-"""Exports one component to Core ML: capture, lower, stream the weights, save the program."""
+"""Exports one component to Core ML: lower, stream the weights, save the program."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
-from edgegen.exporters.opened import import_toolkits, open_component, toolkit_versions
+from edgegen.exporters.opened import OpenedComponent, import_toolkits, toolkit_versions
 
 OLDEST_OS = 16
 """The first version of iOS with compressed weights."""
@@ -19,7 +19,9 @@ class CoreMlExporter:
         import_toolkits()
         from edgegen.exporters.coreml import lowering  # noqa: F401 - imported for the forks
 
-    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+    def export(
+        self, job: ExportJob, opened: OpenedComponent, progress: ExportProgress
+    ) -> ExportResult:
         """Write a component's program and weights into `job.destination`."""
         from edgegen.exporters.coreml.chunks import split
         from edgegen.exporters.coreml.interface import compiled_name, is_chunked
@@ -30,7 +32,6 @@ class CoreMlExporter:
         from edgegen.mil.schema import newest_version
         from edgegen.mil.weight_file import write_weight_file
 
-        opened = open_component(job, progress)
         minimum_os = newest_version(job.minimum_os or OLDEST_OS)
         graph = lower(
             opened.capture,

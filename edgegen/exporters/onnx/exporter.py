@@ -1,4 +1,4 @@
-"""Exports one component to ONNX: capture, lower, stream the weights, save the graph."""
+"""Exports one component to ONNX: lower, stream the weights, save the graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
-from edgegen.exporters.opened import import_toolkits, open_component, toolkit_versions
+from edgegen.exporters.opened import OpenedComponent, import_toolkits, toolkit_versions
 
 GRAPH_NAME = "model.onnx"
 WEIGHTS_NAME = "model.onnx_data"
@@ -21,7 +21,9 @@ class OnnxExporter:
         import_toolkits()
         from edgegen.exporters.onnx import lowering  # noqa: F401 - imported for the forks
 
-    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+    def export(
+        self, job: ExportJob, opened: OpenedComponent, progress: ExportProgress
+    ) -> ExportResult:
         """Write a component's graph and weights into `job.destination`."""
         import onnx_ir as ir
 
@@ -30,7 +32,6 @@ class OnnxExporter:
         from edgegen.exporters.onnx.weights import stream_weights
 
         destination = Path(job.destination)
-        opened = open_component(job, progress)
         bound, weights = opened.bound, opened.weights
         model, uses = lower(opened.capture, job.recipe, job.operators)
         total = sum(STORED[use.storage].itemsize * math.prod(use.form.shape) for use in uses)

@@ -1,4 +1,4 @@
-"""Exports one component to OpenVINO IR: capture, lower, stream the weights, save the graph."""
+"""Exports one component to OpenVINO IR: lower, stream the weights, save the graph."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
-from edgegen.exporters.opened import import_toolkits, open_component, toolkit_versions
+from edgegen.exporters.opened import OpenedComponent, import_toolkits, toolkit_versions
 
 GRAPH_NAME = "openvino_model.xml"
 WEIGHTS_NAME = "openvino_model.bin"
@@ -23,14 +23,15 @@ class OpenVinoExporter:
         import_toolkits()
         from edgegen.exporters.openvino import lowering  # noqa: F401 - imported for the forks
 
-    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+    def export(
+        self, job: ExportJob, opened: OpenedComponent, progress: ExportProgress
+    ) -> ExportResult:
         """Write a component's graph and weights into `job.destination`."""
         from edgegen.exporters.openvino.ir_xml import ir_xml
         from edgegen.exporters.openvino.lowering import lower
         from edgegen.exporters.openvino.weights import place, stream_constants
 
         destination = Path(job.destination)
-        opened = open_component(job, progress)
         bound, weights = opened.bound, opened.weights
         graph = lower(opened.capture, job.recipe)
         progress.step("weights", sum(constant.size_bytes for constant in graph.constants))

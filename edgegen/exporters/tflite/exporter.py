@@ -1,4 +1,4 @@
-"""Exports one component to TFLite: capture, lower, cut what is too large, stream the weights."""
+"""Exports one component to TFLite: lower, cut what is too large, stream the weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgegen.core.calibration import Calibration
 from edgegen.core.codec import load_json
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
-from edgegen.exporters.opened import import_toolkits, open_component, toolkit_versions
+from edgegen.exporters.opened import OpenedComponent, import_toolkits, toolkit_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,9 @@ class TfliteExporter:
         import_toolkits()
         from edgegen.exporters.tflite import flatbuffer, lowering  # noqa: F401 - imported for the forks
 
-    def export(self, job: ExportJob, progress: ExportProgress) -> ExportResult:
+    def export(
+        self, job: ExportJob, opened: OpenedComponent, progress: ExportProgress
+    ) -> ExportResult:
         """Write a component's graph and weights into `job.destination`."""
         import numpy as np
 
@@ -39,7 +41,6 @@ class TfliteExporter:
         from edgegen.exporters.tflite.weights import data_bytes
 
         destination = Path(job.destination)
-        opened = open_component(job, progress)
         bound, weights = opened.bound, opened.weights
 
         calibration = (

@@ -1,0 +1,174 @@
+"""Makes a package of components that were converted: small files, manifest, parity, evidence."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgegen import __version__
+from edgegen.core.codec import dump_json
+from edgegen.core.files import sha256_of
+from edgegen.core.package import (
+    EVIDENCE_NAME,
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Artifact,
+    Evidence,
+    GoldenCase,
+    ModelSource,
+    PackagedComponent,
+    PackageManifest,
+    ParityCheck,
+    StageCost,
+)
+from edgegen.core.progress import Progress
+from edgegen.exporters.base import ExportResult
+from edgegen.exporters.companions import write_companions
+from edgegen.exporters.convert import Conversion
+from edgegen.packaging.drawing import write_scheduler
+from edgegen.packaging.plan import BuildPlan
+from edgegen.packaging.small_files import copy_small_files
+from edgegen.parity.gate import check_package, require
+
+GOLDEN_FOLDER = "golden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the packages of one model have in common: its hash, and what was spent for all of them.
+
+    `golden` is the golden case that lies in each package's folder; without one nothing is compared
+    with torch. With `accept_failure` a package that failed is kept, and says so.
+    """
+
+    weights_sha256: str
+    golden: GoldenCase | None
+    accept_failure: bool
+
+
+def assemble(
+    plan: BuildPlan,
+    staging: Path,
+    conversion: Conversion,
+    shared: Shared,
+    costs: Sequence[StageCost],
+    *,
+    progress: Progress,
+    log: Path,
+) -> tuple[PackageManifest, Evidence]:
+    """Complete a package in `staging`, which holds its components and its golden case.
+
+    `costs` are those of what was done before. Raises ParityError for a package that does not
+    compute what its model computes, and whatever the stages raise.
+    """
+    copy_small_files(plan.model, staging)
+    write_scheduler(plan.spec, staging)
+    companions = write_companions(
+        plan.target.name,
+        staging,
+        text_length=plan.spec.generation.text_length,
+        progress=progress,
+        log=log,
+    )
+    costs = [*costs, *companions.costs]
+    manifest = _manifest(plan, staging, conversion.results, companions.toolkits, shared, progress)
+    _write(staging / MANIFEST_NAME, dump_json(manifest))
+    checks: tuple[ParityCheck, ...] = ()
+    if shared.golden is not None:
+        run = check_package(staging, manifest, progress=progress)
+        checks = run.checks
+        costs = [*costs, run.cost]
+        if not run.passed:
+            if not shared.accept_failure:
+                require(run, manifest)
+            manifest = replace(manifest, parity_failed=True)
+            _write(staging / MANIFEST_NAME, dump_json(manifest))
+    evidence = Evidence(
+        manifest_sha256=sha256_of(staging / MANIFEST_NAME), parity=checks, costs=tuple(costs)
+    )
+    _write(staging / EVIDENCE_NAME, dump_json(evidence))
+    return manifest, evidence
+
+
+def _manifest(
+    plan: BuildPlan,
+    staging: Path,
+    converted: Mapping[str, ExportResult],
+    companions: Mapping[str, str],
+    shared: Shared,
+    progress: Progress,
+) -> PackageManifest:
+    operator_sets: dict[str, int] = {}
+    toolkits: dict[str, str] = {"edgegen": __version__, "python": platform.python_version()}
+    toolkits.update(companions)
+    for item in converted.values():
+        operator_sets.update(item.operator_sets)
+        toolkits.update(item.toolkits)
+    return PackageManifest(
+        schema_version=SCHEMA_VERSION,
+        source=ModelSource(
+            model=_source_name(plan),
+            revision=plan.spec.revision,
+            weights_sha256=shared.weights_sha256,
+            licence=plan.spec.licence,
+            variant=plan.spec.variant,
+        ),
+        family=plan.spec.family,
+        facts=plan.spec.facts,
+        pipeline_class=plan.spec.pipeline_class,
+        generation=plan.spec.generation,
+        components=tuple(
+            PackagedComponent(
+                spec=component,
+                path=f"{component.name}/{converted[component.name].path}",
+                storage_bytes=converted[component.name].storage_bytes,
+            )
+            for component in plan.components
+        ),
+        target=plan.target.name,
+        profile=None if plan.profile is None else plan.profile.name,
+        recipe=plan.recipe,
+        operators=plan.operators,
+        shapes=plan.shapes,
+        operator_sets=operator_sets,
+        toolkits=toolkits,
+        scheduler=plan.spec.scheduler,
+        files=_files(staging, progress),
+        golden=shared.golden,
+    )
+
+
+def _files(staging: Path, progress: Progress) -> tuple[Artifact, ...]:
+    paths = sorted(path for path in staging.rglob("*") if path.is_file())
+    total = sum(path.stat().st_size for path in paths)
+    artifacts = []
+    with progress.step("hashing the package", total=total, unit="bytes") as step:
+        for path in paths:
+            size = path.stat().st_size
+            artifacts.append(
+                Artifact(
+                    path=path.relative_to(staging).as_posix(),
+                    sha256=sha256_of(path),
+                    size_bytes=size,
+                )
+            )
+            step.advance(size)
+    return tuple(artifacts)
+
+
+def _source_name(plan: BuildPlan) -> str:
+    """Return what the user called the model; of a local folder only its name.
+
+    The same model packaged on two machines has to give the same bytes.
+    """
+    path = Path(plan.spec.source)
+    if not path.exists():
+        return plan.spec.source
+    return os.fsencode(path.resolve().name).decode("utf-8", errors="replace")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,370 @@
+"""Builds packages of one model together: what they have in common is done once.
+
+One capture a component where axes and outputs are the same, one run of torch, one hash of the
+model, one calibration. Each package is staged by itself and renamed by itself, and has the bytes
+that it has when it is built by itself (docs/decisions/0042-one-capture-many-packages.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from edgegen.core.errors import EdgegenError
+from edgegen.core.files import translate_disk_errors
+from edgegen.core.folders import state_folder
+from edgegen.core.model import PipelineSpec
+from edgegen.core.package import Evidence, PackageManifest, StageCost
+from edgegen.core.progress import Progress, SilentProgress, Step, Unit
+from edgegen.core.scratch import ScratchFolder, utf8_name
+from edgegen.core.staging import staged_folder
+from edgegen.exporters.base import ExportJob
+from edgegen.exporters.convert import Conversion, PackageJobs, convert
+from edgegen.packaging.assemble import GOLDEN_FOLDER, Shared, assemble
+from edgegen.packaging.plan import BuildPlan
+from edgegen.packaging.replace import require_replaceable
+from edgegen.packaging.small_files import write_config
+from edgegen.packaging.source_hash import weights_sha256
+from edgegen.parity.side_by_side import SideBySide, draw_side_by_side, plan_drawing
+from edgegen.reference.calibrate import Calibrated, make_calibration
+from edgegen.reference.run import GoldenRequest, GoldenRun, make_goldens
+
+CALIBRATION_NAME = "calibration.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A package that stands in its place, what was measured, and what to know of its model."""
+
+    path: Path
+    manifest: PackageManifest
+    evidence: Evidence
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What became of each package, in the order of their plans, and of the picture of them all."""
+
+    packages: tuple[Built | EdgegenError, ...]
+    picture: SideBySide | EdgegenError | None = None
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """A package under way: its staging folder is open until it is put in its place, or fails."""
+
+    plan: BuildPlan
+    label: str
+    progress: Progress
+    place: ExitStack = field(default_factory=ExitStack)
+    staging: Path = Path()
+    calibrated: Calibrated | None = None
+    conversion: Conversion | None = None
+    golden: GoldenRun | None = None
+    outcome: Built | EdgegenError | None = None
+
+    def attempt(self, act: Callable[[], None]) -> None:
+        """Do a part of the work; an error of edgegen's ends this package, and no other."""
+        try:
+            with ExitStack() as guard:
+                guard.push(self.place)
+                act()
+                guard.pop_all()
+        except EdgegenError as error:
+            self.outcome = error
+
+    def fail(self, error: EdgegenError) -> None:
+        """End this package, and remove what there is of it."""
+
+        def act() -> None:
+            raise error
+
+        self.attempt(act)
+
+
+def build_all(
+    plans: Sequence[BuildPlan],
+    *,
+    parity: bool = True,
+    accept_failure: bool = False,
+    picture: bool = False,
+    prompt: str | None = None,
+    progress: Progress | None = None,
+) -> Batch:
+    """Build packages of one model, each beside its place, and rename them there one by one.
+
+    Without `parity` nothing is compared with torch, and the packages have no golden case. With
+    `accept_failure` a package that failed is written all the same, and says so. With `picture` what
+    torch and each package draw of `prompt` is part of the result.
+
+    A package that fails is an error in the result; its destination is then as it was. An interrupt
+    leaves the packages that stand in their places, and nothing of the others.
+    """
+    shown = progress or SilentProgress()
+    with (
+        _logs() as logs,
+        utf8_name(plans[0].model) as model,
+        ExitStack() as places,
+    ):
+        count = len(plans)
+        works = [
+            _work(replace(plan, model=model), number, count, shown)
+            for number, plan in enumerate(plans, start=1)
+        ]
+        for work in works:
+            places.push(work.place)
+            work.attempt(partial(_open, work))
+        _calibrate(works, logs, shown)
+        _convert(works, logs, shown)
+        drawing = None
+        if picture:
+            scratch = places.enter_context(ScratchFolder("draw"))
+            drawing = _Drawing.planned(plans[0].spec, model, prompt, scratch)
+        if parity:
+            _run_reference(works, drawing, model, logs, shown)
+        _finish(works, parity=parity, accept_failure=accept_failure, logs=logs, progress=shown)
+        outcomes = tuple(work.outcome for work in works if work.outcome is not None)
+        drawn = None if drawing is None else drawing.draw(works, shown)
+        if all(isinstance(outcome, Built) for outcome in outcomes):
+            shutil.rmtree(logs, ignore_errors=True)
+    return Batch(packages=outcomes, picture=drawn)
+
+
+def _work(plan: BuildPlan, number: int, count: int, progress: Progress) -> _Work:
+    label = f"{number} of {count}: {plan.target.name} {plan.recipe.name}" if count > 1 else ""
+    return _Work(plan=plan, label=label, progress=_Journey(progress, label) if label else progress)
+
+
+def _alive(works: Sequence[_Work]) -> list[_Work]:
+    return [work for work in works if work.outcome is None]
+
+
+def _open(work: _Work) -> None:
+    plan = work.plan
+    check = partial(require_replaceable, force=plan.force)
+    staged = work.place.enter_context(staged_folder(plan.destination, check=check))
+    work.staging = work.place.enter_context(utf8_name(staged))
+    for component in plan.components:
+        folder = work.staging / component.name
+        folder.mkdir()
+        write_config(plan.model / component.folder, folder, component.class_name)
+
+
+def _calibrate(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
+    """Measure the ranges of activations, where a recipe quantizes them ahead of time."""
+    wanted = [work for work in _alive(works) if work.plan.recipe.needs_calibration]
+    for number, spec in enumerate(_distinct(work.plan.spec for work in wanted)):
+        same = [work for work in wanted if work.plan.spec == spec]
+        try:
+            calibrated = make_calibration(
+                spec,
+                same[0].plan.model,
+                logs / f"{number}-{CALIBRATION_NAME}",
+                progress=progress,
+                log=logs / "calibration.log",
+            )
+        except EdgegenError as error:
+            for work in same:
+                work.fail(error)
+        else:
+            for work in same:
+                work.calibrated = replace(
+                    calibrated, cost=replace(calibrated.cost, packages=len(same))
+                )
+
+
+def _distinct(specs: Iterator[PipelineSpec]) -> list[PipelineSpec]:
+    found: list[PipelineSpec] = []
+    for spec in specs:
+        if spec not in found:
+            found.append(spec)
+    return found
+
+
+def _convert(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
+    wanted = _alive(works)
+    if not wanted:
+        return
+    packages = [
+        PackageJobs(
+            label=work.label,
+            jobs=tuple(_jobs(work)),
+            expected_bytes=work.plan.storage_bytes,
+        )
+        for work in wanted
+    ]
+    outcomes = convert(packages, progress=progress, log=logs / "convert.log")
+    for work, outcome in zip(wanted, outcomes, strict=True):
+        if isinstance(outcome, EdgegenError):
+            work.fail(outcome)
+        else:
+            work.conversion = outcome
+
+
+def _jobs(work: _Work) -> Iterator[ExportJob]:
+    plan, calibrated = work.plan, work.calibrated
+    for component in plan.components:
+        yield ExportJob(
+            target=plan.target.name,
+            component=component,
+            source=str((plan.model / component.folder).absolute()),
+            destination=str((work.staging / component.name).absolute()),
+            recipe=plan.recipe,
+            operators=plan.operators,
+            shapes=plan.shapes,
+            calibration=None if calibrated is None else str(calibrated.path.absolute()),
+            minimum_os=plan.minimum_os,
+            attention=plan.attention,
+            file_limit_bytes=plan.file_limit_bytes,
+        )
+
+
+def _run_reference(
+    works: Sequence[_Work],
+    drawing: _Drawing | None,
+    model: Path,
+    logs: Path,
+    progress: Progress,
+) -> None:
+    """Run torch once: the golden case of each package and, last, the picture of them all."""
+    wanted = _alive(works)
+    if not wanted:
+        return
+    requests = [
+        GoldenRequest(
+            spec=replace(work.plan.spec, components=work.plan.components),
+            destination=work.staging / GOLDEN_FOLDER,
+        )
+        for work in wanted
+    ]
+    if drawing is not None:
+        requests.append(drawing.request)
+    made = make_goldens(requests, model, progress=progress, log=logs / "reference.log")
+    goldens = made[: len(wanted)]
+    for work, golden in zip(wanted, goldens, strict=True):
+        if isinstance(golden, EdgegenError):
+            work.fail(golden)
+        else:
+            work.golden = golden
+    if drawing is not None and isinstance(made[-1], EdgegenError):
+        drawing.error = made[-1]
+
+
+def _finish(
+    works: Sequence[_Work],
+    *,
+    parity: bool,
+    accept_failure: bool,
+    logs: Path,
+    progress: Progress,
+) -> None:
+    wanted = _alive(works)
+    if not wanted:
+        return
+    plan = wanted[0].plan
+    try:
+        digest = weights_sha256(plan.model, plan.components, progress)
+    except EdgegenError as error:
+        for work in wanted:
+            work.fail(error)
+        return
+    # The case of the last package has seen what all of them cost.
+    last = wanted[-1].golden
+    for work in wanted:
+        costs = _costs(work, last, len(wanted))
+        golden = work.golden.case if parity and work.golden is not None else None
+        shared = Shared(weights_sha256=digest, golden=golden, accept_failure=accept_failure)
+        work.attempt(partial(_put, work, shared, costs, logs))
+
+
+def _costs(work: _Work, golden: GoldenRun | None, packages: int) -> list[StageCost]:
+    costs = [] if work.calibrated is None else [work.calibrated.cost]
+    if work.conversion is not None:
+        costs += work.conversion.costs
+    if golden is not None:
+        costs.append(replace(golden.cost, packages=packages))
+    return costs
+
+
+def _put(work: _Work, shared: Shared, costs: Sequence[StageCost], logs: Path) -> None:
+    conversion = work.conversion
+    assert conversion is not None  # else it had failed
+    with work.place:
+        manifest, evidence = assemble(
+            work.plan,
+            work.staging,
+            conversion,
+            shared,
+            costs,
+            progress=work.progress,
+            log=logs / "companions.log",
+        )
+    work.outcome = Built(
+        path=work.plan.destination,
+        manifest=manifest,
+        evidence=evidence,
+        warnings=conversion.warnings,
+    )
+
+
+@dataclass(kw_only=True)
+class _Drawing:
+    """The picture of all packages: torch's part of it is drawn with the golden cases."""
+
+    request: GoldenRequest
+    error: EdgegenError | None = None
+
+    @classmethod
+    def planned(
+        cls, spec: PipelineSpec, model: Path, prompt: str | None, scratch: Path
+    ) -> _Drawing:
+        case = plan_drawing(spec, model, prompt=prompt)
+        destination = scratch / case.folder
+        return cls(
+            request=GoldenRequest(spec=spec, destination=destination, case=case, probes=False)
+        )
+
+    def draw(self, works: Sequence[_Work], progress: Progress) -> SideBySide | EdgegenError | None:
+        built = {
+            f"{work.plan.target.title}, {work.plan.recipe.name}": work.plan.destination
+            for work in works
+            if isinstance(work.outcome, Built)
+        }
+        if not built or self.error is not None or self.request.case is None:
+            return self.error
+        try:
+            return draw_side_by_side(
+                self.request.case, self.request.destination, built, progress=progress
+            )
+        except EdgegenError as error:
+            return error
+
+
+class _Journey:
+    """Progress of one package among several: its steps are named by where the journey is."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress = progress
+        self._label = label
+
+    def step(
+        self, name: str, *, total: float | None = None, unit: Unit = "items"
+    ) -> AbstractContextManager[Step]:
+        """Open a step."""
+        return self._progress.step(f"{self._label}, {name}", total=total, unit=unit)
+
+
+@contextlib.contextmanager
+def _logs() -> Iterator[Path]:
+    """Yield a folder for the workers' logs, which stays where something failed."""
+    folder = state_folder() / "logs" / f"package-{os.getpid()}"
+    with translate_disk_errors(folder, setting="EDGEGEN_STATE_DIR"):
+        folder.mkdir(parents=True, exist_ok=True)
+    yield folder

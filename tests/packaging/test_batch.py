@@ -1,0 +1,158 @@
+"""Several packages of one model: what is shared, what is not, and what a failure leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edgegen.cli.main import run
+from edgegen.core.codec import load_json
+from edgegen.core.errors import EdgegenError, ParityError
+from edgegen.core.package import EVIDENCE_NAME, MANIFEST_NAME, Evidence
+from edgegen.models.source import resolve
+from edgegen.packaging.batch import Built, build_all
+from edgegen.packaging.build import build
+from edgegen.packaging.plan import BuildPlan, plan
+from tests.conftest import TinyPipeline
+
+TARGETS = ("onnx", "openvino", "coreml", "tflite")
+UNHOLDABLE = """\
+name = "unholdable"
+description = "Rounds so much that no image is the same."
+target = "tflite"
+storage = "int8"
+compute = "float32"
+tolerance = { component_psnr_db = 300.0, trajectory_psnr_db = 300.0, image_psnr_db = 300.0 }
+"""
+
+
+def plans_of(
+    folder: Path, out: Path, packages: Sequence[tuple[str, str | None]]
+) -> list[BuildPlan]:
+    model = resolve(str(folder))
+    return [
+        plan(
+            model, target=target, recipe=recipe, destination=out / target, in_folder_of_its_own=True
+        )
+        for target, recipe in packages
+    ]
+
+
+def contents(package: Path) -> dict[str, str]:
+    """Return the hash of every file but those that say what the build cost."""
+    return {
+        path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in package.rglob("*")
+        if path.is_file() and path.name != EVIDENCE_NAME
+    }
+
+
+@pytest.fixture(scope="module")
+def unholdable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipes") / "unholdable.toml"
+    path.write_text(UNHOLDABLE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def together(tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactory) -> list[Built]:
+    out = tmp_path_factory.mktemp("together")
+    batch = build_all(plans_of(tiny_pipeline("ddpm"), out, [(it, None) for it in TARGETS]))
+    return [made for made in batch.packages if isinstance(made, Built)]
+
+
+def costs_of(built: Built) -> dict[str, int]:
+    return {
+        cost.stage: cost.packages for cost in load_json(Evidence, built.path / EVIDENCE_NAME).costs
+    }
+
+
+def test_packages_that_are_built_together_share_toolkits_and_one_run_of_torch(
+    together: list[Built],
+) -> None:
+    assert len(together) == len(TARGETS)
+    for built in together:
+        costs = costs_of(built)
+        assert costs["import the toolkits"] == costs["reference"] == len(TARGETS)
+        assert costs["convert unet"] == costs["parity"] == 1
+
+
+def test_a_component_is_captured_once_for_all_recipes_of_a_target(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    plans = plans_of(
+        tiny_pipeline("ddpm"), tmp_path, [("tflite", "fp32"), ("tflite", "int8-weights")]
+    )
+
+    for built in build_all(plans, parity=False).packages:
+        assert isinstance(built, Built)
+        assert costs_of(built)["capture unet"] == 2
+
+
+@pytest.mark.parametrize(
+    "target", [*TARGETS[:1], *(pytest.param(it, marks=pytest.mark.slow) for it in TARGETS[1:])]
+)
+def test_a_package_has_the_bytes_that_it_has_when_it_is_built_by_itself(
+    together: list[Built], tiny_pipeline: TinyPipeline, tmp_path: Path, target: str
+) -> None:
+    (alone,) = plans_of(tiny_pipeline("ddpm"), tmp_path, [(target, None)])
+
+    expected = contents(build(alone).path)
+
+    assert contents(together[TARGETS.index(target)].path) == expected
+
+
+def test_a_package_that_fails_leaves_the_others_in_their_places(
+    tiny_pipeline: TinyPipeline, tmp_path: Path, unholdable: Path
+) -> None:
+    plans = plans_of(
+        tiny_pipeline("ddpm"), tmp_path, [("tflite", str(unholdable)), ("tflite", "fp32")]
+    )
+
+    failed, built = build_all(plans).packages
+
+    assert isinstance(failed, ParityError)
+    assert isinstance(built, Built)
+    assert [path.name for path in tmp_path.iterdir()] == ["tflite-fp32"]
+    assert (built.path / MANIFEST_NAME).is_file()
+
+
+def test_the_command_says_which_package_failed_and_ends_with_its_code(
+    tiny_pipeline: TinyPipeline,
+    tmp_path: Path,
+    unholdable: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    packages = ["-t", f"tflite:{unholdable}", "-t", "tflite:fp32"]
+
+    code = run(
+        ["package", str(tiny_pipeline("ddpm")), *packages, "-o", str(tmp_path / "out"), "--json"]
+    )
+
+    captured = capfd.readouterr()
+    failed, built = json.loads(captured.out)["packages"]
+    assert code == ParityError.exit_code == failed["error"]["exit_code"]
+    assert failed["error"]["kind"] == "ParityError"
+    assert "tflite unholdable: The package does not compute" in captured.err
+    assert "error" not in built
+    assert built["picture_is_equal"] or built["picture_psnr_db"] > 40
+    assert "2 of 2: tflite fp32, parity" in captured.err
+
+
+def test_what_ends_the_shared_part_ends_all_packages_with_one_error(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_pipeline("ddpm"), tmp_path / "model"))
+    plans = plans_of(folder, tmp_path / "out", [("onnx", None), ("tflite", None)])
+    weights = folder / "unet/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+    outcomes = build_all(plans, parity=False).packages
+
+    assert all(isinstance(outcome, EdgegenError) for outcome in outcomes)
+    assert not (tmp_path / "out").exists()
