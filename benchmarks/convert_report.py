@@ -9,6 +9,8 @@ from benchmarks.machine import Machine
 from edgegen.core.package import StageCost
 
 GB = 10**9
+CONVERSION = ("capture", "convert")
+"""What the stages of a conversion begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ def missed(report: Report) -> list[str]:
 
 def parity_peak_bytes(report: Report) -> int | None:
     """Return the highest memory of the stages that compare with torch."""
-    stages = [cost for cost in report.parity if not cost.stage.startswith("convert")]
+    stages = [cost for cost in report.parity if not cost.stage.startswith(CONVERSION)]
     return max((cost.peak_memory_bytes or 0 for cost in stages), default=None)
 
 

@@ -118,6 +118,8 @@ def build_all(
             _work(replace(plan, model=model), number, count, shown)
             for number, plan in enumerate(plans, start=1)
         ]
+        for plan in plans:
+            places.enter_context(_no_empty_folders_above(plan.destination))
         for work in works:
             places.push(work.place)
             work.attempt(partial(_open, work))
@@ -144,6 +146,22 @@ def _work(plan: BuildPlan, number: int, count: int, progress: Progress) -> _Work
 
 def _alive(works: Sequence[_Work]) -> list[_Work]:
     return [work for work in works if work.outcome is None]
+
+
+@contextlib.contextmanager
+def _no_empty_folders_above(destination: Path) -> Iterator[None]:
+    """Remove the folders that were made for a package, where none came to stand in them.
+
+    A package's own staging leaves them while others are staged beside it.
+    """
+    parents = destination.absolute().parents
+    missing = [parent for parent in parents if not os.path.exists(parent)]
+    try:
+        yield
+    finally:
+        for parent in missing:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def _open(work: _Work) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from edgegen.cli.main import run
 from edgegen.core.codec import load_json
-from edgegen.core.errors import EdgegenError, ParityError
+from edgegen.core.errors import EdgegenError, ExportError, ParityError
 from edgegen.core.package import EVIDENCE_NAME, MANIFEST_NAME, Evidence
 from edgegen.models.source import resolve
 from edgegen.packaging.batch import Built, build_all
@@ -20,11 +21,11 @@ from edgegen.packaging.build import build
 from edgegen.packaging.plan import BuildPlan, plan
 from tests.conftest import TinyPipeline
 
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 TARGETS = ("onnx", "openvino", "coreml", "tflite")
 UNHOLDABLE = """\
 name = "unholdable"
 description = "Rounds so much that no image is the same."
-target = "tflite"
 storage = "int8"
 compute = "float32"
 tolerance = { component_psnr_db = 300.0, trajectory_psnr_db = 300.0, image_psnr_db = 300.0 }
@@ -123,25 +124,25 @@ def test_a_package_that_fails_leaves_the_others_in_their_places(
 
 
 def test_the_command_says_which_package_failed_and_ends_with_its_code(
-    tiny_pipeline: TinyPipeline,
-    tmp_path: Path,
-    unholdable: Path,
-    capfd: pytest.CaptureFixture[str],
+    tiny_pipeline: TinyPipeline, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    packages = ["-t", f"tflite:{unholdable}", "-t", "tflite:fp32"]
+    folder = Path(shutil.copytree(tiny_pipeline("ddpm"), tmp_path / "model"))
+    path = folder / WEIGHTS
+    weights = load_file(path)
+    weights["mid_block.resnets.0.conv1.weight"] *= 1e8  # more than float16 holds
+    save_file(weights, path)
+    packages = ["-t", "tflite:fp16-storage", "-t", "tflite:fp32", "--skip-parity"]
 
-    code = run(
-        ["package", str(tiny_pipeline("ddpm")), *packages, "-o", str(tmp_path / "out"), "--json"]
-    )
+    code = run(["package", str(folder), *packages, "-o", str(tmp_path / "out"), "--json"])
 
     captured = capfd.readouterr()
     failed, built = json.loads(captured.out)["packages"]
-    assert code == ParityError.exit_code == failed["error"]["exit_code"]
-    assert failed["error"]["kind"] == "ParityError"
-    assert "tflite unholdable: The package does not compute" in captured.err
-    assert "error" not in built
-    assert built["picture_is_equal"] or built["picture_psnr_db"] > 40
-    assert "2 of 2: tflite fp32, parity" in captured.err
+    assert code == ExportError.exit_code == failed["error"]["exit_code"]
+    assert failed["error"]["kind"] == "ExportError"
+    assert "error: tflite fp16-storage: 'mid_block.resnets.0.conv1.weight'" in captured.err
+    assert (Path(built["path"]) / MANIFEST_NAME).is_file()
+    assert "2 of 2: tflite fp32, hashing the package" in captured.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"tflite-fp32"}
 
 
 def test_what_ends_the_shared_part_ends_all_packages_with_one_error(
@@ -149,7 +150,7 @@ def test_what_ends_the_shared_part_ends_all_packages_with_one_error(
 ) -> None:
     folder = Path(shutil.copytree(tiny_pipeline("ddpm"), tmp_path / "model"))
     plans = plans_of(folder, tmp_path / "out", [("onnx", None), ("tflite", None)])
-    weights = folder / "unet/diffusion_pytorch_model.safetensors"
+    weights = folder / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1])
 
     outcomes = build_all(plans, parity=False).packages
