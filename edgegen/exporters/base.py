@@ -13,7 +13,9 @@ from edgegen.core.profile import Attention, OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
 if TYPE_CHECKING:
-    from edgegen.exporters.opened import OpenedComponent
+    from edgegen.exporters.capture import Capture
+    from edgegen.models.binding import BoundTensor
+    from edgegen.models.weights import Weights
 
 EXPORTERS: Mapping[str, str] = {
     "coreml": "edgegen.exporters.coreml.exporter:CoreMlExporter",
@@ -48,6 +50,15 @@ class ExportResult:
     storage_bytes: int
     operator_sets: Mapping[str, int]
     toolkits: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedComponent:
+    """A traced component, its weight files, and which tensor of them each parameter is."""
+
+    capture: Capture
+    weights: Weights
+    bound: Mapping[str, BoundTensor]
 
 
 class ExportProgress(Protocol):

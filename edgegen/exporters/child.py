@@ -40,9 +40,10 @@ from edgegen.exporters.base import (
     ExportJob,
     ExportJobs,
     ExportResult,
+    OpenedComponent,
     load_exporter,
 )
-from edgegen.exporters.opened import OpenedComponent, open_component
+from edgegen.exporters.opened import open_component
 
 _REPORTED_BYTES = 4 << 20
 

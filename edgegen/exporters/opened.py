@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgegen.exporters.base import ExportJob, ExportProgress
+from edgegen.exporters.base import ExportJob, ExportProgress, OpenedComponent
 from edgegen.networks import NETWORKS, network_of
 
-if TYPE_CHECKING:
-    from edgegen.exporters.capture import Capture
-    from edgegen.models.binding import BoundTensor
-    from edgegen.models.weights import Weights
-
 _TOOLKITS = ("torch", "diffusers", "transformers")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenedComponent:
-    """A traced component, its weight files, and which tensor of them each parameter is."""
-
-    capture: Capture
-    weights: Weights
-    bound: Mapping[str, BoundTensor]
 
 
 def import_toolkits() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
-from edgegen.exporters.opened import OpenedComponent, import_toolkits, toolkit_versions
+from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
+from edgegen.exporters.opened import import_toolkits, toolkit_versions
 
 OLDEST_OS = 16
 """The first version of iOS with compressed weights."""

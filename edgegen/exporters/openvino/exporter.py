@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgegen.core.files import translate_disk_errors
-from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
-from edgegen.exporters.opened import OpenedComponent, import_toolkits, toolkit_versions
+from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
+from edgegen.exporters.opened import import_toolkits, toolkit_versions
 
 GRAPH_NAME = "openvino_model.xml"
 WEIGHTS_NAME = "openvino_model.bin"

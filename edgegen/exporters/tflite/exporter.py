@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from edgegen.core.calibration import Calibration
 from edgegen.core.codec import load_json
-from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult
-from edgegen.exporters.opened import OpenedComponent, import_toolkits, toolkit_versions
+from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
+from edgegen.exporters.opened import import_toolkits, toolkit_versions
 
 if TYPE_CHECKING:
     import numpy as np
