@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from edgegen.core.errors import EdgegenError, IntegrityError
 from edgegen.mil.executor.program import MilProgram
-
-ROUNDED, EXACT = "reference", "reference-float32"
+from edgegen.mil.runtime import REFERENCE, ROUNDED
 
 
 class ReferenceBackend:
@@ -25,8 +24,8 @@ class ReferenceBackend:
     `reference-float32` computes in float32 throughout.
     """
 
-    name = "coreml_reference"
-    available_providers = (ROUNDED, EXACT)
+    name = REFERENCE.name
+    available_providers = REFERENCE.providers
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from edgegen_runner.runtimes import Runtime
 
+ROUNDED, EXACT = "reference", "reference-float32"
+
 REFERENCE = Runtime(
     name="coreml_reference",
     target="coreml",
@@ -15,4 +17,5 @@ REFERENCE = Runtime(
     module="torch",
     packages=(),
     install="'edgegen[coreml]'",
+    providers=(ROUNDED, EXACT),
 )

@@ -19,6 +19,7 @@ ROWS = """
         module="abacus",
         packages=("abacus-runtime",),
         install="abacus-runtime",
+        providers=("beads",),
         pinned=True,
     ),
     Runtime(
@@ -28,6 +29,7 @@ ROWS = """
         module="json",
         packages=("slide-rule",),
         install="slide-rule",
+        providers=(),
     ),"""
 BACKEND = """
 class AbacusBackend:

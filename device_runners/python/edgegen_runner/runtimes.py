@@ -18,7 +18,8 @@ class Runtime:
 
     ``packages`` are the distributions that bring it, as pip or a device's profile calls them; pip
     is asked for ``install``. ``module`` is what the backend imports of it, and ``trial`` what tries
-    that, where importing it isn't enough.
+    that, where importing it isn't enough. ``providers`` are its names for where it computes, which
+    a profile may ask for; a build has some of them.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Runtime:
     module: str
     packages: tuple[str, ...]
     install: str
+    providers: tuple[str, ...]
     pinned: bool = False  # `edgegen devices setup` has wheels of it
     platform: Optional[str] = None  # the only sys.platform that has it
     remedy: str = ""  # what to do on a device without it, where there are no wheels
@@ -67,6 +69,11 @@ RUNTIMES: tuple[Runtime, ...] = (
         module="onnxruntime",
         packages=("onnxruntime", "onnxruntime-gpu", "onnxruntime-c"),
         install="onnxruntime",
+        providers=(
+            *("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"),
+            *("CoreMLExecutionProvider", "OpenVINOExecutionProvider", "QNNExecutionProvider"),
+            *("XnnpackExecutionProvider", "NnapiExecutionProvider", "DmlExecutionProvider"),
+        ),
         pinned=True,
         trial=(
             "import numpy, onnxruntime as o\n"
@@ -81,6 +88,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         module="openvino",
         packages=("openvino",),
         install="openvino",
+        providers=("CPU", "GPU", "NPU"),
         pinned=True,
         trial="import numpy, openvino; openvino.Tensor(numpy.ones(2))",
     ),
@@ -91,6 +99,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         module="ai_edge_litert.interpreter",
         packages=("ai-edge-litert",),
         install="ai-edge-litert",
+        providers=("XNNPACK",),
         pinned=True,
     ),
     Runtime(
@@ -100,6 +109,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         module="tflite_runtime.interpreter",
         packages=("tflite-runtime",),
         install="tflite-runtime 'numpy<2'",
+        providers=("XNNPACK",),
     ),
     Runtime(
         name="coreml",
@@ -108,6 +118,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         module="coremltools",
         packages=("coremltools",),
         install="coremltools",
+        providers=("ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"),
         platform="darwin",
         remedy="Core ML is a part of macOS: on a Mac, install coremltools there.",
     ),
