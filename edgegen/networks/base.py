@@ -149,13 +149,15 @@ def _nothing_to_check(_config: ComponentConfig) -> None:
 class Network:
     """A class of diffusers or transformers.
 
-    `config_class` is what transformers builds it from. `options` are the settings that decide which
+    Models that were saved before it got that name may give one of `old_names`. `config_class` is
+    what transformers builds it from. `options` are the settings that decide which
     layers it has, with the values that every target can hold; `check` refuses what they cannot say.
     """
 
     class_name: str
     library: Literal["diffusers", "transformers"]
     parts: tuple[Part, ...]
+    old_names: tuple[str, ...] = ()
     config_class: str | None = None
     options: Options = field(default_factory=dict)
     check: Callable[[ComponentConfig], None] = _nothing_to_check

@@ -41,8 +41,10 @@ def test_every_file_of_the_room_has_its_line_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_stands_under_the_name_of_its_class(name: str) -> None:
-    assert NETWORKS[name].class_name == name
-    assert NETWORKS[name].load_class().__name__ == name
+    network = NETWORKS[name]
+    assert name in (network.class_name, *network.old_names)
+    assert network.load_class().__name__ == network.class_name
+    assert NETWORKS[network.class_name] is network
 
 
 @pytest.mark.parametrize("name", NETWORKS)
