@@ -32,6 +32,7 @@ from edgegen.cli.package_tables import (
 )
 from edgegen.cli.text import TEXT
 from edgegen.core.errors import ConfigError, EdgegenError
+from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.packaging.batch import Batch
@@ -207,7 +208,7 @@ def package(
             for planned in plans:
                 show_plan(console, planned)
             if several:
-                console.print(f"{len(plans)} packages: {total_bytes / 1e6:,.1f} MB, about.")
+                console.print(f"{len(plans)} packages: {format_bytes(total_bytes)}, about.")
         return 0
     batch = build_all(
         plans,

@@ -213,7 +213,7 @@ def show_package(console: Console, built: Built) -> None:
         ],
         notes=[
             f"{manifest.target}, {manifest.recipe.name}, {manifest.shapes} shapes, "
-            f"{_size_bytes(built) / 1e6:,.1f} MB{taken}",
+            f"{format_bytes(_size_bytes(built))}{taken}",
             "Peak memory is the highest sum of PSS over the processes, file pages included.",
         ],
     )

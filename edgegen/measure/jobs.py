@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgegen.core.measurement import Workload
-from edgegen.measure.plan import PlannedRun
+from edgegen.measure.planned_run import PlannedRun
 from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors
 
 SENSOR_INTERVAL_S = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgegen.core.progress import Step, Unit
-from edgegen.measure.plan import PlannedRun
+from edgegen.measure.planned_run import PlannedRun
 from edgegen.runner.protocol import Check, Event, ImageEnd, ImageStart, Load
 from edgegen.runner.protocol import Step as StepDone
 

@@ -31,7 +31,8 @@ from edgegen.measure.cooling import wait_until_cool
 from edgegen.measure.cut_short import CutShortError, reason_of
 from edgegen.measure.environment import environment_of, launch_there_s
 from edgegen.measure.jobs import job_of
-from edgegen.measure.plan import BenchPlan, PlannedRun
+from edgegen.measure.plan import BenchPlan
+from edgegen.measure.planned_run import PlannedRun
 from edgegen.measure.progress import RunProgress, unit_of
 from edgegen.measure.recording import Recorder, refusing_nonsense
 from edgegen.measure.site import Site, prepare_site

@@ -1,7 +1,7 @@
 """How far a run is, as the user sees it."""
 
 from edgegen.cli.plain_progress import PlainStep
-from edgegen.measure.plan import PlannedRun
+from edgegen.measure.planned_run import PlannedRun
 from edgegen.measure.progress import RunProgress, unit_of
 from edgegen.runner.protocol import ImageEnd, ImageStart, Step
 

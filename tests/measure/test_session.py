@@ -113,7 +113,7 @@ def test_a_quick_plan_is_short_and_says_so(package: Path) -> None:
 def test_more_steps_are_estimated_to_take_longer(
     own_package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgegen.measure.plan._matmul_operations_per_s", lambda: 1e10)
+    monkeypatch.setattr("edgegen.measure.estimate._matmul_operations_per_s", lambda: 1e10)
     manifest = json.loads((own_package / "edgegen.json").read_text())
     for component in manifest["components"]:
         if component["spec"]["role"] == "denoiser":
