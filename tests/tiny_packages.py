@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from edgegen.core.codec import decode, encode
-from edgegen.core.model import Family, Generation
+from edgegen.core.model import Generation
 from edgegen.core.package import SCHEMA_VERSION
-from edgegen.models.families import facts_of
+from edgegen.families import facts_of
 from tests.tiny_models import FAMILIES, HIDDEN, write_json, write_tokenizer
 
-FAMILY_NAMES: Mapping[str, Family] = {
+FAMILY_NAMES: Mapping[str, str] = {
     "StableDiffusionPipeline": "stable-diffusion",
     "StableDiffusionInpaintPipeline": "stable-diffusion-inpaint",
     "LatentConsistencyModelPipeline": "latent-consistency",
@@ -38,7 +38,7 @@ FAMILY_NAMES: Mapping[str, Family] = {
 
 def manifest(
     *,
-    family: Family,
+    family: str,
     pipeline_class: str,
     generation: Mapping[str, Any],
     components: Sequence[Mapping[str, Any]],

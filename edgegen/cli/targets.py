@@ -38,7 +38,7 @@ def _as_json(target: TargetSpec) -> dict[str, object]:
     from edgegen.core.codec import encode
     from edgegen.core.recipes import load_recipe
     from edgegen.doctor.software import missing_for
-    from edgegen.models.families import held_families
+    from edgegen.families import held_families
 
     return {
         **encode(target),
@@ -71,7 +71,7 @@ def _show_one(console: Console, target: TargetSpec) -> None:
     from edgegen.core.recipes import load_recipe
     from edgegen.doctor.requirements import install_command
     from edgegen.doctor.software import missing_for
-    from edgegen.models.families import held_families
+    from edgegen.families import held_families
 
     recipes = [load_recipe(name, target) for name in target.recipes]
     rows = [

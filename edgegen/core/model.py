@@ -13,16 +13,6 @@ DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uin
 
 Role = Literal["text_encoder", "denoiser", "decoder", "encoder"]
 
-Family = Literal[
-    "stable-diffusion",
-    "stable-diffusion-inpaint",
-    "latent-consistency",
-    "stable-diffusion-xl",
-    "stable-diffusion-xl-inpaint",
-    "stable-diffusion-xl-refiner",
-    "unconditional",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
@@ -75,7 +65,7 @@ class PipelineSpec:
 
     source: str
     revision: str | None
-    family: Family
+    family: str
     facts: FamilyFacts
     pipeline_class: str
     components: tuple[Component, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen.core.model import Component, Family, FamilyFacts, Generation, SchedulerSpec
+from edgegen.core.model import Component, FamilyFacts, Generation, SchedulerSpec
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
@@ -73,7 +73,7 @@ class PackageManifest:
 
     schema_version: int
     source: ModelSource
-    family: Family
+    family: str
     facts: FamilyFacts
     pipeline_class: str
     generation: Generation

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgegen.core.model import Family
 from edgegen.core.profile import Shapes
 from edgegen.core.recipe import ActivationType
 
@@ -22,7 +21,7 @@ class Compatibility:
     runtime: str
     runtime_version: str
     loader: str
-    family: Family
+    family: str
     scheduler: str
     result: CompatibilityResult
     why: str = ""
@@ -32,7 +31,7 @@ class Compatibility:
 class ExceptedFamily:
     """A family that a target cannot hold, and why."""
 
-    family: Family
+    family: str
     why: str
 
 
@@ -82,6 +81,6 @@ class TargetSpec:
     excepted: tuple[ExceptedFamily, ...] = ()
     compatibility: tuple[Compatibility, ...] = ()
 
-    def lacks(self, family: Family) -> str | None:
+    def lacks(self, family: str) -> str | None:
         """Return why packages cannot be of a family; None where they can."""
         return next((it.why for it in self.excepted if it.family == family), None)

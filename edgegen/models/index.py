@@ -9,7 +9,9 @@ from typing import Any
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError, nearest
-from edgegen.models.families import PIPELINE_CLASSES, PipelineClass
+from edgegen.families import pipeline_class_names
+from edgegen.families.base import Slot
+from edgegen.networks import NETWORKS, OLD_NAMES, class_name_of
 
 INDEX_NAME = "model_index.json"
 _LIBRARIES = ("diffusers", "transformers")
@@ -40,10 +42,11 @@ class PipelineIndex:
         if isinstance(named, list):
             raise _community(path, named)
         class_name = config.text("_class_name", "")
-        if class_name not in PIPELINE_CLASSES:
+        known = pipeline_class_names()
+        if class_name not in known:
             raise SourceError(
                 f"{path}: edgegen does not know the pipeline class '{class_name}'.",
-                hint=nearest(class_name, PIPELINE_CLASSES),
+                hint=nearest(class_name, known),
             )
         found = {
             name: entry
@@ -58,10 +61,17 @@ class PipelineIndex:
             settings=config,
         )
 
-    @property
-    def pipeline_class(self) -> PipelineClass:
-        """Return what edgegen knows of the class."""
-        return PIPELINE_CLASSES[self.class_name]
+    def network(self, slot: Slot) -> str:
+        """Return the class of the network in a slot, by today's name. Raises SourceError."""
+        class_name = class_name_of(self.component(slot.name, (*NETWORKS, *OLD_NAMES)))
+        if class_name in slot.classes:
+            return class_name
+        wanted = " or ".join(slot.classes)
+        raise SourceError(
+            f"{self.folder / INDEX_NAME}: the {slot.name} is a {class_name}, with which a "
+            f"{self.class_name} cannot draw, in diffusers neither: it takes a {wanted}.",
+            hint=f"Save the pipeline with a {wanted}.{slot.advice and f' {slot.advice}'}",
+        )
 
     def component(self, name: str, known: tuple[str, ...]) -> str:
         """Return the class of a component that must be there. Raises SourceError."""
@@ -93,7 +103,7 @@ class PipelineIndex:
     def config(self, name: str, class_name: str) -> ComponentConfig:
         """Read a diffusers component's `config.json`. Raises SourceError where it is another's."""
         config = ComponentConfig.of_network(self.folder / name / "config.json")
-        found = config.text("_class_name", class_name)
+        found = class_name_of(config.text("_class_name", class_name))
         if found != class_name:
             raise SourceError(
                 f"{config.path} is that of a {found}; {INDEX_NAME} says {class_name}.",

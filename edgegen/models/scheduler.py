@@ -9,26 +9,22 @@ from typing import Any
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
-from edgegen.core.model import Family, PipelineSpec, SchedulerSpec
-from edgegen.models.families import PIPELINE_CLASSES
+from edgegen.core.model import PipelineSpec, SchedulerSpec
+from edgegen.families import family_of
+from edgegen.families.base import Family
 from edgegen.models.index import PipelineIndex
 
 CONFIG_PATH = "scheduler/scheduler_config.json"
 
 FEW_STEPS = 4
 """Steps of a model that was distilled to few, where nothing says how many."""
-_XL_GUIDANCE: Mapping[Family, tuple[float, float]] = {
-    "stable-diffusion-xl": (5.0, 7.5),
-    "stable-diffusion-xl-refiner": (5.0, 7.5),
-}
-"""Defaults of SDXL's classes from text or a picture, and of its inpainting class."""
 
 
-def read_scheduler(index: PipelineIndex) -> SchedulerSpec:
+def read_scheduler(index: PipelineIndex, family: Family) -> SchedulerSpec:
     """Return a pipeline's scheduler: as in diffusers, the class that `model_index.json` names.
 
-    The class that the configuration file names changes nothing. DDIMPipeline makes DDIM of whatever
-    it finds. Raises SourceError where there is none, or its file cannot be read.
+    The class that the configuration file names changes nothing. Some pipelines make one class of
+    whatever they find. Raises SourceError where there is none, or its file cannot be read.
     """
     class_name = index.entries.get("scheduler")
     if class_name is None:
@@ -37,9 +33,8 @@ def read_scheduler(index: PipelineIndex) -> SchedulerSpec:
         )
     index.check_library("scheduler")
     ComponentConfig.read(index.folder / CONFIG_PATH)
-    if index.class_name == "DDIMPipeline":
-        class_name = "DDIMScheduler"
-    return SchedulerSpec(class_name=class_name)
+    made = family.pipelines[index.class_name].scheduler
+    return SchedulerSpec(class_name=made or class_name)
 
 
 def scheduler_config(folder: Path, scheduler: SchedulerSpec) -> dict[str, Any]:
@@ -62,13 +57,10 @@ def with_defaults(spec: PipelineSpec, folder: Path) -> PipelineSpec:
     SDXL-Lightning). Those are drawn in four steps without guidance, or with the guidance that the
     denoiser takes as an input. Raises SourceError where the scheduler's file cannot be read.
     """
-    known = PIPELINE_CLASSES[spec.pipeline_class]
-    steps, guidance = known.steps, known.guidance
-    inpaint_guidance = None
-    if spec.family in _XL_GUIDANCE:
-        guidance, inpaint_guidance = _XL_GUIDANCE[spec.family]
+    known = family_of(spec.family).pipelines[spec.pipeline_class]
+    steps, guidance, inpaint_guidance = known.steps, known.guidance, known.inpaint_guidance
     config = scheduler_config(folder, spec.scheduler)
-    if spec.family != "unconditional" and _takes_few_steps(config):
+    if spec.facts.guidance != "none" and _takes_few_steps(config):
         steps, inpaint_guidance = _few_steps(config), None
         if spec.generation.guidance_embedding_dim is None:
             guidance = 1.0

@@ -31,9 +31,19 @@ NETWORKS: Mapping[str, Network] = {
     "UNet2DModel": unet_2d.UNET_2D,
 }
 
+OLD_NAMES: Mapping[str, str] = {
+    old: network.class_name for network in NETWORKS.values() for old in network.old_names
+}
+
+
+def class_name_of(name: str) -> str:
+    """Return what a class is called today; a name that isn't known stays as it is."""
+    return OLD_NAMES.get(name, name)
+
 
 def network_of(class_name: str) -> Network:
     """Return what is known of a class. Raises SourceError for an unknown one."""
+    class_name = class_name_of(class_name)
     if class_name not in NETWORKS:
         raise SourceError(
             f"edgegen does not know the network class '{class_name}'.",

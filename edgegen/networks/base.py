@@ -150,8 +150,8 @@ class Network:
     """A class of diffusers or transformers.
 
     Models that were saved before it got that name may give one of `old_names`. `config_class` is
-    what transformers builds it from. `options` are the settings that decide which
-    layers it has, with the values that every target can hold; `check` refuses what they cannot say.
+    what transformers builds it from. `options` are the settings that decide which layers it has,
+    with the values that every target can hold; `check` refuses what they cannot say.
     """
 
     class_name: str

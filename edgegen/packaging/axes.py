@@ -7,26 +7,22 @@ from dataclasses import replace
 
 from edgegen.core.model import Component, PipelineSpec, TensorSpec
 from edgegen.core.profile import Shapes
+from edgegen.families import family_of
 from edgegen.networks import part_of
+
+_STATES = "hidden_states."
 
 
 def used_outputs(component: Component, spec: PipelineSpec) -> Component:
-    """Return a text encoder with the outputs alone that its pipeline reads."""
+    """Return a text encoder with only the outputs that its pipeline reads."""
     if component.role != "text_encoder":
         return component
-    if spec.family.startswith("stable-diffusion-xl"):
-        states = [output for output in component.outputs if output.name.startswith("hidden_states")]
-        pooled = [
-            output
-            for output in component.outputs
-            if output.name in ("text_embeds", "pooler_output")
-        ]
-        before_the_last_layer = states[-2]
-        return replace(component, outputs=(before_the_last_layer, *pooled))
-    wanted = ("last_hidden_state", "pooler_output")
-    return replace(
-        component, outputs=tuple(item for item in component.outputs if item.name in wanted)
-    )
+    states = [it for it in component.outputs if it.name.startswith(_STATES)]
+    named = {it.name: it for it in component.outputs}
+    # a state may be counted from the end: `hidden_states.-2`
+    named |= {f"{_STATES}{index - len(states)}": state for index, state in enumerate(states)}
+    wanted = family_of(spec.family).text_outputs
+    return replace(component, outputs=tuple(named[name] for name in wanted if name in named))
 
 
 def fix_axes(
@@ -39,9 +35,9 @@ def fix_axes(
     that of one image: `denoiser_batch` for a denoiser whose guidance compares with an empty prompt.
     """
     generation = spec.generation
-    guided = spec.family != "unconditional" and generation.guidance_embedding_dim is None
+    guided = component.role == "denoiser" and spec.facts.guidance == "classifier-free"
     sizes = {
-        "batch": denoiser_batch if component.role == "denoiser" and guided else 1,
+        "batch": denoiser_batch if guided else 1,
         "sequence": generation.text_length or 77,
         "height": generation.height,
         "width": generation.width,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.families import family_of
 from edgegen.networks import denoiser_of
 
 FOLDER_NAME = "golden"
@@ -19,7 +21,8 @@ STEPS = 4
 MOST_STEPS = 8
 """A model that draws in so few steps is compared in as many; the others in `STEPS`."""
 PROBE_BATCH = 2
-REFINER_STRENGTH = 0.75
+STRENGTHS: Mapping[str, float | None] = {"noise": None, "picture": 0.75, "mask": 1.0}
+"""How much of the schedule is run, by what an image starts from."""
 SMALL_MODEL_PX = 256
 """A model whose native size is not larger runs at that size."""
 
@@ -42,19 +45,18 @@ def plan_case(
     """
     height, width = run_size(spec, folder, full=full)
     generation = spec.generation
-    has_text = any(component.role == "text_encoder" for component in spec.components)
-    has_negative = has_text and spec.family != "latent-consistency"
+    facts = spec.facts
     return GoldenCase(
         folder=name,
-        prompt=PROMPT if has_text else None,
-        negative_prompt=NEGATIVE_PROMPT if has_negative else None,
+        prompt=PROMPT if facts.takes_text else None,
+        negative_prompt=NEGATIVE_PROMPT if facts.takes_negative_prompt else None,
         width=width,
         height=height,
         steps=generation.steps if generation.steps <= MOST_STEPS else STEPS,
         guidance=generation.guidance,
         seed=SEED,
         scheduler=spec.scheduler.class_name,
-        strength=_strength(spec),
+        strength=STRENGTHS[facts.starts[0]],
     )
 
 
@@ -62,8 +64,8 @@ def run_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[int, int]
     """Return height and width, in pixels, of the golden case's image."""
     generation = spec.generation
     native = generation.height, generation.width
-    # diffusers' unconditional pipelines have no size to choose
-    if full or spec.family == "unconditional" or max(native) <= SMALL_MODEL_PX:
+    takes_size = family_of(spec.family).reference.takes_size
+    if full or not takes_size or max(native) <= SMALL_MODEL_PX:
         return native
     height, width = small_latent_size(spec, folder)
     scale = generation.vae_scale_factor
@@ -113,9 +115,3 @@ def denoiser(spec: PipelineSpec) -> Component:
             f"{spec.source} has {len(found)} denoisers.", hint="Give a pipeline with one."
         )
     return found[0]
-
-
-def _strength(spec: PipelineSpec) -> float | None:
-    if spec.family == "stable-diffusion-xl-refiner":
-        return REFINER_STRENGTH
-    return 1.0 if spec.family.endswith("-inpaint") else None

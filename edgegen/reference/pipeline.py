@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 
 from edgegen.core.errors import SourceError
-from edgegen.core.model import Component, Family, PipelineSpec
+from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.regular_files import open_regular
+from edgegen.families import family_of
 from edgegen.models.binding import bind
 from edgegen.models.safetensors import TensorEntry
 from edgegen.models.scheduler import scheduler_config
@@ -26,17 +27,6 @@ from edgegen.networks import network_of
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
 from edgegen.tokenizers import tokenizers_in
-
-PIPELINES: Mapping[Family, tuple[str, ...]] = {
-    "stable-diffusion": ("StableDiffusionPipeline",),
-    "stable-diffusion-inpaint": ("StableDiffusionInpaintPipeline",),
-    "latent-consistency": ("LatentConsistencyModelPipeline",),
-    "stable-diffusion-xl": ("StableDiffusionXLPipeline",),
-    "stable-diffusion-xl-inpaint": ("StableDiffusionXLInpaintPipeline",),
-    "stable-diffusion-xl-refiner": ("StableDiffusionXLImg2ImgPipeline",),
-    "unconditional": ("DDPMPipeline", "DDIMPipeline"),
-}
-"""The diffusers classes of each family; where there are several, the source says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +141,6 @@ def _load_tokenizers(spec: PipelineSpec, folder: Path) -> dict[str, Any]:
 
 
 def _pipeline_class(spec: PipelineSpec) -> Any:
-    known = PIPELINES[spec.family]
+    known = family_of(spec.family).reference.classes
     name = spec.pipeline_class if spec.pipeline_class in known else known[0]
     return getattr(importlib.import_module("diffusers"), name)

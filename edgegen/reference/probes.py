@@ -17,6 +17,7 @@ import torch
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Generation, PipelineSpec, TensorSpec
+from edgegen.families import family_of
 from edgegen.networks import part_of
 from edgegen.reference.case import PROBE_BATCH
 from edgegen.reference.pipeline import Reference
@@ -71,7 +72,8 @@ class Probing:
 
     def tokens(self, tensor: TensorSpec) -> Tensors:
         """Return what the component's tokenizer makes of the prompts."""
-        name = self.component.folder.replace("text_encoder", "tokenizer")
+        slots = {it.name: it for it in family_of(self.spec.family).slots}
+        name = slots[self.component.folder].tokenizer or ""
         length = tensor.shape[1] if isinstance(tensor.shape[1], int) else None
         encoded = getattr(self.pipeline, name)(
             _prompts(_batch(tensor)),
@@ -85,7 +87,8 @@ class Probing:
     def text(self, tensor: TensorSpec) -> Tensors:
         """Return what the pipeline itself makes of the prompts for its denoiser."""
         if not self.conditions:
-            self.conditions.update(_text_conditions(self.pipeline, _prompts(_batch(tensor))))
+            made = family_of(self.spec.family).reference.conditions
+            self.conditions.update(made(self.pipeline, _prompts(_batch(tensor))))
         return self.conditions
 
 
@@ -152,16 +155,3 @@ def _batch(tensor: TensorSpec) -> int:
 
 def _prompts(count: int) -> list[str]:
     return list(itertools.islice(itertools.cycle(PROMPTS), count))
-
-
-def _text_conditions(pipeline: Any, prompts: list[str]) -> Tensors:
-    encoded = pipeline.encode_prompt(
-        prompts,
-        device=torch.device("cpu"),
-        num_images_per_prompt=1,
-        do_classifier_free_guidance=False,
-    )
-    conditions = {"encoder_hidden_states": encoded[0]}
-    if len(encoded) == 4:  # SDXL: states, negative states, pooled, negative pooled
-        conditions["text_embeds"] = encoded[2]
-    return conditions

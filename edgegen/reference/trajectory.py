@@ -16,6 +16,7 @@ import torch
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.families import family_of
 from edgegen.reference import golden
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.probes import check_finite
@@ -61,11 +62,11 @@ def run_case(
 
 
 def draws_latents_first(spec: PipelineSpec) -> bool:
-    """Say whether the first numbers that the pipeline draws are its first latents.
+    """Return whether the first numbers that the pipeline draws are its first latents.
 
     An image-to-image pipeline draws a sample of its encoded picture before them.
     """
-    return spec.family != "stable-diffusion-xl-refiner"
+    return spec.facts.starts[0] != "picture"
 
 
 def first_latents(spec: PipelineSpec, case: GoldenCase) -> torch.Tensor:
@@ -83,22 +84,23 @@ def to_numpy(value: torch.Tensor) -> golden.Array:
 
 
 def _arguments(spec: PipelineSpec, case: GoldenCase, destination: Path) -> dict[str, Any]:
+    call, start = family_of(spec.family).reference, spec.facts.starts[0]
     arguments: dict[str, Any] = {
         "num_inference_steps": case.steps,
         "generator": torch.Generator().manual_seed(case.seed),
         "output_type": "np",
+        **call.arguments,
     }
-    if spec.family == "unconditional":
-        return arguments
-    arguments |= {"prompt": case.prompt, "guidance_scale": case.guidance}
+    if spec.facts.takes_text:
+        arguments |= {"prompt": case.prompt, "guidance_scale": case.guidance}
     if case.negative_prompt is not None:
         arguments["negative_prompt"] = case.negative_prompt
-    if case.strength is None:
-        return {**arguments, "height": case.height, "width": case.width}
-    arguments |= {"strength": case.strength, "image": _input_image(case, destination)}
-    if spec.family.endswith("-inpaint"):
-        arguments |= {"height": case.height, "width": case.width}
+    if start != "noise":
+        arguments |= {"strength": case.strength, "image": _input_image(case, destination)}
+    if start == "mask":
         arguments["mask_image"] = _mask_image(case, destination)
+    if call.takes_size and start != "picture":  # the picture has the size
+        arguments |= {"height": case.height, "width": case.width}
     return arguments
 
 

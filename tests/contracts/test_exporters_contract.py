@@ -9,7 +9,7 @@ import pytest
 
 from edgegen.core.errors import SourceError
 from edgegen.core.targets import load_targets
-from edgegen.models.families import held_families
+from edgegen.families import held_families
 from edgegen.models.source import resolve
 from edgegen.packaging.build import Built, build
 from edgegen.packaging.plan import plan

@@ -14,7 +14,7 @@ from edgegen.core.shipped import shipped
 from edgegen.core.target import ExceptedFamily
 from edgegen.core.targets import load_target, load_targets, target_names
 from edgegen.doctor.requirements import requirements
-from edgegen.models.families import facts_of, held_families
+from edgegen.families import facts_of, held_families
 from tests.contracts.source_tree import HOST
 
 TARGETS = load_targets()

@@ -17,7 +17,7 @@ from edgegen.core.errors import INTERRUPTED_EXIT_CODE, EdgegenError
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target, load_targets
 from edgegen.devices.profiles import profile_names
-from edgegen.models.families import held_families
+from edgegen.families import held_families
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from edgegen import families
 from edgegen.core.codec import decode, encode
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.models.families import PIPELINE_CLASSES
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.read import read_pipeline
 from tests.tiny_models import FAMILIES, HIDDEN, HIDDEN_2, PROJECTION, write_json
@@ -116,16 +116,21 @@ def test_generation_is_what_diffusers_would_do(family, tiny_pipeline):
         assert getattr(generation, setting) == pipeline.config.get(setting, False)
 
 
-@pytest.mark.parametrize("name", sorted(PIPELINE_CLASSES))
-def test_steps_and_guidance_are_the_defaults_of_diffusers(name):
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [(family, name) for family, it in families.FAMILIES.items() for name in it.pipelines],
+)
+def test_steps_and_guidance_are_the_defaults_of_diffusers(family, name):
     import diffusers
 
     call = inspect.signature(getattr(diffusers, name).__call__).parameters
-    known = PIPELINE_CLASSES[name]
+    known = families.FAMILIES[family].pipelines[name]
 
     assert known.steps == call["num_inference_steps"].default
-    if known.family != "unconditional":
-        assert known.guidance == call["guidance_scale"].default
+    if families.FAMILIES[family].facts.takes_text:
+        behind_a_mask = "Inpaint" in name and known.inpaint_guidance is not None
+        guidance = known.inpaint_guidance if behind_a_mask else known.guidance
+        assert guidance == call["guidance_scale"].default
 
 
 def test_the_components_of_stable_diffusion_have_the_names_and_shapes_of_optimum(tiny_pipeline):
@@ -484,7 +489,11 @@ def test_an_unknown_pipeline_class_is_answered_with_the_nearest(copied):
         ("model_index.json", {"tokenizer": [None, None]}, "has no tokenizer"),
         ("model_index.json", {"scheduler": ...}, "has no scheduler"),
         ("model_index.json", {"vae": ["diffusers", "AsymmetricVAE"]}, "'AsymmetricVAE'"),
-        ("model_index.json", {"unet": ["diffusers", "UNet2DModel"]}, "'UNet2DModel'"),
+        (
+            "model_index.json",
+            {"unet": ["diffusers", "UNet2DModel"]},
+            "takes a UNet2DConditionModel",
+        ),
         ("model_index.json", {"text_encoder": ["transformers", "T5Model"]}, "'T5Model'"),
         ("model_index.json", {"unet": ["diffusers"]}, "not a library and a class"),
         ("model_index.json", {"vae": ["diffusers", "AutoencoderTiny"]}, "that of a AutoencoderKL"),

@@ -290,7 +290,7 @@ def test_nested_graphs_without_end_are_refused(tmp_path: Path) -> None:
         (lambda data: data.update(schema_version=1), "schema version 1", "Build the package again"),
         (lambda data: data.update(schema_version="1"), "no schema_version", "Build"),
         (lambda data: data.pop("files"), "'files' is missing", "files"),
-        (lambda data: data.update(family="stable-difusion"), "family", "stable-diffusion"),
+        (lambda data: data["facts"].update(guidance="classifier"), "guidance", "classifier-free"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_says_what_to_do(

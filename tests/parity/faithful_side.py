@@ -18,7 +18,7 @@ from edgegen.core.package import (
     PackageManifest,
 )
 from edgegen.core.recipe import Recipe, Tolerance
-from edgegen.models.families import facts_of
+from edgegen.families import facts_of
 from edgegen.reference import golden
 
 Array = np.ndarray

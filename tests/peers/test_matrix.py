@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgegen.core.targets import load_target
-from edgegen.models.families import held_families
+from edgegen.families import held_families
 from tests.peers import matrix
 
 EVERY_PEER = pytest.mark.parametrize("peer", matrix.PEERS, ids=lambda peer: peer.runtime)

@@ -19,7 +19,7 @@ from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.reference import golden
 from edgegen.reference.case import SEED, plan_case, run_size
-from edgegen.reference.pipeline import PIPELINES, load_reference
+from edgegen.reference.pipeline import load_reference
 from edgegen.reference.run import make_golden
 from edgegen.reference.trajectory import _arguments, run_case
 from tests.conftest import TinyPipeline
@@ -67,14 +67,6 @@ def test_the_image_is_the_one_that_diffusers_makes_of_the_loaded_pipeline(
     assert image.shape[2:] == (case.height, case.width)
     assert np.array_equal(image, expected)
     assert seen == [*range(1, golden.count_trajectory(tmp_path) + 1)]
-
-
-def test_every_family_of_the_project_has_a_reference() -> None:
-    from typing import get_args
-
-    from edgegen.core.model import Family
-
-    assert set(PIPELINES) == set(get_args(Family))
 
 
 def test_the_first_latents_are_those_that_the_seed_draws(

@@ -178,7 +178,7 @@ def test_modules_outside_the_block_get_real_parameters_again() -> None:
 @pytest.mark.parametrize(
     ("class_name", "config", "message"),
     [
-        ("UNet3DModel", "{}", "no reference for a UNet3DModel"),
+        ("UNet3DModel", "{}", "the network class 'UNet3DModel'"),
         ("UNet2DModel", '{"down_block_types": ["NoSuchBlock"]}', "makes no UNet2DModel"),
     ],
 )

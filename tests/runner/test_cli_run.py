@@ -9,7 +9,7 @@ import pytest
 from edgegen.cli.main import run as edgegen
 from edgegen.core.codec import encode
 from edgegen.core.model import Generation
-from edgegen.models.families import facts_of
+from edgegen.families import facts_of
 from tests.tiny_packages import change_manifest, onnx_package
 
 

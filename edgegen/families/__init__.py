@@ -1,0 +1,97 @@
+"""The families of pipelines that edgegen knows.
+
+The room knows `networks` and `core` only. A new family is a file and a line in the table; `base`
+says what the file declares, and tests/contracts/test_families_contract.py what it forgot. Nothing
+outside the room compares a family's name: it asks one of these facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from edgegen.core.errors import SourceError, nearest
+from edgegen.core.model import FamilyFacts, Generation
+from edgegen.core.target import TargetSpec
+from edgegen.families import (
+    latent_consistency,
+    stable_diffusion,
+    stable_diffusion_xl,
+    unconditional,
+)
+from edgegen.families.base import Family, PipelineConfigs
+
+FAMILIES: Mapping[str, Family] = {
+    "stable-diffusion": stable_diffusion.FROM_TEXT,
+    "stable-diffusion-inpaint": stable_diffusion.INPAINT,
+    "latent-consistency": latent_consistency.LATENT_CONSISTENCY,
+    "stable-diffusion-xl": stable_diffusion_xl.FROM_TEXT,
+    "stable-diffusion-xl-inpaint": stable_diffusion_xl.INPAINT,
+    "stable-diffusion-xl-refiner": stable_diffusion_xl.REFINER,
+    "unconditional": unconditional.UNCONDITIONAL,
+}
+
+
+def family_of(name: str) -> Family:
+    """Return a family. Raises SourceError for an unknown one."""
+    if name not in FAMILIES:
+        raise SourceError(
+            f"edgegen does not know the family '{name}'.",
+            hint=nearest(name, FAMILIES),
+        )
+    return FAMILIES[name]
+
+
+def facts_of(family: str, generation: Generation) -> FamilyFacts:
+    """Return what a pipeline of a family takes.
+
+    Any family's denoiser may have been distilled with the guidance scale as an input.
+    """
+    facts = family_of(family).facts
+    if generation.guidance_embedding_dim is None:
+        return facts
+    return replace(facts, guidance="embedded")
+
+
+def held_families(target: TargetSpec) -> tuple[str, ...]:
+    """Return the families of which a target holds packages."""
+    return tuple(family for family in FAMILIES if target.lacks(family) is None)
+
+
+def pipeline_class_names() -> tuple[str, ...]:
+    """Return the diffusers pipelines that edgegen reads."""
+    return tuple(dict.fromkeys(name for family in FAMILIES.values() for name in family.pipelines))
+
+
+def slot_names() -> tuple[str, ...]:
+    """Return the entries of `model_index.json` that a network of any family fills."""
+    return tuple(dict.fromkeys(slot.name for family in FAMILIES.values() for slot in family.slots))
+
+
+def candidates(class_name: str, entries: Collection[str]) -> tuple[Family, ...]:
+    """Return the families that a pipeline may be of, by its class and its entries.
+
+    They have the same slots, and differ in what their denoisers take.
+    """
+    found = [family for family in FAMILIES.values() if class_name in family.pipelines]
+    lacking = [it for it in found if it.without and it.has_entries_of(entries)]
+    return tuple(lacking or [it for it in found if not it.without])
+
+
+def choose(families: Collection[Family], configs: PipelineConfigs) -> Family:
+    """Return the family whose denoiser takes as many channels as the pipeline's does.
+
+    Raises SourceError where none of them does.
+    """
+    denoiser, config = configs.denoiser
+    taken = denoiser.taken(config)
+    autoencoder = configs.autoencoder
+    latents = taken if autoencoder is None else autoencoder[0].latent_channels(autoencoder[1])
+    for family in families:
+        if family.channels(latents) == taken:
+            return family
+    raise SourceError(
+        f"{config.path}: the denoiser takes {taken} channels, the autoencoder makes {latents}.",
+        hint="edgegen takes denoisers of the autoencoder's channels, or, for inpainting, of "
+        "twice as many and one.",
+    )
