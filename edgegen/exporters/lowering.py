@@ -1,9 +1,11 @@
 """Walks a captured graph, node by node, for any target.
 
-What does not depend on the inputs is folded; every other operator is looked up in the target's own
-table. A lowering takes the context of its node and the node's arguments, in which every traced
-tensor is a value of the target's writer, a `Parameter` (a weight) or, where it does not depend on
-the inputs, a torch tensor. It returns a value, or a tuple of them.
+What does not depend on the inputs is folded. Every other node is decoded into a call
+(`exporters/calls.py`) and lowered by the target's own table; where the table lacks it, it is
+written in simpler calls (`exporters/decompositions.py`). A lowering takes the context of its node
+and the call, in which every traced tensor is a value of the target's writer, a `Parameter` (a
+weight) or, where it does not depend on the inputs, a torch tensor. It returns a value, or a tuple
+of them.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
+from edgegen.exporters.calls import Call, Item, RefusedError, decode, decoder_of, mapped, name_of
 from edgegen.exporters.capture import Capture, Shape, Size, layer_of
+from edgegen.exporters.decompositions import DECOMPOSITIONS, SIMPLIFICATIONS
 
 FOLDED_ELEMENTS = 1 << 20
 """Constants are folded up to this size; a causal mask of 77 × 77 is far below it."""
@@ -55,66 +59,247 @@ class Writer(Protocol):
 
 
 W_co = TypeVar("W_co", bound=Writer, covariant=True)
+Lowering = Callable[..., Any]
+"""Takes a context and a call; each target has a table of them by the calls' classes."""
+
+
+@dataclass(eq=False)
+class Step:
+    """An operator that stands for a part of a traced node, as if torch had traced it."""
+
+    target: Any
+    meta: dict[str, Any]
+    op: str = "call_function"
+
+
+Node: TypeAlias = torch.fx.Node | Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context(Generic[W_co]):
-    """What a lowering may know: the writer, the traced node, and the values of those before it."""
+    """What a lowering may know: the writer, the node, its call as traced, and the walk so far."""
 
     writer: W_co
-    capture: Capture
-    node: torch.fx.Node
-    values: Mapping[torch.fx.Node, Any]
+    node: Node
+    traced: Call
+    walk: _Walk
 
     @property
     def result_shape(self) -> Shape:
         """The traced shape of the node's result, with a `Size` where an axis is open."""
-        return self.capture.shapes[self.node][0]
+        return self.result_shapes[0]
+
+    @property
+    def result_shapes(self) -> tuple[Shape, ...]:
+        """The traced shapes of all of the node's results."""
+        return self.walk.shapes[self.node]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of the node's result as numbers. Raises RefusedError where an axis is open."""
+        return sizes_of(self.result_shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The traced type of the node's result."""
+        dtype: torch.dtype = self.node.meta["val"].dtype
+        return dtype
 
     @property
     def is_floating(self) -> bool:
         """Whether the node's result is a floating-point tensor."""
         return bool(self.node.meta["val"].is_floating_point())
 
-    def shape_of(self, position: int) -> Shape:
-        """Return the traced shape of an argument."""
-        argument = self.node.args[position]
-        if not isinstance(argument, torch.fx.Node):
-            raise self.refuse("an argument that is not a tensor")
-        return self.capture.shapes[argument][0]
+    def shape_of(self, name: str) -> Shape:
+        """Return the traced shape of a field of the call."""
+        argument = getattr(self.traced, name)
+        if not isinstance(argument, Node):
+            raise RefusedError("an argument that is not a tensor")
+        return self.walk.shapes[argument][0]
 
-    def refuse(self, what: str) -> ExportError:
-        """Return the error that says that this use of the operator is not known."""
-        return ExportError(
-            f"{self.writer.component}: {self.node.target} in {self.writer.layer or 'the top'} "
-            f"has {what}, which the {self.writer.title} exporter does not write.",
-            hint="Please report the model's config.",
-        )
+    def decomposed(self) -> Any:
+        """Return the node's value in simpler calls."""
+        return self.walk.decomposed(self.node, self.traced)
+
+
+def sizes_of(shape: Shape) -> tuple[int, ...]:
+    """Return a traced shape as numbers. Raises RefusedError where an axis is open."""
+    numbers = tuple(size for size in shape if isinstance(size, int))
+    if len(numbers) < len(shape):
+        raise RefusedError("an axis that is open")
+    return numbers
 
 
 def walk(
-    capture: Capture, writer: Writer, operators: Mapping[str, Callable[..., Any]]
+    capture: Capture, writer: Writer, lowerings: Mapping[type[Call], Lowering]
 ) -> tuple[list[Any], list[Any]]:
     """Lower every node of a capture; return the values of its inputs and outputs.
 
-    Raises ExportError that names every operator which the table lacks, and a layer that uses it.
+    Raises ExportError that names every operator which is neither in the table nor decomposed, and
+    a layer that uses it; and for a use of an operator that cannot be written.
     """
-    _refuse_unknown(capture, writer, operators)
-    inputs = [writer.input(tensor) for tensor in capture.component.inputs]
-    by_placeholder = dict(zip(capture.inputs, inputs, strict=True))
-    values: dict[torch.fx.Node, Any] = {}
-    outputs: list[Any] = []
-    for node in capture.graph.nodes:
-        if node.op == "placeholder":
-            values[node] = _placeholder(node.name, capture, by_placeholder)
-        elif node.op == "call_function":
-            writer.enter(layer_of(node))
-            context = Context(writer=writer, capture=capture, node=node, values=values)
-            values[node] = _call(context, operators)
-        elif node.op == "output":
-            outputs = [writer.value(values[result]) for result in node.args[0]]
-        writer.remember(values.get(node), capture.shapes[node])
-    return inputs, outputs
+    _refuse_unknown(capture, writer, lowerings)
+    return _Walk(capture, writer, lowerings).run()
+
+
+class _Walk:
+    """The state of one walk: shapes, arguments and values of nodes, and of steps of nodes.
+
+    It is also what decompositions write with: calling it appends an operator.
+    """
+
+    def __init__(
+        self, capture: Capture, writer: Writer, lowerings: Mapping[type[Call], Lowering]
+    ) -> None:
+        self.shapes: dict[Any, tuple[Shape, ...]] = dict(capture.shapes)
+        self.values: dict[Any, Any] = {}
+        self._arguments: dict[Any, Any] = dict(capture.arguments)
+        self._capture = capture
+        self._writer = writer
+        self._lowerings = lowerings
+        self._node: Node | None = None
+
+    def run(self) -> tuple[list[Any], list[Any]]:
+        capture, writer = self._capture, self._writer
+        inputs = [writer.input(tensor) for tensor in capture.component.inputs]
+        by_placeholder = dict(zip(capture.inputs, inputs, strict=True))
+        outputs: list[Any] = []
+        for node in capture.graph.nodes:
+            if node.op == "placeholder":
+                self.values[node] = _placeholder(node.name, capture, by_placeholder)
+            elif node.op == "call_function":
+                writer.enter(layer_of(node))
+                self._node = node
+                self.values[node] = self._lowered(node)
+            elif node.op == "output":
+                outputs = [writer.value(self.values[result]) for result in node.args[0]]
+            writer.remember(self.values.get(node), self.shapes[node])
+        return inputs, outputs
+
+    def __call__(self, operator: Any, *args: Any, **kwargs: Any) -> Step:
+        """Append an operator as a part of the node in hand, and return its step."""
+        first = _results(operator, *self._imagined((args, kwargs), "first"))
+        second = first
+        if self._is_open((args, kwargs)):
+            second = _results(operator, *self._imagined((args, kwargs), "second"))
+        step = Step(target=operator, meta={"val": first[0] if len(first) == 1 else first})
+        self.shapes[step] = tuple(
+            tuple(a if a == b else Size(a, b) for a, b in zip(left.shape, right.shape, strict=True))
+            for left, right in zip(first, second, strict=True)
+        )
+        self._arguments[step] = _as_tuples(args), kwargs
+        self.values[step] = self._lowered(step)
+        self._writer.remember(self.values[step], self.shapes[step])
+        return step
+
+    def shape(self, node: Any) -> Shape:
+        """Return the traced shape of a node's result."""
+        return self.shapes[node][0]
+
+    def dtype(self, node: Any) -> torch.dtype:
+        """Return the traced type of a node's result."""
+        dtype: torch.dtype = (
+            node.dtype if isinstance(node, torch.Tensor) else node.meta["val"].dtype
+        )
+        return dtype
+
+    @property
+    def results(self) -> tuple[Shape, ...]:
+        """The traced shapes of the results of the node in hand."""
+        assert self._node is not None
+        return self.shapes[self._node]
+
+    def constant(self, node: Any) -> torch.Tensor | None:
+        """Return the numbers of what doesn't depend on the inputs, else None."""
+        if isinstance(node, bool | int | float | torch.Tensor):
+            return torch.as_tensor(node)
+        value = self.values.get(node) if isinstance(node, Node) else None
+        return value if isinstance(value, torch.Tensor) else None
+
+    def operator_of(self, node: Any) -> tuple[str, Sequence[Any]]:
+        """Return torch's name of a node's operator and its positional arguments."""
+        if not isinstance(node, Node) or node.op != "call_function":
+            return "", ()
+        return name_of(node.target), self._arguments[node][0]
+
+    def decomposed(self, node: Node, call: Call) -> Any:
+        decompose = DECOMPOSITIONS.get(type(call))
+        if decompose is None:
+            raise _unknown(self._writer, {name_of(node.target): self._writer.layer})
+        return self._value(decompose(self, call))
+
+    def _lowered(self, node: Any) -> Any:
+        outer, self._node = self._node, node
+        try:
+            return self._lower(node)
+        except RefusedError as refused:
+            raise _refusal(self._writer, node, self._writer.layer, str(refused)) from refused
+        finally:
+            self._node = outer
+
+    def _lower(self, node: Any) -> Any:
+        args, kwargs = self._arguments[node]
+        values = self._value(args), self._value(kwargs)
+        if _is_constant(values, self._writer.value_type) and _is_small(self.shapes[node]):
+            with torch.no_grad():
+                return node.target(*_as_lists(values[0]), **_as_lists(values[1]))
+        call = decode(node.target, args, kwargs)
+        if isinstance(call, Item):
+            return self.values[call.values][call.position]
+        if type(call) in SIMPLIFICATIONS:
+            simpler = SIMPLIFICATIONS[type(call)](self, call)
+            if isinstance(simpler, Call):
+                call = simpler
+            elif simpler is not None:
+                return self._value(simpler)
+        lowering = self._lowerings.get(type(call))
+        if lowering is None:
+            return self.decomposed(node, call)
+        context = Context(writer=self._writer, node=node, traced=call, walk=self)
+        return lowering(context, mapped(call, self._value))
+
+    def _value(self, argument: Any) -> Any:
+        """Replace the nodes in an argument by their values."""
+        if isinstance(argument, Node):
+            return self.values[argument]
+        if isinstance(argument, tuple | list):
+            return tuple(self._value(item) for item in argument)
+        if isinstance(argument, dict):
+            return {key: self._value(item) for key, item in argument.items()}
+        return argument
+
+    def _imagined(self, argument: Any, trace: str) -> Any:
+        """Replace nodes by tensors without numbers, and open sizes by those of one trace."""
+        if isinstance(argument, Node):
+            made = [
+                torch.empty(self._imagined(shape, trace), dtype=value.dtype, device="meta")
+                for shape, value in zip(
+                    self.shapes[argument], _listed(argument.meta["val"]), strict=True
+                )
+            ]
+            return made if isinstance(argument.meta["val"], list | tuple) else made[0]
+        if isinstance(argument, Size):
+            return getattr(argument, trace)
+        if isinstance(argument, tuple | list):
+            return [self._imagined(item, trace) for item in argument]
+        if isinstance(argument, dict):
+            return {key: self._imagined(item, trace) for key, item in argument.items()}
+        return argument
+
+    def _is_open(self, argument: Any) -> bool:
+        return any(
+            isinstance(item, Size) or (isinstance(item, Node) and self._is_open(self.shapes[item]))
+            for item in _flattened(argument)
+        )
+
+
+def _results(operator: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return _listed(operator(*args, **kwargs))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _placeholder(name: str, capture: Capture, inputs: Mapping[str, Any]) -> Any:
@@ -126,36 +311,8 @@ def _placeholder(name: str, capture: Capture, inputs: Mapping[str, Any]) -> Any:
     return inputs[name]
 
 
-def _call(context: Context[Writer], operators: Mapping[str, Callable[..., Any]]) -> Any:
-    args, kwargs = (_look_up(item, context) for item in context.capture.arguments[context.node])
-    value_type = context.writer.value_type
-    if (
-        _is_constant(args, value_type)
-        and _is_constant(kwargs, value_type)
-        and _is_small(context.capture, context.node)
-    ):
-        with torch.no_grad():
-            return context.node.target(*_as_lists(args), **_as_lists(kwargs))
-    return operators[_name(context.node)](context, *args, **kwargs)
-
-
-def _look_up(argument: Any, context: Context[Writer]) -> Any:
-    """Replace the nodes in an argument by their values."""
-    if isinstance(argument, torch.fx.Node):
-        return context.values[argument]
-    if isinstance(argument, tuple):
-        return tuple(_look_up(item, context) for item in argument)
-    if isinstance(argument, dict):
-        return {key: _look_up(item, context) for key, item in argument.items()}
-    return argument
-
-
 def _is_constant(argument: Any, value_type: type) -> bool:
-    if isinstance(argument, tuple):
-        return all(_is_constant(item, value_type) for item in argument)
-    if isinstance(argument, dict):
-        return all(_is_constant(item, value_type) for item in argument.values())
-    return not isinstance(argument, (value_type, Parameter, Size))
+    return not any(isinstance(item, (value_type, Parameter, Size)) for item in _flattened(argument))
 
 
 def _as_lists(argument: Any) -> Any:
@@ -167,6 +324,12 @@ def _as_lists(argument: Any) -> Any:
     return [list(item) if isinstance(item, tuple) else item for item in argument]
 
 
+def _as_tuples(argument: Any) -> Any:
+    if isinstance(argument, list | tuple):
+        return tuple(_as_tuples(item) for item in argument)
+    return argument
+
+
 def _is_folded(node: torch.fx.Node, capture: Capture, folded: Mapping[torch.fx.Node, bool]) -> bool:
     """Return whether a node is computed here and now: nothing that it takes is an input."""
     if node.op != "call_function":
@@ -175,49 +338,71 @@ def _is_folded(node: torch.fx.Node, capture: Capture, folded: Mapping[torch.fx.N
     return (
         all(folded[argument] for argument in node.all_input_nodes)
         and not any(isinstance(item, Size) for item in _flattened(numbers))
-        and _is_small(capture, node)
+        and _is_small(capture.shapes[node])
     )
 
 
 def _flattened(argument: Any) -> Iterator[Any]:
-    items = argument.values() if isinstance(argument, Mapping) else argument
-    for item in items:
-        if isinstance(item, tuple | Mapping):
+    if isinstance(argument, Mapping):
+        argument = tuple(argument.values())
+    if isinstance(argument, tuple | list):
+        for item in argument:
             yield from _flattened(item)
-        else:
-            yield item
+    else:
+        yield argument
 
 
-def _is_small(capture: Capture, node: torch.fx.Node) -> bool:
-    for shape in capture.shapes[node]:
+def _is_small(shapes: Sequence[Shape]) -> bool:
+    for shape in shapes:
         fixed = [axis for axis in shape if isinstance(axis, int)]
         if len(fixed) < len(shape) or math.prod(fixed) > FOLDED_ELEMENTS:
             return False
     return True
 
 
-def _name(node: torch.fx.Node) -> str:
-    target = node.target
-    if isinstance(target, torch._ops.OpOverload):
-        return str(target)
-    return f"{target.__module__.lstrip('_')}.{target.__name__}"
-
-
 def _refuse_unknown(
-    capture: Capture, writer: Writer, operators: Mapping[str, Callable[..., Any]]
+    capture: Capture, writer: Writer, lowerings: Mapping[type[Call], Lowering]
 ) -> None:
     unknown: dict[str, str] = {}
     folded: dict[torch.fx.Node, bool] = {}
     for node in capture.graph.nodes:
         folded[node] = _is_folded(node, capture, folded)
-        if node.op == "call_function" and not folded[node] and _name(node) not in operators:
-            unknown.setdefault(_name(node), layer_of(node))
+        if node.op != "call_function" or folded[node]:
+            continue
+        if decoder_of(node.target) is None:
+            unknown.setdefault(name_of(node.target), layer_of(node))
+            continue
+        try:
+            call = decode(node.target, *capture.arguments[node])
+        except RefusedError as refused:
+            raise _refusal(writer, node, layer_of(node), str(refused)) from refused
+        if type(call) not in lowerings and type(call) not in (*DECOMPOSITIONS, Item):
+            unknown.setdefault(name_of(node.target), layer_of(node))
+        if _is_read_again(node):
+            raise _refusal(writer, node, layer_of(node), "an argument that is read again")
     if unknown:
-        listed: Sequence[str] = [
-            f"{name} (in {layer or 'the top'})" for name, layer in unknown.items()
-        ]
-        raise ExportError(
-            f"{capture.component.name} uses operators that the {writer.title} exporter lacks: "
-            f"{', '.join(listed)}.",
-            hint="Add them to the target's table of operators, or report the model's config.",
-        )
+        raise _unknown(writer, unknown)
+
+
+def _is_read_again(node: torch.fx.Node) -> bool:
+    """Return whether a node changes its argument, and what it was is wanted afterwards."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or not schema.is_mutable or not isinstance(node.args[0], torch.fx.Node):
+        return False
+    return any(user is not node and node < user for user in node.args[0].users)
+
+
+def _refusal(writer: Writer, node: Any, layer: str, what: str) -> ExportError:
+    return ExportError(
+        f"{writer.component}: {name_of(node.target)} in {layer or 'the top'} "
+        f"has {what}, which the {writer.title} exporter does not write.",
+        hint="Please report the model's config.",
+    )
+
+
+def _unknown(writer: Writer, layers: Mapping[str, str]) -> ExportError:
+    listed = ", ".join(f"{name} (in {layer or 'the top'})" for name, layer in layers.items())
+    return ExportError(
+        f"{writer.component} uses operators that the {writer.title} exporter lacks: {listed}.",
+        hint="Add them to the target's table of operators, or report the model's config.",
+    )

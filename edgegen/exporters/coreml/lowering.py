@@ -6,7 +6,7 @@ from edgegen.core.recipe import Recipe
 from edgegen.exporters.capture import Capture
 from edgegen.exporters.coreml.graph import Graph
 from edgegen.exporters.coreml.interface import natives_of
-from edgegen.exporters.coreml.operators import OPERATORS
+from edgegen.exporters.coreml.operators import LOWERINGS
 from edgegen.exporters.coreml.writer import GraphWriter
 from edgegen.exporters.lowering import walk
 
@@ -24,5 +24,5 @@ def lower(capture: Capture, recipe: Recipe, *, minimum_os: int, split_attention:
         upcast_attention=capture.upcast_attention,
         natives=natives_of(capture.component),
     )
-    _, outputs = walk(capture, writer, OPERATORS)
+    _, outputs = walk(capture, writer, LOWERINGS)
     return writer.finish(list(zip(capture.component.outputs, outputs, strict=True)))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgegen.core.model import DType, TensorSpec
 from edgegen.core.recipe import ComputeType, Recipe
+from edgegen.exporters import lowering
 from edgegen.exporters.capture import Shape
 from edgegen.exporters.coreml.graph import (
     Argument,
@@ -208,6 +209,22 @@ class GraphWriter:
         """Return a value under the shape in which it is stored."""
         return self.relabelled(value, value.stored_shape, "plain")
 
+    def of_rank(self, value: Value, rank: int) -> Value:
+        """Return a value with axes of size 1 in front, as broadcasting adds them."""
+        missing = rank - len(value.shape)
+        if not missing:
+            return value
+        shape = (*[1] * missing, *value.shape)
+        return self.op("expand_dims", x=value, axes=list(range(missing)), result=shape)
+
+    def spread(self, value: Value, shape: tuple[int, ...]) -> Value:
+        """Return a value repeated to a whole shape, to which it broadcasts."""
+        if value.shape == shape:
+            return value
+        wide = self.of_rank(value, len(shape))
+        times = [size // old for size, old in zip(shape, wide.shape, strict=True)]
+        return self.op("tile", x=wide, reps=times, result=shape)
+
     def gather(
         self, op_type: str, value: Value, indices: Value, result: Sequence[int], **options: int
     ) -> Value:
@@ -361,3 +378,6 @@ def _reachable(operations: Sequence[Operation], results: Sequence[Value]) -> tup
             kept.append(operation)
             wanted.update(value.name for value in arguments(operation))
     return tuple(kept[::-1])
+
+
+Context = lowering.Context[GraphWriter]

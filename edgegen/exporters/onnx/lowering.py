@@ -8,7 +8,7 @@ from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import Recipe
 from edgegen.exporters.capture import Capture
 from edgegen.exporters.lowering import walk
-from edgegen.exporters.onnx.operators import OPERATORS
+from edgegen.exporters.onnx.operators import LOWERINGS
 from edgegen.exporters.onnx.writer import GraphWriter, WeightUse
 
 
@@ -22,7 +22,7 @@ def lower(
     writer = GraphWriter(
         capture.component.name, recipe, operators, upcast_attention=capture.upcast_attention
     )
-    inputs, outputs = walk(capture, writer, OPERATORS)
+    inputs, outputs = walk(capture, writer, LOWERINGS)
     model = writer.finish(inputs, list(zip(capture.component.outputs, outputs, strict=True)))
     reachable = {id(value) for value in model.graph.initializers.values()}
     uses = tuple(use for use in writer.weights.values() if id(use.value) in reachable)

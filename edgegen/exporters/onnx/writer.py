@@ -18,6 +18,7 @@ import onnx_ir as ir
 from edgegen.core.model import TensorSpec
 from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import Recipe
+from edgegen.exporters import lowering
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.onnx.storage import STORED
@@ -302,3 +303,6 @@ def _weight_casts_first(nodes: Sequence[ir.Node]) -> list[ir.Node]:
 
 def _is_weight(value: ir.Value | None) -> bool:
     return value is not None and value.producer() is None and not value.is_graph_input()
+
+
+Context = lowering.Context[GraphWriter]

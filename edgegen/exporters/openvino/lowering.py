@@ -6,7 +6,7 @@ from edgegen.core.recipe import Recipe
 from edgegen.exporters.capture import Capture
 from edgegen.exporters.lowering import walk
 from edgegen.exporters.openvino.graph import Graph
-from edgegen.exporters.openvino.operators import OPERATORS
+from edgegen.exporters.openvino.operators import LOWERINGS
 from edgegen.exporters.openvino.writer import GraphWriter
 
 
@@ -16,5 +16,5 @@ def lower(capture: Capture, recipe: Recipe) -> Graph:
     Raises ExportError that names every operator which the table lacks, and a layer that uses it.
     """
     writer = GraphWriter(capture.component.name, recipe)
-    inputs, outputs = walk(capture, writer, OPERATORS)
+    inputs, outputs = walk(capture, writer, LOWERINGS)
     return writer.finish(inputs, list(zip(capture.component.outputs, outputs, strict=True)))

@@ -19,6 +19,7 @@ import numpy as np
 from edgegen.core.errors import ExportError
 from edgegen.core.model import DType, TensorSpec
 from edgegen.core.recipe import Recipe
+from edgegen.exporters import lowering
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.open_axes import OpenAxes
@@ -316,3 +317,6 @@ def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
     return str(value)
+
+
+Context = lowering.Context[GraphWriter]

@@ -7,7 +7,7 @@ from edgegen.core.recipe import Recipe
 from edgegen.exporters.capture import Capture
 from edgegen.exporters.lowering import walk
 from edgegen.exporters.tflite.graph import Graph
-from edgegen.exporters.tflite.operators import OPERATORS
+from edgegen.exporters.tflite.operators import LOWERINGS
 from edgegen.exporters.tflite.writer import GraphWriter, ReadWeight
 
 
@@ -21,7 +21,7 @@ def lower(
     or for a layer whose static activations have no range.
     """
     writer = GraphWriter(capture.component.name, recipe, read=read, calibration=calibration)
-    inputs, outputs = walk(capture, writer, OPERATORS)
+    inputs, outputs = walk(capture, writer, LOWERINGS)
     component = capture.component
     return writer.finish(
         {tensor.name: value for tensor, value in zip(component.inputs, inputs, strict=True)},

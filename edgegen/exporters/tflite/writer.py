@@ -20,6 +20,7 @@ from edgegen.core.calibration import Calibration
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
 from edgegen.core.recipe import ActivationType, Recipe
+from edgegen.exporters import lowering
 from edgegen.exporters.capture import Shape
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
@@ -60,6 +61,11 @@ class Value:
     def dtype(self) -> TensorType:
         """The type of its numbers."""
         return self.tensor.dtype
+
+
+def as_torch(tensor: Tensor) -> Value:
+    """Return a tensor whose axes are stored as torch counts them."""
+    return Value(tensor=tensor, order=layout.plain(len(tensor.shape)))
 
 
 class GraphWriter:
@@ -258,14 +264,19 @@ class GraphWriter:
             tensor = self.weight(argument)
         else:
             tensor = self.constant(np.asarray(argument, dtype=np.float32))
-        return Value(tensor=tensor, order=layout.plain(len(tensor.shape)))
+        return as_torch(tensor)
 
     def integer(self, argument: Any) -> Value:
         """Return a value, an array or a number as int32."""
         if isinstance(argument, Value):
             return self.cast(argument, "int32")
-        tensor = self.constant(np.asarray(argument), "int32")
-        return Value(tensor=tensor, order=layout.plain(len(tensor.shape)))
+        return as_torch(self.constant(np.asarray(argument), "int32"))
+
+    def truth(self, argument: Any) -> Value:
+        """Return a value, an array or a number as truth values."""
+        if isinstance(argument, Value):
+            return self.cast(argument, "bool")
+        return as_torch(self.constant(np.asarray(argument), "bool"))
 
     def value(self, argument: Any) -> Value:
         """Return an argument in the type that it has."""
@@ -364,7 +375,7 @@ class GraphWriter:
             )
         dtype: TensorType = "int64" if tensor.dtype == "int64" else "float32"
         made = Tensor(name=self._name(tensor.name), shape=shape, dtype=dtype)
-        return Value(tensor=made, order=layout.plain(len(shape)))
+        return as_torch(made)
 
     def finish(self, inputs: Mapping[str, Value], outputs: Mapping[str, Value]) -> Graph:
         """Close the graph: outputs are stored as torch counts their axes, each a tensor of its own.
@@ -401,3 +412,6 @@ def _reachable(operators: Sequence[Operator], results: Any) -> tuple[Operator, .
             kept.append(operator)
             wanted.update(tensor for tensor in operator.inputs if tensor is not None)
     return tuple(kept[::-1])
+
+
+Context = lowering.Context[GraphWriter]

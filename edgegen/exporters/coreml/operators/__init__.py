@@ -1,70 +1,55 @@
-"""What each of torch's operators becomes in Core ML: one table that grep finds.
+"""What calls become in Core ML: one table that grep finds, of what Core ML says better than
+`exporters/decompositions.py`. `exporters/lowering.py` says what a lowering gets and returns.
 
-`edgegen/exporters/lowering.py` says what a lowering gets and returns.
+All axes are fixed: what only depends on sizes is a constant, and never comes here.
 """
 
 from __future__ import annotations
 
-from edgegen.exporters.coreml.operators import arithmetic, attention, layers, layout
-from edgegen.exporters.operators import operator_table
+from collections.abc import Mapping
 
-OPERATORS = operator_table(
-    {
-        # casts
-        "to_dtype": layout.to_dtype,
-        # layout
-        "reshape": layout.reshape,
-        "permute": layout.permute,
-        "transpose": layout.transpose,
-        "t": layout.t,
-        "unsqueeze": layout.unsqueeze,
-        "squeeze": layout.squeeze,
-        "expand": layout.expand,
-        "slice": layout.slice_,
-        "select": layout.select,
-        "cat": layout.cat,
-        "split": layout.split,
-        "constant_pad": layout.constant_pad,
-        "arange": layout.folded,
-        "arange_start": layout.folded,
-        "ones": layout.folded,
-        "index": layout.index,
-        # arithmetic
-        "add": arithmetic.BASIC.add,
-        "sub": arithmetic.BASIC.sub,
-        "rsub": arithmetic.BASIC.rsub,
-        "mul": arithmetic.BASIC.mul,
-        "div": arithmetic.BASIC.div,
-        "power": arithmetic.power,
-        "negative": arithmetic.negative,
-        "exp": arithmetic.unary("exp"),
-        "log": arithmetic.unary("log", epsilon=1e-45),
-        "sin": arithmetic.unary("sin"),
-        "cos": arithmetic.unary("cos"),
-        "sqrt": arithmetic.unary("sqrt"),
-        "sigmoid": arithmetic.unary("sigmoid"),
-        "tanh": arithmetic.unary("tanh"),
-        "relu": arithmetic.unary("relu"),
-        "silu": arithmetic.unary("silu"),
-        "gelu": arithmetic.gelu,
-        "mish": arithmetic.mish,
-        "clamp": arithmetic.clamp,
-        "mean": arithmetic.mean,
-        "equal": arithmetic.equal,
-        "less_or_equal": arithmetic.less_or_equal,
-        "argmax": arithmetic.argmax,
-        # layers
-        "linear": layers.linear,
-        "conv2d": layers.conv2d,
-        "embedding": layers.embedding,
-        "group_norm": layers.group_norm,
-        "layer_norm": layers.layer_norm,
-        "upsample_nearest": layers.upsample_nearest,
-        "average_pool": layers.average_pool,
-        "softmax": layers.softmax,
-        "matmul": layers.matmul,
-        "baddbmm": layers.baddbmm,
-        # attention
-        "attention": attention.scaled_dot_product_attention,
-    }
-)
+from edgegen.exporters import calls
+from edgegen.exporters.coreml.operators import arithmetic, attention, layers, layout
+from edgegen.exporters.lowering import Lowering
+
+LOWERINGS: Mapping[type[calls.Call], Lowering] = {
+    # layout
+    calls.To: layout.to_dtype,
+    calls.Reshape: layout.reshape,
+    calls.Permute: layout.permute,
+    calls.Unsqueeze: layout.unsqueeze,
+    calls.Squeeze: layout.squeeze,
+    calls.Expand: layout.expand,
+    calls.Slice: layout.slice_,
+    calls.Select: layout.select,
+    calls.Cat: layout.cat,
+    calls.Split: layout.split,
+    calls.Pad: layout.pad,
+    calls.Index: layout.index,
+    # arithmetic
+    **arithmetic.BINARY,
+    **arithmetic.UNARY,
+    **arithmetic.COMPARISONS,
+    calls.And: arithmetic.logical("logical_and"),
+    calls.Or: arithmetic.logical("logical_or"),
+    calls.Not: arithmetic.logical("logical_not"),
+    calls.Where: arithmetic.where,
+    calls.Pow: arithmetic.power,
+    calls.Neg: arithmetic.negative,
+    calls.Gelu: arithmetic.gelu,
+    calls.Clamp: arithmetic.clamp,
+    calls.Mean: arithmetic.reduction("reduce_mean"),
+    calls.Sum: arithmetic.reduction("reduce_sum"),
+    calls.Argmax: arithmetic.argmax,
+    # layers
+    calls.Linear: layers.linear,
+    calls.Conv2d: layers.conv2d,
+    calls.Embedding: layers.embedding,
+    calls.GroupNorm: layers.group_norm,
+    calls.LayerNorm: layers.layer_norm,
+    calls.UpsampleNearest: layers.upsample_nearest,
+    calls.AveragePool: layers.average_pool,
+    calls.Softmax: layers.softmax,
+    calls.Matmul: layers.matmul,
+    calls.Attention: attention.attention,
+}

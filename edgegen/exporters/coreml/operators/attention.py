@@ -1,4 +1,4 @@
-"""Scaled dot-product attention (arXiv 1706.03762): head by head, or of all heads together.
+"""Scaled dot-product attention: head by head, or of all heads together.
 
 Head by head is the form that Apple found the Neural Engine to like ("Deploying Transformers on the
 Apple Neural Engine", machinelearning.apple.com, 2022; `split_einsum` of ml-stable-diffusion).
@@ -7,50 +7,36 @@ Apple Neural Engine", machinelearning.apple.com, 2022; `split_einsum` of ml-stab
 from __future__ import annotations
 
 import math
-from typing import Any
 
+import torch
+
+from edgegen.exporters import calls
 from edgegen.exporters.coreml.graph import Value
-from edgegen.exporters.coreml.operators.context import Context
-from edgegen.exporters.operators import additive_mask, constant_mask
+from edgegen.exporters.coreml.writer import Context
+from edgegen.exporters.decompositions import HIDDEN, additive_mask, causal_mask, scale_of
 from edgegen.mil.types import TypeName
 
-_LOWEST = -1e4
-"""What hides a key: far below any score, and within float16 also when a score is added."""
 _EQUATION = "nchw,nwhu->nchu"
 """The one equation that Core ML has for four axes."""
 _FUSED_FROM = 18  # iOS's version that has the operation `scaled_dot_product_attention`
 
 
-def scaled_dot_product_attention(
-    context: Context,
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any = None,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Value:
+def attention(context: Context, call: calls.Attention) -> Value:
     """Lower attention of (batch, heads, sequence, width) tensors.
 
     The type is float32 where the network asks for `upcast_attention`, else the compute type.
     """
-    if dropout or enable_gqa or is_causal:
-        raise context.refuse("dropout, grouped queries or a causal mask without its numbers")
     writer = context.writer
-    width = context.shape_of(0)[-1]
-    if not isinstance(width, int):
-        raise context.refuse("queries of an open width")
-    factor = 1.0 / math.sqrt(width) if scale is None else float(scale)
+    factor = scale_of(call, context.shape_of("query"))
     kind: TypeName = "fp32" if writer.upcast_attention else writer.compute
-    inputs = [writer.floating_as_it_lies(item, kind) for item in (query, key, value)]
-    if mask is None and all(item.layout == "heads-first" for item in inputs):
-        return _head_by_head(context, inputs, factor)
+    arguments = (call.query, call.key, call.value)
+    inputs = [writer.floating_as_it_lies(item, kind) for item in arguments]
+    is_constant = call.is_causal or isinstance(call.mask, torch.Tensor)
+    if not is_constant and all(item.layout == "heads-first" for item in inputs):
+        return _head_by_head(context, inputs, _bias(context, call, kind), factor)
     queries, keys, values = (writer.plain(item) for item in inputs)
-    bias = _bias(context, mask, kind)
-    default = math.isclose(factor, 1.0 / math.sqrt(width), rel_tol=1e-6)
+    bias = _bias(context, call, kind)
+    default = math.isclose(factor, queries.shape[-1] ** -0.5, rel_tol=1e-6)
     if writer.minimum_os >= _FUSED_FROM and default:
         return writer.op(
             "scaled_dot_product_attention",
@@ -78,7 +64,9 @@ def scaled_dot_product_attention(
     )
 
 
-def _head_by_head(context: Context, inputs: list[Value], factor: float) -> Value:
+def _head_by_head(
+    context: Context, inputs: list[Value], bias: Value | None, factor: float
+) -> Value:
     """Lower attention of tensors that are stored as (batch, heads × width, 1, sequence)."""
     writer = context.writer
     queries, keys, values = inputs
@@ -91,11 +79,16 @@ def _head_by_head(context: Context, inputs: list[Value], factor: float) -> Value
     of_queries = _cut(context, queries, (batch, width, 1, length), heads, axis=1)
     of_keys = _cut(context, turned, (batch, others, 1, width), heads, axis=3)
     cut_values = _cut(context, values, (batch, of_values, 1, others), heads, axis=1)
+    biases = [None] * heads if bias is None else _biases(context, bias, heads)
     results = []
-    for one_query, one_key, one_value in zip(of_queries, of_keys, cut_values, strict=True):
+    for one_query, one_key, one_value, its_bias in zip(
+        of_queries, of_keys, cut_values, biases, strict=True
+    ):
         shape = (batch, others, 1, length)
         scores = writer.op("einsum", values=[one_key, one_query], equation=_EQUATION, result=shape)
         scaled = writer.op("mul", x=scores, y=factor, result=shape)
+        if its_bias is not None:
+            scaled = writer.op("add", x=scaled, y=its_bias, result=shape)
         weights = writer.op("softmax", x=scaled, axis=1, result=shape)
         results.append(
             writer.op(
@@ -123,11 +116,28 @@ def _cut(
     )
 
 
-def _bias(context: Context, mask: Any, kind: TypeName) -> Value | None:
+def _biases(context: Context, bias: Value, heads: int) -> tuple[Value, ...]:
+    """Return what each head adds to its scores, which lie as (batch, keys, 1, queries)."""
+    wide = context.writer.of_rank(bias, 4)
+    batch, count, queries, keys = wide.shape
+    turned = context.writer.op(
+        "transpose", x=wide, perm=[0, 3, 1, 2], result=(batch, keys, count, queries)
+    )
+    if count == 1:
+        return (turned,) * heads
+    return _cut(context, turned, (batch, keys, 1, queries), heads, axis=2)
+
+
+def _bias(context: Context, call: calls.Attention, kind: TypeName) -> Value | None:
     """Return what is added to the scores: 0 where a key may be seen, else a low number."""
+    writer, mask = context.writer, call.mask
+    if call.is_causal:
+        mask = causal_mask(context.shape_of("query"), context.shape_of("key"))
+    if isinstance(mask, torch.Tensor):
+        return writer.floating(additive_mask(mask, HIDDEN), kind)
     if mask is None:
         return None
-    constant = constant_mask(context, mask)
-    if constant is None:
-        raise context.refuse("a mask that depends on the inputs")
-    return context.writer.floating(additive_mask(constant, _LOWEST), kind)
+    bias = writer.floating(mask, kind)
+    if kind == "fp16":  # a lowest number and a score would add up to infinity
+        bias = writer.op("maximum", x=bias, y=HIDDEN, result=bias.shape)
+    return bias

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegen.exporters import calls
+from edgegen.exporters.calls import RefusedError
 from edgegen.exporters.coreml.graph import Value
-from edgegen.exporters.coreml.operators.context import Context, result_of
+from edgegen.exporters.coreml.writer import Context
 from edgegen.exporters.lowering import Parameter
-from edgegen.exporters.operators import pair
 
 
-def linear(context: Context, value: Any, weight: Any, bias: Any = None) -> Value:
+def linear(context: Context, call: calls.Linear) -> Value:
     """Lower `x W^T + b`: a convolution of one pixel where a sequence lies channels-first."""
-    writer = context.writer
+    writer, weight = context.writer, call.weight
     if not isinstance(weight, Parameter):
-        raise context.refuse("a matrix that is not a weight")
-    argument = writer.floating_as_it_lies(value)
-    addend = None if bias is None else writer.weight(bias)
+        raise RefusedError("a matrix that is not a weight")
+    argument = writer.floating_as_it_lies(call.x)
+    addend = None if call.bias is None else writer.weight(call.bias)
     if argument.layout == "channels-first" and writer.split_attention:
         return writer.op(
             "conv",
@@ -32,7 +32,7 @@ def linear(context: Context, value: Any, weight: Any, bias: Any = None) -> Value
             pad=[0] * 4,
             dilations=[1, 1],
             groups=1,
-            result=result_of(context),
+            result=context.sizes,
             layout="channels-first",
         )
     return writer.op(
@@ -40,70 +40,51 @@ def linear(context: Context, value: Any, weight: Any, bias: Any = None) -> Value
         x=writer.plain(argument),
         weight=writer.weight(weight),
         bias=addend,
-        result=result_of(context),
+        result=context.sizes,
     )
 
 
-def conv2d(
-    context: Context,
-    value: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Sequence[int] = (1, 1),
-    padding: Sequence[int] = (0, 0),
-    dilation: Sequence[int] = (1, 1),
-    groups: int = 1,
-) -> Value:
-    """Lower a convolution of (batch, channels, height, width)."""
+def conv2d(context: Context, call: calls.Conv2d) -> Value:
     writer = context.writer
-    if isinstance(weight, Value):
-        raise context.refuse("a kernel that the inputs decide")
-    rows, columns = pair(padding)
+    if isinstance(call.weight, Value):
+        raise RefusedError("a kernel that the inputs decide")
+    rows, columns = call.padding
     return writer.op(
         "conv",
-        x=writer.floating(value),
-        weight=writer.floating(weight),
-        bias=None if bias is None else writer.floating(bias),
-        strides=pair(stride),
+        x=writer.floating(call.x),
+        weight=writer.floating(call.weight),
+        bias=None if call.bias is None else writer.floating(call.bias),
+        strides=call.stride,
         pad_type="custom",
         pad=[rows, rows, columns, columns],
-        dilations=pair(dilation),
-        groups=groups,
-        result=result_of(context),
+        dilations=call.dilation,
+        groups=call.groups,
+        result=context.sizes,
     )
 
 
-def embedding(context: Context, weight: Any, indices: Any, padding_idx: int = -1, *_: Any) -> Value:
-    """Lower a look-up of rows."""
+def embedding(context: Context, call: calls.Embedding) -> Value:
     writer = context.writer
     return writer.gather(
         "gather",
-        writer.floating(weight),
-        writer.cast(writer.value(indices), "int32"),
-        result_of(context),
+        writer.floating(call.weight),
+        writer.cast(writer.value(call.indices), "int32"),
+        context.sizes,
         axis=0,
         batch_dims=0,
     )
 
 
-def group_norm(
-    context: Context,
-    value: Any,
-    groups: int,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    *_: Any,
-) -> Value:
-    """Lower group normalization (arXiv 1803.08494), as coremltools lowers it.
+def group_norm(context: Context, call: calls.GroupNorm) -> Value:
+    """Lower group normalization as coremltools lowers it.
 
     Scale and shift are one `batch_norm` of a mean of 0 and a variance of 1, which coremltools would
     make of a product and a sum.
     """
-    if not (isinstance(weight, Parameter) and isinstance(bias, Parameter)):
-        raise context.refuse("a scale that is not a weight")
-    writer = context.writer
-    source = writer.floating(value)
+    if not (isinstance(call.weight, Parameter) and isinstance(call.bias, Parameter)):
+        raise RefusedError("a scale that is not a weight")
+    writer, groups = context.writer, call.groups
+    source = writer.floating(call.x)
     shape = source.shape
     batch, channels = shape[:2]
     grouped = (batch, groups, channels // groups, *shape[2:])
@@ -114,7 +95,7 @@ def group_norm(
     centred = writer.op("sub", x=split, y=middle, result=grouped)
     squares = writer.op("square", x=centred, result=grouped)
     variance = writer.op("reduce_mean", x=squares, axes=axes, keep_dims=True, result=single)
-    shifted = writer.op("add", x=variance, y=_epsilon(context, eps), result=single)
+    shifted = writer.op("add", x=variance, y=_epsilon(context, call.eps), result=single)
     deviation = writer.op("sqrt", x=shifted, result=single)
     normal = writer.op("real_div", x=centred, y=deviation, result=grouped)
     result = writer.op("reshape", x=normal, shape=list(shape), result=shape)
@@ -123,8 +104,8 @@ def group_norm(
         x=result,
         mean=np.zeros(channels),
         variance=np.ones(channels),
-        gamma=writer.weight(weight),
-        beta=writer.weight(bias),
+        gamma=writer.weight(call.weight),
+        beta=writer.weight(call.bias),
         epsilon=0.0,
         result=shape,
     )
@@ -137,48 +118,35 @@ def _epsilon(context: Context, eps: float) -> float:
     return float(eps)
 
 
-def layer_norm(
-    context: Context,
-    value: Any,
-    shape: Sequence[int],
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    *_: Any,
-) -> Value:
-    """Lower layer normalization (arXiv 1607.06450) over the last axis, which may lie second."""
+def layer_norm(context: Context, call: calls.LayerNorm) -> Value:
+    """Lower layer normalization over the last axis, which may lie second."""
     writer = context.writer
-    if len(shape) != 1:
-        raise context.refuse("a norm over several axes")
-    argument = writer.floating_as_it_lies(value)
+    if len(call.shape) != 1:
+        raise RefusedError("a norm over several axes")
+    argument = writer.floating_as_it_lies(call.x)
     if argument.layout != "channels-first" or not writer.split_attention:
         argument = writer.plain(argument)
     return writer.op(
         "layer_norm",
         x=argument,
         axes=[1 if argument.layout == "channels-first" else len(argument.shape) - 1],
-        gamma=None if weight is None else writer.floating(weight),
-        beta=None if bias is None else writer.floating(bias),
-        epsilon=_epsilon(context, eps),
+        gamma=None if call.weight is None else writer.floating(call.weight),
+        beta=None if call.bias is None else writer.floating(call.bias),
+        epsilon=_epsilon(context, call.eps),
         result=argument.shape,
         layout=argument.layout,
     )
 
 
-def upsample_nearest(
-    context: Context,
-    value: Any,
-    output_size: Sequence[Any] | None,
-    scale_factors: Sequence[float] | None,
-) -> Value:
+def upsample_nearest(context: Context, call: calls.UpsampleNearest) -> Value:
     """Lower nearest-neighbour upsampling, by whole factors or to any size.
 
     To an odd size, pixels are doubled and the last is cut off, which gives the same ones. To a size
     where that does not, rows and columns are gathered: how Core ML rounds a factor that is not
     whole, its documentation does not say.
     """
-    writer, new = context.writer, result_of(context)
-    source = writer.floating(value)
+    writer, new = context.writer, context.sizes
+    source = writer.floating(call.x)
     rows, columns = (
         np.arange(size) * old // size for size, old in zip(new[2:], source.shape[2:], strict=True)
     )
@@ -209,64 +177,29 @@ def _places(context: Context, numbers: NDArray[Any]) -> Value:
     return context.writer.constant(numbers.astype(np.int32))
 
 
-def average_pool(
-    context: Context,
-    value: Any,
-    kernel: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0, 0),
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor: int | None = None,
-) -> Value:
-    """Lower average pooling."""
-    if divisor is not None or ceil_mode:
-        raise context.refuse("a divisor or the ceiling mode")
-    rows, columns = pair(padding)
+def average_pool(context: Context, call: calls.AveragePool) -> Value:
+    rows, columns = call.padding
     return context.writer.op(
         "avg_pool",
-        x=context.writer.floating(value),
-        kernel_sizes=pair(kernel),
-        strides=pair(stride or kernel),
+        x=context.writer.floating(call.x),
+        kernel_sizes=call.kernel,
+        strides=call.stride,
         pad_type="custom",
         pad=[rows, rows, columns, columns],
-        exclude_padding_from_average=not count_include_pad,
+        exclude_padding_from_average=not call.count_include_pad,
         ceil_mode=False,
-        result=result_of(context),
+        result=context.sizes,
     )
 
 
-def softmax(context: Context, value: Any, axis: int, dtype: Any = None) -> Value:
-    """Lower the softmax over one axis."""
+def softmax(context: Context, call: calls.Softmax) -> Value:
     writer = context.writer
-    return writer.op("softmax", x=writer.floating(value), axis=axis, result=result_of(context))
+    return writer.op("softmax", x=writer.floating(call.x), axis=call.axis, result=context.sizes)
 
 
-def matmul(context: Context, left: Any, right: Any) -> Value:
-    """Lower a product of matrices."""
+def matmul(context: Context, call: calls.Matmul) -> Value:
     writer = context.writer
-    first, second = writer.floating(left), writer.floating(right)
-    shape = (
-        *np.broadcast_shapes(first.shape[:-2], second.shape[:-2]),
-        first.shape[-2],
-        second.shape[-1],
-    )
+    first, second = writer.floating(call.x), writer.floating(call.y)
     return writer.op(
-        "matmul", x=first, y=second, transpose_x=False, transpose_y=False, result=shape
+        "matmul", x=first, y=second, transpose_x=False, transpose_y=False, result=context.sizes
     )
-
-
-def baddbmm(
-    context: Context, value: Any, left: Any, right: Any, beta: float = 1, alpha: float = 1
-) -> Value:
-    """Lower `beta × value + alpha × left right`."""
-    writer = context.writer
-    product = matmul(context, left, right)
-    if alpha != 1:
-        product = writer.op("mul", x=product, y=float(alpha), result=product.shape)
-    if beta == 0:
-        return product
-    addend = writer.floating(value)
-    if beta != 1:
-        addend = writer.op("mul", x=addend, y=float(beta), result=addend.shape)
-    return writer.op("add", x=addend, y=product, result=product.shape)

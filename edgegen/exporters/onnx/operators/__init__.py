@@ -1,70 +1,55 @@
-"""What each of torch's operators becomes in ONNX: one table that grep finds.
-
-`edgegen/exporters/lowering.py` says what a lowering gets and returns.
+"""What calls become in ONNX: one table that grep finds, of what ONNX says better than
+`exporters/decompositions.py`. `exporters/lowering.py` says what a lowering gets and returns.
 """
 
 from __future__ import annotations
 
-from edgegen.exporters.onnx.operators import arithmetic, attention, layers, layout
-from edgegen.exporters.operators import from_zero, operator_table
+from collections.abc import Mapping
 
-OPERATORS = operator_table(
-    {
-        # casts
-        "to_dtype": layout.to_dtype,
-        # layout
-        "reshape": layout.reshape,
-        "permute": layout.permute,
-        "transpose": layout.transpose,
-        "t": layout.t,
-        "unsqueeze": layout.unsqueeze,
-        "squeeze": layout.squeeze,
-        "expand": layout.expand,
-        "slice": layout.slice_,
-        "select": layout.select,
-        "cat": layout.cat,
-        "split": layout.split,
-        "constant_pad": layout.constant_pad,
-        "arange": layout.arange,
-        "arange_start": from_zero(layout.arange),
-        "ones": layout.ones,
-        "index": layout.index,
-        # arithmetic
-        "add": arithmetic.BASIC.add,
-        "sub": arithmetic.BASIC.sub,
-        "rsub": arithmetic.BASIC.rsub,
-        "mul": arithmetic.BASIC.mul,
-        "div": arithmetic.BASIC.div,
-        "power": arithmetic.power,
-        "negative": arithmetic.unary("Neg"),
-        "exp": arithmetic.unary("Exp"),
-        "log": arithmetic.unary("Log"),
-        "sin": arithmetic.unary("Sin"),
-        "cos": arithmetic.unary("Cos"),
-        "sqrt": arithmetic.unary("Sqrt"),
-        "sigmoid": arithmetic.unary("Sigmoid"),
-        "tanh": arithmetic.unary("Tanh"),
-        "relu": arithmetic.unary("Relu"),
-        "silu": arithmetic.silu,
-        "gelu": arithmetic.gelu,
-        "mish": arithmetic.mish,
-        "clamp": arithmetic.clamp,
-        "mean": arithmetic.mean,
-        "equal": arithmetic.equal,
-        "less_or_equal": arithmetic.less_or_equal,
-        "argmax": arithmetic.argmax,
-        # layers
-        "linear": layers.linear,
-        "conv2d": layers.conv2d,
-        "embedding": layers.embedding,
-        "group_norm": layers.group_norm,
-        "layer_norm": layers.layer_norm,
-        "upsample_nearest": layers.upsample_nearest,
-        "average_pool": layers.average_pool,
-        "softmax": layers.softmax,
-        "matmul": layers.matmul,
-        "baddbmm": layers.baddbmm,
-        # attention
-        "attention": attention.scaled_dot_product_attention,
-    }
-)
+from edgegen.exporters import calls
+from edgegen.exporters.lowering import Lowering
+from edgegen.exporters.onnx.operators import arithmetic, attention, layers, layout
+
+LOWERINGS: Mapping[type[calls.Call], Lowering] = {
+    # layout
+    calls.To: layout.to_dtype,
+    calls.Reshape: layout.reshape,
+    calls.Permute: layout.permute,
+    calls.Transpose: layout.transpose,
+    calls.Unsqueeze: layout.unsqueeze,
+    calls.Squeeze: layout.squeeze,
+    calls.Expand: layout.expand,
+    calls.Slice: layout.slice_,
+    calls.Select: layout.select,
+    calls.Cat: layout.cat,
+    calls.Split: layout.split,
+    calls.Pad: layout.pad,
+    calls.Arange: layout.arange,
+    calls.Full: layout.full,
+    calls.Index: layout.index,
+    # arithmetic
+    **arithmetic.BINARY,
+    **arithmetic.UNARY,
+    **arithmetic.COMPARISONS,
+    calls.And: arithmetic.logical("And"),
+    calls.Or: arithmetic.logical("Or"),
+    calls.Not: arithmetic.logical("Not"),
+    calls.Where: arithmetic.where,
+    calls.Pow: arithmetic.power,
+    calls.Gelu: arithmetic.gelu,
+    calls.Clamp: arithmetic.clamp,
+    calls.Mean: arithmetic.reduction("ReduceMean"),
+    calls.Sum: arithmetic.reduction("ReduceSum"),
+    calls.Argmax: arithmetic.argmax,
+    # layers
+    calls.Linear: layers.linear,
+    calls.Conv2d: layers.conv2d,
+    calls.Embedding: layers.embedding,
+    calls.GroupNorm: layers.group_norm,
+    calls.LayerNorm: layers.layer_norm,
+    calls.UpsampleNearest: layers.upsample_nearest,
+    calls.AveragePool: layers.average_pool,
+    calls.Softmax: layers.softmax,
+    calls.Matmul: layers.matmul,
+    calls.Attention: attention.attention,
+}

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention (arXiv 1706.03762), fused where the runtime can.
+"""Scaled dot-product attention, fused where the runtime can.
 
 `com.microsoft::MultiHeadAttention` takes queries, keys and values as (batch, sequence, heads ×
 width), as the projections make them: no transposition of heads is left in the graph. On
@@ -15,36 +15,24 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgegen.exporters.onnx.operators.context import Context
-from edgegen.exporters.onnx.writer import CONTRIB_DOMAIN
-from edgegen.exporters.operators import additive_mask, constant_mask
+from edgegen.exporters import calls
+from edgegen.exporters.calls import RefusedError
+from edgegen.exporters.decompositions import HIDDEN, additive_mask, causal_mask, scale_of
+from edgegen.exporters.onnx.writer import CONTRIB_DOMAIN, Context
 
 _LOWEST = {ir.DataType.FLOAT: float(np.finfo(np.float32).min), ir.DataType.FLOAT16: -65504.0}
 
 
-def scaled_dot_product_attention(
-    context: Context,
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any = None,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> ir.Value:
+def attention(context: Context, call: calls.Attention) -> ir.Value:
     """Lower attention of (batch, heads, sequence, width) tensors.
 
     The type is float32 where the network asks for `upcast_attention`, else the compute type.
     """
-    if dropout or enable_gqa:
-        raise context.refuse("dropout or grouped queries")
     writer = context.writer
-    heads, width = _heads(context)
-    factor = 1.0 / math.sqrt(width) if scale is None else float(scale)
+    heads, _ = _heads(context)
+    factor = scale_of(call, context.shape_of("query"))
     dtype = ir.DataType.FLOAT if writer.upcast_attention else writer.compute
-    packed = _packed_arguments(context) if mask is None and not is_causal else None
+    packed = _packed_arguments(context) if call.mask is None and not call.is_causal else None
     if packed is not None and writer.operators == "contrib":
         result = writer.op(
             "MultiHeadAttention",
@@ -56,8 +44,9 @@ def scaled_dot_product_attention(
         result = writer.cast(result, writer.compute)
         writer.packed.add(id(result))
         return result
-    bias = _bias(context, mask, is_causal, dtype)
-    queries, keys, values = (writer.floating(argument, dtype) for argument in (query, key, value))
+    bias = _bias(context, call, dtype)
+    arguments = (call.query, call.key, call.value)
+    queries, keys, values = (writer.floating(argument, dtype) for argument in arguments)
     if dtype == ir.DataType.FLOAT16:  # both are scaled before the product, so that it stays small
         root = writer.floating(math.sqrt(factor), dtype)
         queries, keys = writer.op("Mul", queries, root), writer.op("Mul", keys, root)
@@ -77,21 +66,23 @@ def _packed_arguments(context: Context) -> tuple[ir.Value, ...] | None:
     `reshape(transpose(attention, 1, 2), (batch, −1, heads × width))` behind.
     """
     heads, width = _heads(context)
+    if not isinstance(context.node, torch.fx.Node):
+        return None
     arguments = []
     for node in context.node.args[:3]:
         view = _exchanged(node)
         if view is None or view.target not in _RESHAPES:
             return None
         source = view.args[0]
-        shape = context.capture.shapes[source][0]
+        shape = context.walk.shape(source)
         if len(shape) != 3 or shape[-1] != heads * width:
             return None
-        arguments.append(context.values[source])
+        arguments.append(context.walk.values[source])
     users = list(context.node.users)
     if len(users) != 1 or _exchanged(users[0]) is not context.node:
         return None
     for reader in users[0].users:
-        joined = context.capture.shapes[reader][0]
+        joined = context.walk.shape(reader)
         if reader.target not in _RESHAPES or len(joined) != 3 or joined[-1] != heads * width:
             return None
     return tuple(arguments)
@@ -99,10 +90,10 @@ def _packed_arguments(context: Context) -> tuple[ir.Value, ...] | None:
 
 def _heads(context: Context) -> tuple[int, int]:
     """Return the number of heads and the width of one."""
-    shape = context.shape_of(0)
+    shape = context.shape_of("query")
     heads, width = shape[1], shape[3]
     if not (len(shape) == 4 and isinstance(heads, int) and isinstance(width, int)):
-        raise context.refuse("queries that are not (batch, heads, sequence, width)")
+        raise RefusedError("queries that are not (batch, heads, sequence, width)")
     return heads, width
 
 
@@ -116,17 +107,16 @@ def _exchanged(node: Any) -> Any:
     return None
 
 
-def _bias(context: Context, mask: Any, is_causal: bool, dtype: ir.DataType) -> ir.Value | None:
-    """Return what is added to the scores: 0 where a key may be seen, else the lowest number."""
-    writer = context.writer
-    if is_causal:
-        rows, columns = context.shape_of(0)[-2], context.shape_of(1)[-2]
-        if not (isinstance(rows, int) and isinstance(columns, int)):
-            raise context.refuse("a causal mask of unknown size")
-        mask = torch.ones(rows, columns, dtype=torch.bool).tril()
+def _bias(context: Context, call: calls.Attention, dtype: ir.DataType) -> ir.Value | None:
+    """Return what is added to the scores."""
+    writer, mask = context.writer, call.mask
+    if call.is_causal:
+        mask = causal_mask(context.shape_of("query"), context.shape_of("key"))
+    if isinstance(mask, torch.Tensor):
+        return writer.floating(additive_mask(mask, _LOWEST[dtype]), dtype)
     if mask is None:
         return None
-    constant = constant_mask(context, mask)
-    if constant is None:
-        raise context.refuse("a mask that depends on the inputs")
-    return writer.floating(additive_mask(constant, _LOWEST[dtype]), dtype)
+    bias = writer.floating(mask, dtype)
+    if dtype == ir.DataType.FLOAT16:  # a lowest number and a score would add up to infinity
+        bias = writer.op("Max", bias, writer.floating(HIDDEN, dtype))
+    return bias

@@ -1,70 +1,55 @@
-"""What each of torch's operators becomes in TFLite: one table that grep finds.
+"""What calls become in TFLite: one table that grep finds, of what TFLite says better than
+`exporters/decompositions.py`. `exporters/lowering.py` says what a lowering gets and returns.
 
-`edgegen/exporters/lowering.py` says what a lowering gets and returns.
+All axes are fixed: what only depends on sizes is a constant, and never comes here.
 """
 
 from __future__ import annotations
 
-from edgegen.exporters.operators import operator_table
+from collections.abc import Mapping
+
+from edgegen.exporters import calls
+from edgegen.exporters.lowering import Lowering
 from edgegen.exporters.tflite.operators import arithmetic, attention, layers, layout
 
-OPERATORS = operator_table(
-    {
-        # casts
-        "to_dtype": layout.to_dtype,
-        # layout
-        "reshape": layout.reshape,
-        "permute": layout.permute,
-        "transpose": layout.transpose,
-        "t": layout.t,
-        "unsqueeze": layout.reshape,
-        "squeeze": layout.reshape,
-        "expand": layout.expand,
-        "slice": layout.slice_,
-        "select": layout.select,
-        "cat": layout.cat,
-        "split": layout.split,
-        "constant_pad": layout.constant_pad,
-        "arange": layout.constant,
-        "arange_start": layout.constant,
-        "ones": layout.constant,
-        "index": layout.index,
-        # arithmetic
-        "add": arithmetic.BASIC.add,
-        "sub": arithmetic.BASIC.sub,
-        "rsub": arithmetic.BASIC.rsub,
-        "mul": arithmetic.BASIC.mul,
-        "div": arithmetic.BASIC.div,
-        "power": arithmetic.power,
-        "negative": arithmetic.unary("NEG", "NegOptions"),
-        "exp": arithmetic.unary("EXP", "ExpOptions"),
-        "log": arithmetic.unary("LOG"),
-        "sin": arithmetic.unary("SIN"),
-        "cos": arithmetic.unary("COS", "CosOptions"),
-        "sqrt": arithmetic.unary("SQRT"),
-        "sigmoid": arithmetic.unary("LOGISTIC"),
-        "tanh": arithmetic.unary("TANH"),
-        "relu": arithmetic.unary("RELU"),
-        "silu": arithmetic.silu,
-        "gelu": arithmetic.gelu,
-        "mish": arithmetic.mish,
-        "clamp": arithmetic.clamp,
-        "mean": arithmetic.mean,
-        "equal": arithmetic.equal,
-        "less_or_equal": arithmetic.less_or_equal,
-        "argmax": arithmetic.argmax,
-        # layers
-        "linear": layers.linear,
-        "conv2d": layers.conv2d,
-        "embedding": layout.embedding,
-        "group_norm": layers.group_norm,
-        "layer_norm": layers.layer_norm,
-        "upsample_nearest": layers.upsample_nearest,
-        "average_pool": layers.average_pool,
-        "softmax": attention.softmax,
-        "matmul": attention.matmul,
-        "baddbmm": attention.baddbmm,
-        # attention
-        "attention": attention.scaled_dot_product_attention,
-    }
-)
+LOWERINGS: Mapping[type[calls.Call], Lowering] = {
+    # layout
+    calls.To: layout.to_dtype,
+    calls.Reshape: layout.reshape,
+    calls.Permute: layout.permute,
+    calls.Unsqueeze: layout.reshape,
+    calls.Squeeze: layout.reshape,
+    calls.Expand: layout.expand,
+    calls.Slice: layout.slice_,
+    calls.Select: layout.select,
+    calls.Cat: layout.cat,
+    calls.Split: layout.split,
+    calls.Pad: layout.pad,
+    calls.Index: layout.index,
+    # arithmetic
+    **arithmetic.BINARY,
+    **arithmetic.UNARY,
+    **arithmetic.COMPARISONS,
+    calls.And: arithmetic.logical("LOGICAL_AND", "LogicalAndOptions"),
+    calls.Or: arithmetic.logical("LOGICAL_OR", "LogicalOrOptions"),
+    calls.Not: arithmetic.logical("LOGICAL_NOT", "LogicalNotOptions"),
+    calls.Where: arithmetic.where,
+    calls.Pow: arithmetic.power,
+    calls.Gelu: arithmetic.gelu,
+    calls.Mish: arithmetic.mish,
+    calls.Clamp: arithmetic.clamp,
+    calls.Mean: arithmetic.reduction("MEAN"),
+    calls.Sum: arithmetic.reduction("SUM"),
+    calls.Argmax: arithmetic.argmax,
+    # layers
+    calls.Linear: layers.linear,
+    calls.Conv2d: layers.conv2d,
+    calls.Embedding: layers.embedding,
+    calls.GroupNorm: layers.group_norm,
+    calls.LayerNorm: layers.layer_norm,
+    calls.UpsampleNearest: layers.upsample_nearest,
+    calls.AveragePool: layers.average_pool,
+    calls.Softmax: layers.softmax,
+    calls.Matmul: layers.matmul,
+    calls.Attention: attention.attention,
+}

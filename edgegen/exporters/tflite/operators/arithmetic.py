@@ -1,18 +1,17 @@
-"""Element-wise arithmetic, comparisons and reductions."""
+"""Entry-wise arithmetic, comparisons and reductions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from edgegen.exporters.operators import Arithmetic
+from edgegen.exporters import calls
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import Tensor, TensorType
-from edgegen.exporters.tflite.operators.context import Context, fixed
-from edgegen.exporters.tflite.writer import NO_ACTIVATION, Value
+from edgegen.exporters.tflite.writer import NO_ACTIVATION, Context, Value, as_torch
 
 _OPTIONS = {
     "ADD": "AddOptions",
@@ -23,32 +22,30 @@ _OPTIONS = {
 
 
 def arithmetic(context: Context, code: str, left: Tensor, right: Tensor) -> Tensor:
-    """Append ADD, SUB, MUL or DIV of two tensors whose stored axes match or broadcast."""
+    """Append an operator of two tensors whose stored axes match or broadcast."""
     shape = np.broadcast_shapes(left.shape, right.shape)
+    activation: dict[str, Any] = (
+        {"fusedActivationFunction": NO_ACTIVATION} if code in _OPTIONS else {}
+    )
+    options_type = _OPTIONS.get(code, "MaximumMinimumOptions")
     return context.writer.op(
-        code,
-        [left, right],
-        shape,
-        dtype=left.dtype,
-        options_type=_OPTIONS[code],
-        fusedActivationFunction=NO_ACTIVATION,
+        code, [left, right], shape, dtype=left.dtype, options_type=options_type, **activation
     )
 
 
 def aligned(
-    context: Context, left: Any, right: Any, rank: int, *, floating: bool
-) -> tuple[Tensor, Tensor, layout.Order]:
-    """Return two arguments as tensors whose stored axes match, and their order.
+    context: Context, operands: tuple[Any, ...], *, floating: bool
+) -> tuple[list[Tensor], layout.Order]:
+    """Return arguments as tensors whose stored axes match, and their order.
 
     It is that of the first one which has numbers for the whole result.
     """
     writer = context.writer
     convert = writer.floating if floating else writer.integer
-    values = [convert(argument) for argument in (left, right)]
+    values = [convert(operand) for operand in operands]
     whole = max(values, key=lambda value: math.prod(value.tensor.shape))
-    order = layout.widened(whole.order, rank)
-    first, second = (_broadcastable(context, value, order) for value in values)
-    return first, second, order
+    order = layout.widened(whole.order, len(context.result_shape))
+    return [_broadcastable(context, value, order) for value in values], order
 
 
 def _broadcastable(context: Context, value: Value, order: layout.Order) -> Tensor:
@@ -62,32 +59,31 @@ def _broadcastable(context: Context, value: Value, order: layout.Order) -> Tenso
     return context.writer.arrange(value, order)
 
 
-def _binary(code: str, context: Context, left: Any, right: Any) -> Value:
-    rank = len(context.result_shape)
-    first, second, order = aligned(context, left, right, rank, floating=context.is_floating)
-    return Value(tensor=arithmetic(context, code, first, second), order=order)
+def binary(code: str) -> Callable[[Context, calls.Binary], Value]:
+    def lowering(context: Context, call: calls.Binary) -> Value:
+        tensors, order = aligned(context, (call.x, call.y), floating=context.is_floating)
+        return Value(tensor=arithmetic(context, code, *tensors), order=order)
+
+    return lowering
 
 
-def _scaled(context: Context, value: Any, factor: float) -> Value:
-    argument = context.writer.floating(value)
-    number = context.writer.constant(np.float32(factor))
-    return Value(tensor=arithmetic(context, "MUL", argument.tensor, number), order=argument.order)
+BINARY: Mapping[type[calls.Call], Callable[..., Value]] = {
+    calls.Add: binary("ADD"),
+    calls.Sub: binary("SUB"),
+    calls.Mul: binary("MUL"),
+    calls.Div: binary("DIV"),
+    calls.Maximum: binary("MAXIMUM"),
+    calls.Minimum: binary("MINIMUM"),
+}
 
 
-BASIC = Arithmetic(
-    binary=lambda kind, context, left, right: _binary(kind.upper(), context, left, right),
-    scaled=_scaled,
-)
-
-
-def power(context: Context, base: Any, exponent: float) -> Value:
-    """Lower a power with a fixed exponent."""
-    value = context.writer.floating(base)
-    if exponent == 2:
+def power(context: Context, call: calls.Pow) -> Value:
+    value = context.writer.floating(call.x)
+    if call.exponent == 2:
         return Value(
             tensor=arithmetic(context, "MUL", value.tensor, value.tensor), order=value.order
         )
-    number = context.writer.constant(np.float32(exponent))
+    number = context.writer.constant(np.float32(call.exponent))
     return elementwise(context, "POW", value, number, options_type="PowOptions")
 
 
@@ -110,43 +106,46 @@ def elementwise(
     return Value(tensor=result, order=value.order)
 
 
-def unary(code: str, options_type: str = "") -> Callable[[Context, Any], Value]:
-    """Return the lowering of an operator of one argument that TFLite has under `code`."""
-
-    def lowering(context: Context, value: Any) -> Value:
-        argument = context.writer.floating(value)
+def _unary(code: str, options_type: str = "") -> Callable[[Context, Any], Value]:
+    def lowering(context: Context, call: Any) -> Value:
+        argument = context.writer.floating(call.x)
         return elementwise(context, code, argument, options_type=options_type)
 
     return lowering
 
 
-def silu(context: Context, value: Any) -> Value:
-    """Lower `x × sigmoid(x)`."""
-    argument = context.writer.floating(value)
-    sigmoid = elementwise(context, "LOGISTIC", argument)
-    product = arithmetic(context, "MUL", argument.tensor, sigmoid.tensor)
-    return Value(tensor=product, order=argument.order)
+UNARY: Mapping[type[calls.Call], Callable[..., Value]] = {
+    calls.Abs: _unary("ABS", "AbsOptions"),
+    calls.Cos: _unary("COS", "CosOptions"),
+    calls.Exp: _unary("EXP", "ExpOptions"),
+    calls.Log: _unary("LOG"),
+    calls.Neg: _unary("NEG", "NegOptions"),
+    calls.Relu: _unary("RELU"),
+    calls.Rsqrt: _unary("RSQRT"),
+    calls.Sigmoid: _unary("LOGISTIC"),
+    calls.Sin: _unary("SIN"),
+    calls.Sqrt: _unary("SQRT"),
+    calls.Tanh: _unary("TANH"),
+}
 
 
-def gelu(context: Context, value: Any, approximate: str = "none") -> Value:
-    """Lower GELU (arXiv 1606.08415), exact or by its hyperbolic tangent."""
-    if approximate not in ("none", "tanh"):
-        raise context.refuse(f"the approximation {approximate!r}")
-    argument = context.writer.floating(value)
+def gelu(context: Context, call: calls.Gelu) -> Value:
+    argument = context.writer.floating(call.x)
     return elementwise(
-        context, "GELU", argument, options_type="GeluOptions", approximate=approximate == "tanh"
+        context, "GELU", argument, options_type="GeluOptions", approximate=call.by_tanh
     )
 
 
-def mish(context: Context, value: Any) -> Value:
+def mish(context: Context, call: calls.Mish) -> Value:
     """Lower `x × tanh(softplus(x))` (arXiv 1908.08681), which TFLite has no softplus for.
 
     With `s = sigmoid(−x)` the curve is `(1 − s²) / (1 + s²)`, and no number grows large.
     """
     writer = context.writer
-    argument = writer.floating(value)
+    argument = writer.floating(call.x)
     one = writer.constant(np.float32(1))
-    shrinking = elementwise(context, "LOGISTIC", unary("NEG", "NegOptions")(context, argument))
+    negative = elementwise(context, "NEG", argument, options_type="NegOptions")
+    shrinking = elementwise(context, "LOGISTIC", negative)
     square = arithmetic(context, "MUL", shrinking.tensor, shrinking.tensor)
     curve = arithmetic(
         context,
@@ -158,12 +157,9 @@ def mish(context: Context, value: Any) -> Value:
     return Value(tensor=product, order=argument.order)
 
 
-def clamp(
-    context: Context, value: Any, low: float | None = None, high: float | None = None
-) -> Value:
-    """Lower a clamp to a lowest and a highest value."""
-    result = context.writer.floating(value)
-    for code, limit in (("MAXIMUM", low), ("MINIMUM", high)):
+def clamp(context: Context, call: calls.Clamp) -> Value:
+    result = context.writer.floating(call.x)
+    for code, limit in (("MAXIMUM", call.low), ("MINIMUM", call.high)):
         if limit is not None:
             number = context.writer.constant(np.float32(limit))
             result = elementwise(
@@ -172,11 +168,11 @@ def clamp(
     return result
 
 
-def reduce_mean(context: Context, tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Append the mean over stored axes, which stay with the size 1."""
+def reduced(context: Context, code: str, tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Append a reduction of stored axes, which stay with the size 1."""
     shape = [1 if axis in axes else size for axis, size in enumerate(tensor.shape)]
     return context.writer.op(
-        "MEAN",
+        code,
         [tensor, context.writer.integers(*axes)],
         shape,
         options_type="ReducerOptions",
@@ -184,57 +180,86 @@ def reduce_mean(context: Context, tensor: Tensor, axes: tuple[int, ...]) -> Tens
     )
 
 
-def mean(context: Context, value: Any, axes: Any, keepdim: bool = False) -> Value:
-    """Lower a mean over axes."""
-    argument = context.writer.floating(value)
-    rank = len(argument.order)
-    gone = {axis % rank for axis in axes}
-    places = tuple(place for place, axis in enumerate(argument.order) if axis in gone)
-    kept = Value(tensor=reduce_mean(context, argument.tensor, places), order=argument.order)
-    if keepdim:
-        return kept
-    result = context.writer.reshape(
-        context.writer.plain(kept), fixed(context, context.result_shape)
-    )
-    return Value(tensor=result, order=layout.plain(len(result.shape)))
+def reduction(code: str) -> Callable[[Context, Any], Value]:
+    def lowering(context: Context, call: calls.Mean | calls.Sum) -> Value:
+        argument = context.writer.floating(call.x)
+        gone = {axis % len(argument.order) for axis in call.axes}
+        places = tuple(place for place, axis in enumerate(argument.order) if axis in gone)
+        kept = Value(tensor=reduced(context, code, argument.tensor, places), order=argument.order)
+        if call.keepdim:
+            return kept
+        return as_torch(context.writer.reshape(context.writer.plain(kept), context.sizes))
+
+    return lowering
 
 
-def _comparison(code: str, options_type: str, context: Context, left: Value, right: Any) -> Value:
-    rank = len(context.result_shape)
-    floating = left.dtype == "float32"
-    first, second, order = aligned(context, left, right, rank, floating=floating)
-    shape = np.broadcast_shapes(first.shape, second.shape)
+def _comparison(code: str, options_type: str) -> Callable[[Context, calls.Comparison], Value]:
+    def lowering(context: Context, call: calls.Comparison) -> Value:
+        floating = call.x.dtype == "float32"
+        tensors, order = aligned(context, (call.x, call.y), floating=floating)
+        return _truth(context, code, tensors, order, options_type)
+
+    return lowering
+
+
+def _truth(
+    context: Context, code: str, tensors: list[Tensor], order: layout.Order, options_type: str
+) -> Value:
+    shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+    result = context.writer.op(code, tensors, shape, dtype="bool", options_type=options_type)
+    return Value(tensor=result, order=order)
+
+
+COMPARISONS: Mapping[type[calls.Call], Callable[..., Value]] = {
+    calls.Equal: _comparison("EQUAL", "EqualOptions"),
+    calls.Greater: _comparison("GREATER", "GreaterOptions"),
+    calls.GreaterOrEqual: _comparison("GREATER_EQUAL", "GreaterEqualOptions"),
+    calls.Less: _comparison("LESS", "LessOptions"),
+    calls.LessOrEqual: _comparison("LESS_EQUAL", "LessEqualOptions"),
+}
+
+
+def logical(code: str, options_type: str) -> Callable[[Context, Any], Value]:
+    """Return the lowering of an operator of truth values."""
+
+    def lowering(context: Context, call: calls.Binary | calls.Unary) -> Value:
+        writer, rank = context.writer, len(context.result_shape)
+        values = [writer.truth(operand) for operand in call.operands()]
+        order = layout.plain(rank)
+        return _truth(
+            context, code, [writer.arrange(value, order) for value in values], order, options_type
+        )
+
+    return lowering
+
+
+def where(context: Context, call: calls.Where) -> Value:
+    """Lower a choice, whose three arguments broadcast."""
+    (first, second), order = aligned(context, (call.x, call.y), floating=context.is_floating)
+    condition = context.writer.arrange(context.writer.truth(call.condition), order)
+    shape = np.broadcast_shapes(condition.shape, first.shape, second.shape)
     result = context.writer.op(
-        code, [first, second], shape, dtype="bool", options_type=options_type
+        "SELECT_V2",
+        [condition, first, second],
+        shape,
+        dtype=first.dtype,
+        options_type="SelectV2Options",
     )
     return Value(tensor=result, order=order)
 
 
-def equal(context: Context, left: Value, right: Any) -> Value:
-    """Lower `left == right`."""
-    return _comparison("EQUAL", "EqualOptions", context, left, right)
-
-
-def less_or_equal(context: Context, left: Value, right: Any) -> Value:
-    """Lower `left <= right`."""
-    return _comparison("LESS_EQUAL", "LessEqualOptions", context, left, right)
-
-
-def argmax(context: Context, value: Value, axis: int, keepdim: bool = False) -> Value:
+def argmax(context: Context, call: calls.Argmax) -> Value:
     """Lower the index of the first largest entry, as int32."""
     writer = context.writer
-    kind: TensorType = "float32" if value.dtype == "float32" else "int32"
-    argument = writer.plain(writer.cast(value, kind))
-    shape = [
-        size for place, size in enumerate(argument.shape) if place != axis % len(argument.shape)
-    ]
+    kind: TensorType = "float32" if call.x.dtype == "float32" else "int32"
+    argument = writer.plain(writer.cast(call.x, kind))
+    axis = call.axis % len(argument.shape)
     result = writer.op(
         "ARG_MAX",
-        [argument, writer.constant(axis % len(argument.shape), "int32")],
-        shape,
+        [argument, writer.constant(axis, "int32")],
+        [size for place, size in enumerate(argument.shape) if place != axis],
         dtype="int32",
         options_type="ArgMaxOptions",
         outputType=2,  # TensorType.INT32
     )
-    result = writer.reshape(result, fixed(context, context.result_shape))
-    return Value(tensor=result, order=layout.plain(len(result.shape)))
+    return as_torch(writer.reshape(result, context.sizes))

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention (arXiv 1706.03762) in TFLite's operators.
+"""Scaled dot-product attention in TFLite's operators.
 
 The scores of all heads at once take 512 MB at 64 × 64 latents of SD 1.5, and runtimes hold two
 such tensors. Heads are therefore taken one by one where the scores are large, and queries in
@@ -8,19 +8,19 @@ blocks where those of one head are.
 from __future__ import annotations
 
 import itertools
-import math
-from typing import Any
 
 import numpy as np
 import torch
 
-from edgegen.exporters.operators import additive_mask
+from edgegen.exporters import calls
+from edgegen.exporters.calls import RefusedError
+from edgegen.exporters.decompositions import additive_mask, causal_mask, scale_of
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import Tensor
 from edgegen.exporters.tflite.operators.arithmetic import arithmetic
-from edgegen.exporters.tflite.operators.context import Context, fixed
+from edgegen.exporters.tflite.operators.layers import matrix_product
 from edgegen.exporters.tflite.operators.layout import cut, join
-from edgegen.exporters.tflite.writer import Value
+from edgegen.exporters.tflite.writer import Context, Value
 
 SCORES_BYTES = 64 << 20
 """Scores that are computed at once take no more than this."""
@@ -28,42 +28,27 @@ SCORES_BYTES = 64 << 20
 _LOWEST = float(np.finfo(np.float32).min)
 
 
-def scaled_dot_product_attention(
-    context: Context,
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any = None,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Value:
+def attention(context: Context, call: calls.Attention) -> Value:
     """Lower attention of (batch, heads, sequence, width) tensors."""
-    if dropout or enable_gqa:
-        raise context.refuse("dropout or grouped queries")
     writer = context.writer
-    queries, keys, values = (writer.floating(argument) for argument in (query, key, value))
+    arguments = (call.query, call.key, call.value)
+    queries, keys, values = (writer.floating(argument) for argument in arguments)
     if len(queries.shape) != 4:
-        raise context.refuse("queries that are not (batch, heads, sequence, width)")
-    factor = writer.constant(
-        np.float32(1.0 / math.sqrt(queries.shape[3]) if scale is None else scale)
-    )
+        raise RefusedError("queries that are not (batch, heads, sequence, width)")
+    factor = writer.constant(np.float32(scale_of(call, queries.shape)))
     if queries.shape[2] <= keys.shape[2]:
         queries = _multiplied(context, queries, factor)
     else:
         keys = _multiplied(context, keys, factor)
-    bias = _bias(context, mask, is_causal)
+    bias = _bias(context, call)
     batch, heads, length, width = queries.shape
     head_bytes = 4 * batch * length * keys.shape[2]
     if heads * head_bytes <= SCORES_BYTES:
+        whole = None if bias is None else writer.plain(bias)
         result = _attend(
-            context, writer.plain(queries), writer.plain(keys), writer.plain(values), bias
+            context, writer.plain(queries), writer.plain(keys), writer.plain(values), whole
         )
         return Value(tensor=result, order=(0, 1, 2, 3))
-    if bias is not None:
-        raise context.refuse(f"a mask over {length} queries")
     blocks = -(-head_bytes // SCORES_BYTES)
     parts = []
     for head in range(heads):
@@ -71,7 +56,8 @@ def scaled_dot_product_attention(
             cut(context, each, 1, head, 1) if heads > 1 else each
             for each in (queries, keys, values)
         )
-        parts.append(_by_blocks(context, one, its_keys, its_values, blocks))
+        its_bias = _part(context, bias, 1, head, 1)
+        parts.append(_by_blocks(context, one, its_keys, its_values, its_bias, blocks))
     # heads one behind the other are (batch, sequence, heads × width), as what follows wants them
     flat = [writer.reshape(part, (batch, length, width)) for part in parts]
     joined = join(context, flat, 2) if heads > 1 else flat[0]
@@ -83,7 +69,19 @@ def _multiplied(context: Context, value: Value, factor: Tensor) -> Value:
     return Value(tensor=arithmetic(context, "MUL", value.tensor, factor), order=value.order)
 
 
-def _by_blocks(context: Context, queries: Value, keys: Value, values: Value, blocks: int) -> Tensor:
+def _part(context: Context, bias: Value | None, axis: int, start: int, size: int) -> Value | None:
+    """Return the part of a mask for some heads or queries; one that is for all is for those too."""
+    if bias is None or bias.shape[axis] == 1:
+        return bias
+    if isinstance(bias.tensor.data, np.ndarray):
+        places = range(start, start + size)
+        return context.writer.floating(bias.tensor.data.take(places, axis))
+    return cut(context, bias, axis, start, size)
+
+
+def _by_blocks(
+    context: Context, queries: Value, keys: Value, values: Value, bias: Value | None, blocks: int
+) -> Tensor:
     """Attend with one head, a block of queries at a time."""
     writer = context.writer
     plain_keys, plain_values = writer.plain(keys), writer.plain(values)
@@ -92,7 +90,9 @@ def _by_blocks(context: Context, queries: Value, keys: Value, values: Value, blo
     parts = []
     for start, end in itertools.pairwise(bounds):
         block = cut(context, queries, 2, start, end - start) if blocks > 1 else queries
-        parts.append(_attend(context, writer.plain(block), plain_keys, plain_values, None))
+        its_bias = _part(context, bias, 2, start, end - start) if blocks > 1 else bias
+        added = None if its_bias is None else writer.plain(its_bias)
+        parts.append(_attend(context, writer.plain(block), plain_keys, plain_values, added))
     return join(context, parts, 2) if blocks > 1 else parts[0]
 
 
@@ -107,72 +107,16 @@ def _attend(
     return matrix_product(context, weights, values)
 
 
-def matrix_product(
-    context: Context, left: Tensor, right: Tensor, *, transposed: bool = False
-) -> Tensor:
-    """Append the product of the last two axes; `transposed` says that `right`'s are exchanged."""
-    columns = right.shape[-2] if transposed else right.shape[-1]
-    leading = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    return context.writer.op(
-        "BATCH_MATMUL",
-        [left, right],
-        (*leading, left.shape[-2], columns),
-        options_type="BatchMatMulOptions",
-        adjY=transposed,
-    )
-
-
-def _bias(context: Context, mask: Any, is_causal: bool) -> Tensor | None:
-    """Return what is added to the scores: 0 where a key may be seen, else the lowest number."""
-    if is_causal:
-        rows = fixed(context, context.shape_of(0))[-2]
-        columns = fixed(context, context.shape_of(1))[-2]
-        mask = torch.ones(rows, columns, dtype=torch.bool).tril()
+def _bias(context: Context, call: calls.Attention) -> Value | None:
+    """Return what is added to the scores, of four axes."""
+    writer, mask = context.writer, call.mask
+    if call.is_causal:
+        mask = causal_mask(context.shape_of("query"), context.shape_of("key"))
+    if isinstance(mask, torch.Tensor):
+        numbers = additive_mask(mask, _LOWEST)
+        return writer.floating(numbers.reshape((1,) * (4 - numbers.ndim) + numbers.shape))
     if mask is None:
         return None
-    if not isinstance(mask, torch.Tensor):
-        raise context.refuse("a mask that depends on the inputs")
-    numbers = additive_mask(mask, _LOWEST)
-    wide = numbers.reshape((1,) * (4 - numbers.ndim) + numbers.shape)
-    return context.writer.constant(wide)
-
-
-def matmul(context: Context, left: Any, right: Any) -> Value:
-    """Lower a product of matrices; a right one that is stored transposed stays so."""
-    writer = context.writer
-    first, second = writer.floating(left), writer.floating(right)
-    rank = len(second.order)
-    exchanged = (*range(rank - 2), rank - 1, rank - 2)
-    if second.order == exchanged:
-        tensor = matrix_product(context, writer.plain(first), second.tensor, transposed=True)
-    else:
-        tensor = matrix_product(context, writer.plain(first), writer.plain(second))
-    return Value(tensor=tensor, order=layout.plain(len(tensor.shape)))
-
-
-def baddbmm(
-    context: Context, value: Any, left: Any, right: Any, beta: float = 1, alpha: float = 1
-) -> Value:
-    """Lower `beta × value + alpha × left right`."""
-    writer = context.writer
-    product = matmul(context, left, right)
-    if alpha != 1:
-        product = _multiplied(context, product, writer.constant(np.float32(alpha)))
-    if beta == 0:
-        return product
-    addend = writer.floating(value)
-    if beta != 1:
-        addend = _multiplied(context, addend, writer.constant(np.float32(beta)))
-    total = arithmetic(context, "ADD", product.tensor, writer.plain(addend))
-    return Value(tensor=total, order=product.order)
-
-
-def softmax(context: Context, value: Any, axis: int, dtype: Any = None) -> Value:
-    """Lower the softmax over one axis, which TFLite wants to be stored last."""
-    writer = context.writer
-    argument = writer.floating(value)
-    axis %= len(argument.order)
-    order = (*(other for other in argument.order if other != axis), axis)
-    tensor = writer.arrange(argument, order)
-    result = writer.op("SOFTMAX", [tensor], tensor.shape, options_type="SoftmaxOptions", beta=1.0)
-    return Value(tensor=result, order=order)
+    bias = writer.floating(mask)
+    order = layout.widened(bias.order, 4)
+    return Value(tensor=writer.arrange(bias, order), order=order)

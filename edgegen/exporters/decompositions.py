@@ -1,0 +1,347 @@
+"""Calls in terms of simpler ones, for every target that has no better word for them.
+
+A simplification is tried before a target's own table, and may return None; a decomposition is used
+where the table lacks the call. Both get a call as it was traced, append operators as torch would
+have traced them (`steps(aten.mul.Tensor, x, y)`), and return the node that stands for the result,
+or a list of nodes. Most follow torch's own (torch/_decomp/decompositions.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgegen.exporters import calls
+from edgegen.exporters.calls import Call, RefusedError
+from edgegen.exporters.capture import Shape
+
+aten = torch.ops.aten
+Traced = Any
+"""A node of the trace, or a step that was appended."""
+
+
+class Steps(Protocol):
+    """Appends operators in the place of a node."""
+
+    def __call__(self, operator: Any, *args: Any, **kwargs: Any) -> Traced:
+        """Append an operator."""
+
+    def shape(self, node: Traced) -> Shape:
+        """Return the shape of a node's result."""
+
+    def dtype(self, node: Traced) -> torch.dtype:
+        """Return the type of a node's result."""
+
+    @property
+    def results(self) -> tuple[Shape, ...]:
+        """The shapes of the results of the node in hand."""
+
+    def constant(self, node: Traced) -> torch.Tensor | None:
+        """Return the numbers of what doesn't depend on the inputs, else None."""
+
+    def operator_of(self, node: Traced) -> tuple[str, Sequence[Any]]:
+        """Return torch's name of a node's operator, and its positional arguments."""
+
+
+def exchanged(rank: int, first: int, second: int) -> list[int]:
+    """Return the order of axes in which two of them are exchanged."""
+    axes = list(range(rank))
+    axes[first], axes[second] = axes[second], axes[first]
+    return axes
+
+
+# --- simplifications ---
+
+
+def _cast(steps: Steps, call: calls.To) -> Traced | None:
+    """Drop a cast that isn't one: which floating-point type is used is the recipe's business."""
+    old, new = steps.dtype(call.x), call.dtype
+    both = new is not None and old.is_floating_point and new.is_floating_point
+    return call.x if new is None or new == old or both else None
+
+
+def _unless_moved(steps: Steps, call: Any) -> Traced | None:
+    """Drop a reshape, a broadcast or a squeeze that leaves the shape as it is."""
+    return call.x if steps.shape(call.x) == steps.results[0] else None
+
+
+def _slice(steps: Steps, call: calls.Slice) -> Traced | None:
+    return _unless_moved(steps, call) if call.step == 1 else None
+
+
+def _changes_nothing(steps: Steps, x: Traced, y: Any, neutral: float) -> bool:
+    """Return whether `y` is the number that leaves `x`, and its type, as they are."""
+    number, kind = steps.constant(y), steps.dtype(x)
+    if number is None or number.ndim or number.item() != neutral or kind == torch.bool:
+        return False
+    return kind.is_floating_point or not number.dtype.is_floating_point
+
+
+def _scaled(operator: Any) -> Callable[[Steps, Any], Traced | None]:
+    """Return what multiplies the second argument first, and drops a sum with 0."""
+
+    def simplify(steps: Steps, call: Any) -> Traced | None:
+        if call.alpha != 1:
+            return steps(operator, call.x, steps(aten.mul.Tensor, call.y, call.alpha))
+        return call.x if _changes_nothing(steps, call.x, call.y, 0) else None
+
+    return simplify
+
+
+def _product(steps: Steps, call: calls.Mul | calls.Div) -> Traced | None:
+    """Drop a product with 1 or a quotient by 1 (diffusers' `output_scale_factor`)."""
+    return call.x if _changes_nothing(steps, call.x, call.y, 1) else None
+
+
+def _power(steps: Steps, call: calls.Pow) -> Traced | None:
+    """Write a cube as products: runtimes that take a logarithm have none of a negative number."""
+    if call.exponent != 3:
+        return None
+    return steps(aten.mul.Tensor, call.x, steps(aten.mul.Tensor, call.x, call.x))
+
+
+def _and(steps: Steps, call: calls.And) -> Traced | None:
+    """Drop what is true anyway: half of a mask is of positions alone."""
+    for known, other in ((call.x, call.y), (call.y, call.x)):
+        numbers = steps.constant(known)
+        if numbers is not None and bool(numbers.all()) and steps.dtype(other) == torch.bool:
+            return steps(aten.expand.default, other, list(steps.results[0]))
+    return None
+
+
+def _index(steps: Steps, call: calls.Index) -> Traced | None:
+    """Read an index of all entries, `x[arange(rows)[:, None], arange(columns)]`, as a reshape."""
+    places = []
+    for index, size in zip(call.indices, steps.shape(call.x), strict=False):
+        shape = steps.shape(index)
+        varying = [place - len(shape) for place, axis in enumerate(shape) if axis != 1]
+        if len(varying) != 1 or shape[varying[0]] != size or not _counts(steps, index):
+            return None
+        places += varying
+    if any(left >= right for left, right in itertools.pairwise(places)):
+        return None
+    return steps(aten.view.default, call.x, list(steps.results[0]))
+
+
+def _counts(steps: Steps, index: Traced) -> bool:
+    """Return whether a tensor's numbers are 0, 1, 2, …"""
+    numbers = steps.constant(index)
+    if numbers is not None:
+        return torch.equal(numbers.flatten(), torch.arange(numbers.numel()))
+    name, arguments = steps.operator_of(index)
+    while name == "aten.unsqueeze.default":
+        name, arguments = steps.operator_of(arguments[0])
+    return name == "aten.arange.default"
+
+
+def _mask(steps: Steps, call: calls.Attention) -> Call | None:
+    """Let a mask be None, constant, or added to the scores.
+
+    One that `expand` repeats for each of a batch is taken as it was before: attention broadcasts.
+    """
+    mask = call.mask
+    name, arguments = steps.operator_of(mask)
+    while steps.constant(mask) is None and name == "aten.expand.default":
+        mask = arguments[0]
+        name, arguments = steps.operator_of(mask)
+    if mask is not None and steps.constant(mask) is None and steps.dtype(mask) == torch.bool:
+        mask = steps(aten.where.Scalar, mask, 0.0, HIDDEN)
+    return None if mask is call.mask else replace(call, mask=mask)
+
+
+# --- decompositions ---
+
+
+def _transpose(steps: Steps, call: calls.Transpose) -> Traced:
+    axes = exchanged(len(steps.results[0]), call.first, call.second)
+    return steps(aten.permute.default, call.x, axes)
+
+
+def _rsub(steps: Steps, call: calls.Rsub) -> Traced:
+    return steps(aten.sub.Tensor, torch.tensor(call.y), call.x, alpha=call.alpha)
+
+
+def _silu(steps: Steps, call: calls.Silu) -> Traced:
+    return steps(aten.mul.Tensor, call.x, steps(aten.sigmoid.default, call.x))
+
+
+def _mish(steps: Steps, call: calls.Mish) -> Traced:
+    """Write `x × tanh(softplus(x))` (arXiv 1908.08681)."""
+    curve = steps(aten.tanh.default, steps(aten.softplus.default, call.x))
+    return steps(aten.mul.Tensor, call.x, curve)
+
+
+def _softplus(steps: Steps, call: calls.Softplus) -> Traced:
+    """Write `max(x, 0) + log(1 + exp(−|x|))`, in which no number grows large."""
+    shrinking = steps(aten.exp.default, steps(aten.neg.default, steps(aten.abs.default, call.x)))
+    logarithm = steps(aten.log.default, steps(aten.add.Tensor, shrinking, 1.0))
+    return steps(aten.add.Tensor, steps(aten.relu.default, call.x), logarithm)
+
+
+def _reciprocal(steps: Steps, call: calls.Reciprocal) -> Traced:
+    one = torch.ones((), dtype=steps.dtype(call.x))
+    return steps(aten.div.Tensor, one, call.x)
+
+
+def _rsqrt(steps: Steps, call: calls.Rsqrt) -> Traced:
+    return steps(aten.reciprocal.default, steps(aten.sqrt.default, call.x))
+
+
+def _not_equal(steps: Steps, call: calls.NotEqual) -> Traced:
+    operator = aten.eq.Tensor if steps.constant(call.y) is None else aten.eq.Scalar
+    return steps(aten.logical_not.default, steps(operator, call.x, call.y))
+
+
+def _masked_fill(steps: Steps, call: calls.MaskedFill) -> Traced:
+    number = steps.constant(call.number)
+    if number is None:
+        return steps(aten.where.self, call.mask, call.number, call.x)
+    return steps(aten.where.ScalarSelf, call.mask, number.item(), call.x)
+
+
+def _stack(steps: Steps, call: calls.Stack) -> Traced:
+    parts = [steps(aten.unsqueeze.default, part, call.axis) for part in call.parts]
+    return steps(aten.cat.default, parts, call.axis)
+
+
+def _unbind(steps: Steps, call: calls.Unbind) -> list[Traced]:
+    return [steps(aten.select.int, call.x, call.axis, index) for index in range(len(steps.results))]
+
+
+def _repeat_interleave(steps: Steps, call: calls.RepeatInterleave) -> Traced:
+    shape = list(steps.shape(call.x))
+    axis = call.axis % len(shape)
+    repeated = steps(aten.unsqueeze.default, call.x, axis + 1)
+    repeated = steps(
+        aten.expand.default, repeated, [*shape[: axis + 1], call.times, *shape[axis + 1 :]]
+    )
+    return steps(aten.view.default, repeated, list(steps.results[0]))
+
+
+def _pixel_shuffle(steps: Steps, call: calls.PixelShuffle) -> Traced:
+    batch, channels, height, width = steps.shape(call.x)
+    factor = call.factor
+    if not isinstance(channels, int):
+        raise RefusedError("an unknown number of channels")
+    cut = [batch, channels // factor**2, factor, factor, height, width]
+    laid = steps(aten.permute.default, steps(aten.view.default, call.x, cut), [0, 1, 4, 2, 5, 3])
+    return steps(aten.reshape.default, laid, list(steps.results[0]))
+
+
+def _baddbmm(steps: Steps, call: calls.Baddbmm | calls.Addmm) -> Traced:
+    product = steps(aten.matmul.default, call.left, call.right)
+    if call.alpha != 1:
+        product = steps(aten.mul.Tensor, product, call.alpha)
+    if call.beta == 0:
+        return product
+    addend = call.x if call.beta == 1 else steps(aten.mul.Tensor, call.x, call.beta)
+    return steps(aten.add.Tensor, addend, product)
+
+
+def _rms_norm(steps: Steps, call: calls.RmsNorm) -> Traced:
+    axes = [-1 - index for index in range(len(call.shape))]
+    squares = steps(aten.pow.Tensor_Scalar, call.x, 2)
+    eps = torch.finfo(steps.dtype(call.x)).eps if call.eps is None else call.eps
+    shifted = steps(aten.add.Tensor, steps(aten.mean.dim, squares, axes, True), eps)
+    normal = steps(aten.mul.Tensor, call.x, steps(aten.rsqrt.default, shifted))
+    return normal if call.weight is None else steps(aten.mul.Tensor, normal, call.weight)
+
+
+def _attention(steps: Steps, call: calls.Attention) -> Traced:
+    """Write attention as products and a softmax over the keys."""
+    shape = steps.shape(call.query)
+    scaled = steps(aten.mul.Tensor, call.query, scale_of(call, shape))
+    turned = steps(aten.permute.default, call.key, exchanged(len(shape), -2, -1))
+    scores = steps(aten.matmul.default, scaled, turned)
+    mask = causal_mask(shape, steps.shape(call.key)) if call.is_causal else call.mask
+    numbers = steps.constant(mask)
+    if numbers is not None:
+        mask = torch.from_numpy(additive_mask(numbers, HIDDEN)).to(steps.dtype(call.query))
+    if mask is not None:
+        scores = steps(aten.add.Tensor, scores, mask)
+    return steps(aten.matmul.default, steps(aten.softmax.int, scores, -1), call.value)
+
+
+HIDDEN = -1e4
+"""What is added to the score of a hidden key: far below any score, and within float16 also when a
+score is added."""
+
+
+def scale_of(call: calls.Attention, shape: Shape) -> float:
+    """Return what scores are multiplied with, for queries of a shape. Raises RefusedError."""
+    if call.scale is not None:
+        return float(call.scale)
+    if not isinstance(shape[-1], int):
+        raise RefusedError("queries of an open width")
+    return 1.0 / math.sqrt(shape[-1])
+
+
+def causal_mask(queries: Shape, keys: Shape) -> torch.Tensor:
+    """Return which key each query may see where it sees none behind it. Raises RefusedError."""
+    rows, columns = queries[-2], keys[-2]
+    if not (isinstance(rows, int) and isinstance(columns, int)):
+        raise RefusedError("a causal mask of unknown size")
+    return torch.ones(rows, columns, dtype=torch.bool).tril()
+
+
+def additive_mask(mask: torch.Tensor, lowest: float) -> NDArray[Any]:
+    """Return what is added to attention's scores: 0 where a key may be seen, else `lowest`."""
+    if mask.dtype == torch.bool:
+        return np.where(mask.numpy(), 0.0, lowest)
+    return np.maximum(mask.numpy(), lowest)
+
+
+SIMPLIFICATIONS: Mapping[type[Call], Callable[[Steps, Any], Traced | Call | None]] = {
+    calls.To: _cast,
+    calls.Reshape: _unless_moved,
+    calls.Expand: _unless_moved,
+    calls.Squeeze: _unless_moved,
+    calls.Slice: _slice,
+    calls.Add: _scaled(aten.add.Tensor),
+    calls.Sub: _scaled(aten.sub.Tensor),
+    calls.Mul: _product,
+    calls.Div: _product,
+    calls.Pow: _power,
+    calls.And: _and,
+    calls.Index: _index,
+    calls.Attention: _mask,
+}
+
+DECOMPOSITIONS: Mapping[type[Call], Callable[[Steps, Any], Traced | list[Traced]]] = {
+    calls.Same: lambda steps, call: call.x,
+    calls.Condition: lambda steps, call: None,
+    calls.Transpose: _transpose,
+    calls.Stack: _stack,
+    calls.Unbind: _unbind,
+    calls.RepeatInterleave: _repeat_interleave,
+    calls.PixelShuffle: _pixel_shuffle,
+    calls.Rsub: _rsub,
+    calls.Square: lambda steps, call: steps(aten.pow.Tensor_Scalar, call.x, 2),
+    calls.Silu: _silu,
+    calls.Mish: _mish,
+    calls.Softplus: _softplus,
+    calls.Reciprocal: _reciprocal,
+    calls.Rsqrt: _rsqrt,
+    calls.NotEqual: _not_equal,
+    calls.MaskedFill: _masked_fill,
+    calls.Addmm: _baddbmm,
+    calls.Baddbmm: _baddbmm,
+    calls.RmsNorm: _rms_norm,
+    calls.Attention: _attention,
+}
+
+
+def pad_widths(widths: Sequence[int], rank: int) -> tuple[list[int], list[int]]:
+    """Return what is added before and behind each axis; torch lists the last axis first."""
+    begins, ends = [0] * rank, [0] * rank
+    for index in range(len(widths) // 2):
+        begins[rank - 1 - index] = int(widths[2 * index])
+        ends[rank - 1 - index] = int(widths[2 * index + 1])
+    return begins, ends
