@@ -654,6 +654,7 @@ CALLS: Mapping[str, Decoder] = {
     "aten.einsum.default": _permutation,
     "aten.transpose.int": Transpose,
     "aten.t.default": lambda x: Transpose(x, 0, 1),
+    "aten.mT.default": lambda x: Transpose(x, -2, -1),
     "aten.unsqueeze.default": Unsqueeze,
     "aten.squeeze.dim": Squeeze,
     "aten.expand.default": _only_first(Expand),

@@ -88,20 +88,43 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
     numbers of `component.inputs`. Raises ExportError where torch cannot trace the network, or
     where what it computes, and not only how much, depends on the sizes.
     """
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     from edgegen.exporters.resampling import with_plain_resampling
     from edgegen.exporters.wrappers import wrap
     from edgegen.reference.modules import build_module
 
     network = with_plain_resampling(build_module(folder, component.class_name))
-    parameter_shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    wrapper = wrap(_with_fake_parameters(network, mode), component)
     config = ComponentConfig.of_network(folder / "config.json")
     known = network_of(component.class_name)
     is_uneven = isinstance(known, Denoiser) and known.multiple(config) == 1
-    first, second = _sizes(UNEVEN_SIZES if is_uneven else TRACED_SIZES)
+    return trace(
+        component,
+        network,
+        wrap(network, component),
+        shapes=shapes,
+        sizes=UNEVEN_SIZES if is_uneven else TRACED_SIZES,
+        upcast_attention=bool(config.data.get("upcast_attention")),
+    )
+
+
+def trace(
+    component: Component,
+    network: torch.nn.Module,
+    wrapper: torch.nn.Module,
+    *,
+    shapes: Shapes,
+    sizes: Mapping[str, tuple[int, int]] = TRACED_SIZES,
+    upcast_attention: bool = False,
+) -> Capture:
+    """Trace `wrapper`, whose attribute `network` is `network`; its weights are forgotten.
+
+    Raises ExportError as `capture` does.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    parameter_shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    _with_fake_parameters(network, mode)
+    first, second = _sizes(sizes)
     program = _trace(component, wrapper, mode, first)
     graph = program.graph
     other = _trace(component, wrapper, mode, second).graph if shapes == "dynamic" else graph
@@ -116,7 +139,7 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
         parameters=parameters,
         parameter_shapes=parameter_shapes,
         constants=constants,
-        upcast_attention=bool(config.data.get("upcast_attention")),
+        upcast_attention=upcast_attention,
     )
 
 
@@ -127,7 +150,7 @@ def layer_of(node: torch.fx.Node) -> str:
     return path.removeprefix(NETWORK).removeprefix(".")
 
 
-def _with_fake_parameters(network: torch.nn.Module, mode: FakeTensorMode) -> torch.nn.Module:
+def _with_fake_parameters(network: torch.nn.Module, mode: FakeTensorMode) -> None:
     import torch
 
     for module in network.modules():
@@ -136,7 +159,6 @@ def _with_fake_parameters(network: torch.nn.Module, mode: FakeTensorMode) -> tor
                 with mode:
                     fake = torch.empty(parameter.shape, dtype=torch.float32)
                 module._parameters[name] = torch.nn.Parameter(fake, requires_grad=False)
-    return network
 
 
 def _sizes(traced: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], dict[str, int]]:

@@ -43,6 +43,10 @@ class Steps(Protocol):
     def results(self) -> tuple[Shape, ...]:
         """The shapes of the results of the node in hand."""
 
+    @property
+    def result_dtype(self) -> torch.dtype:
+        """The type of the result of the node in hand."""
+
     def constant(self, node: Traced) -> torch.Tensor | None:
         """Return the numbers of what doesn't depend on the inputs, else None."""
 
@@ -107,6 +111,14 @@ def _power(steps: Steps, call: calls.Pow) -> Traced | None:
     return steps(aten.mul.Tensor, call.x, steps(aten.mul.Tensor, call.x, call.x))
 
 
+def _full(steps: Steps, call: calls.Full) -> torch.Tensor | None:
+    """Return the constant that one number in a known shape is."""
+    shape = steps.results[0]
+    if not all(isinstance(axis, int) for axis in shape):
+        return None
+    return torch.full(list(shape), call.number, dtype=steps.result_dtype)
+
+
 def _and(steps: Steps, call: calls.And) -> Traced | None:
     """Drop what is true anyway: half of a mask is of positions alone."""
     for known, other in ((call.x, call.y), (call.y, call.x)):
@@ -157,6 +169,11 @@ def _mask(steps: Steps, call: calls.Attention) -> Call | None:
 
 
 # --- decompositions ---
+
+
+def _open(steps: Steps, call: calls.Arange | calls.Full) -> Traced:
+    """Refuse what is a constant where all axes are fixed, as they are in some targets."""
+    raise RefusedError("a shape that the inputs decide")
 
 
 def _transpose(steps: Steps, call: calls.Transpose) -> Traced:
@@ -310,6 +327,7 @@ SIMPLIFICATIONS: Mapping[type[Call], Callable[[Steps, Any], Traced | Call | None
     calls.Div: _product,
     calls.Pow: _power,
     calls.And: _and,
+    calls.Full: _full,
     calls.Index: _index,
     calls.Attention: _mask,
 }
@@ -317,6 +335,8 @@ SIMPLIFICATIONS: Mapping[type[Call], Callable[[Steps, Any], Traced | Call | None
 DECOMPOSITIONS: Mapping[type[Call], Callable[[Steps, Any], Traced | list[Traced]]] = {
     calls.Same: lambda steps, call: call.x,
     calls.Condition: lambda steps, call: None,
+    calls.Arange: _open,
+    calls.Full: _open,
     calls.Transpose: _transpose,
     calls.Stack: _stack,
     calls.Unbind: _unbind,

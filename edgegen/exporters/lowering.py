@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
@@ -130,6 +132,15 @@ def sizes_of(shape: Shape) -> tuple[int, ...]:
     return numbers
 
 
+def narrowed(numbers: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in a floating-point type; its largest stand for those beyond its range.
+
+    Masks hide a key with the lowest number of float32, which float16 would make an infinity.
+    """
+    array, limits = np.asarray(numbers), np.finfo(dtype)
+    return array.clip(limits.min, limits.max).astype(dtype)
+
+
 def walk(
     capture: Capture, writer: Writer, lowerings: Mapping[type[Call], Lowering]
 ) -> tuple[list[Any], list[Any]]:
@@ -208,6 +219,11 @@ class _Walk:
         """The traced shapes of the results of the node in hand."""
         assert self._node is not None
         return self.shapes[self._node]
+
+    @property
+    def result_dtype(self) -> torch.dtype:
+        """The traced type of the result of the node in hand."""
+        return self.dtype(self._node)
 
     def constant(self, node: Any) -> torch.Tensor | None:
         """Return the numbers of what doesn't depend on the inputs, else None."""

@@ -22,6 +22,7 @@ from edgegen.core.recipe import Recipe, Tolerance
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, ExportResult, load_exporter
+from edgegen.exporters.calls import Conv2d
 from edgegen.exporters.opened import open_component
 from edgegen.exporters.wrappers import wrap
 from edgegen.models.binding import bind
@@ -202,9 +203,8 @@ def with_changed_weight(source: Path, folder: Path, value: float) -> Path:
 
 def without_convolution(monkeypatch: pytest.MonkeyPatch, lowering: ModuleType) -> None:
     """Take one operator out of a target's table."""
-    table = lowering.OPERATORS
-    fewer = {name: lower for name, lower in table.items() if name != "aten.conv2d.default"}
-    monkeypatch.setattr(lowering, "OPERATORS", fewer)
+    fewer = {call: lower for call, lower in lowering.LOWERINGS.items() if call is not Conv2d}
+    monkeypatch.setattr(lowering, "LOWERINGS", fewer)
 
 
 def assert_laid_out(places: Sequence[tuple[int, int]], file: Path) -> None:

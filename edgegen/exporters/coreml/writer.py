@@ -30,7 +30,7 @@ from edgegen.exporters.coreml.graph import (
     arguments,
 )
 from edgegen.exporters.coreml.storage import STORED
-from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.lowering import Parameter, narrowed
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.mil.types import BY_DTYPE, TYPES, TypeName
 from edgegen.networks.base import NativeTensor
@@ -173,7 +173,7 @@ class GraphWriter:
             return self.weight(argument, kind=wanted)
         if isinstance(argument, Value):
             return self.cast(argument, wanted)
-        return self.constant(np.asarray(argument).astype(TYPES[wanted].numpy))
+        return self.constant(narrowed(argument, np.dtype(TYPES[wanted].numpy)))
 
     def relabelled(self, value: Value, shape: Sequence[int], layout: Layout) -> Value:
         """Return the same numbers, lying the same way, under another of torch's shapes.

@@ -20,7 +20,7 @@ from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import Recipe
 from edgegen.exporters import lowering
 from edgegen.exporters.capture import Axis, Shape
-from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.lowering import Parameter, narrowed
 from edgegen.exporters.onnx.storage import STORED
 from edgegen.exporters.open_axes import OpenAxes
 from edgegen.exporters.stored_weights import WeightForm
@@ -170,7 +170,7 @@ class GraphWriter:
             return self.cast(self.weight(argument), dtype)
         if isinstance(argument, ir.Value):
             return self.cast(argument, dtype)
-        return self.constant(np.asarray(argument).astype(dtype.numpy()))
+        return self.constant(narrowed(argument, np.dtype(dtype.numpy())))
 
     def value(self, argument: Any) -> ir.Value:
         """Return an argument in the type that it has; what only moves numbers keeps it."""
