@@ -25,6 +25,7 @@ from edgegen.exporters.opened import OpenedComponent
 from edgegen.mil.executor.program import MilProgram
 from edgegen.models.binding import bind
 from edgegen.models.weights import Weights
+from edgegen.networks.base import KeyRules
 from tests.exporters.harness import Heard
 
 FIXED_TARGETS = ("tflite", "coreml")
@@ -124,9 +125,8 @@ def _opened(
     is_open = any(isinstance(axis, str) for tensor in component.inputs for axis in tensor.shape)
     captured = capture.trace(component, network, wrapped, shapes="dynamic" if is_open else "fixed")
     weights = Weights.open(folder)
-    return OpenedComponent(
-        capture=captured, weights=weights, bound=bind(weights, captured.parameter_shapes)
-    )
+    bound = bind(weights, captured.parameter_shapes, KeyRules())
+    return OpenedComponent(capture=captured, weights=weights, bound=bound)
 
 
 def _onnx(path: Path, values: Arrays, _: str) -> Arrays:
