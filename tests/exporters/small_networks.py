@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
-import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
@@ -20,8 +18,7 @@ from edgegen.core.model import Component, TensorSpec
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.exporters import capture
-from edgegen.exporters.base import ExportJob, load_exporter
-from edgegen.exporters.opened import OpenedComponent
+from edgegen.exporters.base import ExportJob, OpenedComponent, load_exporter
 from edgegen.mil.executor.program import MilProgram
 from edgegen.models.binding import bind
 from edgegen.models.weights import Weights
@@ -87,10 +84,7 @@ def compute(
         shapes="fixed",
         **options,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        exporter = import_module(f"edgegen.exporters.{target}.exporter")
-        patch.setattr(exporter, "open_component", lambda *_: opened)
-        result = load_exporter(target).export(job, Heard())
+    result = load_exporter(target).export(job, opened, Heard())
     values = {f"in_{place}": value.numpy() for place, value in enumerate(inputs)}
     found = RUN[target](folder / result.path, values, recipe)
     return expected, [found[f"out_{place}"] for place in range(len(expected))]
