@@ -1,13 +1,12 @@
 """The networks that edgegen knows: one file a class of diffusers or transformers.
 
-The room knows `core` only. A new network is a file and a line in the table; `base` says what the
-file declares, and tests/contracts/test_networks_contract.py what it forgot.
+A new network is a file and a line in the table; `base` says what the file declares, and
+tests/contracts/test_networks_contract.py what it forgot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 from edgegen.core.errors import SourceError, nearest
 from edgegen.core.model import Component
@@ -18,9 +17,7 @@ from edgegen.networks import (
     unet_2d,
     unet_2d_condition,
 )
-from edgegen.networks.base import Autoencoder, Denoiser, Network, Part, TextEncoder
-
-AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+from edgegen.networks.base import Denoiser, Network, Part
 
 NETWORKS: Mapping[str, Network] = {
     "AutoencoderKL": autoencoder_kl.AUTOENCODER_KL,
@@ -64,26 +61,12 @@ def part_of(component: Component) -> Part:
     )
 
 
-def text_encoder_of(class_name: str) -> TextEncoder:
-    """Return what is known of a text encoder's class. Raises SourceError for another one."""
-    return _of_kind(class_name, TextEncoder)
-
-
 def denoiser_of(class_name: str) -> Denoiser:
     """Return what is known of a denoiser's class. Raises SourceError for another one."""
-    return _of_kind(class_name, Denoiser)
-
-
-def autoencoder_of(class_name: str) -> Autoencoder:
-    """Return what is known of an autoencoder's class. Raises SourceError for another one."""
-    return _of_kind(class_name, Autoencoder)
-
-
-def _of_kind(class_name: str, kind: type[AnyNetwork]) -> AnyNetwork:
     network = network_of(class_name)
-    if not isinstance(network, kind):
+    if not isinstance(network, Denoiser):
         raise SourceError(
-            f"A {class_name} is not what its place in the pipeline takes.",
+            f"A {class_name} predicts no noise.",
             hint="Save the pipeline again with save_pretrained.",
         )
     return network

@@ -36,10 +36,9 @@ class Neighbours:
 
 
 class Probing(Protocol):
-    """What the input of a probe can be made of: torch's pipeline, and the size of the probe.
+    """What the input of a probe can be made of.
 
-    `latent_height` and `latent_width` are those of the probe, `generator` is torch's and seeded for
-    the input that is being made.
+    `generator` is torch's, seeded for the input that is being made.
     """
 
     @property
@@ -173,13 +172,6 @@ class Network:
             return self.load_class().from_config(config)
         settings = getattr(importlib.import_module(self.library), self.config_class)
         return self.load_class()(settings.from_dict(config))
-
-    def part(self, role: Role) -> Part:
-        """Return the component of a role. Raises KeyError where it makes none."""
-        for part in self.parts:
-            if part.role == role:
-                return part
-        raise KeyError(role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,3 +90,16 @@ def test_nothing_outside_the_rooms_asks_for_the_name_of_a_family_or_a_network() 
     names = {*FAMILIES, *NETWORKS, *pipeline_class_names(), *ENTRIES}
     found = [line for path in modules_outside() for line in names_in(path, names)]
     assert not found, "\n".join(found)
+
+
+def names_taken_apart_in(path: Path) -> Iterator[str]:
+    """Yield where a method of a name is called: `spec.family.startswith(…)`."""
+    for node in ast.walk(tree_of(path)):
+        match node:
+            case ast.Attribute(value=ast.Attribute(attr="family" | "class_name"), attr=method):
+                yield f"{path.relative_to(HOST.parent)}:{node.lineno}: .{method}"
+
+
+def test_nothing_outside_the_rooms_takes_a_family_s_name_apart() -> None:
+    found = [line for path in modules_outside() for line in names_taken_apart_in(path)]
+    assert not found, "\n".join(found)
