@@ -129,7 +129,7 @@ def markdown(found: Found) -> str:
 
 
 def recipes_table(found: Found) -> str:
-    """Return the table of docs/models.md: PSNR and right pictures, model by model."""
+    """Return the table of docs/concepts/models.md: PSNR and right pictures, model by model."""
     of_packages = {
         (row.model, row.drawn_by): row for row in found.drawn if row.requests == "of packages"
     }

@@ -135,7 +135,7 @@ def read_memory(root: Path = Path("/")) -> HostMemory:
     if total is None:
         raise DeviceError(
             "This system does not say how much memory it has.",
-            hint="Write a profile for it (docs/adding.md), and pass it with --profile.",
+            hint="Write a profile for it (docs/guides/adding.md), and pass it with --profile.",
         )
     limits = memory_limits(root, total)
     return HostMemory(

@@ -1,4 +1,4 @@
-"""Who may import whom: the arrows of docs/architecture.md, read from the source."""
+"""Who may import whom: the arrows of docs/concepts/architecture.md, read from the source."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def table_of_layers(page: str) -> dict[str, set[str]]:
     return {name.strip(" `"): set(re.findall(r"`(\w+)`", may)) for name, _, may in rows}
 
 
-LAYERS = table_of_layers((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+LAYERS = table_of_layers(
+    (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
+)
 
 
 def layer_of(module: str) -> str:
@@ -73,13 +75,13 @@ def test_a_module_needs_only_its_own_layer_and_those_below(name: str) -> None:
     layer = layer_of(name)
     if layer in FREE:
         return
-    assert layer in LAYERS, f"{layer} is a new layer: give it a row in docs/architecture.md"
+    assert layer in LAYERS, f"{layer} is a new layer: give it a row in architecture.md"
     wrong = [
         f"line {line}: {target}"
         for target, line in NEEDS[name].items()
         if layer_of(target) not in {layer, "", *LAYERS[layer]}
     ]
-    assert not wrong, f"docs/architecture.md does not let {layer} import that"
+    assert not wrong, f"docs/concepts/architecture.md does not let {layer} import that"
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -90,9 +92,9 @@ def test_every_arrow_of_the_page_is_used(layer: str) -> None:
         for target in targets
         if layer_of(name) == layer
     }
-    assert used, f"{layer} has no modules: take its row out of docs/architecture.md"
+    assert used, f"{layer} has no modules: take its row out of docs/concepts/architecture.md"
     unused = LAYERS[layer] - used
-    assert not unused, f"take them out of the row of {layer} in docs/architecture.md"
+    assert not unused, f"take them out of the row of {layer} in docs/concepts/architecture.md"
 
 
 def test_a_layer_imports_only_layers_that_stand_above_it_in_the_page() -> None:

@@ -1,4 +1,4 @@
-"""Cards and docs/models.md give the figures that were measured, of the weights that ship."""
+"""Cards and docs/concepts/models.md give the measured figures of the weights that ship."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgegen.scenes.scores import Score
 from tests.demo.test_docs import table_under
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/models.md").read_text("utf-8")
+PAGE = (ROOT / "docs/concepts/models.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks/results/builtin-scores.json"
 FOUND = load_json(Found, RESULTS)
 

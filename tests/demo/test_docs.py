@@ -21,8 +21,8 @@ from edgegen.families import held_families
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-COMMANDS_PAGE = ROOT / "docs/commands.md"
-SUPPORT = ROOT / "docs/support.md"
+COMMANDS_PAGE = ROOT / "docs/guides/commands.md"
+SUPPORT = ROOT / "docs/reference/support.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("demo/*.md")])
 LARGEST_PICTURE_BYTES = 300_000
 

@@ -81,7 +81,7 @@ def test_a_browser_shows_it_from_the_disk(site: Path, tmp_path: Path) -> None:
             *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"),
             f"--user-data-dir={tmp_path}",
             "--dump-dom",
-            (site / "results.html").as_uri(),
+            (site / "benchmarks/results.html").as_uri(),
         ],
         capture_output=True,
         text=True,

@@ -49,6 +49,6 @@ def test_a_kit_says_what_was_checked(kit: Path) -> None:
 
 
 def test_the_page_of_the_kits_links_each(request: pytest.FixtureRequest) -> None:
-    page = (request.config.rootpath / "docs" / "kits.md").read_text(encoding="utf-8")
+    page = (request.config.rootpath / "docs" / "guides" / "kits.md").read_text(encoding="utf-8")
     for kit in KITS:
-        assert f"(../targets/{kit.parent.name}/kit/README.md)" in page
+        assert f"(../../targets/{kit.parent.name}/kit/README.md)" in page

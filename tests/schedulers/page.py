@@ -1,4 +1,4 @@
-"""Writes docs/schedulers.md: `python -m tests.schedulers.page` draws every cell and counts.
+"""Writes docs/reference/schedulers.md: `python -m tests.schedulers.page` draws and counts.
 
 The page is the tally of this run; the slow test fails where the two differ.
 """
@@ -17,7 +17,7 @@ from tests.schedulers.cells import OPTIONS, PUBLIC, STARTS, cells
 from tests.schedulers.sides import WAYS, write_folder
 from tests.schedulers.verdicts import KINDS, Tally, tally
 
-PAGE = Path(__file__).parents[2] / "docs" / "schedulers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "schedulers.md"
 
 
 _TEXT = """\
