@@ -80,13 +80,13 @@ def group_norm(context: Context, call: calls.GroupNorm) -> ir.Value:
 def layer_norm(context: Context, call: calls.LayerNorm) -> ir.Value:
     writer = context.writer
     weight = np.ones(tuple(call.shape)) if call.weight is None else call.weight
-    scale = writer.floating(weight)
-    shift = None if call.bias is None else writer.floating(call.bias)
+    # ONNX Runtime 1.32 crashes on a third input without a name, where it joins the norm with a sum
+    shift = [] if call.bias is None else [writer.floating(call.bias)]
     return writer.op(
         "LayerNormalization",
         writer.floating(call.x),
-        scale,
-        shift,
+        writer.floating(weight),
+        *shift,
         axis=-len(call.shape),
         epsilon=float(call.eps),
     )
