@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
+
+from edgegen.core.model import Component, Role
 
 ComputeType = Literal["float32", "float16"]
 ActivationType = Literal["float", "dynamic-int8", "int8", "int16"]
@@ -16,15 +19,22 @@ whose range is found for each input (dynamic) or was calibrated."""
 class Rule:
     """An exception for the layers that match both patterns (shell-style, `down_blocks.*`).
 
-    A layer is named by its module path inside the component (`mid_block.attentions.0.norm`). A rule
-    that matches nothing is no error: one recipe serves models with and without an autoencoder.
+    With a `role`, only components of that role have such layers. A layer is named by its module
+    path inside the component (`mid_block.attentions.0.norm`). A rule that matches nothing is no
+    error: one recipe serves models with and without an autoencoder.
     """
 
+    role: Role | None = None
     component: str = "*"
     layers: str = "*"
     storage: str | None = None
     compute: ComputeType | None = None
     activations: ActivationType | None = None
+
+    def speaks_of(self, component: Component) -> bool:
+        """Return whether it is about layers of a component."""
+        has_role = self.role is None or self.role == component.role
+        return has_role and fnmatchcase(component.name, self.component)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,27 +74,56 @@ class Recipe:
         kinds = {self.activations, *(rule.activations for rule in self.rules)}
         return bool(kinds & {"int8", "int16"})
 
-    def storage_of(self, component: str, layer: str) -> str:
+    def of(self, component: Component) -> ComponentRecipe:
+        """Return what the recipe says of a component's layers."""
+        return ComponentRecipe(
+            name=self.name,
+            storage=self.storage,
+            compute=self.compute,
+            activations=self.activations,
+            rules=tuple(rule for rule in self.rules if rule.speaks_of(component)),
+            float32_layers=component.float32_layers,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentRecipe:
+    """What a recipe says of one component; `rules` are those that speak of it.
+
+    Layers that a network declares (`float32_layers`) compute in float32, except where a rule says
+    how they compute.
+    """
+
+    name: str
+    storage: str
+    compute: ComputeType
+    activations: ActivationType
+    rules: tuple[Rule, ...]
+    float32_layers: tuple[str, ...]
+
+    def storage_of(self, layer: str) -> str:
         """Return the type in which a layer's weights are stored."""
-        for rule in reversed(self.rules):
-            if rule.storage is not None and _matches(rule, component, layer):
+        for rule in self._rules_of(layer):
+            if rule.storage is not None:
                 return rule.storage
         return self.storage
 
-    def compute_of(self, component: str, layer: str) -> ComputeType:
+    def compute_of(self, layer: str) -> ComputeType:
         """Return the type in which a layer computes."""
-        for rule in reversed(self.rules):
-            if rule.compute is not None and _matches(rule, component, layer):
+        for rule in self._rules_of(layer):
+            if rule.compute is not None:
                 return rule.compute
+        if any(fnmatchcase(layer, pattern) for pattern in self.float32_layers):
+            return "float32"
         return self.compute
 
-    def activations_of(self, component: str, layer: str) -> ActivationType:
+    def activations_of(self, layer: str) -> ActivationType:
         """Return what a layer with int8 weights multiplies them with."""
-        for rule in reversed(self.rules):
-            if rule.activations is not None and _matches(rule, component, layer):
+        for rule in self._rules_of(layer):
+            if rule.activations is not None:
                 return rule.activations
         return self.activations
 
-
-def _matches(rule: Rule, component: str, layer: str) -> bool:
-    return fnmatchcase(component, rule.component) and fnmatchcase(layer, rule.layers)
+    def _rules_of(self, layer: str) -> Iterator[Rule]:
+        """Yield the rules that match a layer, the last one first: later ones win."""
+        return (rule for rule in reversed(self.rules) if fnmatchcase(layer, rule.layers))

@@ -15,7 +15,7 @@ from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
-from edgegen.core.recipe import Recipe
+from edgegen.core.recipe import ComponentRecipe, Recipe
 from edgegen.models.read import component_keys
 from edgegen.models.weights import Weights
 from edgegen.packaging.small_files import small_files_bytes
@@ -83,26 +83,27 @@ def component_bytes(
     mask = text_length if component.role == "text_encoder" and text_length else 0
     total = 4 * mask**2
     weights = Weights.open(model / component.folder, component.variant)
+    granularity = Granularity(palette_channels=recipe.palette_channels)
+    types = recipe.of(component)
     for key in component_keys(component, weights):
         shape = weights.entries[key].shape
         layer = key.rpartition(".")[0]
-        total += of_layer + _weight_bytes(storage, recipe, component.name, layer, shape)
+        total += of_layer + _weight_bytes(storage, types, granularity, layer, shape)
     return total
 
 
 def _weight_bytes(
     storage: Storage,
-    recipe: Recipe,
-    component: str,
+    recipe: ComponentRecipe,
+    granularity: Granularity,
     layer: str,
     shape: tuple[int, ...],
 ) -> int:
     elements = math.prod(shape)
     if len(shape) < 2 or elements <= storage.small:
-        halved = recipe.compute_of(component, layer) == "float16" and not storage.small_in_float32
+        halved = recipe.compute_of(layer) == "float16" and not storage.small_in_float32
         return elements * (2 if halved else 4)
-    codec = CODECS[recipe.storage_of(component, layer)]
-    granularity = Granularity(palette_channels=recipe.palette_channels)
+    codec = CODECS[recipe.storage_of(layer)]
     return codec.stored_bytes(shape, granularity, scale_bytes=storage.scale_bytes)
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import pytest
 
-from edgegen.core.codec import load_toml
-from edgegen.core.model import Generation
-from edgegen.core.recipe import Recipe
+from edgegen.core.model import Component, Generation
+from edgegen.core.recipe import Rule
 from edgegen.core.recipes import load_recipe, recipe_folder
 from edgegen.core.shipped import shipped
 from edgegen.core.target import ExceptedFamily
 from edgegen.core.targets import load_target, load_targets, target_names
 from edgegen.doctor.requirements import requirements
 from edgegen.families import facts_of, held_families
+from edgegen.models.read import component_keys, read_pipeline
+from edgegen.models.source import resolve
+from edgegen.models.weights import Weights
+from tests.conftest import TinyPipeline
 from tests.contracts.source_tree import HOST
 
 TARGETS = load_targets()
@@ -55,26 +59,54 @@ def test_a_recipe_accepts_less_the_more_a_layer_adds_up(target: str, name: str) 
     assert tolerance.component_psnr_db >= tolerance.trajectory_psnr_db >= tolerance.image_psnr_db
 
 
+def layers_of(tiny_pipeline: TinyPipeline) -> dict[Component, set[str]]:
+    """Return the layers of each component of a model with text, and of one without."""
+    layers = {}
+    for family in ("sdxl", "ddpm"):
+        folder = tiny_pipeline(family)
+        for component in read_pipeline(resolve(str(folder))).components:
+            weights = Weights.open(folder / component.folder, component.variant)
+            keys = component_keys(component, weights)
+            layers[component] = {key.rpartition(".")[0] for key in keys}
+    return layers
+
+
+def matches(rule: Rule, layers: dict[Component, set[str]]) -> bool:
+    return any(
+        rule.speaks_of(component) and any(fnmatchcase(name, rule.layers) for name in names)
+        for component, names in layers.items()
+    )
+
+
 @pytest.mark.parametrize(("target", "name"), RECIPES)
-def test_the_rules_of_a_recipe_match_components_that_exist(target: str, name: str) -> None:
-    known = ("text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder")
-    recipe = load_recipe(name, TARGETS[target])
-    for rule in recipe.rules:
-        alone = load_toml(Recipe, recipe_folder(TARGETS[target]) / f"{name}.toml")
-        changed = [
-            component
-            for component in known
-            if (alone.storage_of(component, "x"), alone.compute_of(component, "x"))
-            != (alone.storage, alone.compute)
-        ]
-        assert changed or rule.layers != "*", f"{rule} changes nothing"
+def test_each_rule_of_a_recipe_matches_a_layer(
+    target: str, name: str, tiny_pipeline: TinyPipeline
+) -> None:
+    layers = layers_of(tiny_pipeline)
+    for rule in load_recipe(name, TARGETS[target]).rules:
+        assert matches(rule, layers), f"{rule} changes nothing"
 
 
-def test_arithmetic_of_the_autoencoder_stays_in_32_bits_where_the_rest_has_16() -> None:
-    recipe = load_recipe("fp16", TARGETS["onnx"])
-    assert recipe.compute_of("unet", "mid_block.attentions.0") == "float16"
-    assert recipe.compute_of("vae_decoder", "decoder.up_blocks.3") == "float32"
-    assert recipe.storage_of("vae_decoder", "decoder.up_blocks.3") == "float16"
+@pytest.mark.parametrize(
+    "rule", [Rule(component="uent"), Rule(role="decoder", layers="*attnetion*")]
+)
+def test_a_rule_with_a_slip_matches_no_layer(rule: Rule, tiny_pipeline: TinyPipeline) -> None:
+    assert not matches(rule, layers_of(tiny_pipeline))
+
+
+@pytest.mark.parametrize("target", ["onnx", "coreml"])
+def test_arithmetic_of_the_autoencoder_stays_in_32_bits_where_the_rest_has_16(
+    target: str, tiny_pipeline: TinyPipeline
+) -> None:
+    recipe = load_recipe("fp16", TARGETS[target])
+    spec = read_pipeline(resolve(str(tiny_pipeline("sdxl"))))
+    types = {component.name: recipe.of(component) for component in spec.components}
+    assert types["unet"].compute_of("mid_block.attentions.0") == "float16"
+    assert types["unet"].compute_of("time_proj") == "float32"
+    assert types["text_encoder"].compute_of("encoder.layers.0.mlp") == "float16"
+    for name in ("vae_decoder", "vae_encoder"):
+        assert types[name].compute_of("decoder.up_blocks.1") == "float32"
+        assert types[name].storage_of("decoder.up_blocks.1") == "float16"
 
 
 @pytest.mark.parametrize("name", TARGETS)

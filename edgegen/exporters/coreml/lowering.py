@@ -18,7 +18,7 @@ def lower(capture: Capture, recipe: Recipe, *, minimum_os: int, split_attention:
     """
     writer = GraphWriter(
         capture.component.name,
-        recipe,
+        recipe.of(capture.component),
         minimum_os=minimum_os,
         split_attention=split_attention,
         upcast_attention=capture.upcast_attention,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.core.model import DType, TensorSpec
-from edgegen.core.recipe import ComputeType, Recipe
+from edgegen.core.recipe import ComponentRecipe, ComputeType
 from edgegen.exporters import lowering
 from edgegen.exporters.capture import Shape
 from edgegen.exporters.coreml.graph import (
@@ -61,7 +61,7 @@ class GraphWriter:
     def __init__(
         self,
         component: str,
-        recipe: Recipe,
+        recipe: ComponentRecipe,
         *,
         minimum_os: int,
         split_attention: bool,
@@ -85,7 +85,7 @@ class GraphWriter:
     @property
     def compute(self) -> TypeName:
         """Return the type in which the layer in hand computes."""
-        return COMPUTE_TYPES[self.recipe.compute_of(self.component, self.layer)]
+        return COMPUTE_TYPES[self.recipe.compute_of(self.layer)]
 
     def enter(self, layer: str) -> None:
         """Say which layer the next nodes belong to."""
@@ -245,9 +245,7 @@ class GraphWriter:
         shape = shape or parameter.shape
         wanted = kind or self.compute
         small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
-        storage = (
-            UNCOMPRESSED[wanted] if small else self.recipe.storage_of(self.component, self.layer)
-        )
+        storage = UNCOMPRESSED[wanted] if small else self.recipe.storage_of(self.layer)
         key = (parameter.name, shape, storage)
         if key not in self._weights:
             name = parameter.name

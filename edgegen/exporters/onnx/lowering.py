@@ -20,7 +20,10 @@ def lower(
     Raises ExportError that names every operator which the table lacks, and a layer that uses it.
     """
     writer = GraphWriter(
-        capture.component.name, recipe, operators, upcast_attention=capture.upcast_attention
+        capture.component.name,
+        recipe.of(capture.component),
+        operators,
+        upcast_attention=capture.upcast_attention,
     )
     inputs, outputs = walk(capture, writer, LOWERINGS)
     model = writer.finish(inputs, list(zip(capture.component.outputs, outputs, strict=True)))

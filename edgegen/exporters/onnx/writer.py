@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from edgegen.core.model import TensorSpec
 from edgegen.core.profile import OperatorSet
-from edgegen.core.recipe import Recipe
+from edgegen.core.recipe import ComponentRecipe
 from edgegen.exporters import lowering
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter, narrowed
@@ -68,7 +68,7 @@ class GraphWriter:
     def __init__(
         self,
         component: str,
-        recipe: Recipe,
+        recipe: ComponentRecipe,
         operators: OperatorSet,
         *,
         upcast_attention: bool = False,
@@ -94,7 +94,7 @@ class GraphWriter:
     def enter(self, layer: str) -> None:
         """Say which layer the next nodes belong to."""
         self.layer = layer
-        self.compute = DTYPES[self.recipe.compute_of(self.component, layer)]
+        self.compute = DTYPES[self.recipe.compute_of(layer)]
 
     def op(
         self,
@@ -197,7 +197,7 @@ class GraphWriter:
         if key not in self.weights:
             small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
             storage_of = self.recipe.compute_of if small else self.recipe.storage_of
-            storage = storage_of(self.component, self.layer)
+            storage = storage_of(self.layer)
             name = parameter.name
             if transposed:
                 name += ".T"

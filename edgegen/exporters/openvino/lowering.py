@@ -15,6 +15,6 @@ def lower(capture: Capture, recipe: Recipe) -> Graph:
 
     Raises ExportError that names every operator which the table lacks, and a layer that uses it.
     """
-    writer = GraphWriter(capture.component.name, recipe)
+    writer = GraphWriter(capture.component.name, recipe.of(capture.component))
     inputs, outputs = walk(capture, writer, LOWERINGS)
     return writer.finish(inputs, list(zip(capture.component.outputs, outputs, strict=True)))

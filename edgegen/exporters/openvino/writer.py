@@ -18,7 +18,7 @@ import numpy as np
 
 from edgegen.core.errors import ExportError
 from edgegen.core.model import DType, TensorSpec
-from edgegen.core.recipe import Recipe
+from edgegen.core.recipe import ComponentRecipe
 from edgegen.exporters import lowering
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter
@@ -62,7 +62,7 @@ class GraphWriter:
     title = "OpenVINO"
     value_type: type = Value
 
-    def __init__(self, component: str, recipe: Recipe) -> None:
+    def __init__(self, component: str, recipe: ComponentRecipe) -> None:
         self.component = component
         self.recipe = recipe
         self.layer = ""
@@ -81,7 +81,7 @@ class GraphWriter:
         Raises ExportError where the recipe wants it in float16.
         """
         self.layer = layer
-        if self.recipe.compute_of(self.component, layer) != "float32":
+        if self.recipe.compute_of(layer) != "float32":
             raise ExportError(
                 f"The recipe {self.recipe.name} wants {self.component} to compute in float16, "
                 "which an OpenVINO graph does not say.",
@@ -198,7 +198,7 @@ class GraphWriter:
         key = (parameter.name, shape)
         if key not in self._weights:
             small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
-            storage = "float32" if small else self.recipe.storage_of(self.component, self.layer)
+            storage = "float32" if small else self.recipe.storage_of(self.layer)
             kind = STORED[storage]
             form = WeightForm(parameter=parameter.name, axes=None, shape=shape)
             data = StreamedWeight(form=form, storage=storage)

@@ -20,7 +20,9 @@ def lower(
     Raises ExportError that names every operator which the table lacks, and a layer that uses it;
     or for a layer whose static activations have no range.
     """
-    writer = GraphWriter(capture.component.name, recipe, read=read, calibration=calibration)
+    writer = GraphWriter(
+        capture.component.name, recipe.of(capture.component), read=read, calibration=calibration
+    )
     inputs, outputs = walk(capture, writer, LOWERINGS)
     component = capture.component
     return writer.finish(

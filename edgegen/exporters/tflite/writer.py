@@ -19,7 +19,7 @@ from edgegen.compress.codec import Granularity
 from edgegen.core.calibration import Calibration
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
-from edgegen.core.recipe import ActivationType, Recipe
+from edgegen.core.recipe import ActivationType, ComponentRecipe
 from edgegen.exporters import lowering
 from edgegen.exporters.capture import Shape
 from edgegen.exporters.lowering import Parameter
@@ -81,7 +81,7 @@ class GraphWriter:
     def __init__(
         self,
         component: str,
-        recipe: Recipe,
+        recipe: ComponentRecipe,
         *,
         read: ReadWeight,
         calibration: Calibration | None = None,
@@ -102,7 +102,7 @@ class GraphWriter:
     def enter(self, layer: str) -> None:
         """Say which layer the next nodes belong to."""
         self.layer = layer
-        if self.recipe.compute_of(self.component, layer) != "float32":
+        if self.recipe.compute_of(layer) != "float32":
             raise ExportError(
                 f"The recipe '{self.recipe.name}' wants {self.component} computed in float16, and "
                 "TFLite has no operators for that.",
@@ -290,13 +290,13 @@ class GraphWriter:
         """Return what a weight of integers is multiplied with; None for any other."""
         if not STORED[self.storage_for(parameter)].is_scaled:
             return None
-        return self.recipe.activations_of(self.component, self.layer)
+        return self.recipe.activations_of(self.layer)
 
     def storage_for(self, parameter: Parameter) -> str:
         """Return the codec with which a weight of the layer is stored."""
         if len(parameter.shape) < 2 or math.prod(parameter.shape) <= SMALL_WEIGHT_ELEMENTS:
             return "float32"
-        return self.recipe.storage_of(self.component, self.layer)
+        return self.recipe.storage_of(self.layer)
 
     def weight(
         self,
