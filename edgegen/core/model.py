@@ -8,6 +8,7 @@ from typing import Literal
 
 from edgegen_runner.generation import FamilyFacts as FamilyFacts
 from edgegen_runner.generation import Generation as Generation
+from edgegen_runner.generation import NativeTensor as NativeTensor
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
 

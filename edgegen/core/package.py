@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from edgegen.core.model import Component, FamilyFacts, Generation, SchedulerSpec
+from edgegen.core.model import Component, FamilyFacts, Generation, NativeTensor, SchedulerSpec
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
@@ -39,11 +39,15 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackagedComponent:
-    """A component and its artifact; `path` is the file that the runtime opens."""
+    """A component and its artifact; `path` is the file that the runtime opens.
+
+    `natives` are the tensors that are called otherwise in it, or laid out otherwise.
+    """
 
     spec: Component
     path: str
     storage_bytes: int
+    natives: Mapping[str, NativeTensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

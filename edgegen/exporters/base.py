@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from edgegen.core.errors import ConfigError, nearest
-from edgegen.core.model import Component
+from edgegen.core.model import Component, NativeTensor
 from edgegen.core.profile import Attention, OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
@@ -44,12 +44,16 @@ class ExportJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """What an exporter wrote: the file that the runtime opens, relative to the destination."""
+    """What an exporter wrote: the file that the runtime opens, relative to the destination.
+
+    `natives` are the tensors that are called otherwise in it, or laid out otherwise.
+    """
 
     path: str
     storage_bytes: int
     operator_sets: Mapping[str, int]
     toolkits: Mapping[str, str]
+    natives: Mapping[str, NativeTensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

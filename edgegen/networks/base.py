@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.model import DType, Generation, Role, TensorSpec
+from edgegen.core.model import NativeTensor as NativeTensor
 
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs."""
@@ -21,7 +22,6 @@ Tensors = Mapping[str, Any]
 """torch's tensors, by the names that a signature gives them."""
 Options = Mapping[str, tuple[Any, ...]]
 """Setting of a config -> the values that it may have; where it is a list, each of its entries."""
-NativeLayout = Literal["plain", "channels-first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +70,6 @@ class Probing(Protocol):
 
 Probe = Callable[[Probing, TensorSpec, tuple[int, ...]], Any]
 """Makes one input of a component; the numbers are its shape."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NativeTensor:
-    """An input or output as a target's own ecosystem knows it.
-
-    `channels-first` is (batch, channels, 1, sequence) for a (batch, sequence, channels).
-    """
-
-    name: str
-    layout: NativeLayout = "plain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,7 @@ def _manifest(
                 spec=component,
                 path=f"{component.name}/{converted[component.name].path}",
                 storage_bytes=converted[component.name].storage_bytes,
+                natives=converted[component.name].natives,
             )
             for component in plan.components
         ),

@@ -19,6 +19,7 @@ from edgegen_runner.errors import RunnerFailure
 from edgegen_runner.package import Component, Tensor
 
 from edgegen.core.targets import load_target
+from edgegen.exporters.coreml.interface import renamed_by
 from edgegen.mil.executor.program import MilProgram
 from tests.exporters.harness import TinyPipeline
 from tests.exporters.test_coreml_export import export
@@ -79,6 +80,7 @@ def component_of(component: Any, packages: list[Path]) -> Component:
         tensors(component.inputs),
         tensors(component.outputs),
         tuple(packages[1:]),
+        natives=renamed_by(component),
     )
 
 

@@ -15,7 +15,7 @@ from edgegen_runner.pipelines.denoiser import Conditioning, Denoiser, Guidance
 from edgegen_runner.pipelines.guidance_embedding import guidance_embedding
 
 from tests.tiny_models import write_json
-from tests.tiny_packages import change_manifest, onnx_package
+from tests.tiny_packages import change_manifest, onnx_package, packaged, tensor
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,9 @@ def test_manifest_with_a_path_that_leaves_the_package_is_refused(
     assert caught.value.kind == "bad-package"
 
 
+UNET = packaged("unet", "unet/model.onnx", [], [tensor("out_sample")])
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -173,6 +176,8 @@ def test_manifest_with_a_path_that_leaves_the_package_is_refused(
             "'role' in spec",
         ),
         ({"components": [{"spec": {"name": "../unet"}, "path": "unet"}]}, "not a plain name"),
+        ({"components": [{**UNET, "natives": {"a": {"name": "b", "layout": "c"}}}]}, "'layout'"),
+        ({"components": [{**UNET, "natives": {"a": "b"}}]}, "not an object"),
         ({"components": [7] * 65}, "at most 64"),
         ({"files": [{"sha256": "a"}]}, "'path' is missing"),
         ({"generation": {"width": "wide"}}, "not a whole number"),

@@ -9,6 +9,8 @@ Guidance = Literal["classifier-free", "embedded", "none"]
 Start = Literal["noise", "picture", "mask"]
 GUIDANCE: tuple[Guidance, ...] = get_args(Guidance)
 STARTS: tuple[Start, ...] = get_args(Start)
+NativeLayout = Literal["plain", "channels-first"]
+NATIVE_LAYOUTS: tuple[NativeLayout, ...] = get_args(NativeLayout)
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,14 @@ class Generation:
     guidance_embedding_dim: Optional[int] = None
     force_zeros_for_empty_prompt: bool = False
     requires_aesthetics_score: bool = False
+
+
+@dataclass(frozen=True)
+class NativeTensor:
+    """An input or output as a target's own ecosystem knows it.
+
+    ``channels-first`` is (batch, channels, 1, sequence) for a (batch, sequence, channels).
+    """
+
+    name: str
+    layout: NativeLayout = "plain"

@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional, Union
 
 from .errors import RunnerFailure, shortened
 from .files import open_regular
-from .generation import GUIDANCE, STARTS, FamilyFacts, Generation
+from .generation import (
+    GUIDANCE,
+    NATIVE_LAYOUTS,
+    STARTS,
+    FamilyFacts,
+    Generation,
+    NativeTensor,
+)
 from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_STEPS
 from .table import Table, is_path, parse_json
 
@@ -45,7 +52,8 @@ class Component:
     """A network of the pipeline and the file that the runtime opens.
 
     ``parts`` are the files of a graph that is cut, after the first, in order. ``storages`` are the
-    types in which the recipe, called ``recipe``, stores weights.
+    types in which the recipe, called ``recipe``, stores weights. ``natives`` are the tensors that
+    are called otherwise in the file, or laid out otherwise.
     """
 
     name: str
@@ -56,6 +64,7 @@ class Component:
     parts: tuple[Path, ...] = ()
     recipe: str = ""
     storages: frozenset[str] = frozenset()
+    natives: Mapping[str, NativeTensor] = field(default_factory=dict)
 
     @property
     def first_output(self) -> str:
@@ -308,6 +317,7 @@ def _read_components(
             tuple(inside(folder, part) for part in _part_names(path, files)),
             name,
             frozenset(storage for storage in storages if storage is not None),
+            _read_natives(packaged),
         )
         if not component.outputs:
             raise RunnerFailure("bad-package", f"{component.name} has no outputs.")
@@ -336,6 +346,13 @@ def _read_tensors(spec: Table, key: str) -> dict[str, Tensor]:
         for table in spec.tables(key, most=_MOST_TENSORS)
     )
     return {tensor.name: tensor for tensor in tensors}
+
+
+def _read_natives(packaged: Table) -> dict[str, NativeTensor]:
+    return {
+        tensor: NativeTensor(native.text("name"), native.choice("layout", NATIVE_LAYOUTS, "plain"))
+        for tensor, native in packaged.named_tables("natives", most=_MOST_TENSORS)
+    }
 
 
 def _read_golden(folder: Path, golden: Table) -> Golden:

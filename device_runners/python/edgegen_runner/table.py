@@ -214,6 +214,13 @@ class Table:
             raise self._refuse(key, f"{len(value):,} entries", f"at most {most:,}")
         return (self._as_table(f"{key}[{index}]", item) for index, item in enumerate(value))
 
+    def named_tables(self, key: str, *, most: int) -> Iterator[tuple[str, Table]]:
+        """Return the objects of an object by their names, at most so many."""
+        named = self.table(key, {})._data
+        if len(named) > most:
+            raise self._refuse(key, f"{len(named):,} entries", f"at most {most:,}")
+        return ((name, self._as_table(f"{key}[{name}]", it)) for name, it in named.items())
+
     def shape(self, key: str) -> tuple[Union[int, str], ...]:
         """Return the axes of a tensor: a number where an axis is fixed, else a name."""
         value = self._take(key, _MISSING)

@@ -24,7 +24,7 @@ class CoreMlExporter:
     ) -> ExportResult:
         """Write a component's program and weights into `job.destination`."""
         from edgegen.exporters.coreml.chunks import split
-        from edgegen.exporters.coreml.interface import compiled_name, is_chunked
+        from edgegen.exporters.coreml.interface import compiled_name, is_chunked, renamed_by
         from edgegen.exporters.coreml.lowering import lower
         from edgegen.exporters.coreml.program import model_of
         from edgegen.exporters.coreml.weights import ConstantWriter, stored_bytes
@@ -68,4 +68,5 @@ class CoreMlExporter:
             storage_bytes=size_bytes,
             operator_sets={"iOS": minimum_os},
             toolkits=toolkit_versions(),
+            natives=renamed_by(job.component),
         )

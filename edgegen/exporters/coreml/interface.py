@@ -50,5 +50,11 @@ def natives_of(component: Component) -> dict[str, NativeTensor]:
     }
 
 
+def renamed_by(component: Component) -> dict[str, NativeTensor]:
+    """Return the tensors whose name or layout is another in the model package."""
+    natives = natives_of(component)
+    return {name: it for name, it in natives.items() if it != NativeTensor(name=name)}
+
+
 def _natives(component: Component) -> NativeNames | None:
     return part_of(component).natives.get(_TARGET)

@@ -1,7 +1,7 @@
 """Between the pipelines' tensors and those of a Core ML package, whose names are Apple's.
 
-A package's programs take and give float32 alone, also token ids, and text as (batch, channels, 1,
-sequence): so Apple's own Swift package can load them.
+A package's programs take and give float32 only, also token ids, and text as (batch, channels, 1,
+sequence): so Apple's own Swift package can load them. The manifest has each name and layout.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Optional, Protocol
 import numpy as np
 
 from ..errors import RunnerFailure
+from ..generation import NativeTensor
 from ..package import Component
 from . import Array, require_outputs
 
@@ -25,30 +26,6 @@ class Program(Protocol):
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute all outputs."""
-
-
-NATIVE_NAMES: dict[str, str] = {
-    "pooler_output": "pooled_outputs",
-    "text_embeds": "pooled_outputs",
-    "out_sample": "noise_pred",
-}
-"""A tensor's name -> its name in a package, where that is another; the autoencoder's are below."""
-
-_HIDDEN_STATES = "hidden_states."
-_SEQUENCE = "encoder_hidden_states"
-
-
-def native_name(role: str, tensor: str, *, is_output: bool) -> str:
-    """Return what a tensor of a component with a role is called in its program."""
-    if role == "text_encoder":
-        if tensor.startswith(_HIDDEN_STATES):
-            return "hidden_embeds"
-        return NATIVE_NAMES.get(tensor, tensor)
-    if role in ("decoder", "encoder"):
-        if not is_output:
-            return "z"
-        return "image" if tensor == "sample" else "latent"
-    return tensor if tensor == "text_embeds" else NATIVE_NAMES.get(tensor, tensor)
 
 
 def run_programs(
@@ -82,9 +59,10 @@ def feeds(component: Component, inputs: Mapping[str, Array]) -> dict[str, Array]
     result = {}
     for name, value in inputs.items():
         array = np.asarray(value, np.float32)
-        if name == _SEQUENCE:
+        native = _native(component, name)
+        if native.layout == "channels-first":
             array = array.transpose(0, 2, 1)[:, :, None, :]
-        result[native_name(component.role, name, is_output=False)] = np.ascontiguousarray(array)
+        result[native.name] = np.ascontiguousarray(array)
     return result
 
 
@@ -92,7 +70,8 @@ def results(
     component: Component, values: Mapping[str, Array], names: Sequence[str]
 ) -> dict[str, Array]:
     """Return a component's outputs from a program's."""
-    return {
-        name: np.asarray(values[native_name(component.role, name, is_output=True)])
-        for name in names
-    }
+    return {name: np.asarray(values[_native(component, name).name]) for name in names}
+
+
+def _native(component: Component, tensor: str) -> NativeTensor:
+    return component.natives.get(tensor) or NativeTensor(tensor)
