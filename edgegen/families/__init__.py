@@ -20,6 +20,7 @@ from edgegen.families import (
     unconditional,
 )
 from edgegen.families.base import Family, PipelineConfigs
+from edgegen.networks import network_of
 
 FAMILIES: Mapping[str, Family] = {
     "stable-diffusion": stable_diffusion.FROM_TEXT,
@@ -66,6 +67,12 @@ def pipeline_class_names() -> tuple[str, ...]:
 def slot_names() -> tuple[str, ...]:
     """Return the entries of `model_index.json` that a network of any family fills."""
     return tuple(dict.fromkeys(slot.name for family in FAMILIES.values() for slot in family.slots))
+
+
+def slot_library(name: str) -> str:
+    """Return the library whose networks fill a slot: it names weight files in its own way."""
+    slots = (slot for family in FAMILIES.values() for slot in family.slots if slot.name == name)
+    return next((network_of(slot.classes[0]).library for slot in slots), "diffusers")
 
 
 def candidates(class_name: str, entries: Collection[str]) -> tuple[Family, ...]:

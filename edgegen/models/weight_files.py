@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edgegen.core.errors import SourceError, nearest
+from edgegen.families import slot_library
 
 PRECISION_VARIANTS = ("fp16", "bf16", "fp32")
 """Variants that hold the same model in another type; the rest (`non_ema`) are other models."""
@@ -69,7 +70,7 @@ class StoredVariants:
         """Group the names in a component's folder by variant."""
         names = tuple(sorted(names))
         own, other = "diffusion_pytorch_model", "model"
-        is_transformers = re.split(r"[/\\]", folder)[-1].startswith("text_encoder")
+        is_transformers = slot_library(re.split(r"[/\\]", folder)[-1]) == "transformers"
         if is_transformers:
             own, other = other, own
         for stem in (own, other):

@@ -38,7 +38,7 @@ def fix_axes(
     guided = component.role == "denoiser" and spec.facts.guidance == "classifier-free"
     sizes = {
         "batch": denoiser_batch if guided else 1,
-        "sequence": generation.text_length or 77,
+        **({} if generation.text_length is None else {"sequence": generation.text_length}),
         "height": generation.height,
         "width": generation.width,
     }

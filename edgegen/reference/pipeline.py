@@ -131,10 +131,10 @@ def _load_tokenizers(spec: PipelineSpec, folder: Path) -> dict[str, Any]:
     Their own length may be enormous, or more than the text encoder has positions, with which
     diffusers' pipelines fail.
     """
-    encoders = {component.folder for component in spec.components}
+    wanted = {slot.tokenizer for slot in family_of(spec.family).slots}
     loaded = {}
     for path, tokenizer in tokenizers_in(folder):
-        if path.name.replace("tokenizer", "text_encoder") in encoders:
+        if path.name in wanted:
             loaded[path.name] = tokenizer.load(path)
             loaded[path.name].model_max_length = spec.generation.text_length
     return loaded
