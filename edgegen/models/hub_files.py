@@ -17,7 +17,7 @@ _SCHEDULER = "scheduler/scheduler_config.json"
 
 
 def is_weight_file(name: str) -> bool:
-    """Say whether a chosen file holds weights."""
+    """Return whether a chosen file holds weights."""
     return name.endswith(".safetensors")
 
 

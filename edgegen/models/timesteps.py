@@ -1,4 +1,4 @@
-"""Says whether a pipeline's scheduler asks its denoiser at whole timesteps."""
+"""Whether a pipeline's scheduler asks its denoiser at whole timesteps."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 
 from edgegen.cli.main import run as run_edgegen
 from edgegen.core.targets import load_targets
+from edgegen.core.units import format_bytes
 from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
@@ -64,5 +65,5 @@ def test_a_dry_run_adds_up_what_it_would_build(
     assert run_edgegen([*arguments, "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "golden case" in shown
-    assert f"{found['predicted_bytes'] / 1e6:,.1f} MB" in shown
+    assert format_bytes(found["predicted_bytes"]) in shown
     assert not (tmp_path / "out").exists()
