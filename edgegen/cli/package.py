@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,7 +157,8 @@ def package(
     from edgegen.devices.profiles import load_profile
     from edgegen.models.source import resolve
     from edgegen.packaging.batch import build_all
-    from edgegen.packaging.plan import plan
+    from edgegen.packaging.model_facts import read_facts
+    from edgegen.packaging.plan import plan_packages
     from edgegen.packaging.wanted import wanted_packages
 
     device = None if profile is None else load_profile(profile)
@@ -172,34 +174,23 @@ def package(
     )
     in_folders = several or output is None
     base = output or Path(folder.name)
-    plans = []
-    for each in wanted:
-        planned = plan(
-            folder,
-            target=each.target,
-            destination=base / each.target if in_folders else base,
-            profile=device,
-            recipe=each.recipe,
-            width=width,
-            height=height,
-            scheduler=scheduler,
-            steps=steps,
-            guidance=guidance,
-            force=force,
-            in_folder_of_its_own=in_folders,
-        )
-        plans.append(planned)
+    facts = read_facts(folder, scheduler=scheduler, steps=steps, guidance=guidance)
+    plans = plan_packages(
+        facts,
+        wanted,
+        base,
+        profile=device,
+        width=width,
+        height=height,
+        force=force,
+        in_folders=in_folders,
+        one_picture=not skip_parity,
+    )
+    for planned in plans:
         for warning in planned.warnings:
             console.warn(warning)
-    sizes = {(it.spec.generation.width, it.spec.generation.height) for it in plans}
-    if len(sizes) > 1 and not skip_parity:
-        raise ConfigError(
-            f"The profile '{profile}' gives its targets images of different sizes, and one picture "
-            "is drawn of all.",
-            hint="Give --width and --height, one target, or --skip-parity.",
-        )
     if dry_run:
-        total_bytes = sum(planned.package_bytes for planned in plans)
+        total_bytes = sum(planned.prediction.package_bytes for planned in plans)
         if as_json:
             console.json(
                 {"plans": [plan_row(planned) for planned in plans], "predicted_bytes": total_bytes}
@@ -221,7 +212,7 @@ def package(
     return _show(console, plans, batch, as_json=as_json)
 
 
-def _show(console: Console, plans: list[BuildPlan], batch: Batch, *, as_json: bool) -> int:
+def _show(console: Console, plans: Sequence[BuildPlan], batch: Batch, *, as_json: bool) -> int:
     """Show what was built; return the exit code of the first package that failed, else 0.
 
     Raises the error that all of the packages ended with.
@@ -234,7 +225,7 @@ def _show(console: Console, plans: list[BuildPlan], batch: Batch, *, as_json: bo
     rows = []
     for plan, made in zip(plans, batch.packages, strict=True):
         if isinstance(made, EdgegenError):
-            console.error(f"{plan.target.name} {plan.recipe.name}: {made.message}", made.hint)
+            console.error(f"{plan.name}: {made.message}", made.hint)
             rows.append(failed_row(plan, made))
             continue
         for warning in made.warnings:
@@ -269,5 +260,5 @@ def _draw(drawn: SideBySide, plan: BuildPlan, path: Path) -> None:
 
     case = drawn.case
     tiles = [Tile(it.pixels, f"{it.label}\n{distance(it.psnr_db)}") for it in drawn.drawings]
-    title = f"{case.prompt or plan.spec.source}, seed {case.seed}, {case.steps} steps"
+    title = f"{case.prompt or plan.candidate.spec.source}, seed {case.seed}, {case.steps} steps"
     write_atomic(path, encode_png(grid(tiles, columns=4, title=title)))

@@ -42,60 +42,71 @@ def distance(psnr_db: float | None) -> str:
 
 def plan_row(plan: BuildPlan) -> dict[str, object]:
     """Return a plan as a row of the JSON."""
+    candidate, prediction = plan.candidate, plan.prediction
     return {
-        "model": plan.spec.source,
-        "family": plan.spec.family,
-        "target": plan.target.name,
-        "recipe": plan.recipe.name,
-        "profile": None if plan.profile is None else plan.profile.name,
-        "operators": plan.operators,
-        "shapes": plan.shapes,
-        "width": plan.spec.generation.width,
-        "height": plan.spec.generation.height,
-        "variants": {component.folder: component.variant for component in plan.components},
-        "scheduler": plan.spec.scheduler.class_name,
-        "steps": plan.spec.generation.steps,
-        "guidance": plan.spec.generation.guidance,
-        "minimum_os": plan.minimum_os,
-        "attention": plan.attention,
+        "model": candidate.spec.source,
+        "family": candidate.spec.family,
+        "target": candidate.target.name,
+        "recipe": candidate.recipe.name,
+        "profile": None if candidate.profile is None else candidate.profile.name,
+        "operators": candidate.operators,
+        "shapes": candidate.shapes,
+        "width": candidate.spec.generation.width,
+        "height": candidate.spec.generation.height,
+        "variants": {component.folder: component.variant for component in candidate.components},
+        "scheduler": candidate.spec.scheduler.class_name,
+        "steps": candidate.spec.generation.steps,
+        "guidance": candidate.spec.generation.guidance,
+        "minimum_os": candidate.minimum_os,
+        "attention": candidate.attention,
         "destination": str(plan.destination),
-        "predicted_bytes": plan.package_bytes,
+        "predicted_bytes": prediction.package_bytes,
         "components": {
             component.name: {
                 "parameters": component.parameters,
-                "predicted_bytes": plan.storage_bytes[component.name],
+                "predicted_bytes": prediction.component_bytes[component.name],
             }
-            for component in plan.components
+            for component in candidate.components
         },
-        "small_files_bytes": plan.small_bytes,
-        "golden_bytes": plan.golden_bytes,
+        "small_files_bytes": prediction.small_bytes,
+        "golden_bytes": prediction.golden_bytes,
     }
 
 
 def show_plan(console: Console, plan: BuildPlan) -> None:
     """Print what a plan builds: a row a component, and the sum."""
+    candidate, prediction = plan.candidate, plan.prediction
     from edgegen.cli.formats import format_drawing, format_variants
 
     rows: list[list[str | int | None]] = [
-        [component.name, component.parameters, _megabytes(plan.storage_bytes[component.name])]
-        for component in plan.components
+        [
+            component.name,
+            component.parameters,
+            _megabytes(prediction.component_bytes[component.name]),
+        ]
+        for component in candidate.components
     ]
     rows += [
-        ["tokenizers, scheduler, licences", None, _megabytes(plan.small_bytes)],
-        ["golden case", None, _megabytes(plan.golden_bytes)],
-        ["all", sum(it.parameters for it in plan.components), _megabytes(plan.package_bytes)],
+        ["tokenizers, scheduler, licences", None, _megabytes(prediction.small_bytes)],
+        ["golden case", None, _megabytes(prediction.golden_bytes)],
+        [
+            "all",
+            sum(it.parameters for it in candidate.components),
+            _megabytes(prediction.package_bytes),
+        ],
     ]
+    variants = {it.folder: it.variant for it in candidate.components}
     console.table(
-        f"{plan.spec.source} → {plan.target.title} ({plan.recipe.name})",
+        f"{candidate.spec.source} → {candidate.target.title} ({candidate.recipe.name})",
         ["component", "parameters", "MB, about"],
         rows,
         notes=[
-            f"{plan.recipe.description}",
-            f"{plan.shapes} shapes, {plan.operators} operators, images of "
-            f"{plan.spec.generation.width} × {plan.spec.generation.height}, "
+            f"{candidate.recipe.description}",
+            f"{candidate.shapes} shapes, {candidate.operators} operators, images of "
+            f"{candidate.spec.generation.width} × {candidate.spec.generation.height}, "
             f"to {plan.destination}",
-            f"Drawn with {plan.spec.scheduler.class_name}: {format_drawing(plan.spec)}.",
-            f"Weights: {format_variants({it.folder: it.variant for it in plan.components})}.",
+            f"Drawn with {candidate.spec.scheduler.class_name}: {format_drawing(candidate.spec)}.",
+            f"Weights: {format_variants(variants)}.",
         ],
     )
 
@@ -122,8 +133,8 @@ def failed_row(plan: BuildPlan, error: EdgegenError) -> dict[str, object]:
     """Return a package that could not be built as a row of the JSON."""
     return {
         "path": str(plan.destination),
-        "target": plan.target.name,
-        "recipe": plan.recipe.name,
+        "target": plan.candidate.target.name,
+        "recipe": plan.candidate.recipe.name,
         "error": {
             "kind": type(error).__name__,
             "message": error.message,
@@ -148,14 +159,13 @@ def show_packages(console: Console, plans: Sequence[BuildPlan], batch: Batch) ->
     drawings = iter(() if picture is None else picture.drawings[1:])
     rows: list[list[Cell]] = []
     for plan, made in zip(plans, batch.packages, strict=True):
-        name = f"{plan.target.name} {plan.recipe.name}"
         if isinstance(made, EdgegenError):
-            rows.append([name, f"FAILED: {made.message}", None, None, None])
+            rows.append([plan.name, f"FAILED: {made.message}", None, None, None])
             continue
         drawing = next(drawings, None)
         rows.append(
             [
-                name,
+                plan.name,
                 str(made.path),
                 round(_size_bytes(made) / 1e6, 1),
                 _passed(made),
@@ -171,7 +181,7 @@ def show_packages(console: Console, plans: Sequence[BuildPlan], batch: Batch) ->
             0, f"{failed} of {len(plans)} packages failed; the others are in their places."
         )
     console.table(
-        f"{plans[0].spec.source}: {len(plans)} packages",
+        f"{plans[0].candidate.spec.source}: {len(plans)} packages",
         ["package", "place", "MB", "checks against torch", "picture"],
         rows,
         notes=notes,

@@ -65,11 +65,11 @@ def assemble(
     compute what its model computes, and whatever the stages raise.
     """
     copy_small_files(plan.model, staging)
-    write_scheduler(plan.spec, staging)
+    write_scheduler(plan.candidate.spec, staging)
     companions = write_companions(
-        plan.target.name,
+        plan.candidate.target.name,
         staging,
-        text_length=plan.spec.generation.text_length,
+        text_length=plan.candidate.spec.generation.text_length,
         progress=progress,
         log=log,
     )
@@ -111,15 +111,15 @@ def _manifest(
         schema_version=SCHEMA_VERSION,
         source=ModelSource(
             model=_source_name(plan),
-            revision=plan.spec.revision,
+            revision=plan.candidate.spec.revision,
             weights_sha256=shared.weights_sha256,
-            licence=plan.spec.licence,
-            variant=plan.spec.variant,
+            licence=plan.candidate.spec.licence,
+            variant=plan.candidate.spec.variant,
         ),
-        family=plan.spec.family,
-        facts=plan.spec.facts,
-        pipeline_class=plan.spec.pipeline_class,
-        generation=plan.spec.generation,
+        family=plan.candidate.spec.family,
+        facts=plan.candidate.spec.facts,
+        pipeline_class=plan.candidate.spec.pipeline_class,
+        generation=plan.candidate.spec.generation,
         components=tuple(
             PackagedComponent(
                 spec=component,
@@ -127,16 +127,16 @@ def _manifest(
                 storage_bytes=converted[component.name].storage_bytes,
                 natives=converted[component.name].natives,
             )
-            for component in plan.components
+            for component in plan.candidate.components
         ),
-        target=plan.target.name,
-        profile=None if plan.profile is None else plan.profile.name,
-        recipe=plan.recipe,
-        operators=plan.operators,
-        shapes=plan.shapes,
+        target=plan.candidate.target.name,
+        profile=None if plan.candidate.profile is None else plan.candidate.profile.name,
+        recipe=plan.candidate.recipe,
+        operators=plan.candidate.operators,
+        shapes=plan.candidate.shapes,
         operator_sets=operator_sets,
         toolkits=toolkits,
-        scheduler=plan.spec.scheduler,
+        scheduler=plan.candidate.spec.scheduler,
         files=_files(staging, progress),
         golden=shared.golden,
     )
@@ -165,9 +165,9 @@ def _source_name(plan: BuildPlan) -> str:
 
     The same model packaged on two machines has to give the same bytes.
     """
-    path = Path(plan.spec.source)
+    path = Path(plan.candidate.spec.source)
     if not path.exists():
-        return plan.spec.source
+        return plan.candidate.spec.source
     return os.fsencode(path.resolve().name).decode("utf-8", errors="replace")
 
 

@@ -128,7 +128,7 @@ def build_all(
         drawing = None
         if picture:
             scratch = places.enter_context(ScratchFolder("draw"))
-            drawing = _Drawing.planned(plans[0].spec, model, prompt, scratch)
+            drawing = _Drawing.planned(plans[0].candidate.spec, model, prompt, scratch)
         if parity:
             _run_reference(works, drawing, model, logs, shown)
         _finish(works, parity=parity, accept_failure=accept_failure, logs=logs, progress=shown)
@@ -140,7 +140,7 @@ def build_all(
 
 
 def _work(plan: BuildPlan, number: int, count: int, progress: Progress) -> _Work:
-    label = f"{number} of {count}: {plan.target.name} {plan.recipe.name}" if count > 1 else ""
+    label = f"{number} of {count}: {plan.name}" if count > 1 else ""
     return _Work(plan=plan, label=label, progress=_Journey(progress, label) if label else progress)
 
 
@@ -169,7 +169,7 @@ def _open(work: _Work) -> None:
     check = partial(require_replaceable, force=plan.force)
     staged = work.place.enter_context(staged_folder(plan.destination, check=check))
     work.staging = work.place.enter_context(utf8_name(staged))
-    for component in plan.components:
+    for component in plan.candidate.components:
         folder = work.staging / component.name
         folder.mkdir()
         write_config(plan.model / component.folder, folder, component.class_name)
@@ -177,9 +177,9 @@ def _open(work: _Work) -> None:
 
 def _calibrate(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
     """Measure the ranges of activations, where a recipe quantizes them ahead of time."""
-    wanted = [work for work in _alive(works) if work.plan.recipe.needs_calibration]
-    for number, spec in enumerate(_distinct(work.plan.spec for work in wanted)):
-        same = [work for work in wanted if work.plan.spec == spec]
+    wanted = [work for work in _alive(works) if work.plan.candidate.recipe.needs_calibration]
+    for number, spec in enumerate(_distinct(work.plan.candidate.spec for work in wanted)):
+        same = [work for work in wanted if work.plan.candidate.spec == spec]
         try:
             calibrated = make_calibration(
                 spec,
@@ -214,7 +214,7 @@ def _convert(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
         PackageJobs(
             label=work.label,
             jobs=tuple(_jobs(work)),
-            expected_bytes=work.plan.storage_bytes,
+            expected_bytes=work.plan.prediction.component_bytes,
         )
         for work in wanted
     ]
@@ -228,19 +228,19 @@ def _convert(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
 
 def _jobs(work: _Work) -> Iterator[ExportJob]:
     plan, calibrated = work.plan, work.calibrated
-    for component in plan.components:
+    for component in plan.candidate.components:
         yield ExportJob(
-            target=plan.target.name,
+            target=plan.candidate.target.name,
             component=component,
             source=str((plan.model / component.folder).absolute()),
             destination=str((work.staging / component.name).absolute()),
-            recipe=plan.recipe,
-            operators=plan.operators,
-            shapes=plan.shapes,
+            recipe=plan.candidate.recipe,
+            operators=plan.candidate.operators,
+            shapes=plan.candidate.shapes,
             calibration=None if calibrated is None else str(calibrated.path.absolute()),
-            minimum_os=plan.minimum_os,
-            attention=plan.attention,
-            file_limit_bytes=plan.file_limit_bytes,
+            minimum_os=plan.candidate.minimum_os,
+            attention=plan.candidate.attention,
+            file_limit_bytes=plan.candidate.file_limit_bytes,
         )
 
 
@@ -257,7 +257,7 @@ def _run_reference(
         return
     requests = [
         GoldenRequest(
-            spec=replace(work.plan.spec, components=work.plan.components),
+            spec=replace(work.plan.candidate.spec, components=work.plan.candidate.components),
             destination=work.staging / GOLDEN_FOLDER,
         )
         for work in wanted
@@ -288,7 +288,7 @@ def _finish(
         return
     plan = wanted[0].plan
     try:
-        digest = weights_sha256(plan.model, plan.components, progress)
+        digest = weights_sha256(plan.model, plan.candidate.components, progress)
     except EdgegenError as error:
         for work in wanted:
             work.fail(error)
@@ -351,8 +351,8 @@ class _Drawing:
 
     def draw(self, works: Sequence[_Work], progress: Progress) -> SideBySide | EdgegenError | None:
         built = {
-            f"{work.plan.target.title}, {work.plan.recipe.name}": work.plan.destination
-            for work in works
+            f"{it.target.title}, {it.recipe.name}": work.plan.destination
+            for work, it in ((work, work.plan.candidate) for work in works)
             if isinstance(work.outcome, Built)
         }
         if not built or self.error is not None or self.request.case is None:

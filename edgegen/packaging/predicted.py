@@ -7,7 +7,7 @@ grows with the number of its layers, and was measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,7 @@ from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
 from edgegen.core.recipe import ComponentRecipe, Recipe
-from edgegen.models.read import component_keys
-from edgegen.models.weights import Weights
-from edgegen.packaging.small_files import small_files_bytes
-from edgegen.reference.case import PROBE_BATCH, plan_case, probe_latent_size
+from edgegen.reference.case import PROBE_BATCH, small_case, small_latents
 from edgegen.tokenizers import tokenizers_in
 from edgegen.tokenizers.clip import CLIP, MERGES_NAME, VOCABULARY_NAME
 
@@ -43,6 +40,14 @@ class Storage:
     small_in_float32: bool
     scale_bytes: int
     layer_bytes: Mapping[Role, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWeight:
+    """A weight of a component: the layer that has it, and its shape."""
+
+    layer: str
+    shape: tuple[int, ...]
 
 
 STORAGES: Mapping[str, Storage] = {
@@ -75,20 +80,22 @@ STORAGES: Mapping[str, Storage] = {
 
 
 def component_bytes(
-    target: str, recipe: Recipe, component: Component, model: Path, *, text_length: int | None
+    target: str,
+    recipe: Recipe,
+    component: Component,
+    weights: Sequence[StoredWeight],
+    *,
+    text_length: int | None,
 ) -> int:
-    """Return about how large a component's files will be; the model's lie in the folder `model`."""
+    """Return about how large a component's files will be, from the weights that it has."""
     storage = STORAGES[target]
     of_layer = storage.layer_bytes[component.role]
     mask = text_length if component.role == "text_encoder" and text_length else 0
     total = 4 * mask**2
-    weights = Weights.open(model / component.folder, component.variant)
     granularity = Granularity(palette_channels=recipe.palette_channels)
     types = recipe.of(component)
-    for key in component_keys(component, weights):
-        shape = weights.entries[key].shape
-        layer = key.rpartition(".")[0]
-        total += of_layer + _weight_bytes(storage, types, granularity, layer, shape)
+    for weight in weights:
+        total += of_layer + _weight_bytes(storage, types, granularity, weight.layer, weight.shape)
     return total
 
 
@@ -107,10 +114,10 @@ def _weight_bytes(
     return codec.stored_bytes(shape, granularity, scale_bytes=storage.scale_bytes)
 
 
-def golden_bytes(spec: PipelineSpec, folder: Path) -> int:
+def golden_bytes(spec: PipelineSpec, least_latents: tuple[int, int]) -> int:
     """Return how large the golden case will be. `spec` has the components of the package."""
-    case = plan_case(spec, folder, full=False)
-    rows, columns = probe_latent_size(spec, folder, full=False)
+    case = small_case(spec, least_latents)
+    rows, columns = small_latents(spec, least_latents)
     scale = spec.generation.vae_scale_factor
     sizes = {
         "batch": PROBE_BATCH,
@@ -149,11 +156,13 @@ def openvino_tokenizer_bytes(folder: Path) -> int:
     return _TOKENIZER_GRAPH_BYTES + of_words + of_merges
 
 
-def small_bytes(target: str, model: Path, *, components: int) -> int:
+def tokenizer_graph_bytes(model: Path) -> int:
+    """Return how large the graphs of a model's tokenizers will be."""
+    return sum(
+        openvino_tokenizer_bytes(folder) for folder, it in tokenizers_in(model) if it is CLIP
+    )
+
+
+def small_bytes(copied: int, tokenizer_graphs: int, *, components: int) -> int:
     """Return how large the files are that are copied, and those that describe the package."""
-    total = small_files_bytes(model) + _MANIFEST_BYTES + components * _LISTED_BYTES
-    if target == "openvino":
-        total += sum(
-            openvino_tokenizer_bytes(folder) for folder, it in tokenizers_in(model) if it is CLIP
-        )
-    return total
+    return copied + tokenizer_graphs + _MANIFEST_BYTES + components * _LISTED_BYTES

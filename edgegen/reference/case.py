@@ -43,7 +43,17 @@ def plan_case(
     `name` is the case's folder in the package. A size that the denoiser's input fixes is kept.
     Raises SourceError where the scheduler's or the denoiser's config is not what the family needs.
     """
-    height, width = run_size(spec, folder, full=full)
+    least = None if full else least_latent_size(spec, folder)
+    return _case(spec, least, name)
+
+
+def small_case(spec: PipelineSpec, least: tuple[int, int]) -> GoldenCase:
+    """Return what `plan_case` chooses that is not `full`; `least` is the least size of latents."""
+    return _case(spec, least, FOLDER_NAME)
+
+
+def _case(spec: PipelineSpec, least: tuple[int, int] | None, name: str) -> GoldenCase:
+    height, width = _run_size(spec, least)
     generation = spec.generation
     facts = spec.facts
     return GoldenCase(
@@ -60,14 +70,14 @@ def plan_case(
     )
 
 
-def run_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[int, int]:
-    """Return height and width, in pixels, of the golden case's image."""
+def _run_size(spec: PipelineSpec, least: tuple[int, int] | None) -> tuple[int, int]:
+    """Return height and width, in pixels, of the golden case's image: the native ones, or small."""
     generation = spec.generation
     native = generation.height, generation.width
     takes_size = family_of(spec.family).reference.takes_size
-    if full or not takes_size or max(native) <= SMALL_MODEL_PX:
+    if least is None or not takes_size or max(native) <= SMALL_MODEL_PX:
         return native
-    height, width = small_latent_size(spec, folder)
+    height, width = small_latents(spec, least)
     scale = generation.vae_scale_factor
     return height * scale, width * scale
 
@@ -82,16 +92,25 @@ def probe_latent_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[
 
 def small_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
     """Return the smallest useful height and width of the latents; fixed axes stay as they are."""
+    return small_latents(spec, least_latent_size(spec, folder))
+
+
+def least_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
+    """Return the smallest useful height and width of the latents, where no axis is fixed."""
     component = denoiser(spec)
     config = ComponentConfig.of_network(folder / component.folder / "config.json")
     halved = denoiser_of(component.class_name).reduction(config)
     multiple = spec.generation.latent_multiple
     shortest = math.ceil(_LOWEST_LEVEL * halved / multiple) * multiple
     uneven = multiple if multiple % halved else 0
-    smallest = shortest + uneven, 2 * shortest + uneven
-    axes = component.inputs[0].shape[2:]
+    return shortest + uneven, 2 * shortest + uneven
+
+
+def small_latents(spec: PipelineSpec, least: tuple[int, int]) -> tuple[int, int]:
+    """Return the `least` height and width of latents; fixed axes stay as they are."""
+    axes = denoiser(spec).inputs[0].shape[2:]
     height, width = (
-        axis if isinstance(axis, int) else least for axis, least in zip(axes, smallest, strict=True)
+        axis if isinstance(axis, int) else size for axis, size in zip(axes, least, strict=True)
     )
     return height, width
 

@@ -42,8 +42,8 @@ def read_all(model: Path, target: str) -> None:
     """Do what `package` does of a model before anything is converted, and build its networks."""
     folder = ModelFolder(path=model, source=str(model))
     planned = plan(folder, target=target, destination=model.with_name("package"))
-    plan_case(planned.spec, model, full=False)
-    for component in planned.components:
+    plan_case(planned.candidate.spec, model, full=False)
+    for component in planned.candidate.components:
         build_module(model / component.folder, component.class_name)
 
 

@@ -31,10 +31,10 @@ def test_fixed_shapes_are_those_of_the_size_that_was_asked_for(
     target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
     made = planned(tiny_pipeline("sd15"), target, tmp_path / "out", width=48, height=40)
-    shapes = {component.name: component.inputs[0].shape for component in made.components}
+    shapes = {component.name: component.inputs[0].shape for component in made.candidate.components}
     assert shapes["unet"][2:] == (20, 24)
     assert shapes["vae_encoder"][2:] == (40, 48)
-    assert (made.spec.generation.width, made.spec.generation.height) == (48, 40)
+    assert (made.candidate.spec.generation.width, made.candidate.spec.generation.height) == (48, 40)
 
 
 def test_a_package_draws_and_is_checked_at_its_size_and_names_the_option_for_another(
@@ -80,7 +80,10 @@ def test_a_profile_names_the_size_and_an_option_goes_before_it(
             profile=sized,
             width=width,
         )
-        assert (made.spec.generation.width, made.spec.generation.height) == drawn
+        assert (
+            made.candidate.spec.generation.width,
+            made.candidate.spec.generation.height,
+        ) == drawn
 
 
 @pytest.mark.parametrize(

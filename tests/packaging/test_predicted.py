@@ -42,12 +42,14 @@ def test_a_package_is_as_large_as_its_plan_says(
     built = build(planned, parity=with_parity)
     files = [path for path in built.path.rglob("*") if path.is_file()]
     actual = sum(path.stat().st_size for path in files)
-    expected = planned.package_bytes - (0 if with_parity else planned.golden_bytes)
+    expected = planned.prediction.package_bytes - (
+        0 if with_parity else planned.prediction.golden_bytes
+    )
     # these models have a thousandth of a real one's weights: what is not weights counts ten-fold
     assert expected == pytest.approx(actual, rel=0.02 if with_parity else 0.05)
     if with_parity:
         golden = sum(path.stat().st_size for path in files if path.parent.name == "golden")
-        assert planned.golden_bytes == pytest.approx(golden, rel=0.03)
+        assert planned.prediction.golden_bytes == pytest.approx(golden, rel=0.03)
 
 
 def test_a_dry_run_adds_up_what_it_would_build(

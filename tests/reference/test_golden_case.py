@@ -18,7 +18,7 @@ from edgegen.core.model import PipelineSpec
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.reference import golden
-from edgegen.reference.case import SEED, plan_case, run_size
+from edgegen.reference.case import SEED, plan_case
 from edgegen.reference.pipeline import load_reference
 from edgegen.reference.run import make_golden
 from edgegen.reference.trajectory import _arguments, run_case
@@ -45,6 +45,11 @@ def edited(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def run_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[int, int]:
+    case = plan_case(spec, folder, full=full)
+    return case.height, case.width
+
+
 def test_the_image_is_the_one_that_diffusers_makes_of_the_loaded_pipeline(
     family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

@@ -1,0 +1,199 @@
+"""What may be built of a model, and how large it will be: values, made without reading the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edgegen.core.errors import ConfigError, nearest
+from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.profile import Attention, DeviceProfile, OperatorSet, RuntimeOptions, Shapes
+from edgegen.core.recipe import Recipe
+from edgegen.core.target import TargetSpec
+from edgegen.packaging.axes import fix_axes, timestep_for_each, used_outputs, whole_timestep
+from edgegen.packaging.image_size import at_size
+from edgegen.packaging.model_facts import ModelFacts
+from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A package that could be built: a model at a size, for a target, by a recipe, for a device.
+
+    `components` are those of the model, with the axes that the artifact fixes as numbers.
+    """
+
+    spec: PipelineSpec
+    target: TargetSpec
+    recipe: Recipe
+    profile: DeviceProfile | None
+    operators: OperatorSet
+    shapes: Shapes
+    minimum_os: int | None
+    attention: Attention
+    file_limit_bytes: int | None
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """About how large a package will be.
+
+    `component_bytes` is what each component's files take, by name, `small_bytes` what is copied and
+    written beside them, `golden_bytes` the golden case.
+    """
+
+    component_bytes: Mapping[str, int]
+    small_bytes: int
+    golden_bytes: int
+
+    @property
+    def package_bytes(self) -> int:
+        """Return the size of the whole package, with its golden case."""
+        return sum(self.component_bytes.values()) + self.small_bytes + self.golden_bytes
+
+
+def make_candidate(
+    facts: ModelFacts,
+    target: TargetSpec,
+    recipe: Recipe,
+    *,
+    profile: DeviceProfile | None = None,
+    width: int | None = None,
+    height: int | None = None,
+) -> Candidate:
+    """Return a candidate; what is not given comes from the profile, else from the model.
+
+    Raises ConfigError for a family that the target lacks, a recipe that its format or the profile's
+    oldest system cannot hold, and a size that the model cannot draw.
+    """
+    why = target.lacks(facts.spec.family)
+    if why is not None:
+        raise ConfigError(
+            f"The target '{target.name}' cannot hold a {facts.spec.family} pipeline: {why}.",
+            hint="Give another with --target: edgegen inspect names those that can.",
+        )
+    runtime = runtime_of(profile, target)
+    spec = at_size(facts.spec, runtime, width, height)
+    _check_recipe(recipe, target)
+    shapes: Shapes = runtime.shapes if runtime else target.shapes[0]
+    if shapes not in target.shapes:
+        raise ConfigError(
+            f"The target '{target.name}' has no {shapes} shapes.",
+            hint=f"Its axes are {' or '.join(target.shapes)}: change the profile.",
+        )
+    return Candidate(
+        spec=spec,
+        target=target,
+        recipe=recipe,
+        profile=profile,
+        operators=runtime.operators if runtime else "contrib",
+        shapes=shapes,
+        minimum_os=_minimum_os(recipe, target, profile),
+        attention=runtime.attention if runtime else "original",
+        file_limit_bytes=runtime.file_limit_bytes if runtime else None,
+        components=_components(facts, spec, target, runtime, shapes),
+    )
+
+
+def predict(candidate: Candidate, facts: ModelFacts) -> Prediction:
+    """Return about how large a candidate's package will be, from the headers of its weights."""
+    spec = candidate.spec
+    return Prediction(
+        component_bytes={
+            component.name: component_bytes(
+                candidate.target.name,
+                candidate.recipe,
+                component,
+                facts.weights[component.name],
+                text_length=spec.generation.text_length,
+            )
+            for component in spec.components
+        },
+        small_bytes=small_bytes(
+            facts.small_files_bytes,
+            facts.tokenizer_graph_bytes if candidate.target.name == "openvino" else 0,
+            components=len(spec.components),
+        ),
+        golden_bytes=golden_bytes(
+            replace(spec, components=candidate.components), facts.least_latents
+        ),
+    )
+
+
+def runtime_of(profile: DeviceProfile | None, target: TargetSpec) -> RuntimeOptions | None:
+    """Return a profile's options for a target; without a profile there are none.
+
+    Raises ConfigError where the profile has no runtime for it.
+    """
+    runtime = None if profile is None else profile.runtime(target.name)
+    if profile is not None and runtime is None:
+        raise ConfigError(
+            f"The profile '{profile.name}' has no runtime for the target '{target.name}'.",
+            hint=nearest(target.name, [options.target for options in profile.runtimes]),
+        )
+    return runtime
+
+
+def _components(
+    facts: ModelFacts,
+    spec: PipelineSpec,
+    target: TargetSpec,
+    runtime: RuntimeOptions | None,
+    shapes: Shapes,
+) -> tuple[Component, ...]:
+    batch = (runtime.denoiser_batch if runtime else None) or target.denoiser_batch
+    components = tuple(fix_axes(it, spec, shapes, denoiser_batch=batch) for it in spec.components)
+    if target.text_outputs == "used":
+        components = tuple(used_outputs(component, spec) for component in components)
+    if target.whole_timesteps and facts.whole_timesteps:
+        components = tuple(map(whole_timestep, components))
+    if target.timestep_for_each:
+        components = tuple(map(timestep_for_each, components))
+    return components
+
+
+def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
+    """Raise ConfigError for a recipe of the user's own that the target's format cannot hold."""
+    asked = {recipe.activations, *(rule.activations for rule in recipe.rules if rule.activations)}
+    for kind in sorted(asked - set(target.activations)):
+        raise ConfigError(
+            f"The recipe '{recipe.name}' asks for activations = \"{kind}\", which the target "
+            f"'{target.name}' cannot hold.",
+            hint=nearest(kind, target.activations),
+        )
+
+
+def _minimum_os(recipe: Recipe, target: TargetSpec, profile: DeviceProfile | None) -> int | None:
+    """Return the oldest system for which the package is made: the profile's, or the recipe's own.
+
+    Raises ConfigError for weights in a form that the profile's oldest system cannot read.
+    """
+    if recipe.palette_channels is not None and target.palette_groups_since is None:
+        raise ConfigError(
+            f"The recipe '{recipe.name}' asks for palettes of groups of channels, which the target "
+            f"'{target.name}' cannot hold.",
+            hint="Leave palette_channels out of the recipe.",
+        )
+    if target.minimum_os is None:
+        return None
+    since = {item.storage: item.minimum_os for item in target.storage_since}
+    needs = {storage: since.get(storage, target.minimum_os) for storage in recipe.storages}
+    if recipe.palette_channels is not None and target.palette_groups_since is not None:
+        needs = {
+            storage: max(least, target.palette_groups_since) for storage, least in needs.items()
+        }
+    needed = max(needs.values())
+    runtime = None if profile is None else profile.runtime(target.name)
+    asked = None if runtime is None else runtime.minimum_os
+    if profile is None or asked is None:
+        return needed
+    if needed > asked:
+        latest = max(needs, key=lambda storage: needs[storage])
+        raise ConfigError(
+            f"The recipe '{recipe.name}' stores weights as {latest}, which {target.title} can hold "
+            f"from iOS {needed} on (macOS {needed - 3}), and the profile '{profile.name}' asks for "
+            f"iOS {asked}.",
+            hint=f"Choose another recipe, or set minimum_os = {needed} in the profile.",
+        )
+    return asked
