@@ -13,6 +13,8 @@ from edgegen_runner.job import GenerateJob, parse_job
 from edgegen_runner.package import Component, Tensor, load_package
 from edgegen_runner.pipelines.denoiser import Conditioning, Denoiser, Guidance
 from edgegen_runner.pipelines.guidance_embedding import guidance_embedding
+from edgegen_runner.pipelines.starts import start_kind
+from edgegen_runner.request import Request
 
 from tests.tiny_models import write_json
 from tests.tiny_packages import change_manifest, onnx_package, packaged, tensor
@@ -210,6 +212,35 @@ def test_folder_without_manifest_or_with_a_missing_file_is_refused(
     (folder / "unet" / "model.onnx").unlink()
     with pytest.raises(RunnerFailure, match=r"model.onnx is missing"):
         load_package(folder)
+
+
+PICTURE = Path("picture.png")
+
+
+@pytest.mark.parametrize(
+    ("starts", "request_", "says"),
+    [
+        (["noise"], Request(image=PICTURE), "does not start from a picture"),
+        (["noise"], Request(image=PICTURE, mask=PICTURE), "does not start from a mask"),
+        (["noise", "picture"], Request(image=PICTURE, mask=PICTURE), "does not start from a mask"),
+        (["noise", "picture", "mask"], Request(image=PICTURE), "no vae_encoder"),
+        (["noise", "picture", "mask"], Request(mask=PICTURE), "Inpainting takes a picture"),
+        (["picture", "mask"], Request(), "works on a picture"),
+        (["mask"], Request(image=PICTURE), "Inpainting takes a picture"),
+    ],
+)
+def test_a_start_that_the_package_does_not_have_is_refused(
+    starts: list[str], request_: Request, says: str, package: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "package"
+    shutil.copytree(package, folder)
+    facts = json.loads((folder / "edgegen.json").read_text(encoding="utf-8"))["facts"]
+    change_manifest(folder, facts={**facts, "starts": starts})
+    with pytest.raises(RunnerFailure, match=says) as caught:
+        start_kind(load_package(folder), request_)
+    assert caught.value.kind == "bad-request"
 
 
 class CountingComponents:

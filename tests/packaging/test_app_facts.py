@@ -17,7 +17,9 @@ from tests.conftest import TinyPipeline
 
 
 @pytest.mark.parametrize(
-    ("family", "needs_encoder"), [("sd15", False), ("sd-inpaint", True)], ids=str
+    ("family", "needs_encoder"),
+    [("sd15", False), ("sd-inpaint", True), ("sdxl-refiner", True)],
+    ids=str,
 )
 def test_the_size_in_the_app_leaves_out_what_drawing_does_not_need(
     family: str, needs_encoder: bool, tiny_pipeline: TinyPipeline, tmp_path: Path
