@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -29,11 +30,21 @@ _CASTS = {
 
 
 def _unary(function: Callable[[torch.Tensor], torch.Tensor]) -> Operator:
-    return lambda arguments: function(arguments.tensor("x"))
+    def compute(arguments: Arguments) -> torch.Tensor:
+        x = arguments.tensor("x")
+        return x if x.is_meta else function(x)
+
+    return compute
 
 
 def _binary(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Operator:
-    return lambda arguments: function(arguments.tensor("x"), arguments.tensor("y"))
+    def compute(arguments: Arguments) -> torch.Tensor:
+        x, y = arguments.tensor("x"), arguments.tensor("y")
+        if x.is_meta or y.is_meta:
+            return x.new_empty(np.broadcast_shapes(x.shape, y.shape))
+        return function(x, y)
+
+    return compute
 
 
 def _shifted(function: Callable[[torch.Tensor], torch.Tensor], default: float) -> Operator:
@@ -44,16 +55,22 @@ def _reduction(function: Callable[..., torch.Tensor]) -> Operator:
     def reduce(arguments: Arguments) -> torch.Tensor:
         x = arguments.tensor("x")
         axes = arguments.integers("axes", list(range(x.ndim)))
+        if x.is_meta:
+            return _reduced(x, axes, keep=arguments.flag("keep_dims"))
         result = function(x, axes, keepdim=arguments.flag("keep_dims"))
         return result.to(x.dtype)
 
     return reduce
 
 
-def _mean(x: torch.Tensor, axes: Sequence[int], *, keepdim: bool) -> torch.Tensor:
-    if x.is_meta:  # the shape of torch.mean is told by a part of torch that takes 1.4 s to import
-        return torch.sum(x, axes, keepdim=keepdim)
-    return torch.mean(x, axes, keepdim=keepdim)
+def _reduced(x: torch.Tensor, axes: Sequence[int], *, keep: bool) -> torch.Tensor:
+    """Return the shape of a reduction, as the other shapes by hand in this module.
+
+    torch says them too, in Python that takes 1.7 CPU seconds to import.
+    """
+    gone = {axis % x.ndim for axis in axes}
+    sizes = [1 if axis in gone else size for axis, size in enumerate(x.shape)]
+    return x.new_empty([size for axis, size in enumerate(sizes) if keep or axis not in gone])
 
 
 def _gelu(arguments: Arguments) -> torch.Tensor:
@@ -62,11 +79,22 @@ def _gelu(arguments: Arguments) -> torch.Tensor:
         return x * torch.sigmoid(1.702 * x)
     if mode not in _GELU:
         raise _unknown(arguments, f"the mode {mode!r}")
+    if x.is_meta:
+        return x
     return F.gelu(x, approximate=_GELU[mode])
 
 
+def _require_equal(left: int, right: int) -> None:
+    if left != right:
+        raise ValueError(f"{left} columns meet {right} rows")
+
+
 def _linear(arguments: Arguments) -> torch.Tensor:
-    return F.linear(arguments.tensor("x"), arguments.tensor("weight"), arguments.optional("bias"))
+    x, weight = arguments.tensor("x"), arguments.tensor("weight")
+    if x.is_meta:
+        _require_equal(x.shape[-1], weight.shape[-1])
+        return x.new_empty((*x.shape[:-1], weight.shape[0]))
+    return F.linear(x, weight, arguments.optional("bias"))
 
 
 def _matmul(arguments: Arguments) -> torch.Tensor:
@@ -75,6 +103,10 @@ def _matmul(arguments: Arguments) -> torch.Tensor:
         x = x.transpose(-1, -2)
     if arguments.flag("transpose_y"):
         y = y.transpose(-1, -2)
+    if x.is_meta or y.is_meta:
+        _require_equal(x.shape[-1], y.shape[-2])
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        return x.new_empty((*batch, x.shape[-2], y.shape[-1]))
     return x @ y
 
 
@@ -97,6 +129,12 @@ def _conv(arguments: Arguments) -> torch.Tensor:
     strides = arguments.integers("strides", [1] * rank)
     dilations = arguments.integers("dilations", [1] * rank)
     x = _padded(arguments, x, weight.shape[2:], strides, dilations)
+    if x.is_meta:
+        steps = zip(x.shape[2:], weight.shape[2:], strides, dilations, strict=True)
+        spatial = [
+            (size - step * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, step in steps
+        ]
+        return x.new_empty((x.shape[0], weight.shape[0], *spatial))
     function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[rank]
     groups = arguments.integer("groups", 1)
     return function(x, weight, arguments.optional("bias"), strides, 0, dilations, groups)
@@ -161,6 +199,8 @@ def _avg_pool(arguments: Arguments) -> torch.Tensor:
 def _layer_norm(arguments: Arguments) -> torch.Tensor:
     x = arguments.tensor("x")
     axes = [axis % x.ndim for axis in arguments.integers("axes", list(range(x.ndim)))]
+    if x.is_meta:
+        return x
     variance, middle = torch.var_mean(x, axes, correction=0, keepdim=True)
     result = (x - middle) * torch.rsqrt(variance + arguments.number("epsilon", 1e-5))
     shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
@@ -171,6 +211,8 @@ def _layer_norm(arguments: Arguments) -> torch.Tensor:
 
 
 def _instance_norm(arguments: Arguments) -> torch.Tensor:
+    if arguments.tensor("x").is_meta:
+        return arguments.tensor("x")
     return F.instance_norm(
         arguments.tensor("x"),
         weight=arguments.optional("gamma"),
@@ -180,6 +222,8 @@ def _instance_norm(arguments: Arguments) -> torch.Tensor:
 
 
 def _batch_norm(arguments: Arguments) -> torch.Tensor:
+    if arguments.tensor("x").is_meta:
+        return arguments.tensor("x")
     return F.batch_norm(
         arguments.tensor("x"),
         arguments.tensor("mean"),
@@ -222,7 +266,12 @@ def _squeeze(arguments: Arguments) -> torch.Tensor:
 def _concat(arguments: Arguments) -> torch.Tensor:
     if arguments.flag("interleave"):
         raise _unknown(arguments, "interleaved values")
-    return torch.cat(arguments.tensors("values"), arguments.integer("axis"))
+    values, axis = arguments.tensors("values"), arguments.integer("axis")
+    if any(value.is_meta for value in values):
+        shape = list(values[0].shape)
+        shape[axis] = sum(value.shape[axis] for value in values)
+        return values[0].new_empty(shape)
+    return torch.cat(values, axis)
 
 
 def _stack(arguments: Arguments) -> torch.Tensor:
@@ -274,6 +323,8 @@ def _gather(arguments: Arguments) -> torch.Tensor:
     if arguments.integer("batch_dims", 0):
         raise _unknown(arguments, "axes of a batch")
     axis = arguments.integer("axis", 0) % x.ndim
+    if x.is_meta or indices.is_meta:
+        return x.new_empty((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
     indices = torch.where(indices < 0, indices + x.shape[axis], indices)
     flat = x.index_select(axis, indices.reshape(-1))
     return flat.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
@@ -282,7 +333,10 @@ def _gather(arguments: Arguments) -> torch.Tensor:
 def _gather_nd(arguments: Arguments) -> torch.Tensor:
     if arguments.integer("batch_dims", 0):
         raise _unknown(arguments, "axes of a batch")
-    return arguments.tensor("x")[tuple(arguments.tensor("indices").long().unbind(-1))]
+    x, indices = arguments.tensor("x"), arguments.tensor("indices")
+    if x.is_meta or indices.is_meta:
+        return x.new_empty((*indices.shape[:-1], *x.shape[indices.shape[-1] :]))
+    return x[tuple(indices.long().unbind(-1))]
 
 
 def _gather_along_axis(arguments: Arguments) -> torch.Tensor:
@@ -291,9 +345,10 @@ def _gather_along_axis(arguments: Arguments) -> torch.Tensor:
 
 
 def _select(arguments: Arguments) -> torch.Tensor:
-    return torch.where(
-        arguments.tensor("cond").bool(), arguments.tensor("a"), arguments.tensor("b")
-    )
+    condition, a, b = (arguments.tensor(name) for name in ("cond", "a", "b"))
+    if a.is_meta or b.is_meta:
+        return a.new_empty(np.broadcast_shapes(condition.shape, a.shape, b.shape))
+    return torch.where(condition.bool(), a, b)
 
 
 def _argmax(arguments: Arguments) -> torch.Tensor:
@@ -330,7 +385,8 @@ def _upsample_bilinear(arguments: Arguments) -> torch.Tensor:
 
 
 def _softmax(arguments: Arguments) -> torch.Tensor:
-    return torch.softmax(arguments.tensor("x"), arguments.integer("axis", -1))
+    x = arguments.tensor("x")
+    return x if x.is_meta else torch.softmax(x, arguments.integer("axis", -1))
 
 
 def _clip(arguments: Arguments) -> torch.Tensor:
@@ -386,7 +442,7 @@ OPERATORS: Mapping[str, Operator] = {
     # reductions
     "reduce_argmax": _argmax,
     "reduce_max": _reduction(torch.amax),
-    "reduce_mean": _reduction(_mean),
+    "reduce_mean": _reduction(torch.mean),
     "reduce_min": _reduction(torch.amin),
     "reduce_sum": _reduction(torch.sum),
     # layers
