@@ -47,3 +47,11 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> TinyPipeline:
         return built[key]
 
     return get
+
+
+@pytest.fixture
+def captures_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let exports in this process share what was traced of tiny components."""
+    from tests.exporters.harness import shared_capture
+
+    monkeypatch.setattr("edgegen.exporters.capture.capture", shared_capture)

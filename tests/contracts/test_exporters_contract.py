@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from edgegen.core.errors import SourceError
+from edgegen.core.errors import ExportError, SourceError
+from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_targets
 from edgegen.families import held_families
 from edgegen.models.source import resolve
 from edgegen.packaging.build import Built, build
 from edgegen.packaging.plan import plan
 from edgegen.packaging.verify import verify_package
-from tests.exporters.harness import TinyPipeline, with_changed_weight
+from tests.exporters.harness import (
+    LARGE_WEIGHT,
+    TinyPipeline,
+    export_component,
+    shared_capture,
+    with_changed_weight,
+    without_convolution,
+)
 
 TARGETS = load_targets()
 FAMILIES = {
@@ -30,6 +40,8 @@ FAMILIES = {
 QUICK = {("tflite", "int8-dynamic")}
 """Recipes that every run of the tests builds (other tests build packages for the other targets);
 `make test-slow` builds every family and every recipe."""
+ROUNDED = {"onnx": "fp16", "openvino": "int8", "tflite": "int8-dynamic", "coreml": "int8"}
+"""Target -> a recipe that changes weights most, of those that are quick."""
 CELLS = [(target, family) for target in TARGETS for family in held_families(TARGETS[target])]
 RECIPES = [
     pytest.param(target, recipe, marks=() if (target, recipe) in QUICK else pytest.mark.slow)
@@ -69,7 +81,75 @@ def test_every_recipe_of_a_target_keeps_its_promise(
         assert verify_package(tmp_path / "package").run.passed
 
 
-@pytest.mark.slow  # each exporter has a test of its own for it
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_same_component_gives_the_same_bytes_and_no_place_of_this_machine(
+    target: str, tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_pipeline("sdxl")
+    first, second = (tmp_path / name for name in ("first", "second"))
+    for again, destination in enumerate((first, second)):
+        capture = partial(shared_capture, again=again)
+        monkeypatch.setattr("edgegen.exporters.capture.capture", capture)
+        export_component(target, folder, "unet", destination, rounded(target))
+    written = contents(first)
+    assert written == contents(second)
+    for place in (tmp_path, folder):
+        assert not [name for name, data in written.items() if str(place).encode() in data]
+
+
+@pytest.mark.usefixtures("captures_once")
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_weight_that_float16_cannot_hold_is_an_error_that_names_it(
+    target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", 1e6)
+    with pytest.raises(ExportError, match=rf"{re.escape(LARGE_WEIGHT)}.*1e\+06") as caught:
+        export_component(target, folder, "unet", tmp_path / "half", halved(target))
+    assert "float32" in caught.value.hint
+    export_component(target, folder, "unet", tmp_path / "wide", "fp32")
+
+
+@pytest.mark.usefixtures("captures_once")
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_weight_that_is_not_finite_is_an_error_that_names_it(
+    target: str, value: float, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", value)
+    for recipe in ("fp32", rounded(target)):
+        with pytest.raises(SourceError, match=re.escape(LARGE_WEIGHT)):
+            export_component(target, folder, "unet", tmp_path / recipe, recipe)
+
+
+@pytest.mark.usefixtures("captures_once")
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
+    target: str, tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_convolution(monkeypatch, target)
+    with pytest.raises(ExportError, match=r"aten\.conv2d\.default \(in conv_in\)"):
+        export_component(target, tiny_pipeline("ddim"), "unet", tmp_path)
+
+
+def halved(target: str) -> str:
+    """Return the first of a target's recipes that stores float16."""
+    recipes = (load_recipe(name, TARGETS[target]) for name in TARGETS[target].recipes)
+    return next(recipe.name for recipe in recipes if recipe.storage == "float16")
+
+
+def rounded(target: str) -> str:
+    return ROUNDED.get(target, TARGETS[target].default_recipe)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow  # the graph and its weights are compared in every run
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_same_model_gives_the_same_bytes(
     target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
@@ -84,7 +164,7 @@ def test_the_same_model_gives_the_same_bytes(
     assert first.files == second.files
 
 
-@pytest.mark.slow  # as above
+@pytest.mark.slow  # that it is an error is looked at in every run
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_weight_that_is_not_a_number_is_refused_and_nothing_is_written(
     target: str, tiny_pipeline: TinyPipeline, tmp_path: Path

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +109,5 @@ def test_a_worker_ends_when_its_input_does(module: Path) -> None:
     with Child(arguments, env=environment) as child:
         child.send('{"number": 1}')
         next(child.lines())
-        started = time.monotonic()
         child.close_input()
         assert child.wait(timeout_s=20) == 130
-        assert time.monotonic() - started < 20
-    assert child.returncode != -signal.SIGKILL

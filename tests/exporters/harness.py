@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, ExportResult, load_exporter
 from edgegen.exporters.calls import Conv2d
+from edgegen.exporters.capture import Capture, capture
 from edgegen.exporters.opened import open_component
 from edgegen.exporters.wrappers import wrap
 from edgegen.models.binding import bind
@@ -30,7 +31,7 @@ from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.models.weights import Weights
 from edgegen.networks import network_of
-from edgegen.packaging.axes import fix_axes
+from edgegen.packaging.axes import fix_axes, timestep_for_each, used_outputs
 from edgegen.reference.modules import build_module
 
 TinyPipeline = Callable[..., Path]
@@ -90,10 +91,29 @@ class Exported:
 def component_of(
     folder: Path, name: str, *, target: str, shapes: Shapes
 ) -> tuple[PipelineSpec, Component]:
-    spec = read_pipeline(resolve(str(folder)))
+    """Return a component with the axes and outputs that a plan gives it for a target."""
+    spec, facts = read_pipeline(resolve(str(folder))), load_target(target)
     found = next(component for component in spec.components if component.name == name)
-    batch = load_target(target).denoiser_batch
-    return spec, fix_axes(found, spec, shapes, denoiser_batch=batch)
+    found = fix_axes(found, spec, shapes, denoiser_batch=facts.denoiser_batch)
+    if facts.text_outputs == "used":
+        found = used_outputs(found, spec)
+    return spec, timestep_for_each(found) if facts.timestep_for_each else found
+
+
+_CAPTURES: dict[tuple[str, str, Shapes, int], Capture] = {}
+
+
+def shared_capture(
+    component: Component, folder: Path, *, shapes: Shapes, again: int = 0
+) -> Capture:
+    """Trace a component once: what comes out depends only on its axes and its config.
+
+    Who compares two traces of it gets the second with `again`.
+    """
+    key = (repr(component), (folder / "config.json").read_text(), shapes, again)
+    if key not in _CAPTURES:
+        _CAPTURES[key] = capture(component, folder, shapes=shapes)
+    return _CAPTURES[key]
 
 
 def export_component(
@@ -103,10 +123,13 @@ def export_component(
     destination: Path,
     recipe: Recipe | str = "fp32",
     *,
-    operators: OperatorSet = "plain",
-    shapes: Shapes = "dynamic",
+    operators: OperatorSet = "contrib",
+    shapes: Shapes | None = None,
     calibration: Path | None = None,
+    **options: Any,
 ) -> Exported:
+    """Export a component as packaging does; `shapes` defaults to the target's usual ones."""
+    shapes = shapes or load_target(target).shapes[0]
     spec, component = component_of(folder, name, target=target, shapes=shapes)
     if isinstance(recipe, str):
         recipe = load_recipe(recipe, load_target(target))
@@ -121,6 +144,7 @@ def export_component(
         operators=operators,
         shapes=shapes,
         calibration=None if calibration is None else str(calibration),
+        **options,
     )
     result = load_exporter(target).export(job, open_component(job, heard), heard)
     return Exported(spec=spec, component=component, heard=heard, result=result)
@@ -201,8 +225,9 @@ def with_changed_weight(source: Path, folder: Path, value: float) -> Path:
     return folder
 
 
-def without_convolution(monkeypatch: pytest.MonkeyPatch, lowering: ModuleType) -> None:
+def without_convolution(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     """Take one operator out of a target's table."""
+    lowering = importlib.import_module(f"edgegen.exporters.{target}.lowering")
     fewer = {call: lower for call, lower in lowering.LOWERINGS.items() if call is not Conv2d}
     monkeypatch.setattr(lowering, "LOWERINGS", fewer)
 

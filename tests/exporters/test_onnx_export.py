@@ -9,7 +9,6 @@ import onnx
 import onnxruntime
 import pytest
 
-from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe, Rule
@@ -25,8 +24,6 @@ from tests.exporters.harness import (
     assert_laid_out,
     export_component,
     lowest_psnr_db,
-    with_changed_weight,
-    without_convolution,
 )
 
 
@@ -190,46 +187,6 @@ def test_large_weights_begin_at_a_page_and_lie_one_behind_the_other(
             assert entries["location"] == "model.onnx_data"
             places.append((int(entries["offset"]), int(entries["length"])))
     assert_laid_out(places, tmp_path / "model.onnx_data")
-
-
-def test_the_same_model_gives_the_same_bytes(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
-    folder = tiny_pipeline("sdxl")
-    for place in ("one", "another"):
-        export(folder, "unet", tmp_path / place, "fp16")
-    for name in ("model.onnx", "model.onnx_data"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "another" / name).read_bytes()
-    graph = (tmp_path / "one/model.onnx").read_bytes()
-    assert str(tmp_path).encode() not in graph
-    assert str(folder).encode() not in graph
-
-
-def test_a_weight_that_float16_cannot_hold_is_an_error_that_names_it(
-    tiny_pipeline: TinyPipeline, tmp_path: Path
-) -> None:
-    folder = with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", 1e6)
-    with pytest.raises(ExportError, match=r"mid_block.*1e\+06") as caught:
-        export(folder, "unet", tmp_path / "out", "fp16-storage")
-    assert "float32" in caught.value.hint
-    export(folder, "unet", tmp_path / "out32", "fp32")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_weight_that_is_not_finite_is_an_error_that_names_it(
-    value: float, tiny_pipeline: TinyPipeline, tmp_path: Path
-) -> None:
-    folder = with_changed_weight(tiny_pipeline("ddim"), tmp_path / "model", value)
-    with pytest.raises(SourceError, match=r"mid_block.*weight"):
-        export(folder, "unet", tmp_path / "out")
-
-
-def test_an_operator_that_the_table_lacks_is_refused_with_its_layer(
-    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from edgegen.exporters.onnx import lowering
-
-    without_convolution(monkeypatch, lowering)
-    with pytest.raises(ExportError, match=r"aten\.conv2d\.default \(in conv_in\)"):
-        export(tiny_pipeline("ddim"), "unet", tmp_path)
 
 
 def test_attention_that_would_overflow_in_16_bits_is_computed_in_32_where_the_config_says_so(
