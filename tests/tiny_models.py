@@ -23,15 +23,17 @@ MERGES = ("c a", "ca t</w>", "d o", "do g</w>", "t h", "th e</w>", "i n", "in g<
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What `build` writes for one family."""
+    """What `build` writes for one family; `denoiser` is the folder of what `unet` configures."""
 
     pipeline: str
     unet: Mapping[str, Any]
     scheduler: tuple[str, Mapping[str, Any]]
+    denoiser: str = "unet"
     unet_class: str = "UNet2DConditionModel"
     vae: str | None = "AutoencoderKL"
     text_encoder: Mapping[str, Any] | None = field(default_factory=dict)
     text_encoder_2: Mapping[str, Any] | None = None
+    t5: Mapping[str, Any] | None = None
     pad_token: str = "<|endoftext|>"
     settings: Mapping[str, Any] = field(default_factory=dict)
     old_text_keys: bool = False
@@ -72,6 +74,16 @@ UNCONDITIONAL_UNET: Mapping[str, Any] = {
     "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
     "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
 }
+PIXART: Mapping[str, Any] = {
+    "sample_size": 16,
+    "num_layers": 2,
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "in_channels": 4,
+    "out_channels": 8,
+    "cross_attention_dim": 24,
+    "caption_channels": HIDDEN,
+}
 BETAS: Mapping[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -80,6 +92,10 @@ BETAS: Mapping[str, Any] = {
 }
 DDIM = ("DDIMScheduler", dict(BETAS, clip_sample=False, set_alpha_to_one=False))
 PNDM = ("PNDMScheduler", dict(BETAS, skip_prk_steps=True, set_alpha_to_one=False))
+DPM_SOLVER = (
+    "DPMSolverMultistepScheduler",
+    {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
+)
 EULER = ("EulerDiscreteScheduler", dict(BETAS, timestep_spacing="leading"))
 
 FAMILIES: Mapping[str, Recipe] = {
@@ -130,6 +146,24 @@ FAMILIES: Mapping[str, Recipe] = {
     "taesd": Recipe(
         pipeline="StableDiffusionPipeline", unet=UNET, scheduler=DDIM, vae="AutoencoderTiny"
     ),
+    "pixart": Recipe(
+        pipeline="PixArtAlphaPipeline",
+        denoiser="transformer",
+        unet=dict(PIXART, use_additional_conditions=False),
+        unet_class="PixArtTransformer2DModel",
+        scheduler=DPM_SOLVER,
+        text_encoder=None,
+        t5={},
+    ),
+    "pixart-sigma": Recipe(
+        pipeline="PixArtSigmaPipeline",
+        denoiser="transformer",
+        unet=dict(PIXART, interpolation_scale=2),
+        unet_class="PixArtTransformer2DModel",
+        scheduler=DPM_SOLVER,
+        text_encoder=None,
+        t5={},
+    ),
     "ddpm": Recipe(
         pipeline="DDPMPipeline",
         unet=UNCONDITIONAL_UNET,
@@ -179,16 +213,19 @@ def build(
     write = _Writer(folder, dtype, seed)
     index: dict[str, Any] = {"_class_name": recipe.pipeline, "_diffusers_version": "0.35.0"}
     unet = _on_meta(lambda: getattr(diffusers, recipe.unet_class)(**recipe.unet))
-    write.diffusers_model("unet", unet)
-    index["unet"] = ["diffusers", recipe.unet_class]
+    write.diffusers_model(recipe.denoiser, unet)
+    index[recipe.denoiser] = ["diffusers", recipe.unet_class]
     if recipe.vae is not None:
         write.diffusers_model(
             "vae", _on_meta(lambda: _vae(str(recipe.vae), changed.get("vae", {})))
         )
         index["vae"] = ["diffusers", recipe.vae]
-    if recipe.vae is not None and "XL" not in recipe.pipeline:
+    if recipe.t5 is not None:
+        write.t5(dict(recipe.t5))
+        write_t5_tokenizer(folder / "tokenizer", serialized=True)
+    elif recipe.vae is not None and "XL" not in recipe.pipeline:
         index |= {"safety_checker": [None, None], "requires_safety_checker": False}
-    if recipe.vae is not None:
+    if recipe.vae is not None and recipe.t5 is None:
         index |= {"feature_extractor": [None, None], "image_encoder": [None, None]}
         index["text_encoder"] = index["tokenizer"] = [None, None]
     if "Refiner" in recipe.pipeline or "XLI" in recipe.pipeline:
@@ -209,6 +246,9 @@ def build(
         write_tokenizer(folder / "tokenizer_2", pad_token="!")
         index["text_encoder_2"] = ["transformers", "CLIPTextModelWithProjection"]
         index["tokenizer_2"] = ["transformers", "CLIPTokenizer"]
+    if recipe.t5 is not None:
+        index["text_encoder"] = ["transformers", "T5EncoderModel"]
+        index["tokenizer"] = ["transformers", "T5Tokenizer"]
     name, settings = recipe.scheduler
     getattr(diffusers, name)(**settings).save_pretrained(folder / "scheduler")
     index["scheduler"] = ["diffusers", name]
@@ -252,7 +292,10 @@ def write_tokenizer(
 
 
 def write_t5_tokenizer(folder: Path, *, serialized: bool = False) -> None:
-    """Write T5's tokenizer: `spiece.model`, as PixArt has it, or `tokenizer.json`."""
+    """Write T5's tokenizer: `spiece.model`, as PixArt has it, or `tokenizer.json`.
+
+    transformers reads the former with the package sentencepiece only.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     special = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     write_json(folder / "special_tokens_map.json", special)
@@ -290,7 +333,9 @@ def random_tensors(model: Any, dtype: str, seed: int) -> dict[str, Any]:
             tensor *= 0.02
         elif parameter.ndim < 2:
             tensor = 1 + 0.05 * tensor
-        elif name.endswith(("token_embedding.weight", "position_embedding.weight")):
+        elif name.endswith(
+            ("token_embedding.weight", "position_embedding.weight", "shared.weight")
+        ):
             tensor *= 0.5
         else:
             tensor /= parameter[0].numel() ** 0.5
@@ -338,6 +383,28 @@ class _Writer:
         if old_keys:
             tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
         self._save(self.folder / name / "model.safetensors", tensors)
+
+    def t5(self, settings: dict[str, Any]) -> None:
+        import transformers
+
+        config = transformers.T5Config(
+            **{
+                "d_model": HIDDEN,
+                "d_kv": 8,
+                "d_ff": 2 * HIDDEN,
+                "num_layers": 2,
+                "num_heads": 4,
+                "feed_forward_proj": "gated-gelu",
+                "vocab_size": 1008,
+                "tie_word_embeddings": False,
+            }
+            | settings
+        )
+        config.architectures = ["T5EncoderModel"]
+        model = _on_meta(lambda: transformers.T5EncoderModel(config))
+        config.save_pretrained(self.folder / "text_encoder")
+        tensors = random_tensors(model, self.dtype, next(self.seeds))
+        self._save(self.folder / "text_encoder" / "model.safetensors", tensors)
 
     def _save(self, path: Path, tensors: dict[str, Any]) -> None:
         from safetensors.torch import save_file

@@ -15,6 +15,7 @@ from edgegen.core.model import FamilyFacts, Generation
 from edgegen.core.target import TargetSpec
 from edgegen.families import (
     latent_consistency,
+    pixart,
     stable_diffusion,
     stable_diffusion_xl,
     unconditional,
@@ -23,6 +24,7 @@ from edgegen.families.base import Family, PipelineConfigs
 from edgegen.networks import network_of
 
 FAMILIES: Mapping[str, Family] = {
+    "pixart": pixart.PIXART,
     "stable-diffusion": stable_diffusion.FROM_TEXT,
     "stable-diffusion-inpaint": stable_diffusion.INPAINT,
     "latent-consistency": latent_consistency.LATENT_CONSISTENCY,

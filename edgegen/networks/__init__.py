@@ -14,6 +14,8 @@ from edgegen.networks import (
     autoencoder_kl,
     autoencoder_tiny,
     clip_text,
+    pixart_transformer,
+    t5_encoder,
     unet_2d,
     unet_2d_condition,
 )
@@ -24,6 +26,9 @@ NETWORKS: Mapping[str, Network] = {
     "AutoencoderTiny": autoencoder_tiny.AUTOENCODER_TINY,
     "CLIPTextModel": clip_text.CLIP_TEXT_MODEL,
     "CLIPTextModelWithProjection": clip_text.CLIP_TEXT_MODEL_WITH_PROJECTION,
+    "PixArtTransformer2DModel": pixart_transformer.PIXART_TRANSFORMER,
+    "T5EncoderModel": t5_encoder.T5_ENCODER,
+    "Transformer2DModel": pixart_transformer.PIXART_TRANSFORMER,  # as PixArt-Alpha calls it
     "UNet2DConditionModel": unet_2d_condition.UNET_2D_CONDITION,
     "UNet2DModel": unet_2d.UNET_2D,
 }

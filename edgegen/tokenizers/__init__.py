@@ -12,8 +12,9 @@ from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError, nearest
 from edgegen.tokenizers.base import Tokenizer
 from edgegen.tokenizers.clip import CLIP
+from edgegen.tokenizers.t5 import T5
 
-TOKENIZERS: tuple[Tokenizer, ...] = (CLIP,)
+TOKENIZERS: tuple[Tokenizer, ...] = (CLIP, T5)
 
 FOLDERS = ("tokenizer", "tokenizer_2")
 FILES = tuple(dict.fromkeys(name for tokenizer in TOKENIZERS for name in tokenizer.files))

@@ -35,6 +35,7 @@ FAMILIES = {
     "stable-diffusion-xl-inpaint": "sdxl-inpaint",
     "stable-diffusion-xl-refiner": "sdxl-refiner",
     "unconditional": "ddpm",
+    "pixart": "pixart",
 }
 """Family -> tiny pipeline."""
 QUICK = {("tflite", "int8-dynamic")}

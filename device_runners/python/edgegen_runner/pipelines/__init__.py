@@ -12,6 +12,7 @@ from .base import Pipeline
 from .scheduler import SchedulerRules
 
 PIPELINES: dict[str, str] = {
+    "pixart": "pixart:PixArt",
     "stable-diffusion": "stable_diffusion:StableDiffusion",
     "stable-diffusion-inpaint": "stable_diffusion:StableDiffusion",
     "latent-consistency": "latent_consistency:LatentConsistency",
