@@ -15,7 +15,7 @@ from edgegen.core.recipe import Recipe
 if TYPE_CHECKING:
     from edgegen.exporters.capture import Capture
     from edgegen.models.binding import BoundTensor
-    from edgegen.models.weights import Weights
+    from edgegen.models.weight_source import WeightSource
 
 EXPORTERS: Mapping[str, str] = {
     "coreml": "edgegen.exporters.coreml.exporter:CoreMlExporter",
@@ -61,7 +61,7 @@ class OpenedComponent:
     """A traced component, its weight files, and which tensor of them each parameter is."""
 
     capture: Capture
-    weights: Weights
+    weights: WeightSource
     bound: Mapping[str, BoundTensor]
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edgegen.compress.codec import Codec, Encoded, Granularity
 from edgegen.core.errors import ExportError
 from edgegen.models.binding import BoundTensor
-from edgegen.models.weights import Weights, check_finite
+from edgegen.models.weight_source import WeightSource
+from edgegen.models.weights import check_finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class WeightForm:
 
 
 def load_weight(
-    form: WeightForm, dtype: np.dtype[Any], bound: Mapping[str, BoundTensor], weights: Weights
+    form: WeightForm, dtype: np.dtype[Any], bound: Mapping[str, BoundTensor], weights: WeightSource
 ) -> NDArray[Any]:
     """Read one weight in the layout and the floating-point type that an artifact wants.
 
@@ -53,7 +54,7 @@ def encode_weight(
     codec: Codec,
     granularity: Granularity,
     bound: Mapping[str, BoundTensor],
-    weights: Weights,
+    weights: WeightSource,
 ) -> Encoded:
     """Read one weight and compress it; raises as `load_weight` does."""
     narrow = bound[form.parameter].entry.dtype == "float16"

@@ -22,8 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgegen.core.errors import SourceError
-from edgegen.models.safetensors import TensorEntry
-from edgegen.models.weights import Weights
+from edgegen.models.weight_source import WeightEntry, WeightSource
 from edgegen.networks.base import KeyRules
 
 _SHOWN = 3
@@ -38,12 +37,12 @@ class BoundTensor:
 
     parameter: str
     key: str
-    entry: TensorEntry
+    entry: WeightEntry
     shape: tuple[int, ...]
 
 
 def bind(
-    weights: Weights, expected: Mapping[str, tuple[int, ...]], rules: KeyRules
+    weights: WeightSource, expected: Mapping[str, tuple[int, ...]], rules: KeyRules
 ) -> Mapping[str, BoundTensor]:
     """Find the tensor of each parameter in `expected` (name → shape), in that order.
 
@@ -79,7 +78,7 @@ def bind(
 
 
 def unused_keys(
-    weights: Weights, bound: Mapping[str, BoundTensor], rules: KeyRules
+    weights: WeightSource, bound: Mapping[str, BoundTensor], rules: KeyRules
 ) -> tuple[str, ...]:
     """Return the keys that no parameter has, but those of which it is known why."""
     used = {tensor.key for tensor in bound.values()}
@@ -127,7 +126,7 @@ def _fits(stored: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def _mismatch(
-    weights: Weights, unknown: list[str], missing: list[str], wrong: list[BoundTensor]
+    weights: WeightSource, unknown: list[str], missing: list[str], wrong: list[BoundTensor]
 ) -> SourceError:
     parts = []
     if wrong:
@@ -140,7 +139,7 @@ def _mismatch(
         names = [repr(name) for name in unknown]
         parts.append(_listed(names, "key matches nothing", "keys match nothing"))
     return SourceError(
-        f"The weights in {weights.folder} are not those that its config.json describes: "
+        f"The weights in {weights.name} are not those that its config.json describes: "
         f"{'; '.join(parts)}.",
         hint="Take config.json and the weights from the same version of the model; a LoRA or a "
         "ControlNet must be merged first.",

@@ -21,6 +21,7 @@ from edgegen.models.model_folder import ModelFolder
 from edgegen.models.pipeline_configs import read_configs
 from edgegen.models.scheduler import read_scheduler, with_defaults
 from edgegen.models.weight_files import check_variant
+from edgegen.models.weight_source import WeightSource
 from edgegen.models.weights import Weights, stored_variants
 from edgegen.networks import network_of, part_of
 from edgegen.networks.base import Neighbours
@@ -62,7 +63,7 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
     return replace(spec, generation=drawn)
 
 
-def component_keys(component: Component, weights: Weights) -> tuple[str, ...]:
+def component_keys(component: Component, weights: WeightSource) -> tuple[str, ...]:
     """Return the keys of `weights` that belong to a component.
 
     An autoencoder's file holds those of two; keys that are known to be no parameters are left out.

@@ -144,8 +144,8 @@ def check_header_length(path: Path, length: int, size_bytes: int) -> None:
         )
 
 
-def read_tensor(entry: TensorEntry) -> bytearray:
-    """Read a tensor's bytes, and let the page cache forget them.
+def read_tensor(entry: TensorEntry, *, again: bool = False) -> bytearray:
+    """Read a tensor's bytes, and let the page cache forget them unless they are read `again`.
 
     The pages never count as this process's memory, as those of a mapped file would.
     Raises SourceError where the file is gone or has become shorter since its header was read.
@@ -161,13 +161,18 @@ def read_tensor(entry: TensorEntry) -> bytearray:
                 if got == 0:
                     raise SourceError(f"{entry.file} became shorter meanwhile.", hint=_AGAIN)
                 done += got
-            with contextlib.suppress(AttributeError, OSError):  # not on macOS, nor on every disk
-                os.posix_fadvise(descriptor, entry.offset, entry.size_bytes, os.POSIX_FADV_DONTNEED)
+            if not again:
+                _forget(descriptor, entry)
     except OSError as error:
         raise SourceError(
             f"{entry.file} cannot be read: {error.strerror}.", hint="Check the file."
         ) from error
     return data
+
+
+def _forget(descriptor: int, entry: TensorEntry) -> None:
+    with contextlib.suppress(AttributeError, OSError):  # not on macOS, nor on every disk
+        os.posix_fadvise(descriptor, entry.offset, entry.size_bytes, os.POSIX_FADV_DONTNEED)
 
 
 def _read_exactly(descriptor: int, size: int, offset: int, path: Path) -> bytes:

@@ -27,7 +27,10 @@ _CHUNK_ELEMENTS = 256 << 10  # what a processor's cache holds: ten times as fast
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """The tensors of a component, on disk. `variant` is None for files without one."""
+    """The weights of a component in a folder: a `WeightSource`.
+
+    `variant` is None for files without one.
+    """
 
     folder: Path
     variant: str | None
@@ -44,6 +47,11 @@ class Weights:
         return _open(component_folder, stored_variants(component_folder).choose(variant))
 
     @property
+    def name(self) -> str:
+        """Return what it is called in an error."""
+        return str(self.folder)
+
+    @property
     def size_bytes(self) -> int:
         """Return the size of all tensors."""
         return sum(entry.size_bytes for entry in self.entries.values())
@@ -52,14 +60,14 @@ class Weights:
         """Read a tensor's bytes, as they are stored. Raises SourceError."""
         return read_tensor(self.entries[key])
 
-    def array(self, key: str, dtype: DTypeLike | None = None) -> Array:
+    def array(self, key: str, dtype: DTypeLike | None = None, *, again: bool = False) -> Array:
         """Read a tensor as a numpy array of its shape; types that numpy lacks become float32.
 
         With `dtype` it is converted; a value too large for it becomes infinite, which
-        `check_finite` finds. Raises SourceError.
+        `check_finite` finds. What is read `again` stays in the page cache. Raises SourceError.
         """
         entry = self.entries[key]
-        return to_numpy(entry, read_tensor(entry), dtype)
+        return to_numpy(entry, read_tensor(entry, again=again), dtype)
 
     def sha256(self) -> str:
         """Return a hash over the names and the SHA-256 of all weight files."""

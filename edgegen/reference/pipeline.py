@@ -17,12 +17,10 @@ import torch
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.core.regular_files import open_regular
 from edgegen.families import family_of
 from edgegen.models.binding import bind
-from edgegen.models.safetensors import TensorEntry
 from edgegen.models.scheduler import scheduler_config
-from edgegen.models.weights import Weights, to_numpy
+from edgegen.models.weights import Weights
 from edgegen.networks import network_of
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
@@ -95,34 +93,11 @@ def _load_module(folder: Path, component: Component, streamed: StreamedWeights) 
 
     def read(name: str) -> npt.NDArray[Any]:
         tensor = bound[name]
-        return to_numpy(tensor.entry, _read(tensor.entry)).reshape(tensor.shape)
+        # every step of a run reads all weights of the denoiser again
+        return weights.array(tensor.key, again=True).reshape(tensor.shape)
 
     streamed.add(module, component=folder.name, names=bound.keys(), read=read)
     return module
-
-
-def _read(entry: TensorEntry) -> bytearray:
-    """Read a tensor's bytes and, unlike an export, leave them in the page cache.
-
-    Every step of a run reads all weights of the denoiser again.
-    """
-    data = bytearray(entry.size_bytes)
-    view = memoryview(data)
-    done = 0
-    try:
-        with open_regular(entry.file) as file:
-            file.seek(entry.offset)
-            while done < len(data) and (got := file.readinto(view[done:])):
-                done += got
-    except OSError as error:
-        raise SourceError(
-            f"{entry.file} cannot be read: {error.strerror}.", hint="Check the file."
-        ) from error
-    if done < len(data):
-        raise SourceError(
-            f"{entry.file} became shorter meanwhile.", hint="Download the file again."
-        )
-    return data
 
 
 def _load_tokenizers(spec: PipelineSpec, folder: Path) -> dict[str, Any]:

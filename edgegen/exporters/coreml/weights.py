@@ -19,7 +19,7 @@ from edgegen.mil.types import TYPES, TypeName
 from edgegen.mil.values import immediate, in_file, named, string
 from edgegen.mil.weight_file import WeightFileWriter
 from edgegen.models.binding import BoundTensor
-from edgegen.models.weights import Weights
+from edgegen.models.weight_source import WeightSource
 
 _IN_FILE_FROM = 10
 """How many numbers a constant has that stands in the file and not in the program."""
@@ -44,7 +44,7 @@ class ConstantWriter:
     minimum_os: int
     palette_channels: int | None
     bound: Mapping[str, BoundTensor]
-    weights: Weights
+    weights: WeightSource
     progress: Callable[[int], None]
 
     def write(self, operation: Operation) -> schema.Operation:

@@ -20,7 +20,7 @@ from edgegen.exporters.onnx.storage import STORED
 from edgegen.exporters.onnx.writer import WeightUse
 from edgegen.exporters.stored_weights import encode_weight
 from edgegen.models.binding import BoundTensor
-from edgegen.models.weights import Weights
+from edgegen.models.weight_source import WeightSource
 
 INLINE_BYTES = 1024
 
@@ -28,7 +28,7 @@ INLINE_BYTES = 1024
 def stream_weights(
     uses: Iterable[WeightUse],
     bound: Mapping[str, BoundTensor],
-    weights: Weights,
+    weights: WeightSource,
     destination: Path,
     progress: Callable[[int], None],
 ) -> int:

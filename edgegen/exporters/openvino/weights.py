@@ -25,7 +25,7 @@ from edgegen.exporters.openvino.graph import (
 )
 from edgegen.exporters.stored_weights import WeightForm, encode_weight
 from edgegen.models.binding import BoundTensor
-from edgegen.models.weights import Weights
+from edgegen.models.weight_source import WeightSource
 
 
 def place(constants: Sequence[Constant]) -> dict[int, int]:
@@ -46,7 +46,7 @@ def stream_constants(
     constants: Sequence[Constant],
     offsets: Mapping[int, int],
     bound: Mapping[str, BoundTensor],
-    weights: Weights,
+    weights: WeightSource,
     destination: Path,
     progress: Callable[[int], None],
 ) -> int:
@@ -71,7 +71,7 @@ def stream_constants(
 def _array(
     constant: Constant,
     bound: Mapping[str, BoundTensor],
-    weights: Weights,
+    weights: WeightSource,
     scales: dict[int, NDArray[Any]],
 ) -> NDArray[Any]:
     data = constant.data

@@ -37,7 +37,7 @@ from edgegen.exporters.tflite.weights import (
     stream_buffers,
 )
 from edgegen.models.binding import BoundTensor
-from edgegen.models.weights import Weights
+from edgegen.models.weight_source import WeightSource
 
 SCHEMA_VERSION = 3
 SIGNATURE = "serving_default"
@@ -54,7 +54,7 @@ def write_model(
     path: Path,
     *,
     bound: Mapping[str, BoundTensor],
-    weights: Weights,
+    weights: WeightSource,
     progress: Callable[[int], None],
     external: bool,
 ) -> int:

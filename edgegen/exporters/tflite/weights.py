@@ -23,7 +23,7 @@ from edgegen.exporters.tflite.graph import Graph, Tensor, Weight
 from edgegen.exporters.tflite.storage import STORED
 from edgegen.exporters.tflite.walk import tensors_of
 from edgegen.models.binding import BoundTensor
-from edgegen.models.weights import Weights
+from edgegen.models.weight_source import WeightSource
 
 LENGTH_BYTES = 4  # a vector's number of elements, before them
 
@@ -113,7 +113,7 @@ def stream_buffers(
     buffers: Sequence[Buffer],
     offsets: Sequence[int],
     bound: Mapping[str, BoundTensor],
-    weights: Weights,
+    weights: WeightSource,
     progress: Callable[[int], None],
 ) -> dict[int, NDArray[np.float32]]:
     """Write each buffer's length and data to its place; return the scales of integers.
@@ -138,7 +138,7 @@ def stream_buffers(
 
 
 def _load(
-    buffer: Buffer, bound: Mapping[str, BoundTensor], weights: Weights
+    buffer: Buffer, bound: Mapping[str, BoundTensor], weights: WeightSource
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
     if not isinstance(buffer.data, Weight):
         return buffer.data, None
