@@ -132,35 +132,10 @@ class Cat(Call):
 
 
 @dataclass(frozen=True, slots=True)
-class Stack(Call):
-    parts: Sequence[Operand]
-    axis: int
-
-
-@dataclass(frozen=True, slots=True)
 class Split(Call):
     x: Operand
     parts: Any
     axis: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unbind(Call):
-    x: Operand
-    axis: int
-
-
-@dataclass(frozen=True, slots=True)
-class RepeatInterleave(Call):
-    x: Operand
-    times: int
-    axis: int
-
-
-@dataclass(frozen=True, slots=True)
-class PixelShuffle(Call):
-    x: Operand
-    factor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +202,6 @@ class Add(Scaled): ...
 class Sub(Scaled): ...
 
 
-class Rsub(Scaled):
-    """`y - alpha * x`."""
-
-
 class Mul(Binary): ...
 
 
@@ -253,9 +224,6 @@ class Comparison(Binary): ...
 
 
 class Equal(Comparison): ...
-
-
-class NotEqual(Comparison): ...
 
 
 class Less(Comparison): ...
@@ -291,9 +259,6 @@ class Neg(Unary): ...
 class Not(Unary): ...
 
 
-class Reciprocal(Unary): ...
-
-
 class Relu(Unary): ...
 
 
@@ -313,9 +278,6 @@ class Softplus(Unary): ...
 
 
 class Sqrt(Unary): ...
-
-
-class Square(Unary): ...
 
 
 class Tanh(Unary): ...
@@ -347,13 +309,6 @@ class Where(Call):
     condition: Operand
     x: Operand
     y: Operand
-
-
-@dataclass(frozen=True, slots=True)
-class MaskedFill(Call):
-    x: Operand
-    mask: Operand
-    number: Operand
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,16 +386,6 @@ class LayerNorm(Call):
 
 
 @dataclass(frozen=True, slots=True)
-class RmsNorm(Call):
-    """Division by the root of the mean square (arXiv 1910.07467) over the last axes."""
-
-    x: Operand
-    shape: Sequence[int]
-    weight: Operand | None
-    eps: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class UpsampleNearest(Call):
     x: Operand
     scales: Sequence[float] | None
@@ -465,28 +410,6 @@ class Softmax(Call):
 class Matmul(Call):
     x: Operand
     y: Operand
-
-
-@dataclass(frozen=True, slots=True)
-class Baddbmm(Call):
-    """`beta * x + alpha * (left @ right)`."""
-
-    x: Operand
-    left: Operand
-    right: Operand
-    beta: float
-    alpha: float
-
-
-@dataclass(frozen=True, slots=True)
-class Addmm(Call):
-    """`beta * x + alpha * (left @ right)` of matrices."""
-
-    x: Operand
-    left: Operand
-    right: Operand
-    beta: float
-    alpha: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -546,14 +469,6 @@ def _permutation(equation: str, operands: Sequence[Operand], path: Any) -> Permu
     if sorted(left) != sorted(right) or len(set(left)) != len(left) or not left.isalpha():
         raise RefusedError(f"the equation {equation!r}, which is not a permutation")
     return Permute(operands[0], [left.index(axis) for axis in right])
-
-
-def _repeat_interleave(
-    x: Operand, times: int, axis: int | None, output_size: Any
-) -> RepeatInterleave:
-    if axis is None:
-        raise RefusedError("repetition over all axes")
-    return RepeatInterleave(x, times, axis)
 
 
 def _gelu(x: Operand, approximate: str) -> Gelu:
@@ -663,13 +578,9 @@ CALLS: Mapping[str, Decoder] = {
     "aten.select.int": Select,
     "aten.cat.default": Cat,
     "aten.concat.default": Cat,
-    "aten.stack.default": Stack,
     "aten.chunk.default": Split,
     "aten.split.Tensor": Split,
     "aten.split_with_sizes.default": Split,
-    "aten.unbind.int": Unbind,
-    "aten.repeat_interleave.self_int": _repeat_interleave,
-    "aten.pixel_shuffle.default": PixelShuffle,
     "aten.pad.default": _pad,
     "aten.constant_pad_nd.default": Pad,
     "aten.arange.default": lambda end, dtype: _arange(0, end, dtype),
@@ -685,7 +596,6 @@ CALLS: Mapping[str, Decoder] = {
     # arithmetic
     "aten.add.Tensor": Add,
     "aten.sub.Tensor": Sub,
-    "aten.rsub.Scalar": Rsub,
     "aten.mul.Tensor": Mul,
     "aten.mul.Scalar": Mul,
     "aten.div.Tensor": Div,
@@ -700,7 +610,6 @@ CALLS: Mapping[str, Decoder] = {
     "aten.log.default": Log,
     "aten.mish.default": Mish,
     "aten.neg.default": Neg,
-    "aten.reciprocal.default": Reciprocal,
     "aten.relu.default": Relu,
     "aten.rsqrt.default": Rsqrt,
     "aten.sigmoid.default": Sigmoid,
@@ -708,7 +617,6 @@ CALLS: Mapping[str, Decoder] = {
     "aten.sin.default": Sin,
     "aten.softplus.default": _softplus,
     "aten.sqrt.default": Sqrt,
-    "aten.square.default": Square,
     "aten.tanh.default": Tanh,
     "aten.pow.Tensor_Scalar": Pow,
     "aten.gelu.default": _gelu,
@@ -721,8 +629,6 @@ CALLS: Mapping[str, Decoder] = {
     # truth values
     "aten.eq.Scalar": Equal,
     "aten.eq.Tensor": Equal,
-    "aten.ne.Scalar": NotEqual,
-    "aten.ne.Tensor": NotEqual,
     "aten.lt.Scalar": Less,
     "aten.lt.Tensor": Less,
     "aten.le.Scalar": LessOrEqual,
@@ -743,22 +649,17 @@ CALLS: Mapping[str, Decoder] = {
     "aten.where.ScalarOther": Where,
     "aten.where.ScalarSelf": Where,
     "aten.where.Scalar": Where,
-    "aten.masked_fill.Scalar": MaskedFill,
-    "aten.masked_fill.Tensor": MaskedFill,
     # layers
     "aten.linear.default": Linear,
     "aten.conv2d.default": _conv2d,
     "aten.embedding.default": lambda weight, indices, *_: Embedding(weight, indices),
     "aten.group_norm.default": GroupNorm,
     "aten.layer_norm.default": LayerNorm,
-    "aten.rms_norm.default": RmsNorm,
     "aten.upsample_nearest2d.vec": lambda x, size, scales: UpsampleNearest(x, scales),
     "aten.avg_pool2d.default": _average_pool,
     "aten.softmax.int": lambda x, axis, dtype: Softmax(x, axis),
     "aten.matmul.default": Matmul,
     "aten.bmm.default": Matmul,
-    "aten.addmm.default": Addmm,
-    "aten.baddbmm.default": Baddbmm,
     "aten.scaled_dot_product_attention.default": _attention,
 }
 """What the networks of pipelines compute, by torch's names. An operator that changes its argument
@@ -797,10 +698,10 @@ def decode(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
         raise KeyError(name_of(target))
     if target is operator.getitem:
         return decoder(*args)
-    return decoder(*_arguments(target, args, kwargs))
+    return decoder(*arguments_of(target, args, kwargs))
 
 
-def _arguments(
+def arguments_of(
     target: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Iterator[Any]:
     """Yield an operator's arguments in its schema's order, with its defaults."""

@@ -122,6 +122,7 @@ def trace(
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     parameter_shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    first_names = _first_names(network)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     _with_fake_parameters(network, mode)
     first, second = _sizes(sizes)
@@ -136,7 +137,7 @@ def trace(
         shapes=node_shapes,
         arguments=arguments,
         inputs=inputs,
-        parameters=parameters,
+        parameters={placeholder: first_names[name] for placeholder, name in parameters.items()},
         parameter_shapes=parameter_shapes,
         constants=constants,
         upcast_attention=upcast_attention,
@@ -151,14 +152,26 @@ def layer_of(node: torch.fx.Node) -> str:
 
 
 def _with_fake_parameters(network: torch.nn.Module, mode: FakeTensorMode) -> None:
+    """Give a network parameters without numbers; what was one parameter in two places stays one."""
     import torch
 
+    made: dict[torch.nn.Parameter, torch.nn.Parameter] = {}
     for module in network.modules():
         for name, parameter in list(module._parameters.items()):
-            if parameter is not None:
+            if parameter is None:
+                continue
+            if parameter not in made:
                 with mode:
                     fake = torch.empty(parameter.shape, dtype=torch.float32)
-                module._parameters[name] = torch.nn.Parameter(fake, requires_grad=False)
+                made[parameter] = torch.nn.Parameter(fake, requires_grad=False)
+            module._parameters[name] = made[parameter]
+
+
+def _first_names(network: torch.nn.Module) -> dict[str, str]:
+    """Return for each name of a parameter the first that it has; tied ones have several."""
+    first: dict[torch.nn.Parameter, str] = {}
+    named = network.named_parameters(remove_duplicate=False)
+    return {name: first.setdefault(parameter, name) for name, parameter in named}
 
 
 def _sizes(traced: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], dict[str, int]]:

@@ -1,9 +1,10 @@
 """Calls in terms of simpler ones, for every target that has no better word for them.
 
 A simplification is tried before a target's own table, and may return None; a decomposition is used
-where the table lacks the call. Both get a call as it was traced, append operators as torch would
-have traced them (`steps(aten.mul.Tensor, x, y)`), and return the node that stands for the result,
-or a list of nodes. Most follow torch's own (torch/_decomp/decompositions.py).
+where the table lacks the call; an operator that is `WRITTEN` has no call at all. All get arguments
+as they were traced, append operators as torch would have traced them (`steps(aten.mul.Tensor, x,
+y)`), and return the node that stands for the result, or a list of nodes. Most follow torch's own
+(torch/_decomp/decompositions.py).
 """
 
 from __future__ import annotations
@@ -181,10 +182,6 @@ def _transpose(steps: Steps, call: calls.Transpose) -> Traced:
     return steps(aten.permute.default, call.x, axes)
 
 
-def _rsub(steps: Steps, call: calls.Rsub) -> Traced:
-    return steps(aten.sub.Tensor, torch.tensor(call.y), call.x, alpha=call.alpha)
-
-
 def _silu(steps: Steps, call: calls.Silu) -> Traced:
     return steps(aten.mul.Tensor, call.x, steps(aten.sigmoid.default, call.x))
 
@@ -202,73 +199,8 @@ def _softplus(steps: Steps, call: calls.Softplus) -> Traced:
     return steps(aten.add.Tensor, steps(aten.relu.default, call.x), logarithm)
 
 
-def _reciprocal(steps: Steps, call: calls.Reciprocal) -> Traced:
-    one = torch.ones((), dtype=steps.dtype(call.x))
-    return steps(aten.div.Tensor, one, call.x)
-
-
 def _rsqrt(steps: Steps, call: calls.Rsqrt) -> Traced:
-    return steps(aten.reciprocal.default, steps(aten.sqrt.default, call.x))
-
-
-def _not_equal(steps: Steps, call: calls.NotEqual) -> Traced:
-    operator = aten.eq.Tensor if steps.constant(call.y) is None else aten.eq.Scalar
-    return steps(aten.logical_not.default, steps(operator, call.x, call.y))
-
-
-def _masked_fill(steps: Steps, call: calls.MaskedFill) -> Traced:
-    number = steps.constant(call.number)
-    if number is None:
-        return steps(aten.where.self, call.mask, call.number, call.x)
-    return steps(aten.where.ScalarSelf, call.mask, number.item(), call.x)
-
-
-def _stack(steps: Steps, call: calls.Stack) -> Traced:
-    parts = [steps(aten.unsqueeze.default, part, call.axis) for part in call.parts]
-    return steps(aten.cat.default, parts, call.axis)
-
-
-def _unbind(steps: Steps, call: calls.Unbind) -> list[Traced]:
-    return [steps(aten.select.int, call.x, call.axis, index) for index in range(len(steps.results))]
-
-
-def _repeat_interleave(steps: Steps, call: calls.RepeatInterleave) -> Traced:
-    shape = list(steps.shape(call.x))
-    axis = call.axis % len(shape)
-    repeated = steps(aten.unsqueeze.default, call.x, axis + 1)
-    repeated = steps(
-        aten.expand.default, repeated, [*shape[: axis + 1], call.times, *shape[axis + 1 :]]
-    )
-    return steps(aten.view.default, repeated, list(steps.results[0]))
-
-
-def _pixel_shuffle(steps: Steps, call: calls.PixelShuffle) -> Traced:
-    batch, channels, height, width = steps.shape(call.x)
-    factor = call.factor
-    if not isinstance(channels, int):
-        raise RefusedError("an unknown number of channels")
-    cut = [batch, channels // factor**2, factor, factor, height, width]
-    laid = steps(aten.permute.default, steps(aten.view.default, call.x, cut), [0, 1, 4, 2, 5, 3])
-    return steps(aten.reshape.default, laid, list(steps.results[0]))
-
-
-def _baddbmm(steps: Steps, call: calls.Baddbmm | calls.Addmm) -> Traced:
-    product = steps(aten.matmul.default, call.left, call.right)
-    if call.alpha != 1:
-        product = steps(aten.mul.Tensor, product, call.alpha)
-    if call.beta == 0:
-        return product
-    addend = call.x if call.beta == 1 else steps(aten.mul.Tensor, call.x, call.beta)
-    return steps(aten.add.Tensor, addend, product)
-
-
-def _rms_norm(steps: Steps, call: calls.RmsNorm) -> Traced:
-    axes = [-1 - index for index in range(len(call.shape))]
-    squares = steps(aten.pow.Tensor_Scalar, call.x, 2)
-    eps = torch.finfo(steps.dtype(call.x)).eps if call.eps is None else call.eps
-    shifted = steps(aten.add.Tensor, steps(aten.mean.dim, squares, axes, True), eps)
-    normal = steps(aten.mul.Tensor, call.x, steps(aten.rsqrt.default, shifted))
-    return normal if call.weight is None else steps(aten.mul.Tensor, normal, call.weight)
+    return _reciprocal(steps, steps(aten.sqrt.default, call.x))
 
 
 def _attention(steps: Steps, call: calls.Attention) -> Traced:
@@ -285,6 +217,105 @@ def _attention(steps: Steps, call: calls.Attention) -> Traced:
         scores = steps(aten.add.Tensor, scores, mask)
     return steps(aten.matmul.default, steps(aten.softmax.int, scores, -1), call.value)
 
+
+# --- operators that no target has: what is here needs no call ---
+
+
+def _rsub(steps: Steps, x: Traced, y: float, alpha: float) -> Traced:
+    return steps(aten.sub.Tensor, torch.tensor(y), x, alpha=alpha)
+
+
+def _reciprocal(steps: Steps, x: Traced) -> Traced:
+    return steps(aten.div.Tensor, torch.ones((), dtype=steps.dtype(x)), x)
+
+
+def _not_equal(steps: Steps, x: Traced, y: Traced) -> Traced:
+    operator = aten.eq.Tensor if steps.constant(y) is None else aten.eq.Scalar
+    return steps(aten.logical_not.default, steps(operator, x, y))
+
+
+def _masked_fill(steps: Steps, x: Traced, mask: Traced, number: Traced) -> Traced:
+    known = steps.constant(number)
+    if known is None:
+        return steps(aten.where.self, mask, number, x)
+    return steps(aten.where.ScalarSelf, mask, known.item(), x)
+
+
+def _stack(steps: Steps, parts: Sequence[Traced], axis: int) -> Traced:
+    return steps(
+        aten.cat.default, [steps(aten.unsqueeze.default, part, axis) for part in parts], axis
+    )
+
+
+def _unbind(steps: Steps, x: Traced, axis: int) -> list[Traced]:
+    return [steps(aten.select.int, x, axis, index) for index in range(len(steps.results))]
+
+
+def _repeat_interleave(
+    steps: Steps, x: Traced, times: int, axis: int | None, output_size: Any
+) -> Traced:
+    if axis is None:
+        raise RefusedError("repetition over all axes")
+    shape = list(steps.shape(x))
+    behind = axis % len(shape) + 1
+    repeated = steps(aten.unsqueeze.default, x, behind)
+    repeated = steps(aten.expand.default, repeated, [*shape[:behind], times, *shape[behind:]])
+    return steps(aten.view.default, repeated, list(steps.results[0]))
+
+
+def _pixel_shuffle(steps: Steps, x: Traced, factor: int) -> Traced:
+    batch, channels, height, width = steps.shape(x)
+    if not isinstance(channels, int):
+        raise RefusedError("an unknown number of channels")
+    cut = [batch, channels // factor**2, factor, factor, height, width]
+    laid = steps(aten.permute.default, steps(aten.view.default, x, cut), [0, 1, 4, 2, 5, 3])
+    return steps(aten.reshape.default, laid, list(steps.results[0]))
+
+
+def _baddbmm(
+    steps: Steps, x: Traced, left: Traced, right: Traced, beta: float, alpha: float
+) -> Traced:
+    product = steps(aten.matmul.default, left, right)
+    if alpha != 1:
+        product = steps(aten.mul.Tensor, product, alpha)
+    if beta == 0:
+        return product
+    addend = x if beta == 1 else steps(aten.mul.Tensor, x, beta)
+    return steps(aten.add.Tensor, addend, product)
+
+
+def _rms_norm(
+    steps: Steps, x: Traced, shape: Sequence[int], weight: Traced | None, eps: float | None
+) -> Traced:
+    """Write a division by the root of the mean square (arXiv 1910.07467) over the last axes."""
+    axes = [-1 - index for index in range(len(shape))]
+    squares = steps(aten.pow.Tensor_Scalar, x, 2)
+    shift = torch.finfo(steps.dtype(x)).eps if eps is None else eps
+    shifted = steps(aten.add.Tensor, steps(aten.mean.dim, squares, axes, True), shift)
+    normal = steps(aten.mul.Tensor, x, steps(aten.rsqrt.default, shifted))
+    return normal if weight is None else steps(aten.mul.Tensor, normal, weight)
+
+
+WRITTEN: Mapping[str, Callable[..., Traced | list[Traced]]] = {
+    "aten.addmm.default": _baddbmm,
+    "aten.baddbmm.default": _baddbmm,
+    "aten.masked_fill.Scalar": _masked_fill,
+    "aten.masked_fill.Tensor": _masked_fill,
+    "aten.ne.Scalar": _not_equal,
+    "aten.ne.Tensor": _not_equal,
+    "aten.pixel_shuffle.default": _pixel_shuffle,
+    "aten.reciprocal.default": _reciprocal,
+    "aten.repeat_interleave.self_int": _repeat_interleave,
+    "aten.rms_norm.default": _rms_norm,
+    "aten.rsub.Scalar": _rsub,
+    "aten.square.default": lambda steps, x: steps(aten.pow.Tensor_Scalar, x, 2),
+    "aten.stack.default": _stack,
+    "aten.unbind.int": _unbind,
+}
+"""Torch's name -> what the operator is in simpler ones; a function gets its schema's arguments."""
+
+
+# --- masks and widths, which lowerings share ---
 
 HIDDEN = -1e4
 """What is added to the score of a hidden key: far below any score, and within float16 also when a
@@ -338,22 +369,10 @@ DECOMPOSITIONS: Mapping[type[Call], Callable[[Steps, Any], Traced | list[Traced]
     calls.Arange: _open,
     calls.Full: _open,
     calls.Transpose: _transpose,
-    calls.Stack: _stack,
-    calls.Unbind: _unbind,
-    calls.RepeatInterleave: _repeat_interleave,
-    calls.PixelShuffle: _pixel_shuffle,
-    calls.Rsub: _rsub,
-    calls.Square: lambda steps, call: steps(aten.pow.Tensor_Scalar, call.x, 2),
     calls.Silu: _silu,
     calls.Mish: _mish,
     calls.Softplus: _softplus,
-    calls.Reciprocal: _reciprocal,
     calls.Rsqrt: _rsqrt,
-    calls.NotEqual: _not_equal,
-    calls.MaskedFill: _masked_fill,
-    calls.Addmm: _baddbmm,
-    calls.Baddbmm: _baddbmm,
-    calls.RmsNorm: _rms_norm,
     calls.Attention: _attention,
 }
 

@@ -21,9 +21,18 @@ from numpy.typing import NDArray
 
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
-from edgegen.exporters.calls import Call, Item, RefusedError, decode, decoder_of, mapped, name_of
+from edgegen.exporters.calls import (
+    Call,
+    Item,
+    RefusedError,
+    arguments_of,
+    decode,
+    decoder_of,
+    mapped,
+    name_of,
+)
 from edgegen.exporters.capture import Capture, Shape, Size, layer_of
-from edgegen.exporters.decompositions import DECOMPOSITIONS, SIMPLIFICATIONS
+from edgegen.exporters.decompositions import DECOMPOSITIONS, SIMPLIFICATIONS, WRITTEN
 
 FOLDED_ELEMENTS = 1 << 20
 """Constants are folded up to this size; a causal mask of 77 × 77 is far below it."""
@@ -259,6 +268,9 @@ class _Walk:
         if _is_constant(values, self._writer.value_type) and _is_small(self.shapes[node]):
             with torch.no_grad():
                 return node.target(*_as_lists(values[0]), **_as_lists(values[1]))
+        written = WRITTEN.get(name_of(node.target))
+        if written is not None:
+            return self._value(written(self, *arguments_of(node.target, args, kwargs)))
         call = decode(node.target, args, kwargs)
         if isinstance(call, Item):
             return self.values[call.values][call.position]
@@ -383,7 +395,7 @@ def _refuse_unknown(
     folded: dict[torch.fx.Node, bool] = {}
     for node in capture.graph.nodes:
         folded[node] = _is_folded(node, capture, folded)
-        if node.op != "call_function" or folded[node]:
+        if node.op != "call_function" or folded[node] or name_of(node.target) in WRITTEN:
             continue
         if decoder_of(node.target) is None:
             unknown.setdefault(name_of(node.target), layer_of(node))

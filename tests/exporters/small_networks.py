@@ -72,7 +72,8 @@ def compute(
     with torch.no_grad():
         expected = [result.numpy() for result in wrapped(*inputs)]
     component = _component(inputs, expected, open_batch and target not in FIXED_TARGETS)
-    save_file(network.state_dict(), folder / "model.safetensors")
+    parameters = {name: value.detach().clone() for name, value in network.named_parameters()}
+    save_file(parameters, folder / "model.safetensors")
     opened = _opened(component, network, wrapped, folder)
     job = ExportJob(
         target=target,

@@ -70,6 +70,10 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
     "expand": (lambda x: x[:, :1].expand(-1, 6, -1) + 0, [X]),
     "flatten": (lambda x: x.flatten(2).transpose(1, 2) * 2, [PICTURE]),
     "full": (lambda x: x + torch.full_like(x, 2.5) * x.new_ones(x.shape[0], 1, 1), [X]),
+    "layer_norm of a sum, without scale and shift": (
+        lambda x: F.layer_norm(x + x.exp(), (4,)),
+        [X],
+    ),
     "gelu": (lambda x: F.gelu(x) + F.gelu(x, approximate="tanh"), [X]),
     "hardtanh": (F.hardtanh, [X]),
     "index of everything": (

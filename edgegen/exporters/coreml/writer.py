@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegen.core.errors import ExportError
 from edgegen.core.model import DType, TensorSpec
 from edgegen.core.recipe import ComponentRecipe, ComputeType
 from edgegen.exporters import lowering
@@ -45,6 +46,7 @@ FLOATS = frozenset(UNCOMPRESSED)
 INTEGERS: Mapping[DType, TypeName] = {"int64": "int32", "int32": "int32", "bool": "bool"}
 """Core ML has no arithmetic of int64."""
 
+MOST_AXES = 5
 _UNCHECKED_FROM = 17
 
 
@@ -81,6 +83,7 @@ class GraphWriter:
         self._weights: dict[tuple[str, tuple[int, ...], str], Value] = {}
         self._converted: dict[tuple[str, Layout, str], Value] = {}
         self._inputs: list[Value] = []
+        self._with_few_axes: dict[str, Value] = {}
 
     @property
     def compute(self) -> TypeName:
@@ -209,6 +212,18 @@ class GraphWriter:
         """Return a value under the shape in which it is stored."""
         return self.relabelled(value, value.stored_shape, "plain")
 
+    def reshaped(self, value: Value, shape: tuple[int, ...]) -> Value:
+        """Return a plain value in another shape.
+
+        One of more axes than Core ML holds is read as it was before it was reshaped to them; it
+        may stand in between, and is dropped where nothing else takes it.
+        """
+        source = self._with_few_axes.get(value.name, value)
+        result = self._reshaped(source, shape)
+        if len(shape) > MOST_AXES:
+            self._with_few_axes[result.name] = source
+        return result
+
     def of_rank(self, value: Value, rank: int) -> Value:
         """Return a value with axes of size 1 in front, as broadcasting adds them."""
         missing = rank - len(value.shape)
@@ -286,11 +301,19 @@ class GraphWriter:
                 inputs["dtype"] = self._text("fp32")
             self._operations.append(Operation(type=op_type, inputs=inputs, outputs=(result,)))
             results.append(result)
-        return Graph(
-            inputs=tuple(self._inputs),
-            outputs=tuple(results),
-            operations=_reachable(self._operations, results),
-        )
+        operations = _reachable(self._operations, results)
+        self._refuse_many_axes(operations)
+        return Graph(inputs=tuple(self._inputs), outputs=tuple(results), operations=operations)
+
+    def _refuse_many_axes(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            for value in operation.outputs:
+                if len(value.stored_shape) > MOST_AXES:
+                    raise ExportError(
+                        f"{self.component}: '{value.name}' has {len(value.stored_shape)} axes, and "
+                        f"Core ML holds {MOST_AXES}.",
+                        hint="Please report the model's config.",
+                    )
 
     def _as_plain(self, value: Value) -> Value:
         if value.layout == "channels-first" and len(value.shape) == 4:

@@ -6,6 +6,7 @@ Neural Engine wants them: see `graph.Layout`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 
 from edgegen.exporters import calls
+from edgegen.exporters.calls import RefusedError
 from edgegen.exporters.coreml.graph import Layout, Value
-from edgegen.exporters.coreml.writer import Context
+from edgegen.exporters.coreml.writer import MOST_AXES, Context
 from edgegen.exporters.decompositions import pad_widths
 from edgegen.exporters.lowering import sizes_of
 
@@ -35,7 +37,7 @@ def reshape(context: Context, call: calls.Reshape) -> Value:
         moved = _reshaped_in_place(context, call.x, new)
         if moved is not None:
             return moved
-    return writer.op("reshape", x=writer.value(call.x), shape=list(new), result=new)
+    return writer.reshaped(writer.value(call.x), new)
 
 
 def _reshaped_in_place(context: Context, value: Value, new: tuple[int, ...]) -> Value | None:
@@ -71,7 +73,47 @@ def permute(context: Context, call: calls.Permute) -> Value:
             return writer.op("squeeze", x=value, axes=[2], result=new)
         if order == (0, 2, 1) and value.layout == "plain" and writer.split_attention:
             return writer.op("expand_dims", x=value, axes=[2], result=new, layout="channels-first")
+    if len(order) > MOST_AXES:
+        return _permuted_in_two_steps(context, writer.value(value), order)
     return writer.op("transpose", x=writer.value(value), perm=list(order), result=new)
+
+
+def _permuted_in_two_steps(context: Context, value: Value, order: tuple[int, ...]) -> Value:
+    """Permute six axes by two permutations of five, in each of which two neighbours are one axis.
+
+    `unpatchify` of diffusion transformers is such a permutation.
+    """
+    writer, middle = context.writer, _middle_of(order)
+    sizes = dict(enumerate(value.shape))
+    before = tuple(range(len(order)))
+    for after in (middle, order):
+        pair = next(pair for pair in itertools.pairwise(before) if _neighbours(pair, after))
+        old = [axis for axis in before if axis != pair[1]]
+        merged = {**sizes, pair[0]: sizes[pair[0]] * sizes[pair[1]]}
+        flat = writer.reshaped(value, tuple(merged[axis] for axis in old))
+        new = [axis for axis in after if axis != pair[1]]
+        value = writer.op(
+            "transpose",
+            x=flat,
+            perm=[old.index(axis) for axis in new],
+            result=tuple(merged[axis] for axis in new),
+        )
+        before = after
+    return writer.reshaped(value, context.sizes)
+
+
+def _middle_of(order: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an order that shares neighbours with the plain one and with `order`."""
+    for middle in itertools.permutations(range(len(order))):
+        if any(_neighbours(pair, middle) for pair in itertools.pairwise(range(len(order)))) and any(
+            _neighbours(pair, order) for pair in itertools.pairwise(middle)
+        ):
+            return middle
+    raise RefusedError("a permutation of more than six axes")
+
+
+def _neighbours(pair: tuple[int, int], order: tuple[int, ...]) -> bool:
+    return pair in itertools.pairwise(order)
 
 
 def unsqueeze(context: Context, call: calls.Unsqueeze) -> Value:
