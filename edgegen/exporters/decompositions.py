@@ -234,6 +234,16 @@ def _not_equal(steps: Steps, x: Traced, y: Traced) -> Traced:
     return steps(aten.logical_not.default, steps(operator, x, y))
 
 
+def _glu(steps: Steps, x: Traced, axis: int) -> Traced:
+    """Write a gated linear unit (arXiv 1612.08083): one half times the sigmoid of the other."""
+    size = steps.shape(x)[axis]
+    if not isinstance(size, int):
+        raise RefusedError("an open number of channels")
+    half, end = size // 2, size
+    gate = steps(aten.sigmoid.default, steps(aten.slice.Tensor, x, axis, half, end))
+    return steps(aten.mul.Tensor, steps(aten.slice.Tensor, x, axis, 0, half), gate)
+
+
 def _masked_fill(steps: Steps, x: Traced, mask: Traced, number: Traced) -> Traced:
     known = steps.constant(number)
     if known is None:
@@ -299,6 +309,7 @@ def _rms_norm(
 WRITTEN: Mapping[str, Callable[..., Traced | list[Traced]]] = {
     "aten.addmm.default": _baddbmm,
     "aten.baddbmm.default": _baddbmm,
+    "aten.glu.default": _glu,
     "aten.masked_fill.Scalar": _masked_fill,
     "aten.masked_fill.Tensor": _masked_fill,
     "aten.ne.Scalar": _not_equal,

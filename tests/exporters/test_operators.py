@@ -75,6 +75,7 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
         [X],
     ),
     "gelu": (lambda x: F.gelu(x) + F.gelu(x, approximate="tanh"), [X]),
+    "glu": (F.glu, [X]),
     "hardtanh": (F.hardtanh, [X]),
     "index of everything": (
         lambda x: x[torch.arange(x.shape[0])[:, None, None], torch.arange(6)[None, None, :]] * 2,
