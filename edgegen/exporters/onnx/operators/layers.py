@@ -80,12 +80,13 @@ def group_norm(context: Context, call: calls.GroupNorm) -> ir.Value:
 def layer_norm(context: Context, call: calls.LayerNorm) -> ir.Value:
     writer = context.writer
     weight = np.ones(tuple(call.shape)) if call.weight is None else call.weight
+    scale = writer.floating(weight)
     # ONNX Runtime 1.32 crashes on a third input without a name, where it joins the norm with a sum
     shift = [] if call.bias is None else [writer.floating(call.bias)]
     return writer.op(
         "LayerNormalization",
         writer.floating(call.x),
-        writer.floating(weight),
+        scale,
         *shift,
         axis=-len(call.shape),
         epsilon=float(call.eps),
