@@ -135,7 +135,7 @@ def _index(steps: Steps, call: calls.Index) -> Traced | None:
     for index, size in zip(call.indices, steps.shape(call.x), strict=False):
         shape = steps.shape(index)
         varying = [place - len(shape) for place, axis in enumerate(shape) if axis != 1]
-        if len(varying) != 1 or shape[varying[0]] != size or not _counts(steps, index):
+        if [shape[place] for place in varying] != [size] * (size != 1) or not _counts(steps, index):
             return None
         places += varying
     if any(left >= right for left, right in itertools.pairwise(places)):

@@ -82,6 +82,10 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
         [X],
     ),
     "layer norm of a sum": (lambda x, y: F.layer_norm(x * y + y, (4,)), [X, X[:, :1]]),
+    "index of everything in one sample": (
+        lambda x: x[torch.arange(x.shape[0])[:, None, None], torch.arange(6)[None, None, :]] * 2,
+        [X[:1]],
+    ),
     "masked fill": (lambda x: x.masked_fill(x > 0, -1e4), [X]),
     "maximum, minimum": (lambda x, y: torch.maximum(x, y) * torch.min(x, y * 2), [X, X.flip(1)]),
     "mean, sum": (lambda x: x.mean(-1, keepdim=True) + x.sum(1)[:, None], [X]),
