@@ -102,3 +102,14 @@ def test_a_codec_knows_what_a_weight_will_take(
     palettes = 0 if encoded.palettes is None else encoded.palettes.nbytes
     taken = -(-encoded.values.size * codec.bits // 8) + 2 * scales + palettes
     assert codec.stored_bytes(shape, granularity, scale_bytes=2) == taken
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_the_same_weight_is_encoded_the_same(name: str) -> None:
+    first, second = (
+        CODECS[name].encode(weight(name, (12, 40, 3, 3)), GROUPS) for _ in ("first", "second")
+    )
+    np.testing.assert_array_equal(first.values, second.values)
+    for one, other in ((first.scales, second.scales), (first.palettes, second.palettes)):
+        assert (one is None) == (other is None)
+        assert one is None or np.array_equal(one, other)
