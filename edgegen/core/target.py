@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edgegen.core.model import Role
 from edgegen.core.profile import Shapes
 from edgegen.core.recipe import ActivationType
 
@@ -44,6 +46,29 @@ class StorageSince:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSizes:
+    """What weights take in a package, for the prediction of its size.
+
+    Up to `small` numbers, and vectors, a weight is stored in the compute type, or in float32 where
+    `small_in_float32`. `scale_bytes` is what a scale takes, `layer_bytes` what each weight takes in
+    the graph and around its data, by the role of its network.
+    """
+
+    small: int
+    small_in_float32: bool
+    scale_bytes: int
+    layer_bytes: Mapping[Role, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherRunner:
+    """What draws from a target's packages without diffusers' or edgegen's code."""
+
+    name: str
+    knows_added_tokens: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
     """A package format: what it can hold, how it is laid out, and who can load it.
 
@@ -58,7 +83,8 @@ class TargetSpec:
     `minimum_os` is the oldest version of the operating system for which a package is made unless a
     profile says, and `storage_since` lists the types of storage that need a later one; palettes of
     groups of channels can be had from `palette_groups_since` on, and never where that is None.
-    A target holds every family but those that are `excepted`.
+    A target holds every family but those that are `excepted`. With `tokenizer_graphs` a tokenizer
+    becomes a graph beside its files.
     """
 
     name: str
@@ -66,6 +92,7 @@ class TargetSpec:
     description: str
     artifact: str  # the file of a component inside its folder, `model.onnx`
     extra: str  # the extra of `pip install edgegen[...]` that exporting needs
+    sizes: StoredSizes
     recipes: tuple[str, ...]
     default_recipe: str
     storage: tuple[str, ...] = ("float32", "float16")
@@ -78,6 +105,8 @@ class TargetSpec:
     storage_since: tuple[StorageSince, ...] = ()
     palette_groups_since: int | None = None
     text_outputs: Literal["all", "used"] = "all"
+    tokenizer_graphs: bool = False
+    other_runner: OtherRunner | None = None
     excepted: tuple[ExceptedFamily, ...] = ()
     compatibility: tuple[Compatibility, ...] = ()
 

@@ -102,7 +102,7 @@ def predict(candidate: Candidate, facts: ModelFacts) -> Prediction:
     return Prediction(
         component_bytes={
             component.name: component_bytes(
-                candidate.target.name,
+                candidate.target.sizes,
                 candidate.recipe,
                 component,
                 facts.weights[component.name],
@@ -112,7 +112,7 @@ def predict(candidate: Candidate, facts: ModelFacts) -> Prediction:
         },
         small_bytes=small_bytes(
             facts.small_files_bytes,
-            facts.tokenizer_graph_bytes if candidate.target.name == "openvino" else 0,
+            facts.tokenizer_graph_bytes if candidate.target.tokenizer_graphs else 0,
             components=len(spec.components),
         ),
         golden_bytes=golden_bytes(

@@ -117,7 +117,7 @@ def plan_package(
         force=force,
         warnings=(
             *_device_warnings(profile, prediction.component_bytes),
-            *lost_elsewhere(candidate.spec, facts.folder, target),
+            *lost_elsewhere(candidate.spec, facts.folder, candidate.target),
         ),
     )
     require_replaceable(destination, force=force)

@@ -1,7 +1,7 @@
 """Predicts how large a package will be, from configs and the headers of weights alone.
 
 Weights are counted one by one, as each target stores them. What a graph takes beside its weights
-grows with the number of its layers, and was measured.
+grows with the number of its layers, and was measured: `[sizes]` in a target's target.toml.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import load_json_object
-from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
+from edgegen.core.model import Component, PipelineSpec, TensorSpec
 from edgegen.core.recipe import ComponentRecipe, Recipe
+from edgegen.core.target import StoredSizes
 from edgegen.reference.case import PROBE_BATCH, small_case, small_latents
 from edgegen.tokenizers import tokenizers_in
 from edgegen.tokenizers.clip import CLIP, MERGES_NAME, VOCABULARY_NAME
@@ -28,21 +29,6 @@ _TOKENIZER_GRAPH_BYTES = 31_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
-    """How a target stores weights.
-
-    Up to `small` numbers, and vectors, a weight is stored in the compute type, or in float32 where
-    `small_in_float32`. `scale_bytes` is what a scale takes, `layer_bytes` what each weight takes in
-    the graph and around its data, by the role of its network.
-    """
-
-    small: int
-    small_in_float32: bool
-    scale_bytes: int
-    layer_bytes: Mapping[Role, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredWeight:
     """A weight of a component: the layer that has it, and its shape."""
 
@@ -50,37 +36,8 @@ class StoredWeight:
     shape: tuple[int, ...]
 
 
-STORAGES: Mapping[str, Storage] = {
-    "onnx": Storage(
-        small=4096,
-        small_in_float32=False,
-        scale_bytes=0,
-        layer_bytes={"text_encoder": 720, "denoiser": 790, "decoder": 735, "encoder": 720},
-    ),
-    "openvino": Storage(
-        small=4096,
-        small_in_float32=True,
-        scale_bytes=4,
-        layer_bytes={"text_encoder": 1250, "denoiser": 1165, "decoder": 815, "encoder": 860},
-    ),
-    "coreml": Storage(
-        small=2048,
-        small_in_float32=False,
-        scale_bytes=2,
-        layer_bytes={"text_encoder": 775, "denoiser": 1040, "decoder": 1160, "encoder": 1170},
-    ),
-    "tflite": Storage(
-        small=4096,
-        small_in_float32=True,
-        scale_bytes=12,
-        layer_bytes={"text_encoder": 670, "denoiser": 790, "decoder": 890, "encoder": 860},
-    ),
-}
-"""Measured with `builtin:scenes-4step`, and held against other models by the tests."""
-
-
 def component_bytes(
-    target: str,
+    sizes: StoredSizes,
     recipe: Recipe,
     component: Component,
     weights: Sequence[StoredWeight],
@@ -88,30 +45,29 @@ def component_bytes(
     text_length: int | None,
 ) -> int:
     """Return about how large a component's files will be, from the weights that it has."""
-    storage = STORAGES[target]
-    of_layer = storage.layer_bytes[component.role]
+    of_layer = sizes.layer_bytes[component.role]
     mask = text_length if component.role == "text_encoder" and text_length else 0
     total = 4 * mask**2
     granularity = Granularity(palette_channels=recipe.palette_channels)
     types = recipe.of(component)
     for weight in weights:
-        total += of_layer + _weight_bytes(storage, types, granularity, weight.layer, weight.shape)
+        total += of_layer + _weight_bytes(sizes, types, granularity, weight.layer, weight.shape)
     return total
 
 
 def _weight_bytes(
-    storage: Storage,
+    sizes: StoredSizes,
     recipe: ComponentRecipe,
     granularity: Granularity,
     layer: str,
     shape: tuple[int, ...],
 ) -> int:
     elements = math.prod(shape)
-    if len(shape) < 2 or elements <= storage.small:
-        halved = recipe.compute_of(layer) == "float16" and not storage.small_in_float32
+    if len(shape) < 2 or elements <= sizes.small:
+        halved = recipe.compute_of(layer) == "float16" and not sizes.small_in_float32
         return elements * (2 if halved else 4)
     codec = CODECS[recipe.storage_of(layer)]
-    return codec.stored_bytes(shape, granularity, scale_bytes=storage.scale_bytes)
+    return codec.stored_bytes(shape, granularity, scale_bytes=sizes.scale_bytes)
 
 
 def golden_bytes(spec: PipelineSpec, least_latents: tuple[int, int]) -> int:
