@@ -172,7 +172,7 @@ def show_packages(console: Console, plans: Sequence[BuildPlan], batch: Batch) ->
                 None if drawing is None else distance(drawing.psnr_db),
             ]
         )
-    notes = ["What an app has to know of each package, and what it cost: --json."]
+    notes = [*_cost_of_all(batch), "What an app has to know of each package: --json."]
     if picture is not None:
         notes.insert(0, f"Their pictures, side by side: {picture_path(plans)}.")
     failed = sum(isinstance(made, EdgegenError) for made in batch.packages)
@@ -186,6 +186,23 @@ def show_packages(console: Console, plans: Sequence[BuildPlan], batch: Batch) ->
         rows,
         notes=notes,
     )
+
+
+def _cost_of_all(batch: Batch) -> list[str]:
+    """Return a line on what the packages took; each has its share of what they have in common."""
+    costs = [
+        cost
+        for made in batch.packages
+        if not isinstance(made, EdgegenError)
+        for cost in made.evidence.costs
+    ]
+    peaks = [cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes is not None]
+    if not peaks:
+        return []
+    cpu_s = sum(cost.cpu_s / cost.packages for cost in costs)
+    return [
+        f"They took {cpu_s:.0f} CPU seconds, pictures left out, and {format_bytes(max(peaks))}."
+    ]
 
 
 def picture_path(plans: Sequence[BuildPlan]) -> Path:

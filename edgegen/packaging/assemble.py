@@ -32,6 +32,7 @@ from edgegen.packaging.drawing import write_scheduler
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.small_files import copy_small_files
 from edgegen.parity.gate import check_package, require
+from edgegen.parity.side import Draw, Outcome
 
 GOLDEN_FOLDER = "golden"
 
@@ -49,6 +50,15 @@ class Shared:
     accept_failure: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """A package that is complete, and what it drew of the picture that was wanted, or why not."""
+
+    manifest: PackageManifest
+    evidence: Evidence
+    drawn: Outcome
+
+
 def assemble(
     plan: BuildPlan,
     staging: Path,
@@ -56,12 +66,14 @@ def assemble(
     shared: Shared,
     costs: Sequence[StageCost],
     *,
+    picture: Draw | None,
     progress: Progress,
     log: Path,
-) -> tuple[PackageManifest, Evidence]:
+) -> Assembled:
     """Complete a package in `staging`, which holds its components and its golden case.
 
-    `costs` are those of what was done before. Raises ParityError for a package that does not
+    `costs` are those of what was done before. A `picture` is drawn once all has been compared, for
+    the runtime is there. Raises ParityError for a package that does not
     compute what its model computes, and whatever the stages raise.
     """
     copy_small_files(plan.model, staging)
@@ -77,9 +89,10 @@ def assemble(
     manifest = _manifest(plan, staging, conversion.results, companions.toolkits, shared, progress)
     _write(staging / MANIFEST_NAME, dump_json(manifest))
     checks: tuple[ParityCheck, ...] = ()
+    drawn: Outcome = None
     if shared.golden is not None:
-        run = check_package(staging, manifest, progress=progress)
-        checks = run.checks
+        run = check_package(staging, manifest, picture=picture, progress=progress)
+        checks, drawn = run.checks, run.picture
         costs = [*costs, run.cost]
         if not run.passed:
             if not shared.accept_failure:
@@ -90,7 +103,7 @@ def assemble(
         manifest_sha256=sha256_of(staging / MANIFEST_NAME), parity=checks, costs=tuple(costs)
     )
     _write(staging / EVIDENCE_NAME, dump_json(evidence))
-    return manifest, evidence
+    return Assembled(manifest=manifest, evidence=evidence, drawn=drawn)
 
 
 def _manifest(

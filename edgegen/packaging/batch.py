@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,8 @@ from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.replace import require_replaceable
 from edgegen.packaging.small_files import write_config
 from edgegen.packaging.source_hash import weights_sha256
-from edgegen.parity.side_by_side import SideBySide, draw_side_by_side, plan_drawing
+from edgegen.parity.side import Draw, Outcome
+from edgegen.parity.side_by_side import SideBySide, plan_drawing, set_side_by_side
 from edgegen.reference.calibrate import Calibrated, make_calibration
 from edgegen.reference.run import GoldenRequest, GoldenRun, make_goldens
 
@@ -68,6 +70,7 @@ class _Work:
     calibrated: Calibrated | None = None
     conversion: Conversion | None = None
     golden: GoldenRun | None = None
+    drawn: Outcome = None
     outcome: Built | EdgegenError | None = None
 
     def attempt(self, act: Callable[[], None]) -> None:
@@ -131,9 +134,16 @@ def build_all(
             drawing = _Drawing.planned(plans[0].candidate.spec, model, prompt, scratch)
         if parity:
             _run_reference(works, drawing, model, logs, shown)
-        _finish(works, parity=parity, accept_failure=accept_failure, logs=logs, progress=shown)
+        _finish(
+            works,
+            drawing if parity else None,
+            parity=parity,
+            accept_failure=accept_failure,
+            logs=logs,
+            progress=shown,
+        )
         outcomes = tuple(work.outcome for work in works if work.outcome is not None)
-        drawn = None if drawing is None else drawing.draw(works, shown)
+        drawn = None if drawing is None else drawing.of_all(works)
         if all(isinstance(outcome, Built) for outcome in outcomes):
             shutil.rmtree(logs, ignore_errors=True)
     return Batch(packages=outcomes, picture=drawn)
@@ -277,6 +287,7 @@ def _run_reference(
 
 def _finish(
     works: Sequence[_Work],
+    drawing: _Drawing | None,
     *,
     parity: bool,
     accept_failure: bool,
@@ -299,7 +310,8 @@ def _finish(
         costs = _costs(work, last, len(wanted))
         golden = work.golden.case if parity and work.golden is not None else None
         shared = Shared(weights_sha256=digest, golden=golden, accept_failure=accept_failure)
-        work.attempt(partial(_put, work, shared, costs, logs))
+        picture = None if drawing is None else drawing.picture()
+        work.attempt(partial(_put, work, shared, costs, picture, logs))
 
 
 def _costs(work: _Work, golden: GoldenRun | None, packages: int) -> list[StageCost]:
@@ -311,23 +323,31 @@ def _costs(work: _Work, golden: GoldenRun | None, packages: int) -> list[StageCo
     return costs
 
 
-def _put(work: _Work, shared: Shared, costs: Sequence[StageCost], logs: Path) -> None:
+def _put(
+    work: _Work,
+    shared: Shared,
+    costs: Sequence[StageCost],
+    picture: Draw | None,
+    logs: Path,
+) -> None:
     conversion = work.conversion
     assert conversion is not None  # else it had failed
     with work.place:
-        manifest, evidence = assemble(
+        made = assemble(
             work.plan,
             work.staging,
             conversion,
             shared,
             costs,
+            picture=picture,
             progress=work.progress,
             log=logs / "companions.log",
         )
+    work.drawn = made.drawn
     work.outcome = Built(
         path=work.plan.destination,
-        manifest=manifest,
-        evidence=evidence,
+        manifest=made.manifest,
+        evidence=made.evidence,
         warnings=conversion.warnings,
     )
 
@@ -337,6 +357,7 @@ class _Drawing:
     """The picture of all packages: torch's part of it is drawn with the golden cases."""
 
     request: GoldenRequest
+    scratch: Path
     error: EdgegenError | None = None
 
     @classmethod
@@ -346,23 +367,33 @@ class _Drawing:
         case = plan_drawing(spec, model, prompt=prompt)
         destination = scratch / case.folder
         return cls(
-            request=GoldenRequest(spec=spec, destination=destination, case=case, probes=False)
+            request=GoldenRequest(spec=spec, destination=destination, case=case, probes=False),
+            scratch=scratch,
         )
 
-    def draw(self, works: Sequence[_Work], progress: Progress) -> SideBySide | EdgegenError | None:
-        built = {
-            f"{it.target.title}, {it.recipe.name}": work.plan.destination
+    def picture(self) -> Draw | None:
+        """Return what one package is to draw; None where torch could not."""
+        if self.error is not None or self.request.case is None:
+            return None
+        place = Path(tempfile.mkdtemp(dir=self.scratch))
+        return Draw(case=self.request.case, pictures=self.request.destination, place=place)
+
+    def of_all(self, works: Sequence[_Work]) -> SideBySide | EdgegenError | None:
+        """Return one picture of what torch and the packages drew; the error of one that did not."""
+        drawn = {
+            f"{it.target.title}, {it.recipe.name}": work.drawn
             for work, it in ((work, work.plan.candidate) for work in works)
             if isinstance(work.outcome, Built)
         }
-        if not built or self.error is not None or self.request.case is None:
+        if not drawn or self.error is not None or self.request.case is None:
             return self.error
-        try:
-            return draw_side_by_side(
-                self.request.case, self.request.destination, built, progress=progress
-            )
-        except EdgegenError as error:
-            return error
+        pictures = {}
+        for label, picture in drawn.items():
+            if isinstance(picture, EdgegenError):
+                return picture
+            if picture is not None:
+                pictures[label] = picture
+        return set_side_by_side(self.request.case, self.request.destination, pictures)
 
 
 class _Journey:

@@ -28,7 +28,8 @@ from edgegen.packaging.integrity import (
     verify_files,
 )
 from edgegen.packaging.source_hash import weights_sha256
-from edgegen.parity.gate import ArtifactSide, ParityRun, check_package
+from edgegen.parity.gate import ParityRun, check_package
+from edgegen.parity.side import ArtifactSide
 from edgegen.reference.case import FOLDER_NAME
 from edgegen.reference.run import GoldenRun, make_golden
 

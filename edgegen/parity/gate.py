@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from edgegen_runner.metrics import Array
 from edgegen_runner.png import to_float32, to_uint8
 
 from edgegen.compress.codecs import CODECS
-from edgegen.core.errors import IntegrityError, ParityError, RunnerError
+from edgegen.core.errors import EdgegenError, IntegrityError, ParityError, RunnerError
 from edgegen.core.files import inside
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import (
@@ -27,46 +27,27 @@ from edgegen.core.package import (
     ParityCheck,
     StageCost,
 )
-from edgegen.core.progress import Progress, SilentProgress, Step
+from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.recipe import Tolerance
 from edgegen.core.scratch import ScratchFolder
 from edgegen.parity.compare import Layer, compare, failed
+from edgegen.parity.side import ArtifactSide, Draw, Outcome, Probe, Task
 from edgegen.reference import golden
 
 STAGE = "parity"
 
 
-class ArtifactSide(Protocol):
-    """Computes with a package's artifacts. Both raise RunnerError where they cannot."""
-
-    def probe(self, component: str, inputs: Path, outputs: Path) -> None:
-        """Run a component on the `<input>.npy` of a folder; write `<output>.npy` to another."""
-        ...
-
-    def generate(self, case: GoldenCase, pictures: Path, trajectory: Path) -> Array:
-        """Run the golden case and return its image's pixels, uint8 (height, width, channels).
-
-        `pictures` holds what the run starts from. The latents after each call of the scheduler go
-        to `trajectory`, as `<call>.npy`.
-        """
-        ...
-
-    @property
-    def cpu_s(self) -> float:
-        """Return the processor seconds of the processes that have ended."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRun:
-    """Every check of a package, and what they cost."""
+    """Every check of a package, and what they cost; and the picture, where one was wanted."""
 
     checks: tuple[ParityCheck, ...]
     cost: StageCost
+    picture: Outcome = None
 
     @property
     def passed(self) -> bool:
-        """Say whether there were checks, and all of them passed."""
+        """Return whether there were checks, and all of them passed."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
 
@@ -77,11 +58,13 @@ def check_package(
     case: GoldenCase | None = None,
     folder: Path | None = None,
     artifact: ArtifactSide | None = None,
+    picture: Draw | None = None,
     progress: Progress | None = None,
 ) -> ParityRun:
     """Compare a package with a golden case: its own, unless `case` and its `folder` are given.
 
-    A check that failed is part of the result; `require` makes an error of it. Raises IntegrityError
+    Where a `picture` is wanted it is drawn last, with the runtime that is there, and in no check. A
+    check that failed is part of the result; `require` makes an error of it. Raises IntegrityError
     where there is no golden case, or it is not whole.
     """
     case = case or manifest.golden
@@ -98,27 +81,41 @@ def check_package(
     tolerance = manifest.recipe.tolerance
     checks: list[ParityCheck] = []
     started_s, cpu_started_s = time.monotonic(), time.process_time()
-    total = len(manifest.components) + 1
+    total = len(manifest.components) + 1 + (picture is not None)
     with (
-        PeakSampler() as sampler,
         (progress or SilentProgress()).step("parity", total=total, unit="items") as step,
         ScratchFolder("parity") as scratch,
     ):
-        for index, component in enumerate(manifest.components):
-            step.describe(component.spec.name)
-            place = scratch / str(index)
-            checks += _check_component(side, component, folder, place, tolerance)
-            step.advance()
-        place = scratch / "run"
-        checks += _check_run(side, case, folder, place, steps, tolerance, step)
-        step.advance()
-    cost = StageCost(
-        stage=STAGE,
-        wall_s=time.monotonic() - started_s,
-        cpu_s=time.process_time() - cpu_started_s + side.cpu_s,
-        peak_memory_bytes=sampler.peak_pss_bytes,
-    )
-    return ParityRun(checks=tuple(checks), cost=cost)
+        probes = [
+            _prepare_probe(component, folder, scratch / str(index))
+            for index, component in enumerate(manifest.components)
+        ]
+        run = Draw(case=case, pictures=folder, place=_made(scratch / "run"))
+        tasks: list[Task] = [*probes, run]
+        if picture is not None:
+            tasks.append(picture)
+        with closing(side.work(tasks)) as outcomes:
+            with PeakSampler() as sampler:
+                for component, probe in zip(manifest.components, probes, strict=True):
+                    step.describe(component.spec.name)
+                    why = _why(next(outcomes))
+                    checks += _check_component(component, folder, probe, tolerance, why)
+                    step.advance()
+                step.describe("trajectory and image")
+                checks += _check_run(next(outcomes), folder, run.place, steps, tolerance)
+                step.advance()
+            cost = StageCost(
+                stage=STAGE,
+                wall_s=time.monotonic() - started_s,
+                cpu_s=time.process_time() - cpu_started_s + side.cpu_s,
+                peak_memory_bytes=sampler.peak_pss_bytes,
+            )
+            drawn: Outcome = None
+            if picture is not None:
+                step.describe("picture")
+                drawn = next(outcomes)
+                step.advance()
+    return ParityRun(checks=tuple(checks), cost=cost, picture=drawn)
 
 
 def require(run: ParityRun, manifest: PackageManifest) -> None:
@@ -153,55 +150,48 @@ def worst_check(checks: Iterable[ParityCheck]) -> ParityCheck:
     return min(checks, key=rank)
 
 
-def _check_component(
-    side: ArtifactSide,
-    component: PackagedComponent,
-    folder: Path,
-    place: Path,
-    tolerance: Tolerance,
-) -> list[ParityCheck]:
-    name = component.spec.name
-    probe = golden.read_probe(folder, component.spec)
-    inputs, outputs = place / "in", place / "out"
-    inputs.mkdir(parents=True)
-    outputs.mkdir()
-    for tensor, value in probe.inputs.items():
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _prepare_probe(component: PackagedComponent, folder: Path, place: Path) -> Probe:
+    """Write the inputs of a component's probe, and make room for its outputs."""
+    inputs = _made(place / "in")
+    for tensor, value in golden.read_probe(folder, component.spec).inputs.items():
         golden.write_array(inputs, f"{tensor}.npy", value)
-    why = ""
-    try:
-        side.probe(name, inputs, outputs)
-    except RunnerError as error:
-        why = f"the runner failed: {error.message}"
+    return Probe(component=component.spec.name, inputs=inputs, outputs=_made(place / "out"))
+
+
+def _why(outcome: Outcome) -> str:
+    """Return why a task has no result, empty where it has; raise what is no fault of a runtime."""
+    if not isinstance(outcome, EdgegenError):
+        return ""
+    if not isinstance(outcome, RunnerError):
+        raise outcome
+    return f"the runner failed: {outcome.message}"
+
+
+def _check_component(
+    component: PackagedComponent, folder: Path, probe: Probe, tolerance: Tolerance, why: str
+) -> list[ParityCheck]:
     return [
         _check_file(
             "component",
-            f"{name}.{tensor}",
+            f"{component.spec.name}.{tensor}",
             reference,
-            outputs / f"{tensor}.npy",
+            probe.outputs / f"{tensor}.npy",
             threshold_db=tolerance.component_psnr_db,
             why=why,
         )
-        for tensor, reference in probe.outputs.items()
+        for tensor, reference in golden.read_probe(folder, component.spec).outputs.items()
     ]
 
 
 def _check_run(
-    side: ArtifactSide,
-    case: GoldenCase,
-    folder: Path,
-    place: Path,
-    steps: int,
-    tolerance: Tolerance,
-    step: Step,
+    outcome: Outcome, folder: Path, place: Path, steps: int, tolerance: Tolerance
 ) -> list[ParityCheck]:
-    step.describe("trajectory and image")
-    place.mkdir(parents=True)
-    why = ""
-    pixels: Array | None = None
-    try:
-        pixels = side.generate(case, folder, place)
-    except RunnerError as error:
-        why = f"the runner failed: {error.message}"
+    why = _why(outcome)
     checks = [
         _check_file(
             "trajectory",
@@ -220,10 +210,10 @@ def _check_run(
             failed("trajectory", "steps", said, threshold_db=tolerance.trajectory_psnr_db)
         )
     threshold_db = tolerance.image_psnr_db
-    if pixels is None:
+    if outcome is None or isinstance(outcome, EdgegenError):
         return [*checks, failed("image", "pixels", why, threshold_db=threshold_db)]
     reference = to_float32(to_uint8(golden.read_array(folder, golden.IMAGE_NAME)))
-    value = to_float32(pixels[None])
+    value = to_float32(outcome[None])
     return [*checks, compare("image", "pixels", reference, value, threshold_db=threshold_db)]
 
 

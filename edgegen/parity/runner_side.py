@@ -1,21 +1,23 @@
-"""The artifact's side of parity: the runner that devices use, one process a job."""
+"""The artifact's side of parity: the runner that devices use, one process a package."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from edgegen_runner.metrics import Array
 
-from edgegen.core.errors import RunnerError
+from edgegen.core.errors import EdgegenError, RunnerError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import GoldenCase
+from edgegen.parity.side import Outcome, Probe, Task
 from edgegen.reference import golden
 from edgegen.runner.backend_choice import Wishes, backend_here
-from edgegen.runner.job import Backend, GenerateJob, Job, ProbeJob, Request
+from edgegen.runner.job import Backend, GenerateJob, ProbeJob, Request, SeriesJob
 from edgegen.runner.png import read_pixels
-from edgegen.runner.protocol import ImageEnd
+from edgegen.runner.protocol import ImageEnd, Part
 from edgegen.runner.session import RunnerSession
 
 _IMAGE_FILE = "image.png"
@@ -34,52 +36,64 @@ class RunnerSide:
 
     @property
     def cpu_s(self) -> float:
-        """Return the processor seconds of the processes that have ended."""
+        """Return the processor seconds of the tasks that are done."""
         return self._cpu_s
 
-    def probe(self, component: str, inputs: Path, outputs: Path) -> None:
-        """Run a component on the `<input>.npy` of a folder; write `<output>.npy` to another.
+    def work(self, tasks: Sequence[Task]) -> Generator[Outcome]:
+        """Do the tasks; see `ArtifactSide`.
 
-        Raises RunnerError, and what else the runner tells.
+        They share a process. One that fails ends it, and the others go on in another.
         """
-        self._run(
-            ProbeJob(
+        done = 0
+        while done < len(tasks):
+            try:
+                with closing(self._in_one_process(tasks[done:])) as outcomes:
+                    for outcome in outcomes:
+                        done += 1
+                        yield outcome
+            except EdgegenError as error:
+                done += 1
+                yield error
+
+    def _in_one_process(self, tasks: Sequence[Task]) -> Generator[Outcome]:
+        before_s = self._cpu_s
+        image: ImageEnd | None = None
+        outcome: Outcome = None
+        session = RunnerSession()
+        try:
+            jobs = SeriesJob(jobs=tuple(map(self._job, tasks)))
+            with closing(session.events(jobs)) as events:
+                for event in events:
+                    if isinstance(event, ImageEnd):
+                        image = event
+                    elif isinstance(event, Part):
+                        self._cpu_s = before_s + event.cpu_s
+                        outcome, image = _outcome(tasks[event.index], image), None
+                        if event.index + 1 < len(tasks):
+                            yield outcome
+        finally:
+            self._cpu_s = before_s + (session.cpu_s or 0.0)
+        yield outcome  # of the last, once its process has ended well
+
+    def _job(self, task: Task) -> ProbeJob | GenerateJob:
+        if isinstance(task, Probe):
+            return ProbeJob(
                 package=self._package,
-                component=component,
-                inputs=str(inputs.absolute()),
-                outputs=str(outputs.absolute()),
+                component=task.component,
+                inputs=str(task.inputs.absolute()),
+                outputs=str(task.outputs.absolute()),
                 backend=self._backend,
             )
+        place = str(task.place.absolute())
+        return GenerateJob(
+            package=self._package,
+            request=make_request(task.case, task.pictures),
+            output=place,
+            file_names=(_IMAGE_FILE,),
+            save_trajectory=place,
+            residency="sequential",
+            backend=self._backend,
         )
-
-    def generate(self, case: GoldenCase, pictures: Path, trajectory: Path) -> Array:
-        """Run the golden case from its seed and return its image's pixels.
-
-        Raises RunnerError, and what else the runner tells.
-        """
-        place = trajectory.absolute()
-        image = self._run(
-            GenerateJob(
-                package=self._package,
-                request=make_request(case, pictures),
-                output=str(place),
-                file_names=(_IMAGE_FILE,),
-                save_trajectory=str(place),
-                residency="sequential",
-                backend=self._backend,
-            )
-        )
-        for path in place.glob("0.*.npy"):  # <image>.<call>.npy, and there is one image
-            path.rename(place / path.name.removeprefix("0."))
-        if image is None or image.path is None:
-            raise RunnerError("The runner made no image.", hint="Pack the runner again.")
-        pixels = read_pixels(Path(image.path))
-        if hashlib.sha256(pixels.tobytes()).hexdigest() != image.sha256:
-            raise RunnerError(
-                f"{image.path} does not hold the pixels that the runner computed.",
-                hint="Check the disk that holds the temporary folder.",
-            )
-        return pixels
 
     @property
     def _backend(self) -> Backend:
@@ -88,17 +102,22 @@ class RunnerSide:
             self._chosen = backend_here(manifest.target, Wishes(memory="lean"))
         return self._chosen
 
-    def _run(self, job: Job) -> ImageEnd | None:
-        """Run a job to its end and return the last image that it made."""
-        session = RunnerSession()
-        image = None
-        try:
-            with closing(session.events(job)) as events:
-                for event in events:
-                    image = event if isinstance(event, ImageEnd) else image
-        finally:
-            self._cpu_s += session.cpu_s or 0.0
-        return image
+
+def _outcome(task: Task, image: ImageEnd | None) -> Array | None:
+    """Return the pixels of what was drawn, None for a probe; raise RunnerError without an image."""
+    if isinstance(task, Probe):
+        return None
+    for path in task.place.glob("0.*.npy"):  # <image>.<call>.npy, and there is one image
+        path.rename(path.with_name(path.name.removeprefix("0.")))
+    if image is None or image.path is None:
+        raise RunnerError("The runner made no image.", hint="Pack the runner again.")
+    pixels = read_pixels(Path(image.path))
+    if hashlib.sha256(pixels.tobytes()).hexdigest() != image.sha256:
+        raise RunnerError(
+            f"{image.path} does not hold the pixels that the runner computed.",
+            hint="Check the disk that holds the temporary folder.",
+        )
+    return pixels
 
 
 def make_request(case: GoldenCase, pictures: Path) -> Request:

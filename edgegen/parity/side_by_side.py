@@ -1,4 +1,4 @@
-"""Draws one prompt with several packages of a model, beside what torch drew of it."""
+"""Chooses what several packages of a model draw, and sets it beside what torch drew of it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
-from edgegen.core.progress import Progress, SilentProgress
-from edgegen.core.scratch import ScratchFolder
-from edgegen.parity.runner_side import RunnerSide
 from edgegen.reference import golden
 from edgegen.reference.case import SMALL_MODEL_PX, plan_case
 
@@ -55,31 +52,16 @@ def plan_drawing(spec: PipelineSpec, folder: Path, *, prompt: str | None) -> Gol
     return replace(case, steps=generation.steps) if small else case
 
 
-def draw_side_by_side(
-    case: GoldenCase,
-    reference: Path,
-    packages: Mapping[str, Path],
-    *,
-    progress: Progress | None = None,
+def set_side_by_side(
+    case: GoldenCase, reference: Path, pictures: Mapping[str, Array]
 ) -> SideBySide:
-    """Draw a case with each package, and set it beside what torch drew into `reference`.
-
-    `packages` are folders by label. Raises what the runner raises.
-    """
+    """Set what packages drew, by label, beside what torch drew of the case into `reference`."""
     expected = _rgb(to_uint8(golden.read_array(reference, golden.IMAGE_NAME))[0])
     drawings = [Drawing(label="torch", pixels=expected, psnr_db=None)]
-    with (
-        ScratchFolder("draw") as scratch,
-        (progress or SilentProgress()).step("pictures", total=len(packages), unit="items") as step,
-    ):
-        for index, (label, package) in enumerate(packages.items()):
-            step.describe(label)
-            trajectory = scratch / str(index)
-            trajectory.mkdir()
-            pixels = _rgb(RunnerSide(package).generate(case, reference, trajectory))
-            distance_db = psnr_db(expected, pixels, peak=255.0)
-            drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
-            step.advance()
+    for label, picture in pictures.items():
+        pixels = _rgb(picture)
+        distance_db = psnr_db(expected, pixels, peak=255.0)
+        drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
     return SideBySide(case=case, drawings=tuple(drawings))
 
 

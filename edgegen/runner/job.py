@@ -115,7 +115,20 @@ class DescribeJob:
     backend: Backend = field(default_factory=Backend)
 
 
-Job = GenerateJob | ProbeJob | GoldenJob | DescribeJob
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesJob:
+    """Do several jobs, which have the same backend, one after the other in one process."""
+
+    command: Literal["series"] = "series"
+    jobs: tuple[GenerateJob | ProbeJob | GoldenJob, ...]
+
+    @property
+    def backend(self) -> Backend:
+        """Return the backend of them all."""
+        return self.jobs[0].backend
+
+
+Job = GenerateJob | ProbeJob | GoldenJob | DescribeJob | SeriesJob
 
 
 def absolute(path: Path | None) -> str | None:

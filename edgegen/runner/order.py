@@ -10,6 +10,7 @@ from edgegen.runner.protocol import (
     Hello,
     ImageEnd,
     ImageStart,
+    Part,
     Phase,
     Step,
     Warn,
@@ -26,6 +27,7 @@ class EventOrder:
         self._count = 0
         self._said_hello = False
         self._images = 0
+        self._parts = 0
         self._image: int | None = None
 
     def check(self, event: Event) -> None:
@@ -48,6 +50,8 @@ class EventOrder:
                 self._image, self._images = event.index, self._images + 1
             case ImageEnd():
                 self._image = None
+            case Part():
+                self._images, self._parts = 0, self._parts + 1
 
     def _wrong(self, event: Event) -> str:
         match event:
@@ -61,6 +65,10 @@ class EventOrder:
                 if self._image is not None:
                     return f"image {event.index} begins before image {self._image} has ended"
                 return "" if event.index == self._images else f"image {event.index} isn't the next"
+            case Part():
+                if self._image is not None:
+                    return f"a part ends before image {self._image} has ended"
+                return "" if event.index == self._parts else f"part {event.index} isn't the next"
             case Step() | Phase() | ImageEnd():
                 now = "no image" if self._image is None else f"image {self._image}"
                 return "" if event.image == self._image else f"it draws {now}, not {event.image}"

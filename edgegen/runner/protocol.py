@@ -188,6 +188,15 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A job of a series is done; the process has taken `cpu_s` until here."""
+
+    t: float
+    index: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warn:
     """Something that the user should know."""
 
@@ -224,6 +233,7 @@ Event = (
     | Memory
     | Probe
     | Check
+    | Part
     | Warn
     | Error
     | Done
@@ -241,6 +251,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "memory": Memory,
     "probe": Probe,
     "check": Check,
+    "part": Part,
     "warning": Warn,
     "error": Error,
     "done": Done,

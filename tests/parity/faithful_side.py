@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from edgegen.core.package import (
 )
 from edgegen.core.recipe import Recipe, Tolerance
 from edgegen.families import facts_of
+from edgegen.parity.side import Draw, Outcome, Task
 from edgegen.reference import golden
 
 Array = np.ndarray
@@ -111,6 +112,16 @@ class FaithfulSide:
     def value(self, name: str, file_name: str) -> Array | None:
         value = golden.read_array(self.folder, file_name)
         return self.tampering.get(name, lambda same: same)(value)
+
+    def work(self, tasks: Sequence[Task]) -> Generator[Outcome]:
+        for task in tasks:
+            try:
+                if isinstance(task, Draw):
+                    yield self.generate(task.case, task.pictures, task.place)
+                else:
+                    yield self.probe(task.component, task.inputs, task.outputs)
+            except RunnerError as error:
+                yield error
 
     def probe(self, component: str, inputs: Path, outputs: Path) -> None:
         packaged = next(it for it in MANIFEST.components if it.spec.name == component)

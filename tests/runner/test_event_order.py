@@ -13,6 +13,7 @@ from edgegen.runner.order import EventOrder
 from edgegen.runner.protocol import parse_line
 from tests.fuzz.test_runner_lines import EVENTS
 
+PART = {"event": "part", "t": 3.0, "index": 0, "cpu_s": 1.0}
 HELLO, LOAD, START, STEP, PHASE, SAMPLE, END, *_ = EVENTS
 
 
@@ -27,6 +28,11 @@ def test_a_job_of_two_images_keeps_to_the_order() -> None:
     check(HELLO, LOAD, START, STEP, PHASE, SAMPLE, END, {**START, "index": 1}, *second)
 
 
+def test_images_are_counted_anew_in_each_part_of_a_series() -> None:
+    image = (START, STEP, PHASE, END)
+    check(HELLO, *image, PART, *image, {**PART, "index": 1})
+
+
 @pytest.mark.parametrize(
     ("events", "says"),
     [
@@ -39,6 +45,8 @@ def test_a_job_of_two_images_keeps_to_the_order() -> None:
         ([HELLO, START, END, END], "it draws no image"),
         ([HELLO, START, {**STEP, "index": 7}], "step 7 of 1"),
         ([HELLO, START, {**END, "width": -1}], "-1 × 8 pixels"),
+        ([HELLO, {**PART, "index": 1}], "part 1 isn't the next"),
+        ([HELLO, START, PART], "a part ends before image 0 has ended"),
         ([HELLO, {**SAMPLE, "values": {str(i): 0.0 for i in range(2000)}}], "2000 sensors"),
     ],
 )

@@ -30,6 +30,7 @@ from edgegen.runner.job import (
     ProbeJob,
     Request,
     Sensors,
+    SeriesJob,
     job_line,
 )
 from edgegen.runner.pack import packed_runner
@@ -154,6 +155,7 @@ def test_every_event_and_job_validates_against_the_schema(
         ),
         DescribeJob(),
     ]
+    jobs.append(SeriesJob(jobs=(jobs[2], jobs[1])))
     seen = set()
     for job in jobs:
         schema.validate(json.loads(job_line(job)))

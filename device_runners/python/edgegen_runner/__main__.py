@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .backends import Backend
+    from .events import Emit
+    from .job import DescribeJob, PartJob
     from .runtimes import Runtime
 
 _STARTED = time.perf_counter()
@@ -75,7 +78,7 @@ def main(besides: Sequence[Runtime] = ()) -> int:
 
 def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
     from .backends import open_backend
-    from .job import DescribeJob, GenerateJob, GoldenJob, parse_job
+    from .job import SeriesJob, parse_job
     from .protocol import EventWriter
     from .runtimes import RUNTIMES
 
@@ -85,6 +88,17 @@ def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
     from .machine import hello
 
     emit("hello", **hello(backend, _STARTED))
+    if not isinstance(job, SeriesJob):
+        _do(job, backend, emit)
+        return
+    for index, part in enumerate(job.jobs):
+        _do(part, backend, emit)
+        emit("part", index=index, cpu_s=time.process_time())
+
+
+def _do(job: PartJob | DescribeJob, backend: Backend, emit: Emit) -> None:
+    from .job import DescribeJob, GenerateJob, GoldenJob
+
     if isinstance(job, GenerateJob):
         from .session import generate
 

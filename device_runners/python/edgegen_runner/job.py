@@ -69,7 +69,26 @@ class DescribeJob:
     backend: BackendOptions = field(default_factory=BackendOptions)
 
 
-Job = Union[GenerateJob, ProbeJob, GoldenJob, DescribeJob]
+PartJob = Union[GenerateJob, ProbeJob, GoldenJob]
+
+
+@dataclass(frozen=True)
+class SeriesJob:
+    """Do several jobs one after the other, in a process that has loaded the runtime once."""
+
+    jobs: tuple[PartJob, ...]
+
+    @property
+    def backend(self) -> BackendOptions:
+        """Return the runtime, which is the same for all of them."""
+        return self.jobs[0].backend
+
+
+Job = Union[PartJob, DescribeJob, SeriesJob]
+
+
+_PARTS = ("generate", "probe", "golden")
+_MOST_PARTS = 1000
 
 
 def parse_job(line: bytes) -> Job:
@@ -84,10 +103,31 @@ def parse_job(line: bytes) -> Job:
     if not isinstance(data, dict):
         raise RunnerFailure("bad-request", "The job is no JSON object.")
     job = Table(data, "the job", "bad-request")
-    command = job.choice("command", ("generate", "probe", "golden", "describe"))
+    command = job.choice("command", (*_PARTS, "describe", "series"))
+    if command == "series":
+        return _read_series(job)
+    if command != "describe":
+        return _read_part(job, command)
+    result = DescribeJob(backend=_read_backend(job))
+    job.done()
+    return result
+
+
+def _read_series(series: Table) -> SeriesJob:
+    jobs = tuple(
+        _read_part(job, job.choice("command", _PARTS))
+        for job in series.tables("jobs", most=_MOST_PARTS)
+    )
+    series.done()
+    if not jobs or any(job.backend != jobs[0].backend for job in jobs):
+        raise RunnerFailure("bad-request", "A series is of jobs that have one backend.")
+    return SeriesJob(jobs)
+
+
+def _read_part(job: Table, command: str) -> PartJob:
     if command == "generate":
         return _read_generate(job)
-    result: Job
+    result: PartJob
     if command == "probe":
         result = ProbeJob(
             package=job.path("package"),
@@ -96,15 +136,13 @@ def parse_job(line: bytes) -> Job:
             outputs=job.path("outputs"),
             backend=_read_backend(job),
         )
-    elif command == "golden":
+    else:
         result = GoldenJob(
             package=job.path("package"),
             residency=job.choice("residency", RESIDENCIES, "all"),
             backend=_read_backend(job),
             verify=job.truth("verify"),
         )
-    else:
-        result = DescribeJob(backend=_read_backend(job))
     job.done()
     return result
 

@@ -23,7 +23,7 @@ def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
     component = package.component(job.component)
     inputs = {name: load_array(job.inputs / f"{name}.npy") for name in component.inputs}
     limit_memory(package, job.backend, package.generation.width, package.generation.height)
-    components = Components(package, backend, "all", emit)
+    components = Components(package, backend, "sequential", emit)
     try:
         outputs = components.run(job.component, inputs)
     finally:

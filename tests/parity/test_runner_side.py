@@ -1,0 +1,83 @@
+"""The artifact's side of parity: all tasks in one process of the runner, whatever fails."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from edgegen.core.errors import RunnerError
+from edgegen.parity import runner_side
+from edgegen.parity.runner_side import RunnerSide
+from edgegen.parity.side import Probe
+from edgegen.runner.job import Backend, ProbeJob, SeriesJob
+from edgegen.runner.protocol import Event, Part
+
+NAMES = ("text_encoder", "unet", "vae_decoder")
+
+
+class PlayedSession:
+    """A process that does what it is asked, but for the components that are broken."""
+
+    started: ClassVar[list[tuple[str, ...]]] = []
+    broken: ClassVar[set[str]] = set()
+    ends_badly: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.cpu_s: float | None = None
+
+    def events(self, job: SeriesJob) -> Generator[Event]:
+        names = [part.component for part in job.jobs if isinstance(part, ProbeJob)]
+        self.started.append(tuple(names))
+        for index, name in enumerate(names):
+            self.cpu_s = index + 1.0
+            if name in self.broken:
+                raise RunnerError(f"{name} has crashed")
+            yield Part(t=0.0, index=index, cpu_s=index + 1.0)
+        if self.ends_badly:
+            raise RunnerError("it has crashed at its end")
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> type[PlayedSession]:
+    monkeypatch.setattr(PlayedSession, "started", [])
+    monkeypatch.setattr(runner_side, "RunnerSession", PlayedSession)
+    return PlayedSession
+
+
+def outcomes(tmp_path: Path) -> tuple[list[str], float]:
+    side = RunnerSide(tmp_path, backend=Backend())
+    tasks = [Probe(component=name, inputs=tmp_path, outputs=tmp_path) for name in NAMES]
+    said = ["" if outcome is None else str(outcome) for outcome in side.work(tasks)]
+    return said, side.cpu_s
+
+
+def test_all_tasks_share_one_process(session: type[PlayedSession], tmp_path: Path) -> None:
+    assert outcomes(tmp_path) == (["", "", ""], 3.0)
+    assert session.started == [NAMES]
+
+
+@pytest.mark.parametrize("broken", NAMES)
+def test_a_task_that_fails_leaves_those_after_it_as_they_are(
+    broken: str,
+    session: type[PlayedSession],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(session, "broken", {broken})
+
+    said, cpu_s = outcomes(tmp_path)
+
+    assert said == [f"{name} has crashed" if name == broken else "" for name in NAMES]
+    assert cpu_s == 3.0
+    after = NAMES[NAMES.index(broken) + 1 :]
+    assert session.started == [NAMES, *([after] if after else [])]
+
+
+def test_a_process_that_ends_badly_has_not_done_its_last_task(
+    session: type[PlayedSession], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(session, "ends_badly", True)
+    assert outcomes(tmp_path)[0] == ["", "", "it has crashed at its end"]
