@@ -14,6 +14,7 @@ from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_targets
 from edgegen.families import held_families
 from edgegen.models.source import resolve
+from edgegen.packaging.batch import build_all
 from edgegen.packaging.build import Built, build
 from edgegen.packaging.plan import plan
 from edgegen.packaging.verify import verify_package
@@ -43,6 +44,7 @@ QUICK = {("tflite", "int8-dynamic")}
 `make test-slow` builds every family and every recipe."""
 ROUNDED = {"onnx": "fp16", "openvino": "int8", "tflite": "int8-dynamic", "coreml": "int8"}
 """Target -> a recipe that changes weights most, of those that are quick."""
+LAYERS = ("component", "trajectory", "image")
 CELLS = [(target, family) for target in TARGETS for family in held_families(TARGETS[target])]
 RECIPES = [
     pytest.param(target, recipe, marks=() if (target, recipe) in QUICK else pytest.mark.slow)
@@ -63,12 +65,28 @@ def test_a_package_of_every_family_makes_torchs_image(
 ) -> None:
     built = package(tiny_pipeline(FAMILIES[family]), target, tmp_path / "package")
     layers = {check.layer for check in built.evidence.parity}
-    assert layers == {"component", "trajectory", "image"}
+    assert layers == {*LAYERS}
     assert all(check.passed for check in built.evidence.parity)
     assert built.manifest.target == target
     assert built.manifest.shapes == TARGETS[target].shapes[0]
     for component in built.manifest.components:
         assert fnmatchcase(Path(component.path).name, TARGETS[target].artifact)
+
+
+def test_a_transformer_that_reads_a_mask_draws_torchs_image_on_every_target(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = resolve(str(tiny_pipeline("pixart")))
+    plans = [
+        plan(folder, target=target, destination=tmp_path / target, recipe="fp32")
+        for target in TARGETS
+    ]
+    for built in build_all(plans).packages:
+        assert isinstance(built, Built), built
+        assert {check.layer for check in built.evidence.parity} == {*LAYERS}
+        assert all(check.passed for check in built.evidence.parity)
+        images = [check for check in built.evidence.parity if check.layer == "image"]
+        assert all(check.psnr_db is None or check.psnr_db >= 60 for check in images)
 
 
 @pytest.mark.parametrize(("target", "recipe"), RECIPES)
