@@ -6,12 +6,11 @@ Its position embedding is a constant of the size, so a graph of it draws one siz
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.model import TensorSpec
-from edgegen.networks import probes, unet
+from edgegen.networks import probes
 from edgegen.networks.base import (
     Denoiser,
     KeyRules,
@@ -134,8 +133,6 @@ PIXART_TRANSFORMER = Denoiser(
             probe=_probe,
             fixed_axes=("height", "width"),
             float32_layers=FLOAT32_LAYERS,
-            # Apple has no names for it; the runner hands text to any denoiser as to Apple's UNet
-            natives={"coreml": replace(unet.COREML, file="Transformer", chunked=False)},
         ),
     ),
     keys=KeyRules(ignored=("pos_embed.pos_embed",)),
