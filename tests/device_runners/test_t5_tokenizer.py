@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import random
 import shutil
@@ -151,10 +152,10 @@ def named_tokens() -> dict[str, str]:
 
 def their_tokenizer(folder: Path) -> Any:
     """Load a folder by transformers; the package `sentencepiece`, which it asks for, isn't used."""
-    from transformers import convert_slow_tokenizer
-
+    # by its path: transformers has a function of the same name
+    reader = importlib.import_module("transformers.convert_slow_tokenizer")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert_slow_tokenizer, "requires_backends", lambda *_: None)
+        patch.setattr(reader, "requires_backends", lambda *_: None)
         return TheirTokenizer.from_pretrained(folder)
 
 
