@@ -35,7 +35,6 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from edgegen_runner.metrics import psnr_db
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.builtin_scores_report import (
@@ -57,23 +56,26 @@ from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import EdgegenError
 from edgegen.core.files import write_atomic
 from edgegen.core.targets import load_target, target_names
+from edgegen.drawer import Pixels
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
-from edgegen.parity.draw_scenes import package_drawer
-from edgegen.reference.draw_scenes import torch_drawer
+from edgegen.reference.drawer import TorchDrawer
 from edgegen.report.pictures import Tile, grid
+from edgegen.runner.backend_choice import Wishes
+from edgegen.runner.drawers import PackageDrawer
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.render import render
 from edgegen.scenes.scene import PICTURE_PX
 from edgegen.scenes.scores import (
     SEEDS,
-    Draw,
+    Judged,
     Request,
     Score,
     group_of,
     judge_all,
+    judge_each,
     placed_anew_requests,
     sampled_requests,
     score,
@@ -86,10 +88,6 @@ _AT_ONCE = 32
 _ON_A_PAGE = 8
 _EVERY_CAPTION = f"plain, every caption, seeds {SEEDS[0]} to {SEEDS[-1]}"
 _PLACED_ANEW = "held-out, place that no trained picture shows, in company either"
-
-
-Judged = tuple[Request, NDArray[np.uint8], Verdict]
-"""What was asked for, (64, 64, 3) of what was drawn, and what of it is right."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -116,7 +114,8 @@ def _rows(
     machine: Machine,
     options: argparse.Namespace,
 ) -> Iterator[Drawn]:
-    yield _judged(READER, "the reader itself", machine, requests, _known)[0]
+    known = judge_each(requests, (render(request.scene) for request in requests))
+    yield _row(READER, "the reader itself", machine, requests, list(known))
     for model in models:
         yield from _model(model, requests, machine, options)
 
@@ -125,13 +124,14 @@ def _model(
     model: str, requests: Sequence[Request], machine: Machine, options: argparse.Namespace
 ) -> Iterator[Drawn]:
     folder = resolve(model)
-    generation = read_pipeline(folder).generation
+    spec = read_pipeline(folder)
     pipeline = DiffusionPipeline.from_pretrained(folder.path, dtype=torch.float32)
     known = "its autoencoder, of known pictures"
-    yield _judged(model, known, machine, requests, _rebuilt(pipeline))[0]
-    draw = torch_drawer(pipeline, steps=generation.steps, guidance=generation.guidance)
-    row, judged = _judged(model, REFERENCE, machine, requests, draw)
-    yield row
+    rebuilt = list(judge_each(requests, _rebuilt(pipeline, requests)))
+    yield _row(model, known, machine, requests, rebuilt)
+    drawer = TorchDrawer(pipeline, spec.family, spec.generation)
+    judged = list(judge_all(requests, drawer, batch=_AT_ONCE))
+    yield _row(model, REFERENCE, machine, requests, judged)
     if options.pictures:
         _draw_pages(model, judged, options.pictures)
     others: dict[Which, tuple[str, Callable[[], list[Request]]]]
@@ -140,7 +140,7 @@ def _model(
         others["every caption"] = (_EVERY_CAPTION, single_requests)
     for which, (name, wanted) in others.items():
         these = wanted()
-        verdicts = ((it, verdict) for it, _, verdict in judge_all(these, draw, batch=_AT_ONCE))
+        verdicts = ((it, verdict) for it, _, verdict in judge_all(these, drawer, batch=_AT_ONCE))
         yield Drawn(
             model=model,
             drawn_by=REFERENCE,
@@ -218,19 +218,22 @@ def _package(
                 plan(resolve(model), target=target, destination=package, recipe=recipe),
                 parity=False,
             )
-            draw = package_drawer(package, threads=1)
-            judged = list(judge_all(requests, draw, batch=len(requests)))
+            drawer = PackageDrawer(package, wishes=Wishes(threads=1))
+            judged = list(judge_all(requests, drawer, batch=len(requests)))
         except EdgegenError as error:
             return replace(row, failure=str(error))
     expected, drawn = (np.stack([pixels for _, pixels, _ in it]) for it in (reference, judged))
     return replace(row, scores=_scores(judged), psnr_db=psnr_db(expected, drawn, peak=255.0))
 
 
-def _judged(
-    model: str, drawn_by: str, machine: Machine, requests: Sequence[Request], draw: Draw
-) -> tuple[Drawn, list[Judged]]:
-    judged = list(judge_all(requests, draw, batch=_AT_ONCE))
-    row = Drawn(
+def _row(
+    model: str,
+    drawn_by: str,
+    machine: Machine,
+    requests: Sequence[Request],
+    judged: Sequence[Judged],
+) -> Drawn:
+    return Drawn(
         model=model,
         drawn_by=drawn_by,
         requests="sampled",
@@ -238,7 +241,6 @@ def _judged(
         machine=machine,
         scores=_scores(judged),
     )
-    return row, judged
 
 
 def _scores(judged: Sequence[Judged]) -> Mapping[str, Score]:
@@ -269,22 +271,16 @@ def _mistakes(verdict: Verdict) -> str:
     return f" (wrong: {', '.join(wrong)})" if wrong else ""
 
 
-def _known(requests: Sequence[Request]) -> NDArray[np.uint8]:
-    return np.stack([render(request.scene) for request in requests])
-
-
-def _rebuilt(pipeline: DiffusionPipeline) -> Draw:
-    """Return a drawer of known pictures as a model's autoencoder gives them back."""
-
-    @torch.no_grad()
-    def draw(requests: Sequence[Request]) -> NDArray[np.uint8]:
-        pictures = torch.from_numpy(_known(requests)).permute(0, 3, 1, 2).float() / 127.5 - 1
+@torch.no_grad()
+def _rebuilt(pipeline: DiffusionPipeline, requests: Sequence[Request]) -> Iterator[Pixels]:
+    """Yield known pictures as a model's autoencoder gives them back."""
+    for start in range(0, len(requests), _AT_ONCE):
+        known = np.stack([render(it.scene) for it in requests[start : start + _AT_ONCE]])
+        pictures = torch.from_numpy(known).permute(0, 3, 1, 2).float() / 127.5 - 1
         encoded = pipeline.vae.encode(pictures)
         latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mean
         decoded = pipeline.vae.decode(latents).sample.permute(0, 2, 3, 1)
-        return np.rint((decoded.clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
-
-    return draw
+        yield from np.rint((decoded.clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
 
 
 def _summary(row: Drawn) -> str:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from edgegen.reference.draw_scenes import torch_drawer
+from edgegen.drawer import DrawRequest
+from edgegen.reference.drawer import TorchDrawer
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.scores import judge_all, sampled_requests, score
 from training.tables import append_row
@@ -47,8 +48,9 @@ class Watch:
     def __call__(self, step: int, module: nn.Module) -> None:
         """Add rows to `<stage>.scores.csv`, and write `<stage>.drawn.png`."""
         drawing = self._drawing
-        draw = torch_drawer(self._pipeline(module), steps=drawing.steps, guidance=drawing.guidance)
-        judged = list(judge_all(self._requests, draw, batch=32))
+        drawer = TorchDrawer(self._pipeline(module), "stable-diffusion")
+        settings = DrawRequest(steps=drawing.steps, guidance=drawing.guidance)
+        judged = list(judge_all(self._requests, drawer, settings, batch=32))
         header = ("step", "split", "group", "pictures", "things", "all_right")
         for (split, group), found in score((request, it) for request, _, it in judged).items():
             row = (step, split, group, found.pictures, found.things, found.all_right)

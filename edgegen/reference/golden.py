@@ -20,6 +20,8 @@ import numpy.typing as npt
 from edgegen.core.errors import IntegrityError
 from edgegen.core.files import inside, translate_disk_errors
 from edgegen.core.model import Component
+from edgegen.core.package import GoldenCase
+from edgegen.drawer import DrawRequest
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +41,25 @@ class Probe:
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
+
+
+def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
+    """Return what is drawn in a case, from the pictures in `folder` where it starts from some."""
+    image, mask = folder / INPUT_IMAGE_NAME, folder / MASK_IMAGE_NAME
+    starts_from_picture = case.strength is not None
+    return DrawRequest(
+        prompt=case.prompt,
+        negative_prompt=case.negative_prompt,
+        seed=case.seed,
+        steps=case.steps,
+        guidance=case.guidance,
+        scheduler=case.scheduler,
+        width=case.width,
+        height=case.height,
+        image=image if starts_from_picture else None,
+        mask=mask if starts_from_picture and mask.is_file() else None,
+        strength=case.strength,
+    )
 
 
 def input_name(component: str, tensor: str) -> str:

@@ -16,8 +16,10 @@ import torch
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.drawer import Pixels
 from edgegen.families import family_of
 from edgegen.reference import golden
+from edgegen.reference.drawer import call_arguments
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.probes import check_finite
 
@@ -35,6 +37,7 @@ def run_case(
     numbers come from one generator, as they do for somebody who runs the pipeline with a seed.
     Raises SourceError where the model itself makes values that are not finite.
     """
+    _write_pictures(spec, case, destination)
     scheduler = reference.pipeline.scheduler
     plain_step = scheduler.step
     count = 0
@@ -52,13 +55,19 @@ def run_case(
 
     scheduler.step = step
     try:
-        image = reference.pipeline(**_arguments(spec, case, destination)).images
+        image = reference.pipeline(**case_arguments(spec, case, destination)).images
     finally:
         del scheduler.step
     pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32) * 2 - 1
     golden.write_array(destination, golden.IMAGE_NAME, pixels)
     if draws_latents_first(spec):
         golden.write_array(destination, golden.LATENTS_NAME, to_numpy(first_latents(spec, case)))
+
+
+def case_arguments(spec: PipelineSpec, case: GoldenCase, folder: Path) -> dict[str, Any]:
+    """Return what the pipeline is called with; `folder` has the pictures that it starts from."""
+    arguments = call_arguments(family_of(spec.family), golden.draw_request(case, folder))
+    return {**arguments, "generator": torch.Generator().manual_seed(case.seed)}
 
 
 def draws_latents_first(spec: PipelineSpec) -> bool:
@@ -83,49 +92,32 @@ def to_numpy(value: torch.Tensor) -> golden.Array:
     return array
 
 
-def _arguments(spec: PipelineSpec, case: GoldenCase, destination: Path) -> dict[str, Any]:
-    call, start = family_of(spec.family).reference, spec.facts.starts[0]
-    arguments: dict[str, Any] = {
-        "num_inference_steps": case.steps,
-        "generator": torch.Generator().manual_seed(case.seed),
-        "output_type": "np",
-        **call.arguments,
-    }
-    if spec.facts.takes_text:
-        arguments |= {"prompt": case.prompt, "guidance_scale": case.guidance}
-    if case.negative_prompt is not None:
-        arguments["negative_prompt"] = case.negative_prompt
+def _write_pictures(spec: PipelineSpec, case: GoldenCase, destination: Path) -> None:
+    """Write what the image starts from: slopes and a disc and, behind a mask, a white rectangle."""
+    start = spec.facts.starts[0]
     if start != "noise":
-        arguments |= {"strength": case.strength, "image": _input_image(case, destination)}
+        _save(_input_picture(case), destination / golden.INPUT_IMAGE_NAME)
     if start == "mask":
-        arguments["mask_image"] = _mask_image(case, destination)
-    if call.takes_size and start != "picture":  # the picture has the size
-        arguments |= {"height": case.height, "width": case.width}
-    return arguments
+        _save(_mask_picture(case), destination / golden.MASK_IMAGE_NAME)
 
 
-def _input_image(case: GoldenCase, destination: Path) -> Any:
-    """Draw slopes and a disc, write them as the case's input picture, and return it."""
+def _input_picture(case: GoldenCase) -> Pixels:
     rows = np.linspace(0, 1, case.height)[:, None]
     columns = np.linspace(0, 1, case.width)[None, :]
     disc = ((rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.1) * 0.5
     channels = (rows + 0 * columns, columns + 0 * rows, 0.25 + disc)
-    pixels = np.stack([(channel * 255).astype(np.uint8) for channel in channels], axis=-1)
-    return _save_image(pixels, destination / golden.INPUT_IMAGE_NAME)
+    return np.stack([(channel * 255).astype(np.uint8) for channel in channels], axis=-1)
 
 
-def _mask_image(case: GoldenCase, destination: Path) -> Any:
-    """Draw a white rectangle, which is to be painted anew, on black."""
+def _mask_picture(case: GoldenCase) -> Pixels:
     pixels = np.zeros((case.height, case.width, 3), dtype=np.uint8)
     pixels[case.height // 4 : case.height * 3 // 4, case.width // 4 :] = 255
-    return _save_image(pixels, destination / golden.MASK_IMAGE_NAME)
+    return pixels
 
 
-def _save_image(pixels: Any, path: Path) -> Any:
+def _save(pixels: Pixels, path: Path) -> None:
     try:
         from PIL import Image
     except ImportError as error:  # diffusers asks for it
         raise SourceError("Pillow is missing.", hint="Run: pip install pillow") from error
-    image = Image.fromarray(pixels)
-    image.save(path)
-    return image
+    Image.fromarray(pixels).save(path)

@@ -1,21 +1,21 @@
 """Scores a model on scenes: how often its pictures show what the captions ask for.
 
-A request is a caption with a seed; whoever draws it, diffusers or a package, only returns pixels.
+A request is a caption with a seed; whoever draws it only returns pixels.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgegen.drawer import Drawer, DrawRequest, Pixels
 from edgegen.scenes.catalogue import scenes
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.reading import read_picture
-from edgegen.scenes.scene import WHITE, Kind, Scene
+from edgegen.scenes.scene import PICTURE_PX, WHITE, Kind, Scene
 from edgegen.scenes.verdict import Verdict, judge
 
 SEEDS = range(5)
@@ -34,9 +34,8 @@ class Request:
     seed: int
 
 
-Draw = Callable[[Sequence[Request]], NDArray[np.uint8]]
-"""Draws requests: (requests, 64, 64, 3)."""
-
+Judged = tuple[Request, Pixels, Verdict]
+"""What was asked for, (64, 64, 3) of what was drawn, and what of it is right."""
 
 GROUPS = ("plain", "colour", "size", "place", "count", "pair")
 """What is scored together: a thing alone on white, on a colour, and the other kinds of scenes."""
@@ -109,13 +108,24 @@ def _plainest(split: Split, members: Iterable[Scene]) -> list[Request]:
 
 
 def judge_all(
-    requests: Sequence[Request], draw: Draw, *, batch: int = 16
-) -> Iterator[tuple[Request, NDArray[np.uint8], Verdict]]:
-    """Draw requests, so many at once, and judge each picture."""
+    requests: Sequence[Request],
+    drawer: Drawer,
+    settings: DrawRequest = DrawRequest(),  # noqa: B008 - a frozen value
+    *,
+    batch: int = 16,
+) -> Iterator[Judged]:
+    """Draw requests, so many at once, and judge each picture; `settings` has steps and the like."""
+    settings = replace(settings, width=PICTURE_PX, height=PICTURE_PX)
     for start in range(0, len(requests), batch):
         part = requests[start : start + batch]
-        for request, pixels in zip(part, draw(part), strict=True):
-            yield request, pixels, judge(request.scene, read_picture(pixels))
+        wanted = [replace(settings, prompt=each.caption, seed=each.seed) for each in part]
+        yield from judge_each(part, drawer.draw(wanted))
+
+
+def judge_each(requests: Iterable[Request], pictures: Iterable[Pixels]) -> Iterator[Judged]:
+    """Judge what was drawn of each request."""
+    for request, pixels in zip(requests, pictures, strict=True):
+        yield request, pixels, judge(request.scene, read_picture(pixels))
 
 
 def score(verdicts: Iterable[tuple[Request, Verdict]]) -> Mapping[tuple[Split, str], Score]:

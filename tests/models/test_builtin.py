@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from edgegen.builtin.models import BUILTIN_MODELS
+from edgegen.drawer import DrawRequest
 from edgegen.models.licences import licence_files
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.models.weights import Weights, check_finite
-from edgegen.reference.draw_scenes import torch_drawer
+from edgegen.reference.drawer import TorchDrawer
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.scores import judge_all, sampled_requests
 
@@ -109,12 +110,13 @@ def test_a_scenes_model_draws_most_of_what_captions_ask_for(name):
     import torch
 
     folder = resolve(name)
-    generation = read_pipeline(folder).generation
+    spec = read_pipeline(folder)
     pipeline = diffusers.DiffusionPipeline.from_pretrained(folder.path, dtype=torch.float32)
-    steps = min(generation.steps, 10)
-    draw = torch_drawer(pipeline, steps=steps, guidance=generation.guidance)
+    settings = DrawRequest(steps=min(spec.generation.steps, 10))
+    drawer = TorchDrawer(pipeline, spec.family, spec.generation)
 
-    judged = list(judge_all(sampled_requests(Split.TRAINED, OF_EACH), draw, batch=24))
+    requests = sampled_requests(Split.TRAINED, OF_EACH)
+    judged = list(judge_all(requests, drawer, settings, batch=24))
 
     assert np.mean([verdict.colour for _, _, verdict in judged]) > 0.8
     assert np.mean([verdict.count for _, _, verdict in judged]) > 0.7

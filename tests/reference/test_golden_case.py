@@ -21,7 +21,7 @@ from edgegen.reference import golden
 from edgegen.reference.case import SEED, plan_case
 from edgegen.reference.pipeline import load_reference
 from edgegen.reference.run import make_golden
-from edgegen.reference.trajectory import _arguments, run_case
+from edgegen.reference.trajectory import case_arguments, run_case
 from tests.conftest import TinyPipeline
 from tests.tiny_models import FAMILIES
 
@@ -67,7 +67,7 @@ def test_the_image_is_the_one_that_diffusers_makes_of_the_loaded_pipeline(
     for name in reference.modules:
         for parameter in getattr(whole, name).parameters():
             parameter.data = parameter.data.clone()  # out of the mapped file, into aligned memory
-    expected = whole(**_arguments(spec, case, tmp_path)).images.transpose(0, 3, 1, 2) * 2 - 1
+    expected = whole(**case_arguments(spec, case, tmp_path)).images.transpose(0, 3, 1, 2) * 2 - 1
     image = golden.read_array(tmp_path, golden.IMAGE_NAME)
     assert image.shape[2:] == (case.height, case.width)
     assert np.array_equal(image, expected)

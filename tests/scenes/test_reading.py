@@ -9,18 +9,15 @@ from edgegen.scenes.combinations import Split
 from edgegen.scenes.reading import Reading, read_picture
 from edgegen.scenes.render import render
 from edgegen.scenes.scene import COLOURS, Kind, Placement, Scene
-from edgegen.scenes.scores import judge_all, sampled_requests, score
+from edgegen.scenes.scores import judge_each, sampled_requests, score
 from edgegen.scenes.verdict import judge
 
 REQUESTS = [*sampled_requests(Split.TRAINED, 10), *sampled_requests(Split.HELD_OUT, 5)]
 
 
 def scored(change):
-    def draw(requests):
-        return np.stack([change(render(request.scene)) for request in requests])
-
-    judged = [(request, verdict) for request, _, verdict in judge_all(REQUESTS, draw)]
-    return score(judged)
+    pictures = [change(render(request.scene)) for request in REQUESTS]
+    return score((request, verdict) for request, _, verdict in judge_each(REQUESTS, pictures))
 
 
 def noisy(pixels):

@@ -1,0 +1,147 @@
+"""Draws requests with diffusers: what a package is compared with.
+
+Imported where torch is needed, and therefore imports it at the top.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from edgegen_runner.schedulers import SHORT_NAMES
+
+from edgegen.core.errors import ConfigError, SourceError, nearest
+from edgegen.core.model import Generation
+from edgegen.drawer import DrawRequest, Pixels, drawn_together, rgb
+from edgegen.families import family_of
+from edgegen.families.base import Family
+
+
+class TorchDrawer:
+    """Draws with a diffusers pipeline of a family, in one batch what differs in prompt and seed.
+
+    What a request leaves open is `generation`'s, or the default of the pipeline's class.
+    """
+
+    def __init__(self, pipeline: Any, family: str, generation: Generation | None = None) -> None:
+        pipeline.set_progress_bar_config(disable=True)
+        self._pipeline = pipeline
+        self._family = family_of(family)
+        self._generation = generation
+
+    def draw(self, requests: Sequence[DrawRequest]) -> list[Pixels]:
+        """Draw each request from its own seed.
+
+        Raises ConfigError for what the pipeline cannot start from, or a scheduler that is unknown.
+        """
+        pictures: dict[DrawRequest, Pixels] = {}
+        for settings, alike in drawn_together(requests).items():
+            arguments = self._arguments(settings, alike)
+            with _another_scheduler(self._pipeline, settings.scheduler), torch.inference_mode():
+                images = self._pipeline(**arguments).images
+            levels = np.rint(images * 255).astype(np.uint8)
+            pictures |= zip(alike, map(rgb, levels), strict=True)
+        return [pictures[request] for request in requests]
+
+    def _arguments(self, settings: DrawRequest, alike: Sequence[DrawRequest]) -> dict[str, Any]:
+        count = len(alike)
+        one = _completed(settings, self._generation, self._family)
+        arguments = call_arguments(self._family, one)
+        arguments["generator"] = [torch.Generator().manual_seed(it.seed) for it in alike]
+        if self._family.facts.takes_text:
+            arguments["prompt"] = [it.prompt or "" for it in alike]
+        else:
+            arguments["batch_size"] = count
+        if "negative_prompt" in arguments:
+            arguments["negative_prompt"] = [one.negative_prompt] * count
+        for name in {"image", "mask_image"} & arguments.keys():
+            arguments[name] = [arguments[name]] * count
+        return arguments
+
+
+def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
+    """Return what diffusers' pipeline is called with for a request, all but the generator.
+
+    Raises ConfigError where the pipeline starts from something else than the request, SourceError
+    where Pillow is missing.
+    """
+    call, start = family.reference, family.facts.starts[0]
+    _require_start(family, request)
+    arguments: dict[str, Any] = {"output_type": "np", **call.arguments}
+    if family.facts.takes_text:
+        arguments["prompt"] = request.prompt
+    if call.takes_size and start != "picture":  # the picture has the size
+        arguments |= {"height": request.height, "width": request.width}
+    given = {
+        "num_inference_steps": request.steps,
+        "guidance_scale": request.guidance if family.facts.takes_text else None,
+        "negative_prompt": request.negative_prompt,
+        "strength": request.strength if start != "noise" else None,
+    }
+    arguments |= {name: value for name, value in given.items() if value is not None}
+    if request.image is not None:
+        arguments["image"] = _picture(request.image)
+    if request.mask is not None:
+        arguments["mask_image"] = _picture(request.mask)
+    return arguments
+
+
+def _completed(request: DrawRequest, known: Generation | None, family: Family) -> DrawRequest:
+    if known is None:
+        return request
+    guidance = known.guidance
+    if family.facts.needs_mask and known.inpaint_guidance is not None:
+        guidance = known.inpaint_guidance
+    return replace(
+        request,
+        steps=known.steps if request.steps is None else request.steps,
+        guidance=guidance if request.guidance is None else request.guidance,
+        width=known.width if request.width is None else request.width,
+        height=known.height if request.height is None else request.height,
+    )
+
+
+def _require_start(family: Family, request: DrawRequest) -> None:
+    start = family.facts.starts[0]
+    wanted = "noise" if request.image is None else "picture" if request.mask is None else "mask"
+    if start != wanted:
+        raise ConfigError(
+            f"diffusers' {family.reference.classes[0]} starts from a {start}, the request from a "
+            f"{wanted}.",
+            hint="Draw it with a package, which can start from each of them.",
+        )
+
+
+def _picture(path: Path) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:  # diffusers asks for it
+        raise SourceError("Pillow is missing.", hint="Run: pip install pillow") from error
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+@contextmanager
+def _another_scheduler(pipeline: Any, name: str | None) -> Iterator[None]:
+    """Give a pipeline a scheduler of another class, as diffusers makes it of the one it has."""
+    own = pipeline.scheduler
+    if name is not None and name != type(own).__name__:
+        class_name, options = SHORT_NAMES.get(name, (name, {}))
+        made: Any = getattr(diffusers, class_name, None)
+        is_scheduler = inspect.isclass(made) and issubclass(made, diffusers.SchedulerMixin)
+        if not is_scheduler:
+            raise ConfigError(
+                f"diffusers has no scheduler '{name}'.", hint=nearest(name, SHORT_NAMES)
+            )
+        pipeline.scheduler = made.from_config(own.config, **options)
+    try:
+        yield
+    finally:
+        pipeline.scheduler = own

@@ -1,0 +1,165 @@
+"""Draws requests with a package: in the runner here, or on a device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from edgegen.core.errors import RunnerError
+from edgegen.core.manifest import load_manifest
+from edgegen.core.scratch import ScratchFolder
+from edgegen.devices.device import Device
+from edgegen.devices.store import Stored
+from edgegen.drawer import DrawRequest, Pixels, drawn_together, rgb
+from edgegen.runner.backend_choice import Wishes, backend_here
+from edgegen.runner.job import GenerateJob, Request, Residency, absolute
+from edgegen.runner.png import read_pixels
+from edgegen.runner.remote import generate_there
+from edgegen.runner.session import ImageResult, generate
+
+Run = Callable[[Request, Path, Sequence[str]], list[ImageResult]]
+"""Makes the images of a request in a folder, with these names."""
+
+
+class PackageDrawer:
+    """Draws with a package on this machine, a process of the runner for each job."""
+
+    def __init__(
+        self, package: Path, *, wishes: Wishes | None = None, residency: Residency = "all"
+    ) -> None:
+        self._package = str(package.absolute())
+        self._backend = backend_here(load_manifest(package).target, wishes or Wishes())
+        self._residency: Residency = residency
+
+    def draw(self, requests: Sequence[DrawRequest]) -> list[Pixels]:
+        """Draw each request. Raises what the runner raises."""
+
+        def run(request: Request, folder: Path, names: Sequence[str]) -> list[ImageResult]:
+            job = GenerateJob(
+                package=self._package,
+                request=request,
+                output=str(folder),
+                file_names=tuple(names),
+                residency=self._residency,
+                backend=self._backend,
+            )
+            return generate(job)
+
+        return _draw(requests, run)
+
+
+class DeviceDrawer:
+    """Draws on a connected device, with a package that was pushed there (`push_package`)."""
+
+    def __init__(
+        self,
+        device: Device,
+        stored: Stored,
+        *,
+        wishes: Wishes | None = None,
+        residency: Residency = "all",
+        patience_s: float | None = None,
+    ) -> None:
+        self._device = device
+        self._stored = stored
+        self._wishes = wishes or Wishes()
+        self._residency: Residency = residency
+        self._patience_s = patience_s
+
+    def draw(self, requests: Sequence[DrawRequest]) -> list[Pixels]:
+        """Draw each request there. Raises what the runner and the connection raise."""
+
+        def run(request: Request, folder: Path, names: Sequence[str]) -> list[ImageResult]:
+            job = GenerateJob(package=self._stored.path, request=request, residency=self._residency)
+            return generate_there(
+                self._device,
+                self._stored,
+                job,
+                folder,
+                names,
+                wishes=self._wishes,
+                patience_s=self._patience_s,
+            )
+
+        return _draw(requests, run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seeds:
+    """Successive seeds, of prompts or of what is drawn without one."""
+
+    first: int
+    count: int
+    of_texts: bool
+
+
+def _draw(requests: Sequence[DrawRequest], run: Run) -> list[Pixels]:
+    pictures: dict[DrawRequest, Pixels] = {}
+    for settings, alike in drawn_together(requests).items():
+        for seeds, prompts in _jobs(alike).items():
+            drawn = [
+                replace(settings, prompt=prompt, seed=seeds.first + number)
+                for prompt in prompts
+                for number in range(seeds.count)
+            ]
+            names = [f"{index}.png" for index in range(len(drawn))]
+            with ScratchFolder("pictures") as folder:
+                images = run(_request(settings, prompts, seeds), folder, names)
+                pictures |= zip(drawn, map(_pixels, images), strict=True)
+    return [pictures[request] for request in requests]
+
+
+def _jobs(alike: Sequence[DrawRequest]) -> Mapping[_Seeds, list[str | None]]:
+    """Return the prompts that are drawn in one job: those with the same successive seeds.
+
+    The runner loads a package once a job, and draws image i of a prompt from its seed + i.
+    """
+    seeds: dict[str | None, list[int]] = {}
+    for request in alike:
+        seeds.setdefault(request.prompt, []).append(request.seed)
+    jobs: dict[_Seeds, list[str | None]] = {}
+    for prompt, of_prompt in seeds.items():
+        for first, count in _successive(sorted(of_prompt)):
+            key = _Seeds(first=first, count=count, of_texts=prompt is not None)
+            jobs.setdefault(key, []).append(prompt)
+    return jobs
+
+
+def _successive(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the number of each run of successive seeds."""
+    for _, places in groupby(range(len(seeds)), lambda place: seeds[place] - place):
+        first, *others = places
+        yield seeds[first], 1 + len(others)
+
+
+def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds) -> Request:
+    texts = tuple(prompt for prompt in prompts if prompt is not None)
+    return Request(
+        prompts=texts or None,
+        negative_prompt=settings.negative_prompt,
+        steps=settings.steps,
+        guidance=settings.guidance,
+        scheduler=settings.scheduler,
+        seed=seeds.first,
+        count=seeds.count,
+        width=settings.width,
+        height=settings.height,
+        image=absolute(settings.image),
+        mask=absolute(settings.mask),
+        strength=settings.strength,
+    )
+
+
+def _pixels(image: ImageResult) -> Pixels:
+    if image.path is None:
+        raise RunnerError("The runner made no image.", hint="Pack the runner again.")
+    pixels = read_pixels(Path(image.path))
+    if hashlib.sha256(pixels.tobytes()).hexdigest() != image.sha256:
+        raise RunnerError(
+            f"{image.path} does not hold the pixels that the runner computed.",
+            hint="Check the disk that holds the temporary folder.",
+        )
+    return rgb(pixels)
