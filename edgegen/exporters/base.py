@@ -11,6 +11,7 @@ from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component, NativeTensor
 from edgegen.core.profile import Attention, OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
+from edgegen.models.pipeline_source import SourceSpec
 
 if TYPE_CHECKING:
     from edgegen.exporters.capture import Capture
@@ -27,11 +28,11 @@ EXPORTERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
-    """One component to convert: what it is, where its weights lie, and where it goes."""
+    """One component to convert: what it is, the pipeline that it is of, and where it goes."""
 
     target: str
     component: Component
-    source: str
+    source: SourceSpec
     destination: str
     recipe: Recipe
     operators: OperatorSet

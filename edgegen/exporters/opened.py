@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
 
 from edgegen.exporters.base import ExportJob, ExportProgress, OpenedComponent
+from edgegen.models.pipeline_source import open_source
 from edgegen.networks import NETWORKS, network_of
 
 _TOOLKITS = ("torch", "diffusers", "transformers")
@@ -36,12 +36,11 @@ def open_component(job: ExportJob, progress: ExportProgress) -> OpenedComponent:
     progress.step("toolkits")
     from edgegen.exporters.capture import capture
     from edgegen.models.binding import bind, unused_keys
-    from edgegen.models.weights import Weights
 
-    source = Path(job.source)
-    weights = Weights.open(source, job.component.variant)
+    source = open_source(job.source)
+    weights = source.weights(job.component.folder, job.component.variant)
     progress.step("graph")
-    captured = capture(job.component, source, shapes=job.shapes)
+    captured = capture(job.component, source.configs / job.component.folder, shapes=job.shapes)
     rules = network_of(job.component.class_name).keys
     bound = bind(weights, captured.parameter_shapes, rules)
     unused = unused_keys(weights, bound, rules)

@@ -27,6 +27,7 @@ from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.core.staging import staged_folder
 from edgegen.exporters.base import ExportJob
 from edgegen.exporters.convert import Conversion, PackageJobs, convert
+from edgegen.models.pipeline_source import folder_source
 from edgegen.packaging.assemble import GOLDEN_FOLDER, Shared, assemble
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.replace import require_replaceable
@@ -193,7 +194,7 @@ def _calibrate(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
         try:
             calibrated = make_calibration(
                 spec,
-                same[0].plan.model,
+                folder_source(same[0].plan.model),
                 logs / f"{number}-{CALIBRATION_NAME}",
                 progress=progress,
                 log=logs / "calibration.log",
@@ -242,7 +243,7 @@ def _jobs(work: _Work) -> Iterator[ExportJob]:
         yield ExportJob(
             target=plan.candidate.target.name,
             component=component,
-            source=str((plan.model / component.folder).absolute()),
+            source=folder_source(plan.model),
             destination=str((work.staging / component.name).absolute()),
             recipe=plan.candidate.recipe,
             operators=plan.candidate.operators,
@@ -274,7 +275,9 @@ def _run_reference(
     ]
     if drawing is not None:
         requests.append(drawing.request)
-    made = make_goldens(requests, model, progress=progress, log=logs / "reference.log")
+    made = make_goldens(
+        requests, folder_source(model), progress=progress, log=logs / "reference.log"
+    )
     goldens = made[: len(wanted)]
     for work, golden in zip(wanted, goldens, strict=True):
         if isinstance(golden, EdgegenError):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from edgegen.core.model import PipelineSpec
 from edgegen.models.model_folder import ModelFolder
+from edgegen.models.pipeline_source import FolderSource
 from edgegen.models.read import component_keys, read_pipeline
 from edgegen.models.scheduler import scheduler_config
 from edgegen.models.timesteps import has_whole_timesteps
-from edgegen.models.weights import Weights
 from edgegen.packaging.drawing import drawn_with
 from edgegen.packaging.predicted import StoredWeight, tokenizer_graph_bytes
 from edgegen.packaging.small_files import small_files_bytes
@@ -64,7 +64,8 @@ def read_facts(
 
 def _weights(spec: PipelineSpec, folder: Path) -> dict[str, tuple[StoredWeight, ...]]:
     variants = {component.folder: component.variant for component in spec.components}
-    opened = {name: Weights.open(folder / name, variant) for name, variant in variants.items()}
+    source = FolderSource(folder)
+    opened = {name: source.weights(name, variant) for name, variant in variants.items()}
     found = {}
     for component in spec.components:
         weights = opened[component.folder]

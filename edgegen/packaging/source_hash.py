@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgegen.core.model import Component
 from edgegen.core.progress import Progress
-from edgegen.models.weights import Weights
+from edgegen.models.pipeline_source import FolderSource
 
 
 def weights_sha256(model: Path, components: Sequence[Component], progress: Progress) -> str:
@@ -18,9 +18,9 @@ def weights_sha256(model: Path, components: Sequence[Component], progress: Progr
     Raises SourceError where weights are missing or damaged.
     """
     variants = {component.folder: component.variant for component in components}
+    source = FolderSource(model)
     opened = {
-        folder: Weights.open(model / folder, variant)
-        for folder, variant in sorted(variants.items())
+        folder: source.weights(folder, variant) for folder, variant in sorted(variants.items())
     }
     total = sum(weights.size_bytes for weights in opened.values())
     digest = hashlib.sha256()

@@ -21,6 +21,7 @@ from edgegen.core.package import (
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.models.model_folder import ModelFolder
+from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.packaging.integrity import (
@@ -122,7 +123,7 @@ def _compare_with_model(
         )
     with ScratchFolder("reference") as scratch, utf8_name(folder.path) as source:
         place = scratch / FOLDER_NAME
-        made = make_golden(spec, source, place, full=True, progress=progress)
+        made = make_golden(spec, folder_source(source), place, full=True, progress=progress)
         run = check_package(
             package, manifest, case=made.case, folder=place, artifact=artifact, progress=progress
         )

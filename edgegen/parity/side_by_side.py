@@ -6,24 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from edgegen_runner.metrics import Array, psnr_db
 from edgegen_runner.png import to_uint8
-from numpy.typing import NDArray
 
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.drawer import Pixels, rgb
 from edgegen.reference import golden
 from edgegen.reference.case import SMALL_MODEL_PX, plan_case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """An image, uint8 (height, width, 3). `psnr_db` is against torch's, infinite where equal."""
+    """An image. `psnr_db` is against torch's, infinite where equal."""
 
     label: str
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     psnr_db: float | None
 
 
@@ -56,14 +55,10 @@ def set_side_by_side(
     case: GoldenCase, reference: Path, pictures: Mapping[str, Array]
 ) -> SideBySide:
     """Set what packages drew, by label, beside what torch drew of the case into `reference`."""
-    expected = _rgb(to_uint8(golden.read_array(reference, golden.IMAGE_NAME))[0])
+    expected = rgb(to_uint8(golden.read_array(reference, golden.IMAGE_NAME))[0])
     drawings = [Drawing(label="torch", pixels=expected, psnr_db=None)]
     for label, picture in pictures.items():
-        pixels = _rgb(picture)
+        pixels = rgb(picture)
         distance_db = psnr_db(expected, pixels, peak=255.0)
         drawings.append(Drawing(label=label, pixels=pixels, psnr_db=distance_db))
     return SideBySide(case=case, drawings=tuple(drawings))
-
-
-def _rgb(pixels: Array) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)

@@ -13,6 +13,7 @@ from edgegen.core.package import GoldenCase, StageCost
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.units import format_bytes
 from edgegen.core.worker import Event, call
+from edgegen.models.pipeline_source import SourceSpec, open_source
 from edgegen.reference.calibrate_child import Job
 from edgegen.reference.calibration_cases import plan_calibration
 from edgegen.reference.case import predict_memory_bytes
@@ -38,7 +39,7 @@ class Calibrated:
 
 def make_calibration(
     spec: PipelineSpec,
-    folder: Path,
+    source: SourceSpec,
     destination: Path,
     *,
     full: bool = False,
@@ -47,7 +48,7 @@ def make_calibration(
 ) -> Calibrated:
     """Run a pipeline in torch on a few trajectories, and write all layers' ranges to a file.
 
-    `folder` is the pipeline's, `destination` the file, which `core.codec.load_json(Calibration, …)`
+    `source` is the pipeline's, `destination` the file, which `core.codec.load_json(Calibration, …)`
     reads; with `full` the trajectories have the model's native size. All linear and convolutional
     layers of `spec.components` are in it that the pipeline runs. The standard error of the process
     goes to `log`.
@@ -56,12 +57,12 @@ def make_calibration(
     MissingDependencyError without torch, ResourceError where memory or disk ran out, and
     ExportError where the process died.
     """
-    cases = plan_calibration(spec, folder, full=full)
+    cases = plan_calibration(spec, open_source(source).configs, full=full)
     with translate_disk_errors(destination.parent):
         destination.parent.mkdir(parents=True, exist_ok=True)
     job = Job(
         spec=spec,
-        folder=str(folder.absolute()),
+        source=source,
         destination=str(destination.absolute()),
         cases=cases,
     )

@@ -15,6 +15,7 @@ from edgegen.core.files import write_atomic
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.worker import Emit, Event, serve
+from edgegen.models.pipeline_source import SourceSpec, open_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Job:
     """What the parent wants: the ranges on the trajectories `cases`, written to `destination`."""
 
     spec: PipelineSpec
-    folder: str
+    source: SourceSpec
     destination: str
     cases: tuple[GoldenCase, ...]
 
@@ -35,7 +36,7 @@ def _run(job: Job, emit: Emit) -> Event:
     from edgegen.reference.pipeline import load_reference
     from edgegen.reference.trajectory import run_case
 
-    reference = load_reference(job.spec, Path(job.folder))
+    reference = load_reference(job.spec, open_source(job.source))
     encoders = [component for component in job.spec.components if component.role == "encoder"]
     observer = Observer()
     with (

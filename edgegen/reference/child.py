@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.worker import Emit, Event, serve
+from edgegen.models.pipeline_source import SourceSpec, open_source
 
 if TYPE_CHECKING:
     from edgegen.reference.pipeline import Reference
@@ -49,7 +50,7 @@ class GoldenJob:
 class Job:
     """The golden cases of one model, which draws with the same scheduler in all of them."""
 
-    folder: str
+    source: SourceSpec
     cases: tuple[GoldenJob, ...]
 
 
@@ -78,7 +79,7 @@ def _run(job: Job, emit: Emit) -> Event:
     from edgegen.reference.pipeline import load_reference
 
     emit("total", steps=_steps(job.cases))
-    reference = load_reference(job.cases[0].spec, Path(job.folder))
+    reference = load_reference(job.cases[0].spec, open_source(job.source))
     once = _Once()
     with torch.inference_mode(), reference.weights:
         for index, case in enumerate(job.cases):

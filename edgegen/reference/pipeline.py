@@ -19,8 +19,8 @@ from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.families import family_of
 from edgegen.models.binding import bind
+from edgegen.models.pipeline_source import PipelineSource
 from edgegen.models.scheduler import scheduler_config
-from edgegen.models.weights import Weights
 from edgegen.networks import network_of
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
@@ -39,15 +39,15 @@ class Reference:
     weights: StreamedWeights
 
 
-def load_reference(spec: PipelineSpec, folder: Path) -> Reference:
+def load_reference(spec: PipelineSpec, source: PipelineSource) -> Reference:
     """Build the pipeline of a family from its configs, in float32; no weight is kept in memory.
 
     Nothing is loaded by the hub's machinery. Raises SourceError where a config makes no module,
     and where the weights do not fit it.
     """
-    weights = StreamedWeights()
+    weights, folder = StreamedWeights(), source.configs
     modules = {
-        component.folder: _load_module(folder / component.folder, component, weights)
+        component.folder: _load_module(source, component, weights)
         for component in {component.folder: component for component in spec.components}.values()
     }
     parts: dict[str, Any] = {
@@ -85,9 +85,11 @@ def load_scheduler(spec: PipelineSpec, folder: Path) -> Any:
     return build.from_config(scheduler_config(folder, spec.scheduler))
 
 
-def _load_module(folder: Path, component: Component, streamed: StreamedWeights) -> torch.nn.Module:
-    module = build_module(folder, component.class_name)
-    weights = Weights.open(folder, component.variant)
+def _load_module(
+    source: PipelineSource, component: Component, streamed: StreamedWeights
+) -> torch.nn.Module:
+    module = build_module(source.configs / component.folder, component.class_name)
+    weights = source.weights(component.folder, component.variant)
     shapes = {name: tuple(it.shape) for name, it in module.state_dict().items()}
     bound = bind(weights, shapes, network_of(component.class_name).keys)
 
@@ -96,7 +98,7 @@ def _load_module(folder: Path, component: Component, streamed: StreamedWeights) 
         # every step of a run reads all weights of the denoiser again
         return weights.array(tensor.key, again=True).reshape(tensor.shape)
 
-    streamed.add(module, component=folder.name, names=bound.keys(), read=read)
+    streamed.add(module, component=component.folder, names=bound.keys(), read=read)
     return module
 
 

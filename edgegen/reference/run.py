@@ -15,6 +15,7 @@ from edgegen.core.package import GoldenCase, StageCost
 from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.core.units import format_bytes
 from edgegen.core.worker import Event, call
+from edgegen.models.pipeline_source import SourceSpec, open_source
 from edgegen.reference.case import (
     PROBE_BATCH,
     plan_case,
@@ -56,7 +57,7 @@ class GoldenRun:
 
 def make_golden(
     spec: PipelineSpec,
-    folder: Path,
+    source: SourceSpec,
     destination: Path,
     *,
     full: bool = False,
@@ -71,7 +72,7 @@ def make_golden(
     ExportError where the process died.
     """
     request = GoldenRequest(spec=spec, destination=destination, full=full, case=case)
-    (made,) = make_goldens([request], folder, progress=progress, log=log)
+    (made,) = make_goldens([request], source, progress=progress, log=log)
     if isinstance(made, EdgegenError):
         raise made
     return made
@@ -79,17 +80,18 @@ def make_golden(
 
 def make_goldens(
     requests: Sequence[GoldenRequest],
-    folder: Path,
+    source: SourceSpec,
     *,
     progress: Progress | None = None,
     log: Path | None = None,
 ) -> tuple[GoldenRun | EdgegenError, ...]:
     """Run golden cases of one model in torch; return what became of each, in their order.
 
-    `folder` is the pipeline's. What cases have in common is computed once. A case that fails ends
+    `source` is the pipeline's. What cases have in common is computed once. A case that fails ends
     those after it. The standard error of the process goes to `log`.
     """
-    jobs = tuple(_job(request, folder) for request in requests)
+    configs = open_source(source).configs
+    jobs = tuple(_job(request, configs) for request in requests)
     expected_bytes = max(predict_memory_bytes(job.spec, job.case) for job in jobs)
     made: list[StageCost] = []
     error: EdgegenError | None = None
@@ -113,7 +115,7 @@ def make_goldens(
                     )
                 )
 
-        job = Job(folder=str(folder.absolute()), cases=jobs)
+        job = Job(source=source, cases=jobs)
         try:
             finished = call(WORKER, job, stage=STAGE, on_event=on_event, log=log)
         except EdgegenError as ended:
@@ -130,10 +132,10 @@ def make_goldens(
     return tuple(outcomes)
 
 
-def _job(request: GoldenRequest, folder: Path) -> GoldenJob:
+def _job(request: GoldenRequest, configs: Path) -> GoldenJob:
     spec, destination, full = request.spec, request.destination, request.full
-    case = request.case or plan_case(spec, folder, full=full, name=destination.name)
-    height, width = probe_latent_size(spec, folder, full=full)
+    case = request.case or plan_case(spec, configs, full=full, name=destination.name)
+    height, width = probe_latent_size(spec, configs, full=full)
     with translate_disk_errors(destination.parent):
         destination.mkdir(parents=True, exist_ok=True)
     return GoldenJob(

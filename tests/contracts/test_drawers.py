@@ -14,6 +14,7 @@ from edgegen.core.errors import ConfigError
 from edgegen.core.progress import SilentProgress
 from edgegen.devices.device import Device
 from edgegen.drawer import Drawer, DrawRequest
+from edgegen.models.pipeline_source import FolderSource
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.packaging.build import build
@@ -57,7 +58,7 @@ def package(model: Path, folders: Path) -> Path:
 @pytest.fixture(scope="module")
 def torch_drawer(model: Path, folders: Path) -> Iterator[Drawer]:
     spec = read_pipeline(resolve(str(model)))
-    reference = load_reference(spec, model)
+    reference = load_reference(spec, FolderSource(model))
     with reference.weights:
         yield TorchDrawer(reference.pipeline, spec.family, spec.generation)
 

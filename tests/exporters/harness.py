@@ -27,6 +27,7 @@ from edgegen.exporters.capture import Capture, capture
 from edgegen.exporters.opened import open_component
 from edgegen.exporters.wrappers import wrap
 from edgegen.models.binding import bind
+from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.models.weights import Weights
@@ -138,7 +139,7 @@ def export_component(
     job = ExportJob(
         target=target,
         component=component,
-        source=str(folder / component.folder),
+        source=folder_source(folder),
         destination=str(destination),
         recipe=recipe,
         operators=operators,

@@ -21,6 +21,7 @@ from edgegen.exporters import capture
 from edgegen.exporters.base import ExportJob, OpenedComponent, load_exporter
 from edgegen.mil.executor.program import MilProgram
 from edgegen.models.binding import bind
+from edgegen.models.pipeline_source import folder_source
 from edgegen.models.weights import Weights
 from edgegen.networks.base import KeyRules
 from tests.exporters.harness import Heard
@@ -78,7 +79,7 @@ def compute(
     job = ExportJob(
         target=target,
         component=component,
-        source=str(folder),
+        source=folder_source(folder),
         destination=str(folder),
         recipe=load_recipe(recipe, load_target(target)),
         operators=options.pop("operators", "contrib"),

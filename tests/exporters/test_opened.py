@@ -14,8 +14,9 @@ from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob
 from edgegen.exporters.opened import open_component
 from edgegen.models.model_folder import ModelFolder
+from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
-from edgegen.packaging.plan import fix_axes
+from edgegen.packaging.axes import fix_axes
 from tests.exporters.harness import Heard
 
 
@@ -41,7 +42,7 @@ def test_keys_that_no_parameter_has_are_left_out_and_named(model, tmp_path):
         ExportJob(
             target="onnx",
             component=fix_axes(spec.components[0], spec, "dynamic"),
-            source=str(model / "text_encoder"),
+            source=folder_source(model),
             destination=str(tmp_path),
             recipe=recipe(),
             operators="plain",

@@ -17,6 +17,7 @@ from edgegen.core.codec import decode, dump_json, load_json
 from edgegen.core.errors import ExportError, SourceError
 from edgegen.core.model import PipelineSpec
 from edgegen.exporters.capture import capture, layer_of
+from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.reference.calibrate import make_calibration
@@ -110,7 +111,9 @@ def test_a_calibration_is_the_same_each_time_and_can_be_read_from_its_file(
 ) -> None:
     folder = tiny_pipeline("sd15", dtype="float16")
     spec = spec_of(folder)
-    made = make_calibration(spec, folder, tmp_path / "new" / "made.json", log=tmp_path / "log")
+    made = make_calibration(
+        spec, folder_source(folder), tmp_path / "new" / "made.json", log=tmp_path / "log"
+    )
     again = calibrate_here(spec, folder, tmp_path / "again.json", trajectories=len(STEPS))
     assert made.path.read_bytes() == (tmp_path / "again.json").read_bytes()
     assert load_json(Calibration, made.path) == made.calibration == again
@@ -160,7 +163,7 @@ def test_a_model_that_computes_nan_is_refused(tiny_pipeline: TinyPipeline, tmp_p
     tensors["conv_in.weight"] = tensors["conv_in.weight"] / largest * 3e38
     save_file(tensors, weights)
     with pytest.raises(SourceError, match=r"unet computes values in 'conv_in' that are not finite"):
-        make_calibration(spec_of(folder), folder, tmp_path / "calibration.json")
+        make_calibration(spec_of(folder), folder_source(folder), tmp_path / "calibration.json")
     assert not (tmp_path / "calibration.json").exists()
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
+from edgegen.models.pipeline_source import FolderSource, folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.reference import golden
@@ -59,7 +60,7 @@ def test_the_image_is_the_one_that_diffusers_makes_of_the_loaded_pipeline(
     spec = spec_of(folder)
     case = plan_case(spec, folder, full=False)
     seen: list[int] = []
-    reference = load_reference(spec, folder)
+    reference = load_reference(spec, FolderSource(folder))
     with torch.inference_mode(), reference.weights:
         run_case(reference, spec, case, tmp_path, seen.append)
     whole = getattr(diffusers, type(reference.pipeline).__name__).from_pretrained(folder)
@@ -81,7 +82,7 @@ def test_the_first_latents_are_those_that_the_seed_draws(
     folder = tiny_pipeline("ddim")
     spec = spec_of(folder)
     case = plan_case(spec, folder, full=False)
-    reference = load_reference(spec, folder)
+    reference = load_reference(spec, FolderSource(folder))
     first: list[torch.Tensor] = []
     module = reference.modules["unet"]
     module.register_forward_pre_hook(lambda _, args: first.append(args[0]))
@@ -96,7 +97,7 @@ def test_a_case_is_made_in_a_process_of_its_own(
 ) -> None:
     folder = tiny_pipeline("sd15", dtype="float16")
     spec = spec_of(folder)
-    run = make_golden(spec, folder, tmp_path / "golden", log=tmp_path / "log")
+    run = make_golden(spec, folder_source(folder), tmp_path / "golden", log=tmp_path / "log")
     written = {path.name for path in (tmp_path / "golden").iterdir()}
     expected = {"image.npy", "latents.npy", *(f"trajectory.{i}.npy" for i in range(5))}
     for component in spec.components:
@@ -125,7 +126,7 @@ def test_a_model_that_computes_nan_is_refused(tiny_pipeline: TinyPipeline, tmp_p
     with pytest.raises(
         SourceError, match=r"unet computes values for .out_sample. that are not finite"
     ):
-        make_golden(spec_of(folder), folder, tmp_path / "golden")
+        make_golden(spec_of(folder), folder_source(folder), tmp_path / "golden")
 
 
 def test_a_large_model_is_run_small_unless_all_of_it_is_asked_for(

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
+from edgegen.models.pipeline_source import FolderSource
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.reference import probes
@@ -26,7 +27,7 @@ SIZE = probes.ProbeSize(latent_height=4, latent_width=8)
 
 def read(folder: Path) -> tuple[PipelineSpec, Reference]:
     spec = read_pipeline(resolve(str(folder)))
-    return spec, load_reference(spec, folder)
+    return spec, load_reference(spec, FolderSource(folder))
 
 
 def stream(module: torch.nn.Module) -> StreamedWeights:

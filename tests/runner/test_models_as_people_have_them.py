@@ -181,12 +181,13 @@ def test_the_reference_makes_the_image_of_diffusers(
     import torch
 
     from edgegen.models.model_folder import ModelFolder
+    from edgegen.models.pipeline_source import FolderSource
     from edgegen.models.read import read_pipeline
     from edgegen.reference.pipeline import load_reference
 
     model, of_diffusers, drawing = prepared(name)
     spec = read_pipeline(ModelFolder(path=model, source=str(model)))
-    reference = load_reference(spec, model)
+    reference = load_reference(spec, FolderSource(model))
 
     with torch.inference_mode(), reference.weights:
         generator = torch.Generator().manual_seed(17)
