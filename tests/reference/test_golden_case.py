@@ -45,12 +45,12 @@ def edited(
     return destination
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 def run_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[int, int]:
     case = plan_case(spec, folder, full=full)
     return case.height, case.width
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_image_is_the_one_that_diffusers_makes_of_the_loaded_pipeline(
     family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
