@@ -24,6 +24,7 @@ from edgegen.core.package import (
     StageCost,
 )
 from edgegen.core.progress import SilentProgress
+from edgegen.models.pipeline_source import SourceSpec, folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.packaging import verify as verifying
@@ -203,8 +204,10 @@ class TestFull:
         """Play torch: no files are made, and what it was asked for is kept."""
         calls: list[dict[str, Any]] = []
 
-        def play(spec: PipelineSpec, folder: Path, destination: Path, **options: Any) -> GoldenRun:
-            calls.append({"spec": spec, "folder": folder, "destination": destination, **options})
+        def play(
+            spec: PipelineSpec, source: SourceSpec, destination: Path, **options: Any
+        ) -> GoldenRun:
+            calls.append({"spec": spec, "source": source, "destination": destination, **options})
             cost = StageCost(stage="reference", wall_s=1, cpu_s=1, peak_memory_bytes=None)
             return GoldenRun(case=CASE, cost=cost, peak_weight_bytes=0)
 
@@ -222,7 +225,7 @@ class TestFull:
         verification = verify_package(package, full=True)
         torch_run, comparison = asked
         assert torch_run["full"] is True
-        assert torch_run["folder"] == model
+        assert torch_run["source"] == folder_source(model)
         assert torch_run["spec"].components == tuple(it.spec for it in manifest.components)
         assert comparison["folder"] == torch_run["destination"]
         assert comparison["case"] == CASE
