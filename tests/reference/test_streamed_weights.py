@@ -153,7 +153,7 @@ def test_a_weight_that_is_not_finite_is_named(tiny_pipeline: TinyPipeline, tmp_p
 
     weights = StreamedWeights()
     (unet,) = read_pipeline(resolve(str(folder))).components
-    module = pipeline._load_module(folder / "unet", unet, weights)
+    module = pipeline._load_module(FolderSource(folder), unet, weights)
     with (
         torch.inference_mode(),
         weights,
