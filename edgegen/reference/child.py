@@ -102,6 +102,8 @@ def _make(reference: Reference, job: GoldenJob, once: _Once, emit: Emit) -> None
         make = partial(_probe, reference, job, component)
         once.make((component, size), destination, make)
         emit("step", text=f"probe of {component.name}")
+    if not job.probes:  # a picture, in all of the steps that the model draws in
+        reference.weights.keep_small()
     once.make(
         job.case,
         destination,

@@ -28,6 +28,9 @@ from edgegen.models.weights import check_finite
 ReadParameter = Callable[[str], npt.NDArray[Any]]
 """Reads one parameter by its name in the module, in whatever type it is stored."""
 
+KEPT_BYTES = 256 << 20
+"""Weights that take no more, as float32 and all together, may stay in memory."""
+
 _ALIGNMENT_BYTES = 64
 """That of torch's own allocations; where there is none, some kernels sum in another order."""
 
@@ -77,6 +80,7 @@ class StreamedWeights(TorchFunctionMode):
         self.read_bytes = 0
         self._sources: dict[int, _Source] = {}
         self._checked: set[int] = set()
+        self._kept: dict[int, torch.Tensor] | None = None
 
     def add(
         self,
@@ -104,6 +108,14 @@ class StreamedWeights(TorchFunctionMode):
             if name in names:
                 buffer.copy_(torch.from_numpy(read(name)))
 
+    def keep_small(self) -> None:
+        """Read each weight only once from now on, if all of them are small together.
+
+        For runs of many steps, in which reading takes as long as computing.
+        """
+        if sum(4 * it.stub.numel() for it in self._sources.values()) <= KEPT_BYTES:
+            self._kept = {}
+
     def __torch_function__(
         self,
         func: Any,
@@ -119,12 +131,20 @@ class StreamedWeights(TorchFunctionMode):
     def _filled(self, value: Any) -> Any:
         if isinstance(value, torch.nn.Parameter):
             source = self._sources.get(id(value))
-            return value if source is None else self._load(source)
+            return value if source is None else self._take(source)
         if type(value) in (tuple, list):
             return type(value)(self._filled(item) for item in value)
         if type(value) is dict:
             return {key: self._filled(item) for key, item in value.items()}
         return value
+
+    def _take(self, source: _Source) -> torch.Tensor:
+        key = id(source.stub)
+        if self._kept is None:
+            return self._load(source)
+        if key not in self._kept:
+            self._kept[key] = self._load(source)
+        return self._kept[key]
 
     def _load(self, source: _Source) -> torch.Tensor:
         stored = source.read(source.name)

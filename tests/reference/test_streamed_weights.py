@@ -15,7 +15,7 @@ from edgegen.core.model import PipelineSpec
 from edgegen.models.pipeline_source import FolderSource
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
-from edgegen.reference import probes
+from edgegen.reference import probes, streaming
 from edgegen.reference.modules import build_module, parameters_on_meta
 from edgegen.reference.pipeline import Reference, load_reference
 from edgegen.reference.streaming import StreamedWeights
@@ -80,6 +80,22 @@ def test_only_one_layer_is_in_memory_at_a_time(tiny_pipeline: TinyPipeline) -> N
     assert weights.read_bytes == sum(sizes)
     assert weights.peak_bytes == biggest_layer < sum(sizes) / 10
     assert weights.live_bytes == 0
+
+
+@pytest.mark.parametrize(("limit_bytes", "reads"), [(1 << 20, 1), (0, 2)])
+def test_weights_that_are_small_together_are_read_once_where_they_may_stay(
+    limit_bytes: int, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "KEPT_BYTES", limit_bytes)
+    module = torch.nn.Linear(4, 4)
+    sample = torch.randn(2, 4)
+    expected = module(sample)
+    weights = stream(module)
+    weights.keep_small()
+    with torch.inference_mode(), weights:
+        assert torch.equal(module(sample), expected)
+        assert torch.equal(module(sample), expected)
+    assert weights.read_bytes == reads * 4 * (16 + 4)
 
 
 def test_a_module_outside_the_mode_computes_nan_instead_of_something_wrong(

@@ -91,9 +91,15 @@ def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
     if not isinstance(job, SeriesJob):
         _do(job, backend, emit)
         return
-    for index, part in enumerate(job.jobs):
-        _do(part, backend, emit)
-        emit("part", index=index, cpu_s=time.process_time())
+    from .kept import KeepingBackend
+
+    keeping = KeepingBackend(backend)
+    try:
+        for index, part in enumerate(job.jobs):
+            _do(part, keeping, emit)
+            emit("part", index=index, cpu_s=time.process_time())
+    finally:
+        keeping.close()
 
 
 def _do(job: PartJob | DescribeJob, backend: Backend, emit: Emit) -> None:
