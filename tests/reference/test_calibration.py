@@ -59,7 +59,7 @@ def calibrate_here(
     """Do in this process what the calibration's own does, on the first trajectories."""
     job = Job(
         spec=spec,
-        folder=str(folder),
+        source=folder_source(folder),
         destination=str(destination),
         cases=plan_calibration(spec, folder, full=False)[:trajectories],
     )
