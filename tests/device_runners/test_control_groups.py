@@ -106,7 +106,7 @@ def test_the_hosts_own_profile_reads_the_same_as_a_devices_agent(tmp_path: Path,
     assert "1.5 cores' time" in host_profile(root).notes
     told = {finding.name: finding.found for finding in check_machine(root)}
     assert told["CPU quota"].startswith("1.5 cores' time")
-    assert told["memory limit"].startswith("2.1 GB")
+    assert told["memory limit"].startswith("2.15 GB")
     facts = describe(Folders(tmp_path / "edgegen"), root)
     assert facts["cpu_quota"] == 1.5
     assert facts["memory_limit_bytes"] == 2 * GIB
