@@ -55,7 +55,12 @@ _PIXELS = click.IntRange(1, 16_384)
         "What it draws with": ("scheduler", "steps", "guidance"),
         "The model": ("variant", "revision", "offline"),
         "The result": ("output", "force", "dry_run", "as_json"),
-        "The comparison with torch": ("skip_parity", "accept_failed_parity", "prompt"),
+        "The comparison with torch": (
+            "skip_parity",
+            "accept_failed_parity",
+            "prompt",
+            "no_picture",
+        ),
     },
     values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
     ends_with=(
@@ -121,6 +126,7 @@ _PIXELS = click.IntRange(1, 16_384)
     type=TEXT,
     help="What the picture beside several packages shows, in torch and from each.",
 )
+@click.option("--no-picture", is_flag=True, help="Draw no picture beside several packages.")
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 @click.pass_obj
@@ -143,6 +149,7 @@ def package(
     skip_parity: bool,
     accept_failed_parity: bool,
     prompt: str | None,
+    no_picture: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -164,10 +171,11 @@ def package(
     device = None if profile is None else load_profile(profile)
     wanted = wanted_packages(targets, recipes, device)
     several = len(wanted) > 1
-    if prompt is not None and (not several or skip_parity):
+    draws = several and not skip_parity and not no_picture
+    if prompt is not None and not draws:
         raise ConfigError(
             "--prompt is for the picture that is drawn of several packages and of torch.",
-            hint="Give more than one --target or --recipe, and leave --skip-parity out.",
+            hint="Give more than one --target or --recipe, without --skip-parity and --no-picture.",
         )
     folder = resolve(
         model, revision=revision, variant=variant, offline=offline, progress=console.progress
@@ -184,7 +192,7 @@ def package(
         height=height,
         force=force,
         in_folders=in_folders,
-        one_picture=not skip_parity,
+        one_picture=not (skip_parity or no_picture),
     )
     for planned in plans:
         for warning in planned.warnings:
@@ -205,7 +213,7 @@ def package(
         plans,
         parity=not skip_parity,
         accept_failure=accept_failed_parity,
-        picture=several and not skip_parity,
+        picture=draws,
         prompt=prompt,
         progress=console.progress,
     )

@@ -36,11 +36,13 @@ def test_a_model_without_text_is_drawn_without_a_prompt(tiny_pipeline: TinyPipel
     assert plan_of(str(tiny_pipeline("ddpm")), "pizza").prompt is None
 
 
-@pytest.mark.parametrize("targets", [["onnx"], ["onnx", "onnx"]])
+@pytest.mark.parametrize(
+    "options",
+    [["-t", "onnx"], ["-t", "onnx", "-t", "onnx"], ["-t", "onnx", "-t", "tflite", "--no-picture"]],
+)
 def test_a_prompt_for_a_picture_that_is_not_drawn_is_refused(
-    targets: list[str], capfd: pytest.CaptureFixture[str]
+    options: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = [option for target in targets for option in ("-t", target)]
     assert run(["package", "builtin:emoji", *options, "--prompt", "pizza"]) == 2
     assert "more than one --target" in capfd.readouterr().err
 
@@ -54,6 +56,14 @@ def test_packages_without_a_place_are_named_after_their_model(
     monkeypatch.chdir(folder)
     assert resolve(".").name == folder.name
     assert ModelFolder(path=folder, source="org/model@main").name == "model"
+
+
+def test_several_packages_have_no_picture_where_none_is_wanted(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    command = ["package", str(tiny_pipeline("ddpm")), "-o", str(tmp_path / "out"), "--no-picture"]
+    assert run([*command, "-t", "onnx:fp32", "-t", "openvino:fp32"]) == 0
+    assert sorted(it.name for it in (tmp_path / "out").iterdir()) == ["onnx-fp32", "openvino-fp32"]
 
 
 @pytest.mark.slow
