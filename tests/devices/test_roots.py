@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.devices.test_provision import bundle, push, wheel
 
 from edgegen.cli.main import run as edgegen
 from edgegen.core.errors import ConfigError, DeviceError
@@ -21,6 +20,7 @@ from edgegen.runner.provision import set_up
 from tests.devices.small_disk import small_disk
 from tests.devices.sshd import Sshd
 from tests.devices.stand_ins import OtherMachine, device
+from tests.runner.test_provision import bundle, push, wheel
 from tests.tiny_packages import onnx_package
 
 __all__ = ["bundle"]

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.devices.test_provision import NUMPY, ORT
 
 from edgegen.core.errors import DeviceError, MissingDependencyError
 from edgegen.core.process import run
@@ -22,6 +21,7 @@ from edgegen.runner.job import Backend, DescribeJob
 from edgegen.runner.provision import why_not
 from edgegen.runner.session import RunnerSession
 from tests.devices.stand_ins import OtherMachine, device
+from tests.runner.test_provision import NUMPY, ORT
 
 SETUP = "edgegen devices setup ssh://stand-in gives it an environment of its own."
 FOR_NUMPY_1 = """\

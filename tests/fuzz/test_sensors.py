@@ -21,7 +21,6 @@ from edgegen_runner.sensors import (
 from edgegen_runner.sensors.reading import Values
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.profiles.test_host import TREE
 
 from edgegen.core.codec import decode
 from edgegen.devices.facts import DeviceFacts
@@ -30,6 +29,7 @@ from edgegen.measure.benchmark_model import BenchmarkModelOptions
 from edgegen.measure.benchmark_output import parse
 from tests.device_runners.sensor_tools import RECORDED, plant
 from tests.device_runners.test_control_groups import TREES
+from tests.devices.test_host import TREE
 from tests.fuzz.harness import case, fuzzing
 
 PARSERS: Mapping[str, tuple[str, Callable[[bytes], object]]] = {
