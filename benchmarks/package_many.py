@@ -91,7 +91,8 @@ def main() -> None:
     print("|---" * (len(targets) + 7) + "|")
     for model in options.models or MODELS:
         it = compare(model, targets)
-        outcomes.append({**asdict(it), "targets": targets, "ratio": it.ratio})
+        ratios = {"ratio": it.ratio, "ratio_with_picture": it.ratio_with_picture}
+        outcomes.append({**asdict(it), "targets": targets, **ratios})
         singles = " | ".join(f"{seconds:.1f}" for seconds in it.singles_s)
         total = f"{sum(it.singles_s):.1f} | {it.together_s:.1f} | {it.ratio:.2f}"
         pictured = f"{it.with_picture_s:.1f} | {it.ratio_with_picture:.2f}"

@@ -8,7 +8,7 @@ home=$1 names=$2
 shift 2
 old=
 try() {
-    version=$("$@" -E -c 'import platform; print(platform.python_version())'         2>/dev/null </dev/null)
+    version=$("$@" -E -c 'import platform; print(platform.python_version())' 2>/dev/null </dev/null)
     case $version in
         3.9.* | 3.[1-9][0-9].*) return 0 ;;
         [0-9]*.[0-9]*.[0-9]*) old="$old $version" ;;

@@ -79,15 +79,22 @@ def staged_folder(
 @contextlib.contextmanager
 def _parents(path: Path) -> Iterator[None]:
     """Make the folders above `path`; those that were made are removed again on an exception."""
-    missing = [parent for parent in path.parents if not parent.exists()]
-    try:
+    with no_empty_folders_above(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
-    except BaseException:
+
+
+@contextlib.contextmanager
+def no_empty_folders_above(path: Path) -> Iterator[None]:
+    """Remove the folders above `path` that were made meanwhile and in which nothing stands."""
+    parents = Path(os.path.abspath(path)).parents
+    missing = [parent for parent in parents if not os.path.exists(parent)]
+    try:
+        yield
+    finally:
         for parent in missing:
-            with contextlib.suppress(OSError):  # it was not made, or another run builds there
+            with contextlib.suppress(OSError):  # not made, not empty, or another run builds there
                 parent.rmdir()
-        raise
 
 
 def _put(staging: Path, destination: Path, allow: Check) -> None:

@@ -34,8 +34,6 @@ from edgegen.packaging.small_files import copy_small_files
 from edgegen.parity.gate import check_package, require
 from edgegen.parity.side import Draw, Outcome
 
-GOLDEN_FOLDER = "golden"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:

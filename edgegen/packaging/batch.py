@@ -21,14 +21,14 @@ from edgegen.core.errors import EdgegenError
 from edgegen.core.files import translate_disk_errors
 from edgegen.core.folders import state_folder
 from edgegen.core.model import PipelineSpec
-from edgegen.core.package import Evidence, PackageManifest, StageCost
+from edgegen.core.package import Evidence, GoldenCase, PackageManifest, StageCost
 from edgegen.core.progress import Progress, SilentProgress, Step, Unit
 from edgegen.core.scratch import ScratchFolder, utf8_name
-from edgegen.core.staging import staged_folder
+from edgegen.core.staging import no_empty_folders_above, staged_folder
 from edgegen.exporters.base import ExportJob
 from edgegen.exporters.convert import Conversion, PackageJobs, convert
 from edgegen.models.pipeline_source import folder_source
-from edgegen.packaging.assemble import GOLDEN_FOLDER, Shared, assemble
+from edgegen.packaging.assemble import Shared, assemble
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.replace import require_replaceable
 from edgegen.packaging.small_files import write_config
@@ -36,6 +36,7 @@ from edgegen.packaging.source_hash import weights_sha256
 from edgegen.parity.side import Draw, Outcome
 from edgegen.parity.side_by_side import SideBySide, plan_drawing, set_side_by_side
 from edgegen.reference.calibrate import Calibrated, make_calibration
+from edgegen.reference.case import FOLDER_NAME
 from edgegen.reference.run import GoldenRequest, GoldenRun, make_goldens
 
 CALIBRATION_NAME = "calibration.json"
@@ -106,7 +107,7 @@ def build_all(
 
     Without `parity` nothing is compared with torch, and the packages have no golden case. With
     `accept_failure` a package that failed is written all the same, and says so. With `picture` what
-    torch and each package draw of `prompt` is part of the result.
+    torch and each package draw of `prompt` is part of the result; there is none without `parity`.
 
     A package that fails is an error in the result; its destination is then as it was. An interrupt
     leaves the packages that stand in their places, and nothing of the others.
@@ -123,21 +124,21 @@ def build_all(
             for number, plan in enumerate(plans, start=1)
         ]
         for plan in plans:
-            places.enter_context(_no_empty_folders_above(plan.destination))
+            places.enter_context(no_empty_folders_above(plan.destination))
         for work in works:
             places.push(work.place)
             work.attempt(partial(_open, work))
         _calibrate(works, logs, shown)
         _convert(works, logs, shown)
         drawing = None
-        if picture:
+        if picture and parity:
             scratch = places.enter_context(ScratchFolder("draw"))
             drawing = _Drawing.planned(plans[0].candidate.spec, model, prompt, scratch)
         if parity:
             _run_reference(works, drawing, model, logs, shown)
         _finish(
             works,
-            drawing if parity else None,
+            drawing,
             parity=parity,
             accept_failure=accept_failure,
             logs=logs,
@@ -157,22 +158,6 @@ def _work(plan: BuildPlan, number: int, count: int, progress: Progress) -> _Work
 
 def _alive(works: Sequence[_Work]) -> list[_Work]:
     return [work for work in works if work.outcome is None]
-
-
-@contextlib.contextmanager
-def _no_empty_folders_above(destination: Path) -> Iterator[None]:
-    """Remove the folders that were made for a package, where none came to stand in them.
-
-    A package's own staging leaves them while others are staged beside it.
-    """
-    parents = destination.absolute().parents
-    missing = [parent for parent in parents if not os.path.exists(parent)]
-    try:
-        yield
-    finally:
-        for parent in missing:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
 
 
 def _open(work: _Work) -> None:
@@ -269,7 +254,7 @@ def _run_reference(
     requests = [
         GoldenRequest(
             spec=replace(work.plan.candidate.spec, components=work.plan.candidate.components),
-            destination=work.staging / GOLDEN_FOLDER,
+            destination=work.staging / FOLDER_NAME,
         )
         for work in wanted
     ]
@@ -359,6 +344,7 @@ def _put(
 class _Drawing:
     """The picture of all packages: torch's part of it is drawn with the golden cases."""
 
+    case: GoldenCase
     request: GoldenRequest
     scratch: Path
     error: EdgegenError | None = None
@@ -370,16 +356,17 @@ class _Drawing:
         case = plan_drawing(spec, model, prompt=prompt)
         destination = scratch / case.folder
         return cls(
+            case=case,
             request=GoldenRequest(spec=spec, destination=destination, case=case, probes=False),
             scratch=scratch,
         )
 
     def picture(self) -> Draw | None:
         """Return what one package is to draw; None where torch could not."""
-        if self.error is not None or self.request.case is None:
+        if self.error is not None:
             return None
         place = Path(tempfile.mkdtemp(dir=self.scratch))
-        return Draw(case=self.request.case, pictures=self.request.destination, place=place)
+        return Draw(case=self.case, pictures=self.request.destination, place=place)
 
     def of_all(self, works: Sequence[_Work]) -> SideBySide | EdgegenError | None:
         """Return one picture of what torch and the packages drew; the error of one that did not."""
@@ -388,7 +375,7 @@ class _Drawing:
             for work, it in ((work, work.plan.candidate) for work in works)
             if isinstance(work.outcome, Built)
         }
-        if not drawn or self.error is not None or self.request.case is None:
+        if not drawn or self.error is not None:
             return self.error
         pictures = {}
         for label, picture in drawn.items():
@@ -396,7 +383,7 @@ class _Drawing:
                 return picture
             if picture is not None:
                 pictures[label] = picture
-        return set_side_by_side(self.request.case, self.request.destination, pictures)
+        return set_side_by_side(self.case, self.request.destination, pictures)
 
 
 class _Journey:

@@ -89,7 +89,7 @@ def make_candidate(
         profile=profile,
         operators=runtime.operators if runtime else "contrib",
         shapes=shapes,
-        minimum_os=_minimum_os(recipe, target, profile),
+        minimum_os=_minimum_os(recipe, target, profile, runtime),
         attention=runtime.attention if runtime else "original",
         file_limit_bytes=runtime.file_limit_bytes if runtime else None,
         components=_components(facts, spec, target, runtime, shapes),
@@ -164,7 +164,12 @@ def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
         )
 
 
-def _minimum_os(recipe: Recipe, target: TargetSpec, profile: DeviceProfile | None) -> int | None:
+def _minimum_os(
+    recipe: Recipe,
+    target: TargetSpec,
+    profile: DeviceProfile | None,
+    runtime: RuntimeOptions | None,
+) -> int | None:
     """Return the oldest system for which the package is made: the profile's, or the recipe's own.
 
     Raises ConfigError for weights in a form that the profile's oldest system cannot read.
@@ -184,7 +189,6 @@ def _minimum_os(recipe: Recipe, target: TargetSpec, profile: DeviceProfile | Non
             storage: max(least, target.palette_groups_since) for storage, least in needs.items()
         }
     needed = max(needs.values())
-    runtime = None if profile is None else profile.runtime(target.name)
     asked = None if runtime is None else runtime.minimum_os
     if profile is None or asked is None:
         return needed

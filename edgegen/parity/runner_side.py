@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ from edgegen.parity.side import Outcome, Probe, Task
 from edgegen.reference import golden
 from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import Backend, GenerateJob, ProbeJob, Request, SeriesJob
-from edgegen.runner.png import read_pixels
+from edgegen.runner.png import drawn_pixels
 from edgegen.runner.protocol import ImageEnd, Part
 from edgegen.runner.session import RunnerSession
 
@@ -57,6 +56,7 @@ class RunnerSide:
 
     def _in_one_process(self, tasks: Sequence[Task]) -> Generator[Outcome]:
         before_s = self._cpu_s
+        done = 0
         image: ImageEnd | None = None
         outcome: Outcome = None
         session = RunnerSession()
@@ -69,10 +69,15 @@ class RunnerSide:
                     elif isinstance(event, Part):
                         self._cpu_s = before_s + event.cpu_s
                         outcome, image = _outcome(tasks[event.index], image), None
-                        if event.index + 1 < len(tasks):
+                        done = event.index + 1
+                        if done < len(tasks):
                             yield outcome
         finally:
             self._cpu_s = before_s + (session.cpu_s or 0.0)
+        if done < len(tasks):
+            raise RunnerError(
+                "The runner ended before its jobs were done.", hint="Pack the runner again."
+            )
         yield outcome  # of the last, once its process has ended well
 
     def _job(self, task: Task) -> ProbeJob | GenerateJob:
@@ -97,7 +102,7 @@ class RunnerSide:
 
     @property
     def _backend(self) -> Backend:
-        if self._chosen is None:  # asked only now: a build writes the manifest after this is made
+        if self._chosen is None:  # only when there is work: an unknown runtime is a task's outcome
             manifest = load_manifest(Path(self._package))
             self._chosen = backend_here(manifest.target, Wishes(memory="lean"))
         return self._chosen
@@ -109,15 +114,9 @@ def _outcome(task: Task, image: ImageEnd | None) -> Array | None:
         return None
     for path in task.place.glob("0.*.npy"):  # <image>.<call>.npy, and there is one image
         path.rename(path.with_name(path.name.removeprefix("0.")))
-    if image is None or image.path is None:
-        raise RunnerError("The runner made no image.", hint="Pack the runner again.")
-    pixels = read_pixels(Path(image.path))
-    if hashlib.sha256(pixels.tobytes()).hexdigest() != image.sha256:
-        raise RunnerError(
-            f"{image.path} does not hold the pixels that the runner computed.",
-            hint="Check the disk that holds the temporary folder.",
-        )
-    return pixels
+    if image is None:
+        return drawn_pixels(None, None)
+    return drawn_pixels(image.path, image.sha256)
 
 
 def make_request(case: GoldenCase, pictures: Path) -> Request:

@@ -124,16 +124,19 @@ def read_probe(folder: Path, component: Component) -> Probe:
 
     Raises IntegrityError where one is missing.
     """
+    return Probe(inputs=read_inputs(folder, component), outputs=read_outputs(folder, component))
+
+
+def read_inputs(folder: Path, component: Component) -> dict[str, Array]:
+    """Read the inputs of a component's probe. Raises IntegrityError where one is missing."""
     name = component.name
-    return Probe(
-        inputs={
-            spec.name: read_array(folder, input_name(name, spec.name)) for spec in component.inputs
-        },
-        outputs={
-            spec.name: read_array(folder, output_name(name, spec.name))
-            for spec in component.outputs
-        },
-    )
+    return {it.name: read_array(folder, input_name(name, it.name)) for it in component.inputs}
+
+
+def read_outputs(folder: Path, component: Component) -> dict[str, Array]:
+    """Read the outputs of a component's probe. Raises IntegrityError where one is missing."""
+    name = component.name
+    return {it.name: read_array(folder, output_name(name, it.name)) for it in component.outputs}
 
 
 def count_trajectory(folder: Path) -> int:

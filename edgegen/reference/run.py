@@ -61,7 +61,6 @@ def make_golden(
     destination: Path,
     *,
     full: bool = False,
-    case: GoldenCase | None = None,
     progress: Progress | None = None,
     log: Path | None = None,
 ) -> GoldenRun:
@@ -71,7 +70,7 @@ def make_golden(
     MissingDependencyError without torch, ResourceError where memory or disk ran out, and
     ExportError where the process died.
     """
-    request = GoldenRequest(spec=spec, destination=destination, full=full, case=case)
+    request = GoldenRequest(spec=spec, destination=destination, full=full)
     (made,) = make_goldens([request], source, progress=progress, log=log)
     if isinstance(made, EdgegenError):
         raise made

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from edgegen.core.errors import RunnerError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.scratch import ScratchFolder
 from edgegen.devices.device import Device
@@ -16,7 +14,7 @@ from edgegen.devices.store import Stored
 from edgegen.drawer import DrawRequest, Pixels, drawn_together, rgb
 from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import GenerateJob, Request, Residency, absolute
-from edgegen.runner.png import read_pixels
+from edgegen.runner.png import drawn_pixels
 from edgegen.runner.remote import generate_there
 from edgegen.runner.session import ImageResult, generate
 
@@ -154,12 +152,4 @@ def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds
 
 
 def _pixels(image: ImageResult) -> Pixels:
-    if image.path is None:
-        raise RunnerError("The runner made no image.", hint="Pack the runner again.")
-    pixels = read_pixels(Path(image.path))
-    if hashlib.sha256(pixels.tobytes()).hexdigest() != image.sha256:
-        raise RunnerError(
-            f"{image.path} does not hold the pixels that the runner computed.",
-            hint="Check the disk that holds the temporary folder.",
-        )
-    return rgb(pixels)
+    return rgb(drawn_pixels(image.path, image.sha256))

@@ -41,7 +41,7 @@ class KeepingBackend:
         if path in self._kept:
             return _Kept(self._kept[path])
         session = self._backend.load(path, component)
-        size = sum(_size(part) for part in (path, *component.parts))
+        size = _size((path, *component.parts))
         if size > self._left_bytes:
             return session
         self._left_bytes -= size
@@ -75,7 +75,11 @@ class _Kept:
         """Leave the session as it is."""
 
 
-def _size(path: Path) -> int:
+def _size(parts: Sequence[Path]) -> int:
     """Return what a component's files take, with weights that lie beside a graph's file."""
-    files = path.rglob("*") if path.is_dir() else path.parent.glob("*")
+    files = {
+        file
+        for part in parts
+        for file in (part.rglob("*") if part.is_dir() else part.parent.glob("*"))
+    }
     return sum(file.stat().st_size for file in files if file.is_file())
