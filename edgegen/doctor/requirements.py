@@ -16,8 +16,8 @@ import edgegen
 
 def requirements(extra: str | None) -> tuple[Requirement, ...]:
     """Return what edgegen itself needs (None), or what one of its extras adds."""
-    found = {requirement.name: requirement for requirement in _expand(extra, frozenset())}
-    return tuple(found[name] for name in sorted(found))
+    found = dict.fromkeys(_expand(extra, frozenset()))
+    return tuple(sorted(found, key=lambda requirement: requirement.name))
 
 
 def installed_version(distribution: str) -> str | None:

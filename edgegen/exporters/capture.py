@@ -89,7 +89,7 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
     where what it computes, and not only how much, depends on the sizes.
     """
     from edgegen.exporters.resampling import with_plain_resampling
-    from edgegen.exporters.wrappers import wrap
+    from edgegen.exporters.wrappers import Wrapper
     from edgegen.reference.modules import build_module
 
     network = with_plain_resampling(build_module(folder, component.class_name))
@@ -99,7 +99,7 @@ def capture(component: Component, folder: Path, *, shapes: Shapes) -> Capture:
     return trace(
         component,
         network,
-        wrap(network, component),
+        Wrapper(network, component),
         shapes=shapes,
         sizes=UNEVEN_SIZES if is_uneven else TRACED_SIZES,
         upcast_attention=bool(config.data.get("upcast_attention")),

@@ -84,9 +84,9 @@ def _slice(steps: Steps, call: calls.Slice) -> Traced | None:
 def _changes_nothing(steps: Steps, x: Traced, y: Any, neutral: float) -> bool:
     """Return whether `y` is the number that leaves `x`, and its type, as they are."""
     number, kind = steps.constant(y), steps.dtype(x)
-    if number is None or number.ndim or number.item() != neutral or kind == torch.bool:
+    if number is None or number.ndim or number.item() != neutral:
         return False
-    return kind.is_floating_point or not number.dtype.is_floating_point
+    return kind.is_floating_point or kind == steps.result_dtype  # whole numbers / 1 are float32
 
 
 def _scaled(operator: Any) -> Callable[[Steps, Any], Traced | None]:
@@ -120,8 +120,37 @@ def _full(steps: Steps, call: calls.Full) -> torch.Tensor | None:
     return torch.full(list(shape), call.number, dtype=steps.result_dtype)
 
 
+_MIRRORED: Mapping[type[Call], Any] = {
+    calls.Equal: aten.eq.Tensor,
+    calls.Less: aten.gt.Tensor,
+    calls.LessOrEqual: aten.ge.Tensor,
+    calls.Greater: aten.lt.Tensor,
+    calls.GreaterOrEqual: aten.le.Tensor,
+}
+
+
+def _comparison(steps: Steps, call: calls.Comparison) -> Traced | Call | None:
+    """Compare numbers of one kind, and put what depends on the inputs on the left."""
+    left, right = steps.constant(call.x), steps.constant(call.y)
+    if left is not None and right is None:
+        return steps(_MIRRORED[type(call)], call.y, call.x)
+    mine, other = steps.dtype(call.x), steps.dtype(call.y) if right is None else right.dtype
+    if mine.is_floating_point == other.is_floating_point:
+        return None
+    if not mine.is_floating_point:
+        return replace(call, x=steps(aten.to.dtype, call.x, torch.float32))
+    return None if right is not None else replace(call, y=steps(aten.to.dtype, call.y, mine))
+
+
+def _truths(steps: Steps, call: Call) -> None:
+    """Refuse the bits of whole numbers: torch has one operator for these and for truth values."""
+    if steps.result_dtype != torch.bool:
+        raise RefusedError("bits of whole numbers")
+
+
 def _and(steps: Steps, call: calls.And) -> Traced | None:
     """Drop what is true anyway: half of a mask is of positions alone."""
+    _truths(steps, call)
     for known, other in ((call.x, call.y), (call.y, call.x)):
         numbers = steps.constant(known)
         if numbers is not None and bool(numbers.all()) and steps.dtype(other) == torch.bool:
@@ -368,7 +397,10 @@ SIMPLIFICATIONS: Mapping[type[Call], Callable[[Steps, Any], Traced | Call | None
     calls.Mul: _product,
     calls.Div: _product,
     calls.Pow: _power,
+    **dict.fromkeys(_MIRRORED, _comparison),
     calls.And: _and,
+    calls.Or: _truths,
+    calls.Not: _truths,
     calls.Full: _full,
     calls.Index: _index,
     calls.Attention: _mask,

@@ -128,10 +128,6 @@ class Context(Generic[W_co]):
             raise RefusedError("an argument that is not a tensor")
         return self.walk.shapes[argument][0]
 
-    def decomposed(self) -> Any:
-        """Return the node's value in simpler calls."""
-        return self.walk.decomposed(self.node, self.traced)
-
 
 def sizes_of(shape: Shape) -> tuple[int, ...]:
     """Return a traced shape as numbers. Raises RefusedError where an axis is open."""
@@ -247,12 +243,6 @@ class _Walk:
             return "", ()
         return name_of(node.target), self._arguments[node][0]
 
-    def decomposed(self, node: Node, call: Call) -> Any:
-        decompose = DECOMPOSITIONS.get(type(call))
-        if decompose is None:
-            raise _unknown(self._writer, {name_of(node.target): self._writer.layer})
-        return self._value(decompose(self, call))
-
     def _lowered(self, node: Any) -> Any:
         outer, self._node = self._node, node
         try:
@@ -282,7 +272,10 @@ class _Walk:
                 return self._value(simpler)
         lowering = self._lowerings.get(type(call))
         if lowering is None:
-            return self.decomposed(node, call)
+            decompose = DECOMPOSITIONS.get(type(call))
+            if decompose is None:
+                raise _unknown(self._writer, {name_of(node.target): self._writer.layer})
+            return self._value(decompose(self, call))
         context = Context(writer=self._writer, node=node, traced=call, walk=self)
         return lowering(context, mapped(call, self._value))
 

@@ -12,7 +12,7 @@ class Wrapper(torch.nn.Module):
     """A component as `torch.export` takes it; its network is the attribute `network`.
 
     It takes the inputs in the order of `Component.inputs`, and returns the outputs in the order of
-    `Component.outputs`.
+    `Component.outputs`. Raises SourceError for a class that is not known.
     """
 
     def __init__(self, network: torch.nn.Module, component: Component) -> None:
@@ -26,8 +26,3 @@ class Wrapper(torch.nn.Module):
         """Compute the outputs."""
         computed = self.compute(self.network, dict(zip(self.inputs, tensors, strict=True)))
         return tuple(computed[name] for name in self.outputs)
-
-
-def wrap(network: torch.nn.Module, component: Component) -> torch.nn.Module:
-    """Return the wrapper of a component's network. Raises SourceError for an unknown class."""
-    return Wrapper(network, component)

@@ -21,6 +21,7 @@ from edgegen.families import (
     unconditional,
 )
 from edgegen.families.base import Family, PipelineConfigs
+from edgegen.families.latents import latent_channels
 from edgegen.networks import network_of
 
 FAMILIES: Mapping[str, Family] = {
@@ -94,8 +95,7 @@ def choose(families: Collection[Family], configs: PipelineConfigs) -> Family:
     """
     denoiser, config = configs.denoiser
     taken = denoiser.taken(config)
-    autoencoder = configs.autoencoder
-    latents = taken if autoencoder is None else autoencoder[0].latent_channels(autoencoder[1])
+    latents = latent_channels(configs)
     for family in families:
         if family.channels(latents) == taken:
             return family

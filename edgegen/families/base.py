@@ -36,7 +36,7 @@ class PipelineClass:
     `__call__` in diffusers 0.42, so that the same command makes the same image in both.
     `inpaint_guidance` takes the place of the latter behind a mask. `scheduler` is the class that
     the pipeline makes of whatever scheduler it finds, `text_length` the tokens to which it pads a
-    prompt, where the tokenizer doesn't say.
+    prompt, whatever the tokenizer says.
     """
 
     steps: int
@@ -77,7 +77,7 @@ class PipelineConfigs:
     """All configurations of one pipeline, read once.
 
     `settings` is its `model_index.json`. `text_length` is the most tokens that all tokenizers and
-    text encoders take, None without a text.
+    text encoders take, or those that the pipeline's class says, None without a text.
     """
 
     class_name: str

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from edgegen.core.model import FamilyFacts, Generation
+from edgegen.core.model import FamilyFacts
 from edgegen.families.base import Family, PipelineClass, PipelineConfigs, ReferenceCall, Slot
 from edgegen.families.latents import (
     check_prediction,
@@ -16,9 +15,10 @@ from edgegen.families.latents import (
 )
 from edgegen.networks.base import Tensors
 
-_TEXT_LENGTHS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
-"""What each class pads a prompt to by default; the tokenizer's own limit is another."""
-_DEFAULTS = PipelineClass(steps=20, guidance=4.5)
+_PIPELINES = {
+    "PixArtAlphaPipeline": PipelineClass(steps=20, guidance=4.5, text_length=120),
+    "PixArtSigmaPipeline": PipelineClass(steps=20, guidance=4.5, text_length=300),
+}
 
 
 def _check(configs: PipelineConfigs) -> None:
@@ -26,10 +26,6 @@ def _check(configs: PipelineConfigs) -> None:
     denoiser, config = configs.denoiser
     learned = denoiser.predicted(config) == 2 * denoiser.taken(config)
     check_prediction(configs, latents=2 if learned else 1)
-
-
-def _generation(configs: PipelineConfigs) -> Generation:
-    return replace(generation_from_text(configs), text_length=_TEXT_LENGTHS[configs.class_name])
 
 
 def _conditions(pipeline: Any, prompts: Sequence[str]) -> Tensors:
@@ -45,7 +41,7 @@ PIXART = Family(
         takes_negative_prompt=True,
         starts=("noise",),
     ),
-    pipelines=dict.fromkeys(_TEXT_LENGTHS, _DEFAULTS),
+    pipelines=_PIPELINES,
     slots=(
         Slot(
             name="text_encoder",
@@ -53,14 +49,14 @@ PIXART = Family(
             tokenizer="tokenizer",
             tokenizer_classes=("T5Tokenizer", "T5TokenizerFast"),
         ),
-        Slot(name="transformer", classes=("PixArtTransformer2DModel", "Transformer2DModel")),
+        Slot(name="transformer", classes=("PixArtTransformer2DModel",)),
         Slot(name="vae", classes=("AutoencoderKL",), roles=("decoder",)),
     ),
     check=_check,
-    generation=_generation,
+    generation=generation_from_text,
     text_outputs=("last_hidden_state",),
     reference=ReferenceCall(
-        classes=tuple(_TEXT_LENGTHS),
+        classes=tuple(_PIPELINES),
         conditions=_conditions,
         arguments={"clean_caption": False, "use_resolution_binning": False},
     ),

@@ -28,7 +28,6 @@ NETWORKS: Mapping[str, Network] = {
     "CLIPTextModelWithProjection": clip_text.CLIP_TEXT_MODEL_WITH_PROJECTION,
     "PixArtTransformer2DModel": pixart_transformer.PIXART_TRANSFORMER,
     "T5EncoderModel": t5_encoder.T5_ENCODER,
-    "Transformer2DModel": pixart_transformer.PIXART_TRANSFORMER,  # as PixArt-Alpha calls it
     "UNet2DConditionModel": unet_2d_condition.UNET_2D_CONDITION,
     "UNet2DModel": unet_2d.UNET_2D,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edgegen.core.configs import ComponentConfig
@@ -18,7 +19,7 @@ from edgegen.networks.base import (
     tensor,
 )
 
-FLOAT32_LAYERS = ("*",)
+_FLOAT32_LAYERS = ("*",)
 """Activations of Stable Diffusion XL's autoencoder pass 65504, the largest float16. Apple's and
 optimum's converters leave autoencoders in 32 bits, too."""
 
@@ -54,7 +55,7 @@ DECODER = Part(
     signature=_decoded,
     forward=_decode,
     probe=probes.latents,
-    float32_layers=FLOAT32_LAYERS,
+    float32_layers=_FLOAT32_LAYERS,
     natives={
         "coreml": NativeNames(
             file="VAEDecoder",
@@ -65,8 +66,8 @@ DECODER = Part(
         )
     },
 )
-ENCODER_PREFIXES = ("encoder.", "quant_conv.")
-ENCODER_COREML = NativeNames(
+_ENCODER_PREFIXES = ("encoder.", "quant_conv.")
+_ENCODER_COREML = NativeNames(
     file="VAEEncoder",
     tensors={
         "sample": NativeTensor(name="z"),
@@ -74,3 +75,20 @@ ENCODER_COREML = NativeNames(
         "latent_sample": NativeTensor(name="latent"),
     },
 )
+
+
+def encoder(
+    signature: Callable[[ComponentConfig, Neighbours], Signature],
+    forward: Callable[[Any, Tensors], Tensors],
+) -> Part:
+    """Return the encoder, whose output each class makes in its own way."""
+    return Part(
+        role="encoder",
+        suffix="_encoder",
+        prefixes=_ENCODER_PREFIXES,
+        signature=signature,
+        forward=forward,
+        probe=probes.picture,
+        float32_layers=_FLOAT32_LAYERS,
+        natives={"coreml": _ENCODER_COREML},
+    )

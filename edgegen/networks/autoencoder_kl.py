@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgegen.core.configs import ComponentConfig
-from edgegen.networks import autoencoder, probes, unet
-from edgegen.networks.base import Autoencoder, Neighbours, Part, Signature, Tensors
+from edgegen.networks import autoencoder, unet
+from edgegen.networks.base import Autoencoder, Neighbours, Signature, Tensors
 
 
 def _encoded(config: ComponentConfig, neighbours: Neighbours) -> Signature:
@@ -18,10 +18,6 @@ def _encoded(config: ComponentConfig, neighbours: Neighbours) -> Signature:
 def _encode(network: Any, inputs: Tensors) -> Tensors:
     # `encode` would go on to a distribution, of which a package has no use
     return {"latent_parameters": network._encode(inputs["sample"])}
-
-
-def _scale(config: ComponentConfig) -> int:
-    return int(2 ** (len(config.items("block_out_channels")) - 1))
 
 
 def _scaling_factor(config: ComponentConfig) -> float:
@@ -36,21 +32,9 @@ AUTOENCODER_KL = Autoencoder(
         "down_block_types": ("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
         "up_block_types": ("UpDecoderBlock2D", "AttnUpDecoderBlock2D"),
     },
-    parts=(
-        autoencoder.DECODER,
-        Part(
-            role="encoder",
-            suffix="_encoder",
-            prefixes=autoencoder.ENCODER_PREFIXES,
-            signature=_encoded,
-            forward=_encode,
-            probe=probes.picture,
-            float32_layers=autoencoder.FLOAT32_LAYERS,
-            natives={"coreml": autoencoder.ENCODER_COREML},
-        ),
-    ),
+    parts=(autoencoder.DECODER, autoencoder.encoder(_encoded, _encode)),
     keys=unet.KEYS,
-    scale=_scale,
+    scale=unet.reduction,
     latent_channels=autoencoder.latent_channels,
     scaling_factor=_scaling_factor,
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
-from edgegen.networks import autoencoder, probes, unet
-from edgegen.networks.base import Autoencoder, Neighbours, Part, Signature, Tensors
+from edgegen.networks import autoencoder, unet
+from edgegen.networks.base import Autoencoder, Neighbours, Signature, Tensors
 
 
 def _encoded(config: ComponentConfig, neighbours: Neighbours) -> Signature:
@@ -51,19 +51,7 @@ AUTOENCODER_TINY = Autoencoder(
         "upsampling_scaling_factor": (2,),
     },
     check=_check_levels,
-    parts=(
-        autoencoder.DECODER,
-        Part(
-            role="encoder",
-            suffix="_encoder",
-            prefixes=autoencoder.ENCODER_PREFIXES,
-            signature=_encoded,
-            forward=_encode,
-            probe=probes.picture,
-            float32_layers=autoencoder.FLOAT32_LAYERS,
-            natives={"coreml": autoencoder.ENCODER_COREML},
-        ),
-    ),
+    parts=(autoencoder.DECODER, autoencoder.encoder(_encoded, _encode)),
     scale=_scale,
     latent_channels=autoencoder.latent_channels,
     scaling_factor=_scaling_factor,

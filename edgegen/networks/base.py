@@ -129,8 +129,8 @@ class KeyRules:
     tied: Mapping[str, str] = field(default_factory=dict)
 
 
-def _nothing_to_check(_config: ComponentConfig) -> None:
-    return None
+def nothing(_config: ComponentConfig) -> None:
+    """Return that a network has no such thing, or that there is nothing to check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class Network:
     old_names: tuple[str, ...] = ()
     config_class: str | None = None
     options: Options = field(default_factory=dict)
-    check: Callable[[ComponentConfig], None] = _nothing_to_check
+    check: Callable[[ComponentConfig], None] = nothing
     keys: KeyRules = KeyRules()
 
     def load_class(self) -> Any:

@@ -19,6 +19,7 @@ from edgegen.networks.base import (
     Signature,
     Tensors,
     TextEncoder,
+    nothing,
     tensor,
 )
 
@@ -72,10 +73,6 @@ def _projection(config: ComponentConfig) -> int:
     return config.integer("projection_dim", 512)
 
 
-def _no_projection(_config: ComponentConfig) -> None:
-    return None
-
-
 def _positions(config: ComponentConfig) -> int:
     return config.integer("max_position_embeddings", 77)
 
@@ -115,7 +112,7 @@ CLIP_TEXT_MODEL = TextEncoder(
     parts=(_part(projects=False),),
     keys=_keys("text_projection."),
     width=_width,
-    pooled_width=_no_projection,
+    pooled_width=nothing,
     positions=_positions,
 )
 CLIP_TEXT_MODEL_WITH_PROJECTION = TextEncoder(

@@ -20,6 +20,7 @@ from edgegen.networks.base import (
     Probing,
     Signature,
     Tensors,
+    nothing,
     scaled,
     tensor,
 )
@@ -111,13 +112,9 @@ def _text_width(config: ComponentConfig) -> tuple[str, int]:
     return "caption_channels", config.integer("caption_channels")
 
 
-def _nothing(_config: ComponentConfig) -> None:
-    return None
-
-
 PIXART_TRANSFORMER = Denoiser(
     class_name="PixArtTransformer2DModel",
-    old_names=("Transformer2DModel",),
+    old_names=("Transformer2DModel",),  # as PixArt-Alpha calls it
     library="diffusers",
     options={
         "norm_type": ("ada_norm_single",),
@@ -142,5 +139,5 @@ PIXART_TRANSFORMER = Denoiser(
     multiple=_patch,
     reduction=_patch,
     text_width=_text_width,
-    guidance_width=_nothing,
+    guidance_width=nothing,
 )

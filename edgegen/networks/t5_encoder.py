@@ -13,11 +13,12 @@ from edgegen.networks.base import (
     Signature,
     Tensors,
     TextEncoder,
+    nothing,
     tensor,
 )
 
 _EMBEDDING = "shared.weight"
-FLOAT32_LAYERS = (*("encoder.block.*.layer.?", "*layer_norm", "*.wo"),)
+FLOAT32_LAYERS = ("encoder.block.*.layer.?", "*layer_norm", "*.wo")
 """The sums behind the layers of T5-XXL pass 65504, the largest float16, and so does the mean of
 their squares in the norms; transformers keeps `wo` in 32 bits, too."""
 
@@ -40,14 +41,6 @@ def _width(config: ComponentConfig) -> int:
     return config.integer("d_model", 512)
 
 
-def _no_projection(_config: ComponentConfig) -> None:
-    return None
-
-
-def _no_limit(_config: ComponentConfig) -> None:
-    return None
-
-
 T5_ENCODER = TextEncoder(
     class_name="T5EncoderModel",
     library="transformers",
@@ -67,6 +60,6 @@ T5_ENCODER = TextEncoder(
         tied={"encoder.embed_tokens.weight": _EMBEDDING, _EMBEDDING: "encoder.embed_tokens.weight"},
     ),
     width=_width,
-    pooled_width=_no_projection,
-    positions=_no_limit,
+    pooled_width=nothing,
+    positions=nothing,
 )

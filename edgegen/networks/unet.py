@@ -1,4 +1,4 @@
-"""What diffusers' two UNets have in common."""
+"""What diffusers' UNets and, in part, its autoencoders have in common."""
 
 from __future__ import annotations
 

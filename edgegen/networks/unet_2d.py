@@ -7,7 +7,16 @@ from typing import Any
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.model import TensorSpec
 from edgegen.networks import probes, unet
-from edgegen.networks.base import Denoiser, Neighbours, Part, Probing, Signature, Tensors, tensor
+from edgegen.networks.base import (
+    Denoiser,
+    Neighbours,
+    Part,
+    Probing,
+    Signature,
+    Tensors,
+    nothing,
+    tensor,
+)
 
 
 def _signature(config: ComponentConfig, _: Neighbours) -> Signature:
@@ -33,10 +42,6 @@ def _taken(config: ComponentConfig) -> int:
 
 def _predicted(config: ComponentConfig) -> int:
     return config.integer("out_channels", 3)
-
-
-def _nothing(_config: ComponentConfig) -> None:
-    return None
 
 
 UNET_2D = Denoiser(
@@ -73,6 +78,6 @@ UNET_2D = Denoiser(
     native_size=unet.sample_size,
     multiple=unet.reduction,  # each level doubles what was halved on the way down
     reduction=unet.reduction,
-    text_width=_nothing,
-    guidance_width=_nothing,
+    text_width=nothing,
+    guidance_width=nothing,
 )

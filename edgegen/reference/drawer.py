@@ -120,12 +120,17 @@ def _require_start(family: Family, request: DrawRequest) -> None:
 
 
 def _picture(path: Path) -> Any:
+    with pillow().open(path) as image:
+        return image.convert("RGB")
+
+
+def pillow() -> Any:
+    """Import Pillow's images. Raises SourceError where it is missing."""
     try:
         from PIL import Image
     except ImportError as error:  # diffusers asks for it
         raise SourceError("Pillow is missing.", hint="Run: pip install pillow") from error
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    return Image
 
 
 @contextmanager

@@ -113,7 +113,10 @@ class StreamedWeights(TorchFunctionMode):
 
         For runs of many steps, in which reading takes as long as computing.
         """
-        if sum(4 * it.stub.numel() for it in self._sources.values()) <= KEPT_BYTES:
+        if (
+            self._kept is None
+            and sum(4 * it.stub.numel() for it in self._sources.values()) <= KEPT_BYTES
+        ):
             self._kept = {}
 
     def __torch_function__(

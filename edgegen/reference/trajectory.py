@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgegen.core.errors import SourceError
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.drawer import Pixels
 from edgegen.families import family_of
 from edgegen.reference import golden
-from edgegen.reference.drawer import call_arguments
+from edgegen.reference.drawer import call_arguments, pillow
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.probes import check_finite
 
@@ -116,8 +115,4 @@ def _mask_picture(case: GoldenCase) -> Pixels:
 
 
 def _save(pixels: Pixels, path: Path) -> None:
-    try:
-        from PIL import Image
-    except ImportError as error:  # diffusers asks for it
-        raise SourceError("Pillow is missing.", hint="Run: pip install pillow") from error
-    Image.fromarray(pixels).save(path)
+    pillow().fromarray(pixels).save(path)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgegen_runner.tokenizers.files import LONGEST_TOKEN, MOST_ADDED_TOKENS, MOST_TOKENS
+
 from edgegen.core.codec import MAXIMUM_JSON_BYTES, load_python_json_object
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
@@ -23,10 +25,6 @@ from edgegen.tokenizers.base import Tokenizer
 SERIALIZED_NAME = "tokenizer.json"
 VOCABULARY_NAME = "vocab.json"
 MERGES_NAME = "merges.txt"
-MAXIMUM_TOKENS = 250_000
-MAXIMUM_ADDED_TOKENS = 10_000
-"""Reading them takes 5 s in transformers; a textual inversion has 1 to 75."""
-MAXIMUM_TOKEN_LETTERS = 1000
 MAXIMUM_PATTERN_LETTERS = 500
 _COUNTED = re.compile(r"\{\d|\{,\d")
 _WITH_TOKENIZER = "Download the model again, or save the pipeline with its tokenizer."
@@ -64,10 +62,10 @@ def check(folder: Path) -> None:
             hint=_WITH_TOKENIZER,
         )
     for what, count, most in (
-        ("tokens in its vocabulary", len(vocabulary), MAXIMUM_TOKENS),
-        ("merges", len(merges), MAXIMUM_TOKENS),
-        ("added tokens", len(added_tokens(folder)), MAXIMUM_ADDED_TOKENS),
-        ("letters in one token", max(map(len, vocabulary), default=0), MAXIMUM_TOKEN_LETTERS),
+        ("tokens in its vocabulary", len(vocabulary), MOST_TOKENS),
+        ("merges", len(merges), MOST_TOKENS),
+        ("added tokens", len(added_tokens(folder)), MOST_ADDED_TOKENS),
+        ("letters in one token", max(map(len, vocabulary), default=0), LONGEST_TOKEN),
     ):
         if count > most:
             raise SourceError(
@@ -103,7 +101,7 @@ def complete(folder: Path) -> None:
     byte-pair encoding is left as it is. Raises SourceError where `tokenizer.json` is broken.
     """
     path = folder / SERIALIZED_NAME
-    if not path.is_file() or all((folder / it).is_file() for it in (VOCABULARY_NAME, MERGES_NAME)):
+    if not _lacks_lists(folder):
         return
     serialized = load_python_json_object(path)
     model = serialized.get("model")
@@ -117,7 +115,7 @@ def complete(folder: Path) -> None:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SourceError(
             f"{path} holds a broken byte-pair encoding: {error!r}.",
-            hint="Download the model again, or save the pipeline with its tokenizer.",
+            hint=_WITH_TOKENIZER,
         ) from error
     ordered = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     (folder / VOCABULARY_NAME).write_text(json.dumps(ordered, ensure_ascii=False), encoding="utf-8")
@@ -126,10 +124,15 @@ def complete(folder: Path) -> None:
 
 def missing_bytes(folder: Path) -> int:
     """Return about how large the files are that `complete` would write."""
-    path = folder / SERIALIZED_NAME
-    if not path.is_file() or all((folder / it).is_file() for it in (VOCABULARY_NAME, MERGES_NAME)):
+    if not _lacks_lists(folder):
         return 0
-    return int(path.stat().st_size * _UNSERIALIZED_SHARE)
+    return int((folder / SERIALIZED_NAME).stat().st_size * _UNSERIALIZED_SHARE)
+
+
+def _lacks_lists(folder: Path) -> bool:
+    """Return whether a folder has a `tokenizer.json`, and not both lists that it stands for."""
+    lists = (folder / VOCABULARY_NAME, folder / MERGES_NAME)
+    return (folder / SERIALIZED_NAME).is_file() and not all(map(Path.is_file, lists))
 
 
 def added_tokens(folder: Path) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from edgegen.exporters.base import ExportJob, ExportResult, load_exporter
 from edgegen.exporters.calls import Conv2d
 from edgegen.exporters.capture import Capture, capture
 from edgegen.exporters.opened import open_component
-from edgegen.exporters.wrappers import wrap
+from edgegen.exporters.wrappers import Wrapper
 from edgegen.models.binding import bind
 from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
@@ -160,7 +160,7 @@ def torch_module(folder: Path, component: Component) -> torch.nn.Module:
         for name, tensor in bind(weights, shapes, network_of(component.class_name).keys).items()
     }
     network.load_state_dict(state, strict=False, assign=True)
-    return wrap(network, component)
+    return Wrapper(network, component)
 
 
 def inputs_of(

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from edgegen.core.errors import ExportError
 from tests.exporters.harness import psnr_db
 from tests.exporters.small_networks import FIXED_TARGETS, TARGETS, Function, compute
 
@@ -46,6 +47,7 @@ def lowest(mask: torch.Tensor) -> torch.Tensor:
 X = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(1))
 PICTURE = torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(2))
 POSITIVE = X.abs() + 0.1
+FOUR = torch.tensor([0.0, 0.1, 0.2, 0.3])
 MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
 HEADED = [
     torch.randn(BATCH, HEADS, length, WIDTH, generator=torch.Generator().manual_seed(length))
@@ -60,6 +62,14 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
     "and, or, not": (lambda x: ((x > 0) & (x < 1) | ~(x > -1)).float(), [X]),
     "baddbmm": (lambda x: torch.baddbmm(x @ x.mT, x, x.mT, beta=0.5, alpha=2), [X]),
     "clamp": (lambda x: x.clamp(-0.5, 0.5) + x.clamp(min=0.1), [X]),
+    "comparisons of two kinds": (
+        lambda x, n: torch.cat([t.float() for t in (n < 0.5, n < x, x < n, n / 1 < 0.5, x > 1)]),
+        [X, (2 * X).round().long()],
+    ),
+    "comparisons with constants": (
+        lambda x: torch.cat([t.float() for t in (x > FOUR, x <= FOUR, x > FOUR, x == FOUR)]),
+        [X],
+    ),
     "comparisons": (
         lambda x, y: torch.cat(
             [t.float() for t in (x > y, x >= y, x < y, x <= y, x == y, x != y, x > 0, x != 1)]
@@ -168,6 +178,13 @@ def test_an_operator_leaves_the_batch_open(case: str, target: str, tmp_path: Pat
     expected, found = compute(target, Function(function), inputs, tmp_path, open_batch=True)
     assert psnr_db(expected[0], found[0]) > 100
     assert found[0].shape == expected[0].shape
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_bits_of_whole_numbers_are_refused(target: str, tmp_path: Path) -> None:
+    numbers = torch.arange(8).reshape(2, 4)
+    with pytest.raises(ExportError, match="bits of whole numbers"):
+        compute(target, Function(lambda x: (x & x.flip(1)).float()), [numbers], tmp_path)
 
 
 MASKED = [case for case in CASES if case.startswith("attention")]

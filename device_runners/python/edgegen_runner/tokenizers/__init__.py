@@ -40,6 +40,14 @@ class Tokenizer(Protocol):
         """Return the ids of a prompt, cut or padded to ``length``. Raises ValueError."""
 
 
+def check_unicode(text: str) -> None:
+    """Raise ValueError for half of a surrogate pair, which UTF-8 cannot carry."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"The text is not valid Unicode: {error}.") from error
+
+
 def load_tokenizer(kind: str, folder: Path) -> Tokenizer:
     """Read the tokenizer of a diffusers folder.
 

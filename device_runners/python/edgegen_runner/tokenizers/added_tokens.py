@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .files import MOST_ADDED_TOKENS, check_size, read_json_object
+from .files import LONGEST_TOKEN, MOST_ADDED_TOKENS, check_size, read_json_object
 
 # What Rust's char::is_whitespace and Oniguruma's \s match. str.isspace() also has U+001C to U+001F.
 WHITESPACE = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
@@ -164,7 +164,10 @@ def _read_added_tokens(
     for name in defaults:
         if settings[name] is None:
             raise ValueError(f"{folder}: {name} is null, and the text encoder needs one.")
-    return {n: _added_token(folder, settings[n]).content for n in defaults}, tuple(added)
+    specials = {name: _added_token(folder, settings[name]).content for name in defaults}
+    for each in added:
+        check_size(folder, "letters in a token", len(each.content), LONGEST_TOKEN)
+    return specials, tuple(added)
 
 
 def _special_tokens(folder: Path, settings: Mapping[str, Any]) -> Iterator[Any]:

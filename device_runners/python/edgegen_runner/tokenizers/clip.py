@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, takewhile
 from pathlib import Path
 
-from . import Encoded
+from . import Encoded, check_unicode
 from .added_tokens import WHITESPACE, AddedToken, Matcher, added_ids
 from .clip_files import read_tokenizer_files
 
@@ -91,10 +91,7 @@ class ClipTokenizer:
 
         Raises ValueError when the text holds half of a surrogate pair, which UTF-8 cannot carry.
         """
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"The text is not valid Unicode: {error}.") from error
+        check_unicode(text)
         return [token_id for _, ids in self._pieces(text) for token_id in ids]
 
     def expand(self, prompt: str) -> str:

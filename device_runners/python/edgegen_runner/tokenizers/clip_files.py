@@ -65,8 +65,6 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
             )
         check_size(folder, "letters in a token", len(token), LONGEST_TOKEN)
     specials, added = read_added_tokens(folder, config, serialized, _DEFAULT_SPECIAL_TOKENS)
-    for each in added:
-        check_size(folder, "letters in a token", len(each.content), LONGEST_TOKEN)
     return TokenizerFiles(vocab, merges, added, specials, model_max_length(config))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from . import Encoded
+from . import Encoded, check_unicode
 from .added_tokens import WHITESPACE, AddedToken, Matcher, added_ids
 from .charsmap import CharsMap
 from .t5_files import UNKNOWN_ID, Pieces, read_t5_files
@@ -85,10 +85,7 @@ class T5Tokenizer:
 
         Raises ValueError when the text holds half of a surrogate pair, which UTF-8 cannot carry.
         """
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"The text is not valid Unicode: {error}.") from error
+        check_unicode(text)
         return list(self._ids(text))
 
     def __call__(self, text: str, length: Optional[int] = None) -> Encoded:

@@ -70,8 +70,6 @@ def read_t5_files(folder: Path) -> T5Files:
     for piece, _ in pieces:
         check_size(folder, "letters in a token", len(piece), LONGEST_TOKEN)
     specials, added = read_added_tokens(folder, config, serialized, _DEFAULT_SPECIAL_TOKENS)
-    for each in added:
-        check_size(folder, "letters in a token", len(each.content), LONGEST_TOKEN)
     if not _lists_extra_tokens(folder, config):
         known = {token.content for token in added}
         more = (token for token in (*symbols, *extra) if token not in known)

@@ -107,8 +107,10 @@ def _comparison(op_type: str) -> Callable[[Context, calls.Comparison], Value]:
         first = writer.plain(call.x)
         if isinstance(call.y, Value):
             second = writer.cast(writer.plain(call.y), first.kind)
-        elif first.kind in FLOATS:
+        elif first.kind in FLOATS and np.size(call.y) == 1:
             second = writer.number(float(call.y), first.kind)
+        elif first.kind in FLOATS:
+            second = writer.floating(call.y, first.kind)
         else:
             second = writer.constant(np.asarray(call.y).astype(np.int32))
         return writer.op(op_type, x=first, y=second, kind="bool", result=context.sizes)
