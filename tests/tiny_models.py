@@ -301,13 +301,12 @@ def write_t5_tokenizer(folder: Path, *, serialized: bool = False) -> None:
     write_json(folder / "special_tokens_map.json", special)
     settings = {"extra_ids": 100, "model_max_length": 512, "tokenizer_class": "T5Tokenizer"}
     write_json(folder / "tokenizer_config.json", special | settings)
+    shutil.copy(SENTENCEPIECE, folder / "spiece.model")
     if not serialized:
-        shutil.copy(SENTENCEPIECE, folder / "spiece.model")
         return
     from edgegen_runner.tokenizers.t5_files import read_t5_files
     from transformers import T5Tokenizer
 
-    shutil.copy(SENTENCEPIECE, folder / "spiece.model")
     files = read_t5_files(folder)
     (folder / "spiece.model").unlink()
     tokenizer = T5Tokenizer(

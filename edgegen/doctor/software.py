@@ -32,7 +32,7 @@ PROGRAMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 def check_python() -> Iterator[Check]:
     """Look for edgegen's own needs: without them nothing works."""
-    wanted = ".".join(map(str, PYTHON_MINIMUM))
+    least = ".".join(map(str, PYTHON_MINIMUM))
     yield Check(group="edgegen", name="edgegen", status="ok", found=__version__)
     fits = sys.version_info >= PYTHON_MINIMUM
     yield Check(
@@ -40,7 +40,7 @@ def check_python() -> Iterator[Check]:
         name="Python",
         status="ok" if fits else "missing",
         found=f"{platform.python_version()}, {sys.executable}",
-        remedy="" if fits else f"Install Python {wanted} or newer.",
+        remedy="" if fits else f"Install Python {least} or newer.",
         essential=True,
     )
     yield from _check_requirements("edgegen", None, essential=True)

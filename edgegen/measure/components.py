@@ -153,7 +153,7 @@ def _check(package: Path, manifest: PackageManifest) -> None:
 
 def _is_guided(manifest: PackageManifest, guidance: float | None) -> bool:
     scale = manifest.generation.guidance if guidance is None else guidance
-    return scale > 1 and manifest.facts.guidance == "classifier-free"
+    return manifest.facts.is_guided(scale)
 
 
 def _place(device: Device, program: str, progress: Progress) -> str:

@@ -57,7 +57,7 @@ def _image_s(
 ) -> float:
     generation = manifest.generation
     latents = width * height / generation.vae_scale_factor**2
-    guided = guidance > 1 and manifest.facts.guidance == "classifier-free"
+    guided = manifest.facts.is_guided(guidance)
     total_s = 0.0
     for component in (packaged.spec for packaged in manifest.components):
         calls = {"denoiser": steps, "encoder": 0}.get(component.role, 1)

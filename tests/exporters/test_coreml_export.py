@@ -250,7 +250,7 @@ APPLE = {
     ("sd15", "vae_decoder"): ({"z": (1, 4, 8, 8)}, ["image"]),
     ("sd15", "vae_encoder"): ({"z": (1, 3, 64, 64)}, ["latent"]),
 }
-"""What Apple's Swift package feeds and reads, from the table of its sources in docs/coreml.md."""
+"""What Apple's Swift package feeds and reads, from its sources."""
 
 
 @pytest.mark.parametrize(("family", "name"), APPLE)

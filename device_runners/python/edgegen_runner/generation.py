@@ -32,6 +32,10 @@ class FamilyFacts:
         """Return whether every image begins in a picture behind a mask."""
         return self.starts == ("mask",)
 
+    def is_guided(self, scale: float) -> bool:
+        """Return whether a scale of guidance makes the denoiser look at an empty prompt, too."""
+        return scale > 1 and self.guidance == "classifier-free"
+
     @property
     def needs_picture(self) -> bool:
         """Return whether nothing can be drawn without a picture to begin with."""
