@@ -1,0 +1,100 @@
+"""What was found of a package's pictures, beside those of the model that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+EQUAL_DB = 100.0
+"""What the PSNR of equal pictures counts as in means and limits; a higher one counts as this."""
+
+Fault = Literal["black", "constant", "not finite", "noise"]
+"""What a picture is that shows nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureResult:
+    """A picture of a package beside the reference's of the same prompt, seed and noise.
+
+    `scores` has the paired metrics by name (`psnr`, `ssim`, `gmsd`, …); psnr is None where the
+    pictures are equal. `steps_psnr_db` is that of the latents after each step, where they were
+    kept. `fault` is what is wrong with the package's picture, `reference_fault` with the
+    reference's. `right` and `reference_right` say whether they show what was asked for, None where
+    nobody can tell; `wrong` names what does not (`count`, `colour`).
+    """
+
+    suite: str
+    kind: str
+    prompt: str | None
+    seed: int
+    scores: Mapping[str, float | None]
+    steps_psnr_db: tuple[float | None, ...] = ()
+    fault: Fault | None = None
+    reference_fault: Fault | None = None
+    right: bool | None = None
+    reference_right: bool | None = None
+    wrong: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How a metric is distributed over pictures. `worst` is on the bad side of the metric.
+
+    `equal` pictures are the same as the reference's; their PSNR counts as `EQUAL_DB`.
+    """
+
+    count: int
+    mean: float
+    median: float
+    worst: float
+    p10: float
+    p90: float
+    equal: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteResult:
+    """All pictures of a suite, summarised. `kinds` has the share of right pictures of each kind."""
+
+    suite: str
+    pictures: int
+    metrics: Mapping[str, Spread]
+    faults: Mapping[str, int]
+    right: float | None = None
+    reference_right: float | None = None
+    kinds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A package's quality, paired: the same prompts, seeds and noise as its reference.
+
+    The package drew at `steps`, `guidance` and its size; the reference at `reference_steps`.
+    `runtime` is what ran the package, `reference` how the reference was made.
+    """
+
+    schema_version: int
+    manifest_sha256: str
+    model: str
+    weights_sha256: str
+    target: str
+    recipe: str
+    runtime: str
+    steps: int
+    guidance: float
+    width: int
+    height: int
+    reference: str
+    reference_steps: int
+    suites: tuple[SuiteResult, ...]
+    pictures: tuple[PictureResult, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(
+                f"schema_version is {self.schema_version}; this edgegen reads {SCHEMA_VERSION}"
+            )
