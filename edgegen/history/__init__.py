@@ -1,0 +1,1 @@
+"""What was measured here before, and what others measured: one SQLite file."""

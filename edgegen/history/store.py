@@ -1,0 +1,142 @@
+"""The history: every measurement in one SQLite file in the state folder, raw and by columns.
+
+Several processes may write at once: the file is in WAL mode, and a writer waits for the others.
+What is in it is never changed or removed. A file that is damaged, that is something else's or that
+a later edgegen wrote is refused and left as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgegen.core.codec import decode, parse_json_object
+from edgegen.core.folders import state_folder
+from edgegen.core.measurement import Measurement, PackageIdentity, Workload
+from edgegen.history.file import connect, damaged, transaction, translated
+from edgegen.history.record import Query, Record, same_work
+from edgegen.history.rows import COLUMNS, condition_of, given, record_of, row_of
+
+SWITCH = "EDGEGEN_HISTORY"
+"""The environment variable that keeps measurements out of the history where it is 0."""
+
+
+def is_on() -> bool:
+    """Return whether measurements are kept: unless EDGEGEN_HISTORY is 0."""
+    return os.environ.get(SWITCH) != "0"
+
+
+def default_path() -> Path:
+    """Return where the history is; it need not exist."""
+    return state_folder() / "history.sqlite"
+
+
+class History:
+    """The history in one file; a context manager. Used by one thread."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path | None = None, *, write: bool = False) -> Self:
+        """Open the history, with its tables brought up to date.
+
+        Where there is none it is empty, and only with `write` is a file made.
+        Raises IntegrityError where the file is damaged or something else's, ConfigError where a
+        later edgegen wrote it, ResourceError where it cannot be read or written.
+        """
+        path = path or default_path()
+        return cls(path, connect(path, write=write))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def add(self, measurement: Measurement, *, source: str | None = None) -> bool:
+        """Add a measurement; return False where it was there already.
+
+        `source` is the name of the file that it comes from, where it was made elsewhere.
+        """
+        return self.add_all([measurement], source=source) == 1
+
+    def add_all(self, measurements: Iterable[Measurement], *, source: str | None = None) -> int:
+        """Add measurements, all or none, and return how many were new."""
+        rows = [row_of(measurement, source) for measurement in measurements]
+        with transaction(self._connection, self.path):
+            return sum(self._insert("measurements", row) for row in rows)
+
+    def find(self, query: Query) -> tuple[Record, ...]:
+        """Return the records that a query wants, the latest first."""
+        condition, values = condition_of(query)
+        with translated(self.path):
+            rows = self._connection.execute(
+                f"SELECT {', '.join(COLUMNS)} FROM measurements"  # noqa: S608 - names of fields
+                f" WHERE {condition} ORDER BY started_at DESC, id DESC",
+                values,
+            ).fetchall()
+        return tuple(record_of(row) for row in rows)
+
+    def latest_for(
+        self,
+        package: PackageIdentity | Query,
+        workload: Workload | None = None,
+        *,
+        device_model: str | None = None,
+        device_profile: str | None = None,
+    ) -> Record | None:
+        """Return the latest complete record of what takes as long on the same kind of device.
+
+        A package is known by its weights, target and recipe; a query says more or less. Without a
+        workload any is taken: look at the record's. Whatever is found was measured elsewhere, or
+        earlier.
+        """
+        if isinstance(package, PackageIdentity):
+            package = Query(
+                weights_sha256=package.weights_sha256, target=package.target, recipe=package.recipe
+            )
+        wanted = {} if workload is None else given(same_work(workload))
+        wanted |= {"device_model": device_model, "device_profile": device_profile}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        found = self.find(dataclasses.replace(package, complete=True, **wanted))
+        return found[0] if found else None
+
+    def measurement(self, record: Record) -> Measurement:
+        """Return the raw samples of a record.
+
+        Raises IntegrityError where they are not what was added.
+        """
+        return decode(Measurement, self._raw("measurements", record), source=str(self.path))
+
+    def _raw(self, table: str, record: Record) -> dict[str, Any]:
+        with translated(self.path):
+            row = self._connection.execute(
+                f"SELECT json FROM {table} WHERE content_sha256 = ?",  # noqa: S608 - our own name
+                (record.content_sha256,),
+            ).fetchone()
+        text = "" if row is None else row["json"]
+        if hashlib.sha256(text.encode()).hexdigest() != record.content_sha256:
+            raise damaged(self.path, "the raw samples of a measurement are not what was added")
+        return parse_json_object(text, source=str(self.path))
+
+    def _insert(self, table: str, row: dict[str, Any]) -> int:
+        """Insert a row unless its content is there; return how many were inserted."""
+        names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
+        return self._connection.execute(
+            f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - our own names
+            " ON CONFLICT (content_sha256) DO NOTHING",
+            row,
+        ).rowcount
