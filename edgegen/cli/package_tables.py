@@ -49,16 +49,16 @@ def plan_row(plan: BuildPlan) -> dict[str, object]:
         "target": candidate.target.name,
         "recipe": candidate.recipe.name,
         "profile": None if candidate.profile is None else candidate.profile.name,
-        "operators": candidate.operators,
-        "shapes": candidate.shapes,
+        "operators": candidate.runtime.operators,
+        "shapes": candidate.runtime.shapes,
         "width": candidate.spec.generation.width,
         "height": candidate.spec.generation.height,
         "variants": {component.folder: component.variant for component in candidate.components},
         "scheduler": candidate.spec.scheduler.class_name,
         "steps": candidate.spec.generation.steps,
         "guidance": candidate.spec.generation.guidance,
-        "minimum_os": candidate.minimum_os,
-        "attention": candidate.attention,
+        "minimum_os": candidate.options.minimum_os,
+        "attention": candidate.runtime.attention,
         "destination": str(plan.destination),
         "predicted_bytes": prediction.package_bytes,
         "components": {
@@ -102,9 +102,9 @@ def show_plan(console: Console, plan: BuildPlan) -> None:
         rows,
         notes=[
             f"{candidate.recipe.description}",
-            f"{candidate.shapes} shapes, {candidate.operators} operators, images of "
-            f"{candidate.spec.generation.width} × {candidate.spec.generation.height}, "
-            f"to {plan.destination}",
+            f"{candidate.runtime.shapes} shapes, {candidate.runtime.operators} operators, "
+            f"images of {candidate.spec.generation.width} × "
+            f"{candidate.spec.generation.height}, to {plan.destination}",
             f"Drawn with {candidate.spec.scheduler.class_name}: {format_drawing(candidate.spec)}.",
             f"Weights: {format_variants(variants)}.",
         ],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component, NativeTensor
-from edgegen.core.profile import Attention, OperatorSet, Shapes
+from edgegen.core.profile import DeviceProfile, RuntimeOptions, Shapes
 from edgegen.core.recipe import Recipe
+from edgegen.core.target import TargetSpec
+from edgegen.exporters.options import TargetOptions
 from edgegen.models.pipeline_source import SourceSpec
 
 if TYPE_CHECKING:
@@ -18,29 +20,47 @@ if TYPE_CHECKING:
     from edgegen.models.binding import BoundTensor
     from edgegen.models.weight_source import WeightSource
 
-EXPORTERS: Mapping[str, str] = {
-    "coreml": "edgegen.exporters.coreml.exporter:CoreMlExporter",
-    "onnx": "edgegen.exporters.onnx.exporter:OnnxExporter",
-    "openvino": "edgegen.exporters.openvino.exporter:OpenVinoExporter",
-    "tflite": "edgegen.exporters.tflite.exporter:TfliteExporter",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetCode:
+    """Where the code of a target is, as `module:name`: its exporter, and what resolves its options.
+
+    The module that resolves options is imported by commands, and imports no toolkit.
+    """
+
+    exporter: str
+    options: str = "edgegen.exporters.options:resolve_none"
+
+
+EXPORTERS: Mapping[str, TargetCode] = {
+    "coreml": TargetCode(
+        exporter="edgegen.exporters.coreml.exporter:CoreMlExporter",
+        options="edgegen.exporters.coreml.options:resolve",
+    ),
+    "onnx": TargetCode(
+        exporter="edgegen.exporters.onnx.exporter:OnnxExporter",
+        options="edgegen.exporters.onnx.options:resolve",
+    ),
+    "openvino": TargetCode(exporter="edgegen.exporters.openvino.exporter:OpenVinoExporter"),
+    "tflite": TargetCode(exporter="edgegen.exporters.tflite.exporter:TfliteExporter"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
-    """One component to convert: what it is, the pipeline that it is of, and where it goes."""
+    """One component to convert: what it is, the pipeline that it is of, and where it goes.
+
+    `options` are the target's own (`TargetOptions`), encoded: its exporter decodes them.
+    """
 
     target: str
     component: Component
     source: SourceSpec
     destination: str
     recipe: Recipe
-    operators: OperatorSet
     shapes: Shapes
+    options: Mapping[str, Any] = field(default_factory=dict)
     calibration: str | None = None  # the file of `edgegen.core.calibration.Calibration`
-    minimum_os: int | None = None
-    attention: Attention = "original"
-    file_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +122,42 @@ class Exporter(Protocol):
         """
 
 
+class ResolveOptions(Protocol):
+    """What resolves a target's options."""
+
+    def __call__(
+        self,
+        target: TargetSpec,
+        recipe: Recipe,
+        runtime: RuntimeOptions,
+        profile: DeviceProfile | None,
+    ) -> TargetOptions:
+        """Return the options of a package by a recipe, for the runtime of a profile.
+
+        Without a profile the runtime has its defaults. Raises ConfigError where recipe and profile
+        contradict each other.
+        """
+
+
 def load_exporter(target: str) -> Exporter:
     """Return the exporter of a target. Raises ConfigError for an unknown one."""
+    return cast("Callable[[], Exporter]", _load(_code_of(target).exporter))()
+
+
+def resolve_options(
+    target: TargetSpec, recipe: Recipe, runtime: RuntimeOptions, profile: DeviceProfile | None
+) -> TargetOptions:
+    """Return a target's own options for a package; see `ResolveOptions`."""
+    resolve = cast("ResolveOptions", _load(_code_of(target.name).options))
+    return resolve(target, recipe, runtime, profile)
+
+
+def _code_of(target: str) -> TargetCode:
     if target not in EXPORTERS:
         raise ConfigError(f"There is no target '{target}'.", hint=nearest(target, EXPORTERS))
-    module_name, _, class_name = EXPORTERS[target].partition(":")
-    make = cast("Callable[[], Exporter]", getattr(importlib.import_module(module_name), class_name))
-    return make()
+    return EXPORTERS[target]
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -40,7 +40,7 @@ def app_facts(plan: BuildPlan, manifest: PackageManifest, package: Path) -> AppF
     ios = manifest.operator_sets.get("iOS")
     return AppFacts(
         oldest_systems=None if ios is None else f"iOS {ios}, macOS {ios - _MACOS_IS_BEHIND}",
-        attention=plan.candidate.attention if ios is not None else None,
+        attention=plan.candidate.runtime.attention if ios is not None else None,
         app_bytes=sum(
             file.size_bytes
             for file in manifest.files

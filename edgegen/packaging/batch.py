@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from edgegen.core.codec import encode
 from edgegen.core.errors import EdgegenError
 from edgegen.core.files import translate_disk_errors
 from edgegen.core.folders import state_folder
@@ -231,12 +232,9 @@ def _jobs(work: _Work) -> Iterator[ExportJob]:
             source=folder_source(plan.model),
             destination=str((work.staging / component.name).absolute()),
             recipe=plan.candidate.recipe,
-            operators=plan.candidate.operators,
-            shapes=plan.candidate.shapes,
+            shapes=plan.candidate.runtime.shapes,
+            options=encode(plan.candidate.options),
             calibration=None if calibrated is None else str(calibrated.path.absolute()),
-            minimum_os=plan.candidate.minimum_os,
-            attention=plan.candidate.attention,
-            file_limit_bytes=plan.candidate.file_limit_bytes,
         )
 
 

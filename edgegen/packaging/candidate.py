@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from edgegen_runner.runtimes import of_target
+
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.core.profile import Attention, DeviceProfile, OperatorSet, RuntimeOptions, Shapes
+from edgegen.core.profile import DeviceProfile, RuntimeOptions
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
+from edgegen.exporters.base import resolve_options
+from edgegen.exporters.options import TargetOptions
 from edgegen.packaging.axes import fix_axes, timestep_for_each, used_outputs, whole_timestep
 from edgegen.packaging.image_size import at_size
 from edgegen.packaging.model_facts import ModelFacts
@@ -20,18 +24,17 @@ from edgegen.packaging.predicted import component_bytes, golden_bytes, small_byt
 class Candidate:
     """A package that could be built: a model at a size, for a target, by a recipe, for a device.
 
-    `components` are those of the model, with the axes that the artifact fixes as numbers.
+    `runtime` is what the profile says of the target's runtime, or its defaults, and `options` what
+    the target makes of that and the recipe: only its exporter knows them. `components` are those of
+    the model, with the axes that the artifact fixes as numbers.
     """
 
     spec: PipelineSpec
     target: TargetSpec
     recipe: Recipe
     profile: DeviceProfile | None
-    operators: OperatorSet
-    shapes: Shapes
-    minimum_os: int | None
-    attention: Attention
-    file_limit_bytes: int | None
+    runtime: RuntimeOptions
+    options: TargetOptions
     components: tuple[Component, ...]
 
 
@@ -76,10 +79,9 @@ def make_candidate(
     runtime = runtime_of(profile, target)
     spec = at_size(facts.spec, runtime, width, height)
     _check_recipe(recipe, target)
-    shapes: Shapes = runtime.shapes if runtime else target.shapes[0]
-    if shapes not in target.shapes:
+    if runtime.shapes not in target.shapes:
         raise ConfigError(
-            f"The target '{target.name}' has no {shapes} shapes.",
+            f"The target '{target.name}' has no {runtime.shapes} shapes.",
             hint=f"Its axes are {' or '.join(target.shapes)}: change the profile.",
         )
     return Candidate(
@@ -87,12 +89,9 @@ def make_candidate(
         target=target,
         recipe=recipe,
         profile=profile,
-        operators=runtime.operators if runtime else "contrib",
-        shapes=shapes,
-        minimum_os=_minimum_os(recipe, target, profile, runtime),
-        attention=runtime.attention if runtime else "original",
-        file_limit_bytes=runtime.file_limit_bytes if runtime else None,
-        components=_components(facts, spec, target, runtime, shapes),
+        runtime=runtime,
+        options=resolve_options(target, recipe, runtime, profile),
+        components=_components(facts, spec, target, runtime),
     )
 
 
@@ -121,13 +120,20 @@ def predict(candidate: Candidate, facts: ModelFacts) -> Prediction:
     )
 
 
-def runtime_of(profile: DeviceProfile | None, target: TargetSpec) -> RuntimeOptions | None:
-    """Return a profile's options for a target; without a profile there are none.
+def runtime_of(profile: DeviceProfile | None, target: TargetSpec) -> RuntimeOptions:
+    """Return a profile's options for a target; without a profile, those of its usual runtime.
 
     Raises ConfigError where the profile has no runtime for it.
     """
-    runtime = None if profile is None else profile.runtime(target.name)
-    if profile is not None and runtime is None:
+    if profile is None:
+        return RuntimeOptions(
+            target=target.name,
+            package=of_target(target.name)[0].package,
+            recipe=target.default_recipe,
+            shapes=target.shapes[0],
+        )
+    runtime = profile.runtime(target.name)
+    if runtime is None:
         raise ConfigError(
             f"The profile '{profile.name}' has no runtime for the target '{target.name}'.",
             hint=nearest(target.name, [options.target for options in profile.runtimes]),
@@ -139,11 +145,12 @@ def _components(
     facts: ModelFacts,
     spec: PipelineSpec,
     target: TargetSpec,
-    runtime: RuntimeOptions | None,
-    shapes: Shapes,
+    runtime: RuntimeOptions,
 ) -> tuple[Component, ...]:
-    batch = (runtime.denoiser_batch if runtime else None) or target.denoiser_batch
-    components = tuple(fix_axes(it, spec, shapes, denoiser_batch=batch) for it in spec.components)
+    batch = runtime.denoiser_batch or target.denoiser_batch
+    components = tuple(
+        fix_axes(it, spec, runtime.shapes, denoiser_batch=batch) for it in spec.components
+    )
     if target.text_outputs == "used":
         components = tuple(used_outputs(component, spec) for component in components)
     if target.whole_timesteps and facts.whole_timesteps:
@@ -162,42 +169,9 @@ def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
             f"'{target.name}' cannot hold.",
             hint=nearest(kind, target.activations),
         )
-
-
-def _minimum_os(
-    recipe: Recipe,
-    target: TargetSpec,
-    profile: DeviceProfile | None,
-    runtime: RuntimeOptions | None,
-) -> int | None:
-    """Return the oldest system for which the package is made: the profile's, or the recipe's own.
-
-    Raises ConfigError for weights in a form that the profile's oldest system cannot read.
-    """
     if recipe.palette_channels is not None and target.palette_groups_since is None:
         raise ConfigError(
             f"The recipe '{recipe.name}' asks for palettes of groups of channels, which the target "
             f"'{target.name}' cannot hold.",
             hint="Leave palette_channels out of the recipe.",
         )
-    if target.minimum_os is None:
-        return None
-    since = {item.storage: item.minimum_os for item in target.storage_since}
-    needs = {storage: since.get(storage, target.minimum_os) for storage in recipe.storages}
-    if recipe.palette_channels is not None and target.palette_groups_since is not None:
-        needs = {
-            storage: max(least, target.palette_groups_since) for storage, least in needs.items()
-        }
-    needed = max(needs.values())
-    asked = None if runtime is None else runtime.minimum_os
-    if profile is None or asked is None:
-        return needed
-    if needed > asked:
-        latest = max(needs, key=lambda storage: needs[storage])
-        raise ConfigError(
-            f"The recipe '{recipe.name}' stores weights as {latest}, which {target.title} can hold "
-            f"from iOS {needed} on (macOS {needed - 3}), and the profile '{profile.name}' asks for "
-            f"iOS {asked}.",
-            hint=f"Choose another recipe, or set minimum_os = {needed} in the profile.",
-        )
-    return asked

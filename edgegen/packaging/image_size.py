@@ -13,18 +13,17 @@ LONGEST_PX = 16_384
 
 
 def at_size(
-    spec: PipelineSpec, runtime: RuntimeOptions | None, width: int | None, height: int | None
+    spec: PipelineSpec, runtime: RuntimeOptions, width: int | None, height: int | None
 ) -> PipelineSpec:
     """Return a pipeline whose images are `width` × `height`; either may be left to the profile.
 
     Raises ConfigError for a size that the model cannot draw, with the nearest one that it can.
     """
     native = spec.generation
-    of_profile = (None, None) if runtime is None else (runtime.width, runtime.height)
     generation = replace(
         native,
-        width=width or of_profile[0] or native.width,
-        height=height or of_profile[1] or native.height,
+        width=width or runtime.width or native.width,
+        height=height or runtime.height or native.height,
     )
     if max(generation.width, generation.height) > LONGEST_PX:
         raise ConfigError(

@@ -102,7 +102,7 @@ def plan_package(
     """
     target_spec = load_target(target)
     runtime = runtime_of(profile, target_spec)
-    chosen = load_recipe(recipe or (runtime.recipe if runtime else None), target_spec)
+    chosen = load_recipe(recipe or runtime.recipe, target_spec)
     candidate = make_candidate(
         facts, target_spec, chosen, profile=profile, width=width, height=height
     )

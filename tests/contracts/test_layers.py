@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from edgegen_runner.runtimes import RUNTIMES
 
+from edgegen.exporters.base import EXPORTERS
 from tests.contracts.source_tree import (
     HOST,
     ROOT,
@@ -37,6 +38,8 @@ MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil"}
 ALWAYS_LIGHT = {
     "edgegen.exporters",
     "edgegen.exporters.base",
+    "edgegen.exporters.options",
+    *(code.options.partition(":")[0] for code in EXPORTERS.values()),
     "edgegen.reference",
 }
 """Modules of those layers that commands import before they know that a toolkit is needed."""

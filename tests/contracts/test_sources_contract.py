@@ -114,8 +114,8 @@ def exported(spec: PipelineSpec, source: SourceSpec, destination: Path) -> dict[
         source=source,
         destination=str(destination),
         recipe=load_recipe("fp32", load_target("onnx")),
-        operators="plain",
         shapes="dynamic",
+        options={"operators": "plain"},
     )
     sent = decode(ExportJob, encode(job), source="a job")
     heard = Heard()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.core.profile import OperatorSet, Shapes
+from edgegen.core.profile import Shapes
 from edgegen.core.recipe import Recipe, Tolerance
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
@@ -124,12 +124,14 @@ def export_component(
     destination: Path,
     recipe: Recipe | str = "fp32",
     *,
-    operators: OperatorSet = "contrib",
     shapes: Shapes | None = None,
     calibration: Path | None = None,
     **options: Any,
 ) -> Exported:
-    """Export a component as packaging does; `shapes` defaults to the target's usual ones."""
+    """Export a component as packaging does, with a target's own `options`.
+
+    `shapes` defaults to the target's usual ones.
+    """
     shapes = shapes or load_target(target).shapes[0]
     spec, component = component_of(folder, name, target=target, shapes=shapes)
     if isinstance(recipe, str):
@@ -142,10 +144,9 @@ def export_component(
         source=folder_source(folder),
         destination=str(destination),
         recipe=recipe,
-        operators=operators,
         shapes=shapes,
+        options=options,
         calibration=None if calibration is None else str(calibration),
-        **options,
     )
     result = load_exporter(target).export(job, open_component(job, heard), heard)
     return Exported(spec=spec, component=component, heard=heard, result=result)

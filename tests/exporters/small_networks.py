@@ -82,9 +82,8 @@ def compute(
         source=folder_source(folder),
         destination=str(folder),
         recipe=load_recipe(recipe, load_target(target)),
-        operators=options.pop("operators", "contrib"),
         shapes="fixed",
-        **options,
+        options=options,
     )
     result = load_exporter(target).export(job, opened, Heard())
     values = {f"in_{place}": value.numpy() for place, value in enumerate(inputs)}

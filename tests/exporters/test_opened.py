@@ -45,7 +45,6 @@ def test_keys_that_no_parameter_has_are_left_out_and_named(model, tmp_path):
             source=folder_source(model),
             destination=str(tmp_path),
             recipe=recipe(),
-            operators="plain",
             shapes="dynamic",
         ),
         heard,

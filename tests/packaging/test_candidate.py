@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
+from edgegen.core.codec import encode
 from edgegen.core.errors import ConfigError
+from edgegen.core.profile import RuntimeOptions
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target, target_names
 from edgegen.devices.profiles import load_profile
+from edgegen.exporters.base import EXPORTERS, TargetCode
+from edgegen.exporters.options import TargetOptions
 from edgegen.models.source import resolve
 from edgegen.packaging.candidate import Candidate, make_candidate, predict
 from edgegen.packaging.model_facts import ModelFacts, read_facts
@@ -71,3 +77,45 @@ def test_what_a_target_or_a_profile_cannot_hold_is_refused(facts: ModelFacts) ->
         make_candidate(facts, target, recipe, profile=profile)
     with pytest.raises(ConfigError, match="too large"):
         candidate(facts, "onnx", width=1 << 20, height=64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"activations": "int8"}, "asks for activations = \"int8\", which the target 'onnx'"),
+        ({"palette_channels": 16}, "palettes of groups of channels, which the target 'onnx'"),
+    ],
+)
+def test_a_recipe_that_asks_for_what_the_format_lacks_is_refused(
+    facts: ModelFacts, changes: dict[str, Any], why: str
+) -> None:
+    target = load_target("onnx")
+    with pytest.raises(ConfigError, match=why):
+        make_candidate(facts, target, replace(load_recipe("fp32", target), **changes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOptions(TargetOptions):
+    streams: int
+
+
+def resolve_new(_: object, __: object, runtime: RuntimeOptions, ___: object) -> NewOptions:
+    return NewOptions(streams=runtime.threads or 1)
+
+
+def test_a_new_target_has_options_that_only_it_knows(
+    facts: ModelFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = TargetCode(exporter="", options=f"{__name__}:{resolve_new.__name__}")
+    monkeypatch.setattr("edgegen.exporters.base.EXPORTERS", {**EXPORTERS, "new": code})
+    onnx, profile = load_target("onnx"), load_profile("pixel-8")
+    runtimes = (RuntimeOptions(target="new", package="new", recipe="fp32", threads=3),)
+
+    made = make_candidate(
+        facts,
+        replace(onnx, name="new"),
+        load_recipe(None, onnx),
+        profile=replace(profile, runtimes=runtimes),
+    )
+
+    assert encode(made.options) == {"streams": 3}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgegen.core.codec import decode
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
+from edgegen.exporters.coreml.options import CoreMlOptions
 from edgegen.exporters.opened import import_toolkits, toolkit_versions
-
-OLDEST_OS = 16
-"""The first version of iOS with compressed weights."""
 
 
 class CoreMlExporter:
@@ -32,17 +31,18 @@ class CoreMlExporter:
         from edgegen.mil.schema import newest_version
         from edgegen.mil.weight_file import write_weight_file
 
-        minimum_os = newest_version(job.minimum_os or OLDEST_OS)
+        options = decode(CoreMlOptions, job.options, source="the job", at="options")
+        minimum_os = newest_version(options.minimum_os)
         graph = lower(
             opened.capture,
             job.recipe,
             minimum_os=minimum_os,
-            split_attention=job.attention == "split-einsum",
+            split_attention=options.attention == "split-einsum",
         )
         parts = split(
             graph,
             job.component.name,
-            job.file_limit_bytes,
+            options.file_limit_bytes,
             can_be_cut=is_chunked(job.component),
         )
         name = compiled_name(job.component)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from edgegen.core.codec import decode
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
+from edgegen.exporters.onnx.options import OnnxOptions
 from edgegen.exporters.opened import import_toolkits, toolkit_versions
 
 GRAPH_NAME = "model.onnx"
@@ -33,7 +35,8 @@ class OnnxExporter:
 
         destination = Path(job.destination)
         bound, weights = opened.bound, opened.weights
-        model, uses = lower(opened.capture, job.recipe, job.operators)
+        options = decode(OnnxOptions, job.options, source="the job", at="options")
+        model, uses = lower(opened.capture, job.recipe, options.operators)
         total = sum(STORED[use.storage].itemsize * math.prod(use.form.shape) for use in uses)
         progress.step("weights", int(total))
         written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
