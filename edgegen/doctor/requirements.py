@@ -78,19 +78,27 @@ def _declared(extra: str | None) -> Iterator[Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     texts = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
     for text in texts:
-        yield Requirement(text)
+        requirement = Requirement(text)
+        if _holds(requirement, extra=""):
+            yield _without_marker(requirement)
 
 
 def _of_wheel(extra: str | None) -> Iterator[Requirement]:
     """Yield the requirements of a wheel's metadata that hold with one extra, and not without."""
     for text in metadata.requires("edgegen") or []:
         requirement = Requirement(text)
-        marker, requirement.marker = requirement.marker, None
-        always = marker is None or marker.evaluate({"extra": ""})
-        if always == (extra is None) and (
-            marker is None or marker.evaluate({"extra": extra or ""})
-        ):
-            yield requirement
+        always = _holds(requirement, extra="")
+        if always == (extra is None) and _holds(requirement, extra=extra or ""):
+            yield _without_marker(requirement)
+
+
+def _holds(requirement: Requirement, *, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _without_marker(requirement: Requirement) -> Requirement:
+    requirement.marker = None
+    return requirement
 
 
 def _checkout() -> Path | None:

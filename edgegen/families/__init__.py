@@ -1,8 +1,8 @@
 """The families of pipelines that edgegen knows.
 
 A new family is a file and a line in the table; `base` says what the file declares, and
-tests/contracts/test_families_contract.py what it forgot. Nothing outside the room compares a
-family's name: it asks one of these facts.
+tests/contracts/test_families_contract.py and test_rooms.py what is missing. Nothing outside the
+room compares a family's name: it asks one of these facts.
 """
 
 from __future__ import annotations

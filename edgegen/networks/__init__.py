@@ -1,7 +1,7 @@
 """The networks that edgegen knows: one file a class of diffusers or transformers.
 
 A new network is a file and a line in the table; `base` says what the file declares, and
-tests/contracts/test_networks_contract.py what it forgot.
+tests/contracts/test_networks_contract.py and test_rooms.py what is missing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -140,6 +141,23 @@ def test_a_wheel_tells_its_needs_as_the_checkout_does(monkeypatch: pytest.Monkey
     monkeypatch.setattr(needs, "_checkout", lambda: None)
     assert {extra: requirements(extra) for extra in expected} == expected
     assert install_command("reference").endswith(' -m pip install "edgegen[reference]"')
+
+
+@pytest.mark.parametrize("installed", ["checkout", "wheel"])
+def test_what_only_another_system_needs_is_not_looked_for(
+    installed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = f"sys_platform == '{sys.platform}'", "sys_platform == 'elsewhere'"
+    needed = [f"one; {here}", f"two; {elsewhere}"]
+    wanted = [f"three; {here}", f"four; {elsewhere}"]
+    if installed == "checkout":
+        project = f"[project]\ndependencies = {needed}\noptional-dependencies.x = {wanted}\n"
+        (tmp_path / "pyproject.toml").write_text(project)
+    of_extra = [f"{it} and extra == 'x'" for it in wanted]
+    monkeypatch.setattr(metadata, "requires", lambda name: [*needed, *of_extra])
+    monkeypatch.setattr(needs, "_checkout", lambda: tmp_path if installed == "checkout" else None)
+    assert requirements(None) == (Requirement("one"),)
+    assert requirements("x") == (Requirement("three"),)
 
 
 def test_a_checkout_is_installed_from_where_it_is() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -11,32 +9,12 @@ import pytest
 from edgegen.core.model import Role
 from edgegen.networks import NETWORKS
 from edgegen.networks.base import Autoencoder, Denoiser, Network, TextEncoder
-from tests.contracts.source_tree import HOST
 
 ROLES: dict[type[Network], tuple[str, ...]] = {
     TextEncoder: ("text_encoder",),
     Denoiser: ("denoiser",),
     Autoencoder: ("decoder", "encoder"),
 }
-SHARED = {"__init__", "base", "options", "probes", "unet", "autoencoder"}
-"""Modules of the room that declare no network."""
-
-
-def declaring_modules() -> set[str]:
-    return {path.stem for path in HOST.glob("networks/*.py")} - SHARED
-
-
-def modules_in_the_table() -> set[str]:
-    tree = ast.parse((HOST / "networks/__init__.py").read_text(encoding="utf-8"))
-    return {
-        node.value.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    } & declaring_modules()
-
-
-def test_every_file_of_the_room_has_its_line_in_the_table() -> None:
-    assert modules_in_the_table() == declaring_modules()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -68,10 +46,3 @@ def test_components_of_one_network_are_told_apart(name: str) -> None:
 def test_a_network_of_transformers_names_its_config_s_class(name: str) -> None:
     network = NETWORKS[name]
     assert (network.library == "transformers") == (network.config_class is not None)
-
-
-def test_the_room_is_read_without_a_toolkit_at_the_top() -> None:
-    for path in Path(HOST / "networks").glob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not {"torch", "diffusers", "transformers"} & set(names), path

@@ -42,6 +42,12 @@ def test_the_exporter_of_a_target_writes_what_its_table_lists(target: str) -> No
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_the_prediction_of_a_size_calls_a_weight_small_where_its_writer_does(target: str) -> None:
+    writer = importlib.import_module(f"edgegen.exporters.{target}.writer")
+    assert TARGETS[target].sizes.small == writer.SMALL_WEIGHT_ELEMENTS
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_a_target_lists_codecs_that_there_are(target: str) -> None:
     since = {item.storage for item in TARGETS[target].storage_since}
     assert since <= set(TARGETS[target].storage) <= set(CODECS)
