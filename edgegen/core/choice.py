@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgegen.core.figures import Figure, Limit
+from edgegen.core.units import counted
 
 SCHEMA_VERSION = 1
 
@@ -37,7 +38,8 @@ class Way:
         """Return what it is called in tables: `scenes-4step, onnx int8, 4 steps, 64×64`."""
         model = self.model.removeprefix("builtin:")
         size = f"{self.width}×{self.height}"
-        return f"{model}, {self.target} {self.recipe}, {self.steps} steps, {size}"
+        how = f"{self.target} {self.recipe}, {counted(self.steps, 'step')}"
+        return f"{model}, {how}, {size}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,11 @@ def format_count(count: float) -> str:
     return f"{count:.0f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Write how many there are: `1 step`, `4 steps`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def format_amount(done: float, total: float | None, unit: str) -> str:
     """Write how much of a step is done: `0.77 of 1.72 GB`, `7 of 25 steps`, `40 s of 10 min`."""
     if unit in ("bytes", "seconds"):

@@ -14,7 +14,7 @@ def table_markup(table: Table) -> Markup:
     head = element(
         "tr",
         *(
-            element("th", name, class_=kind)
+            element("th", name, class_=kind, scope="col")
             for name, kind in zip(table.columns, kinds, strict=True)
         ),
     )
@@ -71,3 +71,12 @@ def cards(rows: Sequence[tuple[str, str, str]]) -> Markup:
         ),
         class_="cards",
     )
+
+
+def facts(rows: Sequence[tuple[str, str | Markup]]) -> Markup:
+    """Return names with what belongs to each, which stand below one another on a narrow screen."""
+    written = [
+        element("tr", element("th", name, scope="row"), element("td", value))
+        for name, value in rows
+    ]
+    return element("table", element("tbody", *written), class_="facts")

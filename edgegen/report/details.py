@@ -16,7 +16,7 @@ from edgegen.core.units import (
     format_moment,
     three_digits,
 )
-from edgegen.report import charts
+from edgegen.report import blocks, charts
 from edgegen.report.blocks import explain, section, table_markup
 from edgegen.report.sensor_names import sensor_name
 from edgegen.report.svg import Markup, element
@@ -153,7 +153,7 @@ def facts(measurement: Measurement) -> Markup:
     package, work, device = measurement.package, measurement.workload, measurement.environment
     load = device.load_average
     unknown = {True: "yes", False: "no", None: MISSING}
-    facts = [
+    rows = [
         ("Model", f"{package.model}{f' @ {package.revision}' if package.revision else ''}"),
         ("Package", f"{package.target}, {package.recipe}, for {package.profile or 'any device'}"),
         ("Manifest SHA-256", package.manifest_sha256),
@@ -189,8 +189,7 @@ def facts(measurement: Measurement) -> Markup:
             for check in measurement.golden
         ),
     ]
-    rows = [element("tr", element("th", name), element("td", value)) for name, value in facts]
-    return section("Environment", element("table", element("tbody", *rows), class_="facts"))
+    return section("Environment", blocks.facts(rows))
 
 
 def _threads(measurement: Measurement) -> str:

@@ -5,16 +5,14 @@ Whatever comes from a package or a prompt is text, never markup: `svg.element` e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from edgegen.core.codec import encode
 from edgegen.core.measurement import Measurement
 from edgegen.core.units import format_bytes, format_latency
 from edgegen.report import charts, details
 from edgegen.report.blocks import cards, explain, pair, section, table_markup, wide
 from edgegen.report.details import Picture
+from edgegen.report.document import document, header
 from edgegen.report.sustained import VERDICTS
 from edgegen.report.sustained_page import (
     emulated_section,
@@ -52,31 +50,13 @@ def page(analysis: Analysis, pictures: Sequence[Picture] = ()) -> str:
         _latencies(timings),
         details.processes(measurement, is_timed=timings is not None),
         details.facts(measurement),
-        _raw_data(),
     ]
-    head = [
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{title} – edgegen bench"),
-        Markup(f"<style>{_asset('page.css')}</style>"),
-    ]
-    raw = json.dumps(encode(measurement), ensure_ascii=True, allow_nan=False)
-    script = raw.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return (
-        "<!doctype html>\n"
-        + element(
-            "html",
-            element("head", *head),
-            element(
-                "body",
-                element("main", *[part for part in body if part]),
-                element("div", "", id="tip"),
-                Markup(f'<script type="application/json" id="raw">{script}</script>'),
-                Markup(f"<script>{_asset('page.js')}</script>"),
-            ),
-            lang="en",
-        )
-        + "\n"
+    return document(
+        f"{title} – edgegen bench",
+        body,
+        measurement,
+        file_name="measurement.json",
+        made="Made by edgegen bench. Every figure above is computed from the raw samples.",
     )
 
 
@@ -104,16 +84,7 @@ def _header(analysis: Analysis, title: str) -> Markup:
         verdict = each.judgement.verdict
         badges.append(("good" if verdict == "steady" else "warn", VERDICTS[verdict].lower()))
     where = f"{device_name(device)} · {device.operating_system}"
-    return element(
-        "header",
-        element("h1", title),
-        element("p", f"{where} · {device.started_at}"),
-        element(
-            "div",
-            *(element("span", text, class_=f"badge {kind}".strip()) for kind, text in badges),
-            class_="badges",
-        ),
-    )
+    return header(title, f"{where} · {device.started_at}", badges)
 
 
 def _opening(analysis: Analysis) -> Markup:
@@ -243,15 +214,3 @@ def _latencies(timings: Timings | None) -> Markup:
         return Markup("")
     table = latency_table(timings.series)
     return section(table.title, table_markup(table))
-
-
-def _raw_data() -> Markup:
-    return element(
-        "footer",
-        element("button", "Save the raw samples (JSON)", id="save", type="button"),
-        element("p", "Made by edgegen bench. Every figure above is computed from the raw samples."),
-    )
-
-
-def _asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -28,15 +28,22 @@ _NOTES_OF_REST = "Nothing was subtracted: the figures hold what the device takes
 
 
 def sustained_section(
-    sustained: Sustained, start: StartTemperature | None, energies: Sequence[ImageEnergy]
+    sustained: Sustained,
+    start: StartTemperature | None,
+    energies: Sequence[ImageEnergy],
+    *,
+    of: str = "",
 ) -> Markup:
-    """Return the verdict, the main figures, the chart over time and the table."""
+    """Return the verdict, the main figures, the chart over time and the table.
+
+    `of` names the package where a page has several.
+    """
     drawn = timeline(sustained, energies)
     word, colon, text = verdict_sentence(sustained).partition(":")
     chart = [] if drawn is None else [explain(_what_is_drawn(sustained)), wide(time_chart(drawn))]
     return element(
         "section",
-        element("h2", "Sustained"),
+        element("h2", f"Sustained: {of}" if of else "Sustained"),
         element("p", element("strong", word), colon, text, class_=f"verdict {_mood(sustained)}"),
         cards(_cards(sustained, energies)),
         *([element("div", *chart, class_="card")] if chart else []),

@@ -6,7 +6,6 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -18,41 +17,8 @@ from edgegen.report import html
 from edgegen.report.details import Picture
 from edgegen.report.sensor_names import sensor_name
 from edgegen.statistics.analysis import analyse
+from tests.report.page_reader import HOSTILE, Checker, drawings, read
 from tests.statistics.samples import disturbed, measurement, throttled
-
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' & \u2028"
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-
-class Checker(HTMLParser):
-    """Fails on tags that do not close, and collects what a browser would see."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] += data
-        else:
-            self.text.append(data)
 
 
 def page(value: Measurement, pictures: Sequence[Picture] = ()) -> str:
@@ -61,14 +27,6 @@ def page(value: Measurement, pictures: Sequence[Picture] = ()) -> str:
 
 def throttled_page() -> str:
     return html.page(throttled())
-
-
-def read(text: str) -> Checker:
-    checker = Checker()
-    checker.feed(text)
-    checker.close()
-    assert checker.open == []
-    return checker
 
 
 def raw_of(checker: Checker) -> Measurement:
@@ -197,10 +155,6 @@ def test_a_measurement_of_almost_nothing_still_makes_a_page() -> None:
     only_cold = replace(value, runs=value.runs[:1])
     for each in (value, only_cold, replace(value, runs=())):
         assert raw_of(read(page(each))) == each
-
-
-def drawings(text: str) -> list[ET.Element]:
-    return [ET.fromstring(found) for found in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
 
 
 @pytest.mark.parametrize("width", [8, 15])
