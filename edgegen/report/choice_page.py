@@ -69,11 +69,11 @@ def page(
         provenance(choice, found, timed),
     ]
     return document(
-        f"Choice for {choice.device_title} – edgegen choose",
+        f"Choice for {choice.device_title} – edgegen",
         body,
         choice,
         file_name="choice.json",
-        made="Made by edgegen choose. Every figure above is in its raw data, with its origin.",
+        made="Every figure above is in the raw data, with its origin. Made by edgegen.",
     )
 
 
