@@ -50,14 +50,18 @@ class StoredSizes:
     """What weights take in a package, for the prediction of its size.
 
     Up to `small` numbers, and vectors, a weight is stored in the compute type, or in float32 where
-    `small_in_float32`. `scale_bytes` is what a scale takes, `layer_bytes` what each weight takes in
-    the graph and around its data, by the role of its network.
+    `small_in_float32`. `scale_bytes` is what a scale takes. The graph takes `layer_bytes` for each
+    layer with a matrix or a kernel, by the role of the network, `norm_bytes` for each other layer,
+    and `widened_bytes` for each weight that is computed with in more bits than it is stored in, by
+    the type of storage.
     """
 
     small: int
     small_in_float32: bool
     scale_bytes: int
     layer_bytes: Mapping[Role, int]
+    norm_bytes: int
+    widened_bytes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

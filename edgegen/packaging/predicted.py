@@ -1,7 +1,7 @@
 """Predicts how large a package will be, from configs and the headers of weights alone.
 
 Weights are counted one by one, as each target stores them. What a graph takes beside its weights
-grows with the number of its layers, and was measured: `[sizes]` in a target's target.toml.
+grows with its layers, and was measured: `[sizes]` in a target's target.toml.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import load_json_object
-from edgegen.core.model import Component, PipelineSpec, TensorSpec
+from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
 from edgegen.core.recipe import ComponentRecipe, Recipe
 from edgegen.core.target import StoredSizes
 from edgegen.reference.case import PROBE_BATCH, small_case, small_latents
@@ -45,14 +45,20 @@ def component_bytes(
     text_length: int | None,
 ) -> int:
     """Return about how large a component's files will be, from the weights that it has."""
-    of_layer = sizes.layer_bytes[component.role]
     mask = text_length if component.role == "text_encoder" and text_length else 0
-    total = 4 * mask**2
+    total = 4 * mask**2 + _graph_bytes(sizes, component.role, weights)
     granularity = Granularity(palette_channels=recipe.palette_channels)
     types = recipe.of(component)
     for weight in weights:
-        total += of_layer + _weight_bytes(sizes, types, granularity, weight.layer, weight.shape)
+        total += _weight_bytes(sizes, types, granularity, weight.layer, weight.shape)
     return total
+
+
+def _graph_bytes(sizes: StoredSizes, role: Role, weights: Sequence[StoredWeight]) -> int:
+    layers = {weight.layer for weight in weights}
+    with_matrix = {weight.layer for weight in weights if len(weight.shape) > 1}
+    norms = len(layers) - len(with_matrix)
+    return sizes.layer_bytes[role] * len(with_matrix) + sizes.norm_bytes * norms
 
 
 def _weight_bytes(
@@ -66,8 +72,10 @@ def _weight_bytes(
     if len(shape) < 2 or elements <= sizes.small:
         halved = recipe.compute_of(layer) == "float16" and not sizes.small_in_float32
         return elements * (2 if halved else 4)
-    codec = CODECS[recipe.storage_of(layer)]
-    return codec.stored_bytes(shape, granularity, scale_bytes=sizes.scale_bytes)
+    storage = recipe.storage_of(layer)
+    widened = 0 if storage == recipe.compute_of(layer) else sizes.widened_bytes.get(storage, 0)
+    stored = CODECS[storage].stored_bytes(shape, granularity, scale_bytes=sizes.scale_bytes)
+    return stored + widened
 
 
 def golden_bytes(spec: PipelineSpec, least_latents: tuple[int, int]) -> int:

@@ -147,3 +147,15 @@ def test_sampling_takes_a_small_share_of_the_time() -> None:
     sampler.stop()
     assert held
     assert time.process_time() - before < 0.2  # of 2 s: a bound that a busy machine keeps too
+
+
+def test_a_sample_sees_what_lasts_too_short_for_the_thread() -> None:
+    sampler = MemorySampler()
+    sampler.sample()
+    before = sampler.peak_pss_bytes
+    held = bytearray(64 * MIB)
+    sampler.sample()
+    del held
+    assert before is not None
+    assert sampler.peak_pss_bytes is not None
+    assert sampler.peak_pss_bytes > before + 60 * MIB

@@ -172,12 +172,14 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
             _make_folder(folder)
     memory = MemorySampler() if job.measure_memory else None
     sensors = SensorThread(job.sensor_interval_s, emit) if job.sensor_interval_s else None
+    tell = emit
     if memory is not None:
         memory.start()
+        tell = _sampled(emit, memory)
     if sensors is not None:
         sensors.start()
     try:
-        session = Session(package, backend, job.request, job.residency, emit)
+        session = Session(package, backend, job.request, job.residency, tell)
         plan = session.pipeline.plan
         limit_memory(package, job.backend, plan.width, plan.height)
         if job.request.eta and not hasattr(session.pipeline.plan.scheduler, "eta"):
@@ -198,6 +200,16 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
             sensors.stop()
         if memory is not None:
             emit("memory", **memory.stop())
+
+
+def _sampled(emit: Emit, memory: MemorySampler) -> Emit:
+    """Return an emitter that samples the memory at each event, when what was done is still held."""
+
+    def emit_and_sample(event: str, **fields: Any) -> None:
+        emit(event, **fields)
+        memory.sample()
+
+    return emit_and_sample
 
 
 def _images(job: GenerateJob) -> Iterator[Image]:
