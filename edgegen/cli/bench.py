@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         "How": ("steps", "guidance", "scheduler"),
         "The runtime": ("profile", "runtime", "providers", "threads", "memory", "residency"),
         "Components only": ("benchmark_model", "benchmark_tool", "accelerator"),
-        "The result": ("as_json", "json_file", "html_file"),
+        "The result": ("as_json", "json_file", "html_file", "no_history"),
     },
     ends_with=("MissingDependencyError", "DeviceError", "RunnerError", "IntegrityError"),
 )
@@ -66,6 +66,7 @@ def bench(
     as_json: bool,
     json_file: Path | None,
     html_file: Path | None,
+    no_history: bool,
     benchmark_model: str | None,
     benchmark_tool: str,
     accelerator: str,
@@ -85,7 +86,9 @@ def bench(
     from edgegen.measure.plan import BenchSettings, plan
 
     console = context.find_object(Console) or Console()
-    result = BenchResult(as_json=as_json, json_file=json_file, html_file=html_file)
+    result = BenchResult(
+        as_json=as_json, json_file=json_file, html_file=html_file, into_history=not no_history
+    )
     result.check()
     if benchmark_model is not None:
         from edgegen.cli.component_times import bench_components

@@ -154,4 +154,9 @@ result_options: Callable[[F], F] = _stacked(
     click.option(
         "--html", "html_file", type=_FILE, metavar="FILE", help="Write a page with all series."
     ),
+    click.option(
+        "--no-history",
+        is_flag=True,
+        help="Keep the measurement out of `edgegen history`; so does EDGEGEN_HISTORY=0.",
+    ),
 )

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """Standard output, as tables or as JSON, and the files that were asked for."""
+    """Standard output, as tables or as JSON, the files that were asked for, and the history."""
 
     as_json: bool
     json_file: Path | None
     html_file: Path | None
+    into_history: bool = True
 
     def check(self) -> None:
         """Refuse a file that could not be written after all the measuring.
@@ -60,6 +61,18 @@ class BenchResult:
         for path in (self.json_file, self.html_file):
             if path is not None:
                 console.note(f"Written: {path}")
+        if self.into_history:
+            self._remember(console, measurement)
+
+    def _remember(self, console: Console, measurement: Measurement) -> None:
+        """Keep a measurement in the history; what is in the way is a warning."""
+        from edgegen.history.keep import keep
+
+        problem = keep(measurement)
+        if problem is not None:
+            console.warn(
+                f"Not in the history: {problem.message} {problem.hint} What was measured is above."
+            )
 
     def write_components(self, console: Console, times: ComponentTimes) -> None:
         """Show what each component took, or write it as JSON."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgegen.core.codec import encode
+from edgegen.core.evaluation import Evaluation
 from edgegen.core.measurement import Measurement
 from edgegen.history.record import Query, Record, moment
 from edgegen.statistics.energy import image_energies, whole
@@ -73,6 +74,22 @@ def row_of(measurement: Measurement, source: str | None) -> dict[str, Any]:
     )
     row = {name: getattr(record, name) for name in COLUMNS}
     return {**row, "providers": json.dumps(work.providers), "json": text}
+
+
+def evaluation_row_of(evaluation: Evaluation, source: str | None) -> dict[str, Any]:
+    """Return the columns of an evaluation."""
+    text = content_of(evaluation)
+    names = (
+        *("model", "weights_sha256", "manifest_sha256", "target", "recipe"),
+        *("width", "height", "steps", "guidance"),
+    )
+    return {
+        "content_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "added_at": moment(datetime.now(UTC).isoformat()),
+        "source": source,
+        **{name: getattr(evaluation, name) for name in names},
+        "json": text,
+    }
 
 
 def _peak_memory(measurement: Measurement) -> int | None:

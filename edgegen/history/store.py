@@ -17,11 +17,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgegen.core.codec import decode, parse_json_object
+from edgegen.core.evaluation import Evaluation
 from edgegen.core.folders import state_folder
 from edgegen.core.measurement import Measurement, PackageIdentity, Workload
 from edgegen.history.file import connect, damaged, transaction, translated
 from edgegen.history.record import Query, Record, same_work
-from edgegen.history.rows import COLUMNS, condition_of, given, record_of, row_of
+from edgegen.history.rows import (
+    COLUMNS,
+    condition_of,
+    evaluation_row_of,
+    given,
+    record_of,
+    row_of,
+)
 
 SWITCH = "EDGEGEN_HISTORY"
 """The environment variable that keeps measurements out of the history where it is 0."""
@@ -73,11 +81,22 @@ class History:
         """
         return self.add_all([measurement], source=source) == 1
 
-    def add_all(self, measurements: Iterable[Measurement], *, source: str | None = None) -> int:
-        """Add measurements, all or none, and return how many were new."""
-        rows = [row_of(measurement, source) for measurement in measurements]
+    def add_all(
+        self,
+        measurements: Iterable[Measurement],
+        evaluations: Iterable[Evaluation] = (),
+        *,
+        source: str | None = None,
+    ) -> int:
+        """Add measurements and evaluations, all or none, and return how many were new."""
+        rows = [("measurements", row_of(each, source)) for each in measurements]
+        rows += [("evaluations", evaluation_row_of(each, source)) for each in evaluations]
         with transaction(self._connection, self.path):
-            return sum(self._insert("measurements", row) for row in rows)
+            return sum(self._insert(table, row) for table, row in rows)
+
+    def add_evaluation(self, evaluation: Evaluation, *, source: str | None = None) -> bool:
+        """Add what was found of a package's pictures; return False where it was there already."""
+        return self.add_all([], [evaluation], source=source) == 1
 
     def find(self, query: Query) -> tuple[Record, ...]:
         """Return the records that a query wants, the latest first."""
@@ -119,17 +138,46 @@ class History:
 
         Raises IntegrityError where they are not what was added.
         """
-        return decode(Measurement, self._raw("measurements", record), source=str(self.path))
+        raw = self._raw("measurements", record.content_sha256)
+        return decode(Measurement, raw, source=str(self.path))
 
-    def _raw(self, table: str, record: Record) -> dict[str, Any]:
+    def find_evaluations(
+        self,
+        *,
+        weights_sha256: str | None = None,
+        manifest_sha256: str | None = None,
+        target: str | None = None,
+        recipe: str | None = None,
+    ) -> tuple[Evaluation, ...]:
+        """Return the evaluations of these weights, manifest, target and recipe, the latest first.
+
+        Raises IntegrityError where one is not what was added.
+        """
+        query = Query(
+            weights_sha256=weights_sha256,
+            manifest_sha256=manifest_sha256,
+            target=target,
+            recipe=recipe,
+        )
+        condition, values = condition_of(query)
+        with translated(self.path):
+            rows = self._connection.execute(
+                "SELECT content_sha256 FROM evaluations"  # noqa: S608 - names of fields
+                f" WHERE {condition} ORDER BY id DESC",
+                values,
+            ).fetchall()
+        raw = (self._raw("evaluations", row["content_sha256"]) for row in rows)
+        return tuple(decode(Evaluation, each, source=str(self.path)) for each in raw)
+
+    def _raw(self, table: str, content_sha256: str) -> dict[str, Any]:
         with translated(self.path):
             row = self._connection.execute(
                 f"SELECT json FROM {table} WHERE content_sha256 = ?",  # noqa: S608 - our own name
-                (record.content_sha256,),
+                (content_sha256,),
             ).fetchone()
         text = "" if row is None else row["json"]
-        if hashlib.sha256(text.encode()).hexdigest() != record.content_sha256:
-            raise damaged(self.path, "the raw samples of a measurement are not what was added")
+        if hashlib.sha256(text.encode()).hexdigest() != content_sha256:
+            raise damaged(self.path, "what it holds is not what was added")
         return parse_json_object(text, source=str(self.path))
 
     def _insert(self, table: str, row: dict[str, Any]) -> int:

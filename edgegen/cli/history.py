@@ -1,0 +1,171 @@
+"""`edgegen history`: what was measured before, here and by others."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgegen.cli.command import VERBOSE, Command
+from edgegen.cli.console import Cell, Console
+from edgegen.cli.text import TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgegen.history.record import Record
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+class _Since(click.ParamType[datetime]):
+    """A moment: so long ago (`12h`, `30d`, `8w`), or a day or a moment in ISO 8601."""
+
+    name = "since"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the moment, or fail with the forms that are known."""
+        ago = re.fullmatch(r"(\d{1,5})([hdw])", value)
+        try:
+            if ago:
+                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            when = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(f"'{value}' is no moment; write 12h, 30d, 8w or 2026-01-31.", param, ctx)
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _query_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose measurements."""
+    for option in (
+        click.option(
+            "--since", type=_Since(), metavar="WHEN", help="Not before: 12h, 30d, 2026-01-31."
+        ),
+        click.option(
+            "--device",
+            "-d",
+            type=TEXT,
+            metavar="TEXT",
+            help="A part of the device's address, model, profile or processor.",
+        ),
+        click.option("--model", type=TEXT, metavar="TEXT", help="A part of the model's name."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(invoke_without_command=True, params=[VERBOSE])
+@_query_options
+@click.option("--json", "as_json", is_flag=True, help="Write the records as JSON.")
+@click.pass_context
+def history(context: click.Context, /, as_json: bool, **wanted: Any) -> None:
+    """List what was measured, the latest first; `edgegen bench` adds to it by itself.
+
+    It is one SQLite file in the state folder, and nothing of it is uploaded. EDGEGEN_HISTORY=0
+    keeps measurements out.
+    """
+    if context.invoked_subcommand is not None:
+        if as_json or any(value is not None for value in wanted.values()):
+            raise click.UsageError(
+                f"Options come after '{context.invoked_subcommand}'.", ctx=context
+            )
+        return
+    from edgegen.history.record import Query
+    from edgegen.history.store import History
+
+    console = context.find_object(Console) or Console()
+    with History.open() as kept:
+        records = kept.find(Query(**wanted))
+        if as_json:
+            console.json({"file": str(kept.path), "records": records})
+            return
+        if not records:
+            console.print(f"Nothing of that was measured yet. The file would be {kept.path}.")
+            return
+        _show(console, records, kept.path)
+
+
+@history.command(
+    "import",
+    cls=Command,
+    short_help="Add the results of others.",
+    examples=("edgegen history import theirs.json", "edgegen history import lab/*.jsonl"),
+    ends_with=("IntegrityError", "ResourceError"),
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Write what was added as JSON.")
+@click.pass_obj
+def import_(console: Console, files: tuple[Path, ...], as_json: bool) -> None:
+    """Add FILEs: what `edgegen bench --json-file` or `edgegen history export` wrote elsewhere.
+
+    All that is added says which file it came from. What is there already is left out. A file that
+    holds anything else is refused whole.
+    """
+    from edgegen.history.exchange import import_file
+    from edgegen.history.store import History
+
+    with History.open(write=True) as kept:
+        done = [import_file(kept, file) for file in files]
+    if as_json:
+        console.json({"files": done})
+        return
+    for each in done:
+        console.print(f"{each.file}: {each.added} added, {each.known} were there already.")
+
+
+@history.command(
+    cls=Command,
+    short_help="Write measurements to a file.",
+    examples=("edgegen history export mine.jsonl --since 30d",),
+    ends_with=("IntegrityError", "ResourceError"),
+)
+@click.argument("file", type=_FILE)
+@_query_options
+@click.option("--json", "as_json", is_flag=True, help="Write how many there were as JSON.")
+@click.pass_obj
+def export(console: Console, /, file: Path, as_json: bool, **wanted: Any) -> None:
+    """Write measurements, raw, to FILE: JSON Lines that `edgegen history import` reads.
+
+    Look before you give it away: it has prompts, the names of models and the addresses of devices.
+    """
+    from edgegen.history import exchange
+    from edgegen.history.record import Query
+    from edgegen.history.store import History
+
+    with History.open() as kept:
+        count = exchange.export(kept, Query(**wanted), file)
+    if as_json:
+        console.json({"file": str(file), "measurements": count})
+    else:
+        console.print(f"{file}: {count} measurement{'s' if count != 1 else ''}.")
+
+
+def _show(console: Console, records: tuple[Record, ...], path: Path) -> None:
+    from edgegen.core.units import format_bytes, format_joules, format_latency
+
+    columns = ("measured", "model", "package", "drawn", "device", "p50", "p90", "memory", "energy")
+    rows: list[list[Cell]] = [
+        [
+            f"{each.started_at[:10]} {each.started_at[11:16]}",
+            each.model,
+            f"{each.target}-{each.recipe}",
+            f"{each.width}×{each.height}, {each.steps} steps",
+            each.device_title,
+            format_latency(each.p50_s),
+            format_latency(each.p90_s),
+            format_bytes(each.peak_memory_bytes),
+            format_joules(each.energy_j),
+            "here" if each.source is None else each.source,
+        ]
+        for each in records
+    ]
+    notes = [f"{len(records)} in {path}; moments are UTC."]
+    if not all(each.complete for each in records):
+        notes.append("Some were quick, cut short, or emulated; --json says which.")
+    console.table("Measured", (*columns, "from"), rows, notes)
