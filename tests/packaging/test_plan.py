@@ -75,13 +75,13 @@ def test_a_package_that_is_there_is_replaced_only_by_force(
         plan_package(facts, target="onnx", destination=place, force=True)
 
 
-def test_recipe_and_shapes_come_from_the_profile(facts: ModelFacts, tmp_path: Path) -> None:
+def test_recipe_and_runtime_come_from_the_profile(facts: ModelFacts, tmp_path: Path) -> None:
     profile = load_profile("pixel-8")
     runtime = profile.runtimes[0]
     made = plan_package(
         facts, target=runtime.target, destination=tmp_path / "out", profile=profile
     ).candidate
-    assert (made.recipe.name, made.shapes) == (runtime.recipe, runtime.shapes)
+    assert (made.recipe.name, made.runtime) == (runtime.recipe, runtime)
 
 
 def test_a_component_larger_than_an_application_is_warned_of(
