@@ -230,7 +230,7 @@ def _show(console: Console, plans: Sequence[BuildPlan], batch: Batch, *, as_json
     failures = [it for it in batch.packages if isinstance(it, EdgegenError)]
     if failures and all(it is failures[0] for it in batch.packages):
         raise failures[0]
-    rows = []
+    rows, apps = [], []
     for plan, made in zip(plans, batch.packages, strict=True):
         if isinstance(made, EdgegenError):
             console.error(f"{plan.name}: {made.message}", made.hint)
@@ -238,7 +238,8 @@ def _show(console: Console, plans: Sequence[BuildPlan], batch: Batch, *, as_json
             continue
         for warning in made.warnings:
             console.warn(warning)
-        rows.append({**package_row(made), "app": app_facts(plan, made.manifest, made.path)})
+        apps.append(app_facts(plan, made.manifest, made.path))
+        rows.append({**package_row(made), "app": apps[-1]})
     picture = batch.picture
     if isinstance(picture, EdgegenError):
         console.error(f"The picture of the packages: {picture.message}", picture.hint)
@@ -255,7 +256,7 @@ def _show(console: Console, plans: Sequence[BuildPlan], batch: Batch, *, as_json
         (made,) = batch.packages
         assert not isinstance(made, EdgegenError)  # else it was raised
         show_package(console, made)
-        show_app_facts(console, app_facts(plans[0], made.manifest, made.path))
+        show_app_facts(console, apps[0])
     return failures[0].exit_code if failures else 0
 
 

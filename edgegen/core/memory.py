@@ -84,7 +84,8 @@ class PeakSampler:
             stopping = self._stop.wait(interval_s)
             began = time.thread_time()
             now_s = time.monotonic() - started
-            resident = _resident(members(self.pid))
+            pids = members(self.pid)
+            resident = _resident(pids)
             if resident is not None:
                 self.peak_resident_bytes = max(self.peak_resident_bytes or 0, resident.total)
                 grown = resident.is_above(measured_high)
@@ -92,7 +93,7 @@ class PeakSampler:
                 steady_is_due = now_s - last_s >= max(0.1, cost_s / _STEADY_SHARE)
                 if stopping or (grown and burst_is_free) or steady_is_due:
                     pss_began = time.thread_time()
-                    self._take()
+                    self._take(pids)
                     cost_s = time.thread_time() - pss_began
                     spent_s += cost_s
                     last_s = now_s
@@ -106,8 +107,8 @@ class PeakSampler:
                 max(_SHORTEST_INTERVAL_S, cheap_s / _STEADY_SHARE), _LONGEST_INTERVAL_S
             )
 
-    def _take(self) -> None:
-        sample = read_tree(self.pid)
+    def _take(self, pids: list[int]) -> None:
+        sample = memory_of(pids)
         if sample is None:
             return
         self.samples += 1

@@ -245,7 +245,7 @@ def _compare(
         if node.op != twin.op or node.target != twin.target:
             raise _depends(component, f"{node.target} in {layer_of(node) or 'the top'}")
         shapes[node] = tuple(
-            tuple(_merge_size(a, b) for a, b in zip(left, right, strict=True))
+            merged_shape(left, right)
             for left, right in zip(_shapes_of(node), _shapes_of(twin), strict=True)
         )
         try:
@@ -271,7 +271,12 @@ def _shapes_of(node: torch.fx.Node) -> Sequence[tuple[int, ...]]:
     return [tuple(item.shape) for item in values if hasattr(item, "shape")]
 
 
-def _merge_size(left: int, right: int) -> Axis:
+def merged_shape(first: Sequence[int], second: Sequence[int]) -> Shape:
+    """Return the shape of a value in both traces, with a `Size` where an axis is open."""
+    return tuple(_merged_size(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _merged_size(left: int, right: int) -> Axis:
     return left if left == right else Size(left, right)
 
 
@@ -288,7 +293,7 @@ def _merge(left: Any, right: Any, pairs: Mapping[torch.fx.Node, torch.fx.Node]) 
     if isinstance(left, dict):
         return {key: _merge(value, right[key], pairs) for key, value in left.items()}
     if type(left) is int:
-        return _merge_size(left, right)
+        return _merged_size(left, right)
     if isinstance(left, Node):
         if pairs[left] is not right:
             raise ValueError("nodes differ")

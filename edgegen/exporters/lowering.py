@@ -31,7 +31,7 @@ from edgegen.exporters.calls import (
     mapped,
     name_of,
 )
-from edgegen.exporters.capture import Capture, Shape, Size, layer_of
+from edgegen.exporters.capture import Capture, Shape, Size, layer_of, merged_shape
 from edgegen.exporters.decompositions import DECOMPOSITIONS, SIMPLIFICATIONS, WRITTEN
 
 FOLDED_ELEMENTS = 1 << 20
@@ -200,8 +200,7 @@ class _Walk:
             second = _results(operator, *self._imagined((args, kwargs), "second"))
         step = Step(target=operator, meta={"val": first[0] if len(first) == 1 else first})
         self.shapes[step] = tuple(
-            tuple(a if a == b else Size(a, b) for a, b in zip(left.shape, right.shape, strict=True))
-            for left, right in zip(first, second, strict=True)
+            merged_shape(left.shape, right.shape) for left, right in zip(first, second, strict=True)
         )
         self._arguments[step] = _as_tuples(args), kwargs
         self.values[step] = self._lowered(step)

@@ -56,10 +56,6 @@ class Weights:
         """Return the size of all tensors."""
         return sum(entry.size_bytes for entry in self.entries.values())
 
-    def read(self, key: str) -> bytearray:
-        """Read a tensor's bytes, as they are stored. Raises SourceError."""
-        return read_tensor(self.entries[key])
-
     def array(self, key: str, dtype: DTypeLike | None = None, *, again: bool = False) -> Array:
         """Read a tensor as a numpy array of its shape; types that numpy lacks become float32.
 

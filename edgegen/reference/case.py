@@ -87,11 +87,6 @@ def probe_latent_size(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[
     if full:
         scale = spec.generation.vae_scale_factor
         return spec.generation.height // scale, spec.generation.width // scale
-    return small_latent_size(spec, folder)
-
-
-def small_latent_size(spec: PipelineSpec, folder: Path) -> tuple[int, int]:
-    """Return the smallest useful height and width of the latents; fixed axes stay as they are."""
     return small_latents(spec, least_latent_size(spec, folder))
 
 
