@@ -48,6 +48,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "run": LazyCommand("edgegen.cli.run:run", "Make images with a package, without torch."),
     "bench": LazyCommand("edgegen.cli.bench:bench", "Measure a package on a device."),
+    "report": LazyCommand(
+        "edgegen.cli.report:report", "Show results, and write them as a page, Markdown or CSV."
+    ),
     "history": LazyCommand(
         "edgegen.cli.history:history", "List what was measured, here and by others."
     ),

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from edgegen.core.choice import Choice, Row
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.measurement import Measurement
-from edgegen.core.units import MISSING, format_bytes, format_latency
+from edgegen.core.units import MISSING
 from edgegen.report import blocks
 from edgegen.report.blocks import explain, section, table_markup
 from edgegen.report.choice_table import sources
 from edgegen.report.choice_text import sorted_rows, spent_sentence
 from edgegen.report.figure_text import limit_text
+from edgegen.report.measurements import measured_table
 from edgegen.report.sustained_page import sustained_section
 from edgegen.report.svg import Markup, element, join
 from edgegen.report.table import Table
-from edgegen.report.terminal import device_name, interval_text
 from edgegen.statistics.analysis import Analysis, analyse
 
 _MOST_SUSTAINED = 4
@@ -34,7 +34,11 @@ def measured(choice: Choice, measurements: Mapping[str, Measurement]) -> list[Ma
         return []
     said = "Latency is that of a steady image: text, all steps, decode. Memory is PSS."
     return [
-        section("Measured", explain(said), table_markup(_measured_table(found))),
+        section(
+            "Measured",
+            explain(said),
+            table_markup(measured_table([(row.way.name, it) for row, it in found])),
+        ),
         *_sustained(found),
     ]
 
@@ -71,32 +75,6 @@ def _sources_by_origin(choice: Choice) -> dict[str, list[str]]:
     for origin, text in sources(choice):
         found.setdefault(origin, []).append(text)
     return found
-
-
-def _measured_table(found: list[tuple[Row, Analysis]]) -> Table:
-    rows = []
-    for row, analysis in found:
-        series = {} if analysis.timings is None else analysis.timings.series
-        steady = series.get("steady_image")
-        memory = [run.memory for run in analysis.measurement.of_kind("memory") if run.memory]
-        rows.append(
-            (
-                row.way.name,
-                MISSING if steady is None else str(steady.summary.count),
-                format_latency(None if steady is None else steady.summary.median),
-                MISSING if steady is None else interval_text(steady),
-                format_latency(None if steady is None else steady.summary.p90),
-                format_bytes(memory[0].peak_pss_bytes if memory else None),
-                device_name(analysis.measurement.environment),
-                analysis.measurement.environment.started_at,
-            )
-        )
-    columns = (
-        *("candidate", "images", "median", "95 % interval", "p90", "memory"),
-        *("device", "started"),
-    )
-    words = ("device", "started")
-    return Table(title="Measured", columns=columns, rows=tuple(rows), words=words)
 
 
 def _sustained(found: list[tuple[Row, Analysis]]) -> list[Markup]:

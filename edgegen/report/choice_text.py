@@ -160,16 +160,13 @@ def table(choice: Choice, most: int | None = None, figures: Sequence[str] | None
     names, shared = short_names([row.way for row in rows])
     figures = told_figures(choice) if figures is None else figures
     cells = [
-        (
-            name,
-            *(_cell(choice, row, figure) for figure in figures),
-            verdict(choice, row),
-        )
+        (name, verdict(choice, row), *(_cell(row, figure) for figure in figures))
         for name, row in zip(names[:most], rows[:most], strict=True)
     ]
     title = f"Candidates on {choice.device_title}" + (f", all with {shared}" if shared else "")
-    columns = ("candidate", *(FIGURES[name].title for name in figures), "verdict")
-    return Table(title=title, columns=columns, rows=tuple(cells), words=("verdict",))
+    columns = ("candidate", "verdict", *(FIGURES[name].title for name in figures))
+    words = ("verdict", FIGURES["latency"].title)
+    return Table(title=title, columns=columns, rows=tuple(cells), words=words)
 
 
 def notes(choice: Choice, most: int | None = None) -> tuple[str, ...]:
@@ -259,11 +256,14 @@ def _line(*words: str) -> str:
     return "edgegen " + shlex.join(words)
 
 
-def _cell(choice: Choice, row: Row, name: str) -> str:
+def _cell(row: Row, name: str) -> str:
+    """Return a figure with its mark; a latency has its interval, too: `107 ms (104…110)`."""
     kind, figure = FIGURES[name], figure_of(row, name)
-    text = marked(kind, figure)
-    spread = format_range(kind, figure)
-    return f"{text} ({spread})" if spread and name == "latency" else text
+    text, spread = marked(kind, figure), format_range(kind, figure)
+    if name != "latency" or not spread:
+        return text
+    unit = format_value(kind, figure.value).rpartition(" ")[2]
+    return f"{text} ({spread.removesuffix(f' {unit}').replace(' … ', '…')})"
 
 
 def _range_or_value(figure: Figure, name: str) -> str:

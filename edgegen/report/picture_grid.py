@@ -101,7 +101,8 @@ def picture_rows(columns: Sequence[Column], keys: Sequence[Key], room: Room) -> 
     ]
     rows = [_row(columns, places, key, room) for key in keys]
     shown = [row for row in rows if row]
-    return element("div", *shown, class_="picture-rows") if shown else Markup("")
+    few = " few" if len(columns) == 1 else ""
+    return element("div", *shown, class_=f"picture-rows{few}") if shown else Markup("")
 
 
 def _row(

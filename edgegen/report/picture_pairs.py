@@ -46,7 +46,8 @@ class NoPictures:
 class PictureFolder:
     """Pictures in files `<suite>-<number>-reference.png` and `…-package.png`.
 
-    The number counts a suite's results in `Evaluation.pictures`, from 0. They are read when they
+    The number counts a suite's results in `Evaluation.pictures`, from 0; of a suite's name, letters
+    and digits are kept. They are read when they
     are asked for, and made no larger than `LARGEST_SIDE`.
     """
 
@@ -57,8 +58,9 @@ class PictureFolder:
     def pair(self, index: int) -> Pair:
         """Return the pictures of one result."""
         suite, number = self._names[index]
+        name = _plain(suite)
         paths = {
-            whose: self._files.get((suite, number, whose)) for whose in ("reference", "package")
+            whose: self._files.get((name, number, whose)) for whose in ("reference", "package")
         }
         return Pair(
             **{whose: None if path is None else thumbnail(path) for whose, path in paths.items()}
@@ -71,8 +73,12 @@ class PictureFolder:
             for path in sorted(folder.glob("*.png")):
                 match = _NAME.fullmatch(path.name)
                 if match is not None:
-                    found[match["suite"], int(match["number"]), match["whose"]] = path
+                    found[_plain(match["suite"]), int(match["number"]), match["whose"]] = path
         return found
+
+
+def _plain(suite: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in suite)
 
 
 def numbered(results: Sequence[PictureResult]) -> tuple[tuple[str, int], ...]:

@@ -22,6 +22,13 @@ def markdown_table(table: Table) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (lines[0], rule, *lines[1:]))
 
 
+def markdown_tables(title: str, tables: Sequence[Table]) -> str:
+    """Return a page of Markdown: a heading, and tables under theirs."""
+    parts = [f"# {escaped(title)}"]
+    parts += [f"## {escaped(it.title)}\n\n{markdown_table(it).rstrip()}" for it in tables]
+    return "\n\n".join(parts) + "\n"
+
+
 def escaped(text: str) -> str:
     """Return a text on one line that Markdown shows as it is."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edgegen.core.choice import Way
 from edgegen.core.evaluation import Evaluation, SuiteResult
-from edgegen.core.units import MISSING, counted, format_decibels, three_digits
+from edgegen.core.units import MISSING, format_decibels, three_digits
+from edgegen.report.choice_text import short_names
 from edgegen.report.picture_grid import FAULTS
+from edgegen.report.plain import csv_text
 from edgegen.report.table import Table
 
 METRICS: Mapping[str, str] = {
@@ -19,12 +22,6 @@ METRICS: Mapping[str, str] = {
     "clip": "CLIP",
 }
 """What the metrics of pictures are called; another one keeps its name."""
-
-SUITES: Mapping[str, str] = {
-    "known": "what the model knows",
-    "stress": "beyond what it knows",
-}
-"""What the suites that ship ask for; another one is described by its name."""
 
 
 def metric_title(name: str) -> str:
@@ -50,12 +47,29 @@ def format_metric(name: str, value: float | None) -> str:
     return format_decibels(value) if name == "psnr" else three_digits(value)
 
 
-def package_title(evaluation: Evaluation) -> str:
-    """Return what an evaluated package is called: `scenes-4step, onnx int8, 4 steps, 64×64`."""
-    model = evaluation.model.removeprefix("builtin:")
-    size = f"{evaluation.width}×{evaluation.height}"
-    steps = counted(evaluation.steps, "step")
-    return f"{model}, {evaluation.target} {evaluation.recipe}, {steps}, {size}"
+def way_of(evaluation: Evaluation) -> Way:
+    """Return what an evaluated package is, and how it drew."""
+    return Way(
+        model=evaluation.model,
+        target=evaluation.target,
+        recipe=evaluation.recipe,
+        steps=evaluation.steps,
+        width=evaluation.width,
+        height=evaluation.height,
+    )
+
+
+def named(evaluations: Sequence[Evaluation]) -> tuple[list[tuple[str, Evaluation]], str]:
+    """Return each with a title, without what all share, and that.
+
+    Those that would be called the same get a number.
+    """
+    titles, shared = short_names([way_of(it) for it in evaluations])
+    numbered = [
+        f"{title} ({place})" if titles.count(title) > 1 else title
+        for place, title in enumerate(titles, start=1)
+    ]
+    return list(zip(numbered, evaluations, strict=True)), shared
 
 
 def suites_table(evaluations: Sequence[tuple[str, Evaluation]]) -> Table:
@@ -103,24 +117,34 @@ def _suite_row(suite: SuiteResult, metrics: Sequence[str]) -> tuple[str, ...]:
     return (*cells, ", ".join(faults) or "none")
 
 
-def kinds_table(evaluation: Evaluation) -> Table | None:
+def kinds_table(evaluations: Sequence[tuple[str, Evaluation]]) -> Table | None:
     """Return the share of right pictures by kind, and the model's; None where nobody can tell."""
-    rows = []
-    for suite in evaluation.suites:
-        for kind in dict.fromkeys(it.kind for it in evaluation.pictures if it.suite == suite.suite):
-            of_kind = [
-                it for it in evaluation.pictures if (it.suite, it.kind) == (suite.suite, kind)
-            ]
-            shares = [
-                _share_of([it.right for it in of_kind]),
-                _share_of([it.reference_right for it in of_kind]),
-            ]
-            if any(share is not None for share in shares):
-                rows.append((kind, suite.suite, str(len(of_kind)), *map(_share, shares)))
+    several = len(evaluations) > 1
+    rows = [
+        (*([title] if several else []), *row)
+        for title, evaluation in evaluations
+        for row in _kinds(evaluation)
+    ]
     if not rows:
         return None
     columns = ("kind", "suite", "pictures", "right", "the model's")
-    return Table(title="Right pictures, by kind", columns=columns, rows=tuple(rows))
+    return Table(
+        title="Right pictures, by kind",
+        columns=("package", *columns) if several else columns,
+        rows=tuple(rows),
+        words=("suite", "kind"),
+    )
+
+
+def _kinds(evaluation: Evaluation) -> Sequence[tuple[str, ...]]:
+    rows = []
+    for suite, kind in dict.fromkeys((it.suite, it.kind) for it in evaluation.pictures):
+        pictures = [it for it in evaluation.pictures if (it.suite, it.kind) == (suite, kind)]
+        right = _share_of([it.right for it in pictures])
+        models = _share_of([it.reference_right for it in pictures])
+        if right is not None or models is not None:
+            rows.append((kind, suite, str(len(pictures)), _share(right), _share(models)))
+    return rows
 
 
 def _share_of(right: Sequence[bool | None]) -> float | None:
@@ -130,3 +154,23 @@ def _share_of(right: Sequence[bool | None]) -> float | None:
 
 def _share(value: float | None) -> str:
     return MISSING if value is None else three_digits(value)
+
+
+def csv(evaluations: Sequence[Evaluation]) -> str:
+    """Return a row for each picture of each evaluation; the PSNR of equal pictures is empty."""
+    metrics = metric_names(evaluations)
+    columns = ("model", "target", "recipe", "steps", "width", "height", "manifest_sha256")
+    pictures = ("suite", "kind", "prompt", "seed")
+    found = ("fault", "reference_fault", "right", "reference_right", "wrong")
+    rows = [
+        (
+            *(it.model, it.target, it.recipe, it.steps, it.width, it.height, it.manifest_sha256),
+            *(picture.suite, picture.kind, picture.prompt, picture.seed),
+            *(picture.scores.get(name) for name in metrics),
+            *(picture.fault, picture.reference_fault, picture.right, picture.reference_right),
+            " ".join(picture.wrong),
+        )
+        for it in evaluations
+        for picture in it.pictures
+    ]
+    return csv_text((*columns, *pictures, *metrics, *found), rows)

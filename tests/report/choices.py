@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from edgegen_runner.png import encode_png
@@ -12,10 +13,11 @@ from edgegen_runner.png import encode_png
 from edgegen.core import choice as choices
 from edgegen.core import evaluation as evaluations
 from edgegen.core.choice import Advice, Choice, Row, Spent, Standing, Way
+from edgegen.core.codec import dump_json
 from edgegen.core.evaluation import Evaluation, PictureResult, Spread, SuiteResult
 from edgegen.core.figures import Figure, Limit, exact
 from edgegen.core.measurement import Measurement
-from edgegen.report.picture_pairs import Pair
+from edgegen.report.picture_pairs import Pair, numbered
 from tests.statistics.samples import measurement, sustained
 
 MODELS = ("builtin:scenes-1step", "builtin:scenes-4step", "builtin:scenes")
@@ -187,6 +189,26 @@ def _disc(seed: int, side: int, noise: float) -> Pair:
         reference=encode_png(paper.astype(np.uint8)),
         package=encode_png(noisy.clip(0, 255).astype(np.uint8)),
     )
+
+
+def write_result(folder: Path, whole: Choice) -> None:
+    """Write the folder of a choice, with pictures of the first evaluation."""
+    measurements = measurements_of(whole)
+    for name, value in {**evaluations_of(whole), **measurements, "choice.json": whole}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(dump_json(value), encoding="utf-8")
+    first = next(row for row in whole.winners if row.evaluation is not None)
+    write_pictures((folder / str(first.evaluation)).parent / "pictures", evaluation(first.way))
+
+
+def write_pictures(folder: Path, of: Evaluation) -> None:
+    """Write the pictures of an evaluation as `edgegen evaluate` does."""
+    folder.mkdir(parents=True)
+    for index, (suite, number) in enumerate(numbered(of.pictures)):
+        pair = Drawn().pair(index)
+        for whose, png in (("reference", pair.reference), ("package", pair.package)):
+            assert png is not None
+            (folder / f"{suite}-{number}-{whose}.png").write_bytes(png)
 
 
 def _row(way: Way, index: int, generator: random.Random) -> Row:

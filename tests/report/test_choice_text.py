@@ -147,8 +147,8 @@ def test_the_table_has_winners_first_and_says_once_what_all_share(whole: Choice)
     assert [row.standing for row in sorted_rows(whole)][:2] == ["winner", "fits"]
     assert shown.title == "Candidates on Raspberry Pi 5, all with 64×64"
     assert shown.rows[0][0] == "scenes-4step, tflite palettized-4bit, 4 steps"
-    assert shown.columns[0] == "candidate"
-    assert shown.columns[-1] == "verdict"
+    assert shown.columns[:2] == ("candidate", "verdict")
+    assert shown.rows[0][shown.columns.index("latency")] == "107 ms (104…110)"
     assert len(table(whole, most=5).rows) == 5
     assert "31 more are in the report." in notes(whole, most=5)
 
@@ -156,7 +156,7 @@ def test_the_table_has_winners_first_and_says_once_what_all_share(whole: Choice)
 def test_the_table_fits_a_terminal_of_eighty_columns_with_all_its_columns(whole: Choice) -> None:
     limits = tuple(it for it in whole.limits if it.figure in ("size", "latency", "right"))
     for shown in (table(replace(whole, limits=limits)), table(replace(whole, limits=()))):
-        assert shown.columns[1:] == ("size", "latency", "memory", "right", "verdict")
+        assert shown.columns[1:] == ("verdict", "size", "latency", "memory", "right")
         columns = list(zip(shown.columns, *shown.rows, strict=True))
         assert len(fit(columns, 79, between=3).columns) == len(columns)
 
