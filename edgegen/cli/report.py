@@ -44,6 +44,7 @@ _FORMATS: Mapping[str, str] = {
 )
 @click.option("--markdown", "markdown_file", type=_FILE, metavar="FILE", help="Write Markdown.")
 @click.option("--csv", "csv_file", type=_FILE, metavar="FILE", help="Write CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Write what was read as one JSON object.")
 @click.pass_obj
 def report(
     console: Console,
@@ -51,6 +52,7 @@ def report(
     output: Path | None,
     markdown_file: Path | None,
     csv_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Show RESULTS as tables, or write them to files.
 
@@ -63,9 +65,10 @@ def report(
 
     wanted = _wanted(output, markdown_file, csv_file)
     found = read_results(results)
-    if not wanted:
+    if as_json:
+        console.json(found.raw())
+    elif not wanted:
         _show(console, found)
-        return
     makes: Mapping[str, Callable[[], str]] = {
         "page": found.page,
         "markdown": found.markdown,

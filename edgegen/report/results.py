@@ -53,6 +53,9 @@ class Report(Protocol):
     def tables(self) -> Sequence[tuple[Table, Sequence[str]]]:
         """Return the tables of a terminal, each with what is said below it."""
 
+    def raw(self) -> object:
+        """Return what was read, as it is written as JSON."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceReport:
@@ -80,6 +83,10 @@ class ChoiceReport:
         advice = advice_table(choice)
         more = [] if advice is None else [(advice, ())]
         return [(table(choice), (*said, *notes(choice))), *more]
+
+    def raw(self) -> object:
+        """Return the choice."""
+        return self.result.choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +116,11 @@ class QualityReport:
         said = [title] if shared or len(named) == 1 else []
         shown = [(quality.suites_table(named), (*said, *warnings))]
         return shown if kinds is None else [*shown, (kinds, ())]
+
+    def raw(self) -> object:
+        """Return the evaluation, or all under `evaluations`."""
+        found = [evaluation for evaluation, _ in self.evaluated]
+        return found[0] if len(found) == 1 else {"evaluations": found}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +155,11 @@ class MeasurementReport:
             return [*((each, ()) for each in shown[:-1]), (shown[-1], told)]
         named = measurements_page.names(self.analyses)
         return [(measurements.measured_table(named), measurements.differences(named))]
+
+    def raw(self) -> object:
+        """Return the measurement, or all under `measurements`."""
+        found = [analysis.measurement for analysis in self.analyses]
+        return found[0] if len(found) == 1 else {"measurements": found}
 
 
 def read_results(places: Sequence[Path]) -> Report:

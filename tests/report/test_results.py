@@ -59,6 +59,14 @@ def test_a_choice_is_written_as_page_markdown_and_csv(
     assert len(csv.read_text(encoding="utf-8").splitlines()) == 37
 
 
+def test_what_was_read_is_written_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = json.loads(told(capsys, folder, "--json")[1])
+    assert decode(Choice, shown, source="output") == choice()
+    files = sorted((folder / "measurements").iterdir())
+    several = json.loads(told(capsys, *files[:2], "--json")[1])
+    assert len(several["measurements"]) == 2
+
+
 def test_choose_writes_its_reports_beside_the_result(folder: Path) -> None:
     written = choice_files.write(folder)
     assert [path.name for path in written] == ["report.html", "report.md", "report.csv"]
