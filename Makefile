@@ -13,6 +13,8 @@ IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-resta
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# Hundreds of processes are started: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated docs clean help
 

@@ -11,6 +11,11 @@ import pytest
 from edgegen.core.folders import cache_folder
 from tests.tiny_models import build
 
+# As many tests run side by side as there are processors. Each computes on one thread: with more,
+# threads of torch wait for each other in loops, and tiny models take ten times as long.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
 TinyPipeline = Callable[..., Path]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -72,17 +73,18 @@ def single_requests(seeds: Iterable[int] = SEEDS) -> list[Request]:
     ]
 
 
-def sampled_requests(split: Split, number: int) -> list[Request]:
+@cache
+def sampled_requests(split: Split, number: int) -> tuple[Request, ...]:
     """Return a fixed choice of `number` requests of each group of a split, plainest captions."""
     chosen: dict[str, list[Scene]] = {group: [] for group in GROUPS}
     for scene in scenes(split):
         chosen[group_of(scene)].append(scene)
     generator = random.Random(_SELECTION_SEED)  # noqa: S311 - the same choice every time
-    return [
+    return tuple(
         request
         for members in chosen.values()
         for request in _plainest(split, generator.sample(members, min(number, len(members))))
-    ]
+    )
 
 
 def placed_anew_requests() -> list[Request]:

@@ -51,16 +51,15 @@ def texts(node: ast.AST) -> Iterator[tuple[int, str]]:
             yield from texts(child)
 
 
+@pytest.fixture(scope="module")
 def every_text() -> list[tuple[str, str]]:
+    """Return each string of the source, with its place."""
     found = []
     for root in (HOST, RUNNER):
         for path in sorted(root.rglob("*.py")):
             place = path.relative_to(ROOT)
             found += [(f"{place}:{line}", text) for line, text in texts(tree_of(path))]
     return found
-
-
-TEXTS = every_text()
 
 
 def named_commands(text: str) -> Iterator[str]:
@@ -81,28 +80,25 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
     return command, words
 
 
-COMMAND_LINES = [
-    pytest.param(words, id=f"{place} {words[:40]}".replace(PLACEHOLDER, "X"))
-    for place, text in TEXTS
-    for words in named_commands(text)
-]
-
-
-def test_the_source_names_commands() -> None:
-    assert len(COMMAND_LINES) > 50
-
-
-@pytest.mark.parametrize("words", COMMAND_LINES)
-def test_a_command_that_is_named_exists(words: str) -> None:
+def fault_of(words: str) -> str | None:
+    """Return what is wrong with a command line that a text names."""
     first = words.split()[0].rstrip(_ENDS)
     if first.startswith("-") or first == PLACEHOLDER:
-        return
+        return None
     command, _ = command_of([word.rstrip(_ENDS) for word in words.split()])
-    assert command is not edgegen, f"there is no 'edgegen {first}'"
+    if command is edgegen:
+        return f"there is no 'edgegen {first}'"
     own = {name for param in (*command.params, *edgegen.params) for name in param.opts}
     own |= {"--help", "--verbose"}
-    for option in _OPTION.findall(words.split(" or ")[0]):
-        assert option in own, f"'edgegen {first}' has no {option}"
+    lacking = [it for it in _OPTION.findall(words.split(" or ")[0]) if it not in own]
+    return f"'edgegen {first}' has no {', '.join(lacking)}" if lacking else None
+
+
+def test_commands_that_are_named_exist(every_text: list[tuple[str, str]]) -> None:
+    named = [(place, words) for place, text in every_text for words in named_commands(text)]
+    assert len(named) > 50
+    faults = [f"{place}: {fault}" for place, words in named if (fault := fault_of(words))]
+    assert not faults, "\n".join(faults)
 
 
 def _requirements() -> set[str]:
@@ -114,22 +110,26 @@ def _requirements() -> set[str]:
     return names | {"edgegen", "coremltools", "tflite-runtime", "onnxruntime-gpu"}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(found["words"], id=place)
-        for place, text in TEXTS
+def package_of(words: str) -> str:
+    """Return the first package that `pip install` is given."""
+    parts = re.split(r"[\s()]", words)
+    return next((word for word in parts if word and not word.startswith("-")), "")
+
+
+def test_pip_is_asked_for_packages_that_are_known_only(every_text: list[tuple[str, str]]) -> None:
+    asked = {
+        package_of(found["words"]): place
+        for place, text in every_text
         for found in _PIP.finditer(text)
-    ],
-)
-def test_pip_is_asked_for_packages_that_are_known_only(words: str) -> None:
-    package = next(
-        (word for word in re.split(r"[\s()]", words) if word and not word.startswith("-")), ""
-    )
-    name = re.split(r"[\[<>=.,]", package.strip("'\""))[0]
-    if PLACEHOLDER in package:
-        return  # from a table: RUNTIMES, below, or the extras
-    assert name in _requirements(), f"nobody vouches for the package '{name}'"
+    }
+    assert asked
+    unknown = [
+        f"{place}: nobody vouches for the package '{package}'"
+        for package, place in asked.items()
+        if PLACEHOLDER not in package  # from a table: RUNTIMES, below, or the extras
+        and re.split(r"[\[<>=.,]", package.strip("'\""))[0] not in _requirements()
+    ]
+    assert not unknown, "\n".join(unknown)
 
 
 def test_every_runtime_says_what_pip_installs() -> None:

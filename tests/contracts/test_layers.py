@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -50,8 +51,6 @@ PROCESS_CALLS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spa
 HOST_MODULES = modules(HOST)
 RUNNER_MODULES = modules(RUNNER)
 ALL_MODULES = {**HOST_MODULES, **RUNNER_MODULES}
-NEEDS_OF_ALL = {name: needs(name, ALL_MODULES) for name in ALL_MODULES}
-NEEDS = {name: needs(name, HOST_MODULES) for name in HOST_MODULES}
 FREE = {"cli", "__main__", ""}
 """What may import every layer."""
 
@@ -73,25 +72,34 @@ def layer_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-@pytest.mark.parametrize("name", HOST_MODULES)
-def test_a_module_needs_only_its_own_layer_and_those_below(name: str) -> None:
-    layer = layer_of(name)
-    if layer in FREE:
-        return
-    assert layer in LAYERS, f"{layer} is a new layer: give it a row in architecture.md"
+@pytest.fixture(scope="module")
+def needed() -> Mapping[str, Mapping[str, int]]:
+    """Return the modules of the host that each of them needs."""
+    return {name: needs(name, HOST_MODULES) for name in HOST_MODULES}
+
+
+def test_a_module_needs_only_its_own_layer_and_those_below(
+    needed: Mapping[str, Mapping[str, int]],
+) -> None:
+    layered = {name: layer_of(name) for name in needed if layer_of(name) not in FREE}
+    new = set(layered.values()) - set(LAYERS)
+    assert not new, "give a new layer a row in docs/concepts/architecture.md"
     wrong = [
-        f"line {line}: {target}"
-        for target, line in NEEDS[name].items()
+        f"{name}, line {line}: {target}"
+        for name, layer in layered.items()
+        for target, line in needed[name].items()
         if layer_of(target) not in {layer, "", *LAYERS[layer]}
     ]
-    assert not wrong, f"docs/concepts/architecture.md does not let {layer} import that"
+    assert not wrong, "docs/concepts/architecture.md does not let them import that"
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_every_arrow_of_the_page_is_used(layer: str) -> None:
-    members = [name for name in NEEDS if layer_of(name) == layer]
+def test_every_arrow_of_the_page_is_used(
+    layer: str, needed: Mapping[str, Mapping[str, int]]
+) -> None:
+    members = [name for name in needed if layer_of(name) == layer]
     assert members, f"{layer} has no modules: take its row out of docs/concepts/architecture.md"
-    used = {layer_of(target) for name in members for target in NEEDS[name]}
+    used = {layer_of(target) for name in members for target in needed[name]}
     unused = LAYERS[layer] - used
     assert not unused, f"take them out of the row of {layer} in docs/concepts/architecture.md"
 
@@ -105,10 +113,15 @@ def test_a_layer_imports_only_layers_that_stand_above_it_in_the_page() -> None:
     }
 
 
-@pytest.mark.parametrize("name", [name for name in HOST_MODULES if layer_of(name) == "exporters"])
-def test_exporters_and_devices_never_meet(name: str) -> None:
-    met = {layer_of(each) for each in reachable(name, NEEDS)}
-    assert not met & {"devices", "runner"}
+def test_exporters_and_devices_never_meet(needed: Mapping[str, Mapping[str, int]]) -> None:
+    met = {
+        f"{name}: {each}"
+        for name in needed
+        if layer_of(name) == "exporters"
+        for each in reachable(name, needed)
+        if layer_of(each) in ("devices", "runner")
+    }
+    assert not met
 
 
 @pytest.mark.parametrize("modules_of", [HOST_MODULES, RUNNER_MODULES], ids=["host", "runner"])
@@ -120,13 +133,15 @@ def test_no_modules_import_one_another_in_a_circle(modules_of: dict[str, Path]) 
         pytest.fail(" → ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("name", [name for name in HOST_MODULES if layer_of(name) == "core"])
-def test_core_needs_the_standard_library_only(name: str) -> None:
+def test_core_needs_the_standard_library_only() -> None:
+    needed = {name: needs(name, ALL_MODULES) for name in ALL_MODULES}
     outside = {
-        root
-        for each in (name, *reachable(name, NEEDS_OF_ALL))
+        f"{name} by {each}: {found.module}"
+        for name in HOST_MODULES
+        if layer_of(name) == "core"
+        for each in (name, *reachable(name, needed))
         for found in imports_of(each, ALL_MODULES[each])
-        if (root := found.module.partition(".")[0])
+        if found.module.partition(".")[0]
         not in {*sys.stdlib_module_names, "edgegen", "edgegen_runner"}
     }
     assert not outside
@@ -165,13 +180,11 @@ def _calls_of_os(path: object) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", ALL_MODULES)
-def test_only_the_console_prints(name: str) -> None:
-    if name == "edgegen_runner.command_line":  # the runner's own console
-        return
-    path = ALL_MODULES[name]
+def test_only_the_console_prints() -> None:
     lines = [
-        node.lineno
+        f"{name}, line {node.lineno}"
+        for name, path in ALL_MODULES.items()
+        if name != "edgegen_runner.command_line"  # the runner's own console
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
@@ -180,32 +193,37 @@ def test_only_the_console_prints(name: str) -> None:
     assert not lines
 
 
-@pytest.mark.parametrize("name", RUNNER_MODULES)
-def test_the_runner_imports_nothing_of_the_host(name: str) -> None:
+def test_the_runner_imports_nothing_of_the_host() -> None:
     allowed = {*sys.stdlib_module_names, "edgegen_runner", "numpy", *RUNTIMES_OF_THE_RUNNER}
     outside = {
-        root
-        for each in imports_of(name, RUNNER_MODULES[name])
-        if (root := each.module.partition(".")[0]) not in allowed
+        f"{name}: {each.module}"
+        for name, path in RUNNER_MODULES.items()
+        for each in imports_of(name, path)
+        if each.module.partition(".")[0] not in allowed
     }
     assert not outside
 
 
-@pytest.mark.parametrize("name", HOST_MODULES)
-def test_importing_a_module_imports_no_toolkit(name: str) -> None:
-    if layer_of(name) in MAY_IMPORT_TOOLKITS and name not in ALWAYS_LIGHT:
-        return
-    found = imported_at_start(name, HOST_MODULES)
-    assert not {toolkit: found[toolkit] for toolkit in TOOLKITS & found.keys()}
+def test_importing_a_module_imports_no_toolkit() -> None:
+    light = [
+        name
+        for name in HOST_MODULES
+        if layer_of(name) not in MAY_IMPORT_TOOLKITS or name in ALWAYS_LIGHT
+    ]
+    imported = {name: imported_at_start(name, HOST_MODULES) for name in light}
+    assert not [
+        f"{name}: {toolkit}, by {found[toolkit]}"
+        for name, found in imported.items()
+        for toolkit in TOOLKITS & found.keys()
+    ]
 
 
-@pytest.mark.parametrize("name", HOST_MODULES)
-def test_no_module_catches_everything_below_the_boundary(name: str) -> None:
-    if name in ("edgegen.cli.main",):
-        return
+def test_no_module_catches_everything_below_the_boundary() -> None:
     caught = [
-        node.lineno
-        for node in ast.walk(tree_of(HOST_MODULES[name]))
+        f"{name}, line {node.lineno}"
+        for name, path in HOST_MODULES.items()
+        if name != "edgegen.cli.main"
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ExceptHandler) and _is_broad(node)
     ]
     assert not caught

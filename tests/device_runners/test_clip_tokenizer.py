@@ -5,6 +5,7 @@ import random
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,13 @@ PIECES = [
         "\U00020000",
     ),
 ]
-# Characters that this Python's Unicode tables know; see the module's docstring for the others.
-KNOWN_CHARACTERS = [
-    chr(i) for i in range(0x110000) if unicodedata.category(chr(i)) not in ("Cs", "Cn", "Co")
-]
+
+
+@cache
+def known_characters() -> list[str]:
+    """Return those in this Python's Unicode tables; the module's docstring tells of the others."""
+    every = map(chr, range(0x110000))
+    return [it for it in every if unicodedata.category(it) not in ("Cs", "Cn", "Co")]
 
 
 @dataclass(frozen=True)
@@ -312,16 +316,15 @@ def test_shuffled_pieces_encode_as_in_transformers(pairs: dict[str, Pair], name:
 @pytest.mark.parametrize("name", ["emoji", "stable_diffusion_1", "stable_diffusion_2"])
 def test_random_unicode_encodes_as_in_transformers(pairs: dict[str, Pair], name: str) -> None:
     source = random.Random(f"unicode {name}")
-    texts = ("".join(source.choices(KNOWN_CHARACTERS, k=source.randrange(20))) for _ in range(2000))
+    known = known_characters()
+    texts = ("".join(source.choices(known, k=source.randrange(20))) for _ in range(2000))
     assert_same(pairs[name], texts)
 
 
 def test_every_character_encodes_as_in_transformers(pairs: dict[str, Pair]) -> None:
     # Between letters, a character shows whether it is a letter, a number, a symbol or a space.
-    texts = [
-        "".join(f"Q{c}Q{c}{c} " for c in KNOWN_CHARACTERS[i : i + 40])
-        for i in range(0, len(KNOWN_CHARACTERS), 40)
-    ]
+    known = known_characters()
+    texts = ["".join(f"Q{c}Q{c}{c} " for c in known[i : i + 40]) for i in range(0, len(known), 40)]
     theirs = pairs["stable_diffusion_1"].theirs(texts, add_special_tokens=False).input_ids
     for text, ids in zip(texts, theirs, strict=True):
         assert pairs["stable_diffusion_1"].ours.encode(text) == ids, ascii(text)

@@ -12,12 +12,11 @@ from edgegen.scenes.scene import COLOURS, Kind, Placement, Scene
 from edgegen.scenes.scores import judge_each, sampled_requests, score
 from edgegen.scenes.verdict import judge
 
-REQUESTS = [*sampled_requests(Split.TRAINED, 10), *sampled_requests(Split.HELD_OUT, 5)]
-
 
 def scored(change):
-    pictures = [change(render(request.scene)) for request in REQUESTS]
-    return score((request, verdict) for request, _, verdict in judge_each(REQUESTS, pictures))
+    requests = [*sampled_requests(Split.TRAINED, 10), *sampled_requests(Split.HELD_OUT, 5)]
+    pictures = [change(render(request.scene)) for request in requests]
+    return score((request, verdict) for request, _, verdict in judge_each(requests, pictures))
 
 
 def noisy(pixels):
