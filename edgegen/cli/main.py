@@ -46,6 +46,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "verify": LazyCommand(
         "edgegen.cli.verify:verify", "Check a package, byte by byte and image by image."
     ),
+    "evaluate": LazyCommand(
+        "edgegen.cli.evaluate:evaluate", "Compare a package's pictures with its model's."
+    ),
     "run": LazyCommand("edgegen.cli.run:run", "Make images with a package, without torch."),
     "bench": LazyCommand("edgegen.cli.bench:bench", "Measure a package on a device."),
     "report": LazyCommand(
@@ -86,6 +89,8 @@ SYNONYMS: Mapping[str, str] = {
     "draw": "run",
     "export": "package",
     "generate": "run",
+    "quality": "evaluate",
+    "score": "evaluate",
     "info": "inspect",
     "install": "deploy",
     "list": "devices",

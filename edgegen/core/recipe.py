@@ -47,11 +47,20 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What the mean over pictures of what the model knows must not be below; None: anything."""
+
+    psnr_db: float | None = None
+    ssim: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How weights are stored and in what type the device computes; later rules win.
 
     A `storage` names a codec, of those that the target lists: `load_recipe` looks.
     `palette_channels` is how many output channels share a palette; None is all of a tensor.
+    `quality` is what `edgegen evaluate` asks for where the user says nothing.
     """
 
     name: str
@@ -61,6 +70,7 @@ class Recipe:
     tolerance: Tolerance
     activations: ActivationType = "float"
     palette_channels: int | None = None
+    quality: Quality | None = None
     rules: tuple[Rule, ...] = ()
 
     @property

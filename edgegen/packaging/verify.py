@@ -112,15 +112,9 @@ def _compare_with_model(
     progress: Progress,
     artifact: ArtifactSide | None,
 ) -> tuple[GoldenRun, ParityRun]:
-    folder = _resolve_source(manifest.source, model)
-    spec = _packaged_spec(read_pipeline(folder), manifest)
-    found = weights_sha256(folder.path, spec.components, progress)
-    if found != manifest.source.weights_sha256:
-        raise SourceError(
-            f"{folder.path} does not hold the weights that {package} was built from "
-            f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
-            hint="Give the same model in the same revision with --model.",
-        )
+    folder = resolve_source(manifest.source, model)
+    spec = packaged_spec(read_pipeline(folder), manifest)
+    require_same_weights(folder, spec, manifest, package, progress)
     with ScratchFolder("reference") as scratch, utf8_name(folder.path) as source:
         place = scratch / FOLDER_NAME
         made = make_golden(spec, folder_source(source), place, full=True, progress=progress)
@@ -130,7 +124,28 @@ def _compare_with_model(
     return made, run
 
 
-def _resolve_source(source: ModelSource, model: str | None) -> ModelFolder:
+def require_same_weights(
+    folder: ModelFolder,
+    spec: PipelineSpec,
+    manifest: PackageManifest,
+    package: Path,
+    progress: Progress,
+) -> None:
+    """Raise SourceError where a package was built from another model, or another revision."""
+    found = weights_sha256(folder.path, spec.components, progress)
+    if found != manifest.source.weights_sha256:
+        raise SourceError(
+            f"{folder.path} does not hold the weights that {package} was built from "
+            f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
+            hint="Give the same model in the same revision with --model.",
+        )
+
+
+def resolve_source(source: ModelSource, model: str | None) -> ModelFolder:
+    """Find the model that a package was built from, or the one that is given instead.
+
+    Raises SourceError.
+    """
     if model is not None:
         return resolve(model, variant=source.variant)
     try:
@@ -143,8 +158,11 @@ def _resolve_source(source: ModelSource, model: str | None) -> ModelFolder:
         ) from error
 
 
-def _packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpec:
-    """Return the model's spec as it was packaged: fixed axes, scheduler, steps and all."""
+def packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpec:
+    """Return the model's spec as it was packaged: fixed axes, scheduler, steps and all.
+
+    Raises SourceError where it is another model.
+    """
     packaged = tuple(component.spec for component in manifest.components)
     known = {component.name for component in spec.components}
     if spec.family != manifest.family or not {it.name for it in packaged} <= known:

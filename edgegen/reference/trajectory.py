@@ -6,7 +6,8 @@ Imported in the reference's own process only, and therefore imports torch at the
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import torch
 
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
-from edgegen.drawer import Pixels
 from edgegen.families import family_of
 from edgegen.reference import golden
-from edgegen.reference.drawer import call_arguments, pillow
+from edgegen.reference.drawer import call_arguments
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.probes import check_finite
+from edgegen.reference.start_pictures import write_start_pictures
 
 
 def run_case(
@@ -36,8 +37,25 @@ def run_case(
     numbers come from one generator, as they do for somebody who runs the pipeline with a seed.
     Raises SourceError where the model itself makes values that are not finite.
     """
-    _write_pictures(spec, case, destination)
-    scheduler = reference.pipeline.scheduler
+    write_start_pictures(spec.facts, destination, width=case.width, height=case.height)
+
+    def see(index: int, latents: torch.Tensor) -> None:
+        check_finite(latents, f"Step {index} of the pipeline computes latents")
+        golden.write_array(destination, golden.trajectory_name(index), to_numpy(latents))
+        on_step(index + 1)
+
+    with watched_steps(reference.pipeline, see):
+        image = reference.pipeline(**case_arguments(spec, case, destination)).images
+    pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32) * 2 - 1
+    golden.write_array(destination, golden.IMAGE_NAME, pixels)
+    if draws_latents_first(spec):
+        golden.write_array(destination, golden.LATENTS_NAME, to_numpy(first_latents(spec, case)))
+
+
+@contextmanager
+def watched_steps(pipeline: Any, see: Callable[[int, torch.Tensor], None]) -> Iterator[None]:
+    """Let `see` have the index of each call of the scheduler, and the latents that it returns."""
+    scheduler = pipeline.scheduler
     plain_step = scheduler.step
     count = 0
 
@@ -45,22 +63,15 @@ def run_case(
     def step(*args: Any, **kwargs: Any) -> Any:
         nonlocal count
         output = plain_step(*args, **kwargs)
-        latents = output[0] if isinstance(output, tuple) else output.prev_sample
-        check_finite(latents, f"Step {count} of the pipeline computes latents")
-        golden.write_array(destination, golden.trajectory_name(count), to_numpy(latents))
+        see(count, output[0] if isinstance(output, tuple) else output.prev_sample)
         count += 1
-        on_step(count)
         return output
 
     scheduler.step = step
     try:
-        image = reference.pipeline(**case_arguments(spec, case, destination)).images
+        yield
     finally:
         del scheduler.step
-    pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32) * 2 - 1
-    golden.write_array(destination, golden.IMAGE_NAME, pixels)
-    if draws_latents_first(spec):
-        golden.write_array(destination, golden.LATENTS_NAME, to_numpy(first_latents(spec, case)))
 
 
 def case_arguments(spec: PipelineSpec, case: GoldenCase, folder: Path) -> dict[str, Any]:
@@ -89,30 +100,3 @@ def to_numpy(value: torch.Tensor) -> golden.Array:
     wanted = torch.float32 if value.is_floating_point() else torch.int64
     array: golden.Array = value.detach().to(wanted).contiguous().numpy()
     return array
-
-
-def _write_pictures(spec: PipelineSpec, case: GoldenCase, destination: Path) -> None:
-    """Write what the image starts from: slopes and a disc and, behind a mask, a white rectangle."""
-    start = spec.facts.starts[0]
-    if start != "noise":
-        _save(_input_picture(case), destination / golden.INPUT_IMAGE_NAME)
-    if start == "mask":
-        _save(_mask_picture(case), destination / golden.MASK_IMAGE_NAME)
-
-
-def _input_picture(case: GoldenCase) -> Pixels:
-    rows = np.linspace(0, 1, case.height)[:, None]
-    columns = np.linspace(0, 1, case.width)[None, :]
-    disc = ((rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.1) * 0.5
-    channels = (rows + 0 * columns, columns + 0 * rows, 0.25 + disc)
-    return np.stack([(channel * 255).astype(np.uint8) for channel in channels], axis=-1)
-
-
-def _mask_picture(case: GoldenCase) -> Pixels:
-    pixels = np.zeros((case.height, case.width, 3), dtype=np.uint8)
-    pixels[case.height // 4 : case.height * 3 // 4, case.width // 4 :] = 255
-    return pixels
-
-
-def _save(pixels: Pixels, path: Path) -> None:
-    pillow().fromarray(pixels).save(path)

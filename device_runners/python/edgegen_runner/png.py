@@ -29,6 +29,9 @@ _SUB, _UP = 1, 2
 _COMPRESSION_LEVEL = 6
 _LONGEST_SIDE = 2**31 - 1
 
+NOT_FINITE = "The decoded image holds NaN."
+"""What is said of an image that no pixels can show; the host knows it by these words."""
+
 
 def to_uint8(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Turn what a VAE decodes into pixels, as diffusers' ``VaeImageProcessor.postprocess`` does.
@@ -41,7 +44,7 @@ def to_uint8(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         raise ValueError(f"Expected images (batch, channels, height, width), not {images.shape}.")
     images = images.astype(np.float32)
     if np.isnan(images).any():
-        raise ValueError("The decoded image holds NaN.")
+        raise ValueError(NOT_FINITE)
     pixels = np.clip(images * np.float32(0.5) + np.float32(0.5), 0, 1) * np.float32(255)
     return np.ascontiguousarray(np.rint(pixels).astype(np.uint8).transpose(0, 2, 3, 1))
 

@@ -1,0 +1,198 @@
+"""`edgegen evaluate`: how near the pictures of packages are to those of their model."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgegen.cli.command import command
+from edgegen.cli.completion import complete_package
+from edgegen.cli.console import Console
+from edgegen.cli.limit_options import limit_options, parameters, quality_limits, take_limits
+from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
+from edgegen.cli.on_package import check_package, verify_option
+
+if TYPE_CHECKING:
+    from edgegen.evaluate.gate import Broken
+    from edgegen.evaluate.run import Evaluated
+
+_LIMITS = quality_limits()
+
+
+@command(
+    examples=(
+        "edgegen evaluate scenes/onnx-fp16-storage -o quality",
+        "edgegen evaluate out/onnx-fp16 out/tflite-int8-dynamic --suite known --pictures 12",
+        "edgegen evaluate my-package --model ./my-model --min-psnr 30dB",
+    ),
+    groups={
+        "What is asked": ("suites", "pictures", "seeds"),
+        "How": ("steps", "guidance", "reference_steps", "width", "height"),
+        "What it is compared with": ("model", "clip"),
+        "Limits": parameters(_LIMITS),
+        "Where": ("device",),
+        "The package": ("verify",),
+        "The result": ("output", "as_json"),
+    },
+    ends_with=(
+        "MissingDependencyError",
+        "ParityError",
+        "DeviceError",
+        "RunnerError",
+        "IntegrityError",
+        "SourceError",
+        "ResourceError",
+    ),
+)
+@click.argument(
+    "packages",
+    metavar="PACKAGE…",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    shell_complete=complete_package,
+)
+@device_option(LOCAL)
+@root_option
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="known, stress, or a .toml file of your own; repeatable. Default: known and stress.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(1, 10_000),
+    help="Prompts of each suite; default: all, and 4 of a model above 256 pixels.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1_000),
+    default=1,
+    show_default=True,
+    help="Pictures of each prompt.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 10_000), help="Steps of the package; default: its own."
+)
+@click.option("--guidance", type=float, help="Guidance scale of both; default: the package's.")
+@click.option(
+    "--reference-steps",
+    type=click.IntRange(1, 10_000),
+    help="Steps of the model in torch; default: its own.",
+)
+@click.option("--width", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
+@click.option("--height", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
+@click.option("--model", help="Where the model is, if not where the manifest says.")
+@click.option(
+    "--clip",
+    metavar="MODEL",
+    help="Add CLIP similarity: a folder with a CLIP model, or a hub id in the hub's cache.",
+)
+@limit_options(_LIMITS)
+@verify_option
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep evaluation.json, all pictures, and the worst on one page.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write the evaluations as JSON.")
+@click.pass_obj
+def evaluate(
+    console: Console,
+    /,
+    packages: tuple[Path, ...],
+    device: str,
+    model: str | None,
+    verify: bool,
+    output: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Compare the pictures of each PACKAGE with those of its model in torch.
+
+    Both draw the same prompts from the same noise. The suite `known` asks what the model knows,
+    `stress` what it may not. Torch's pictures are kept in the cache. A package that breaks a limit,
+    or the one that its recipe sets for the suite `known`, ends with code 4; so does one that draws
+    black, one color or noise where the model does not.
+    """
+    from edgegen.cli.evaluation_tables import show_evaluations, show_kinds
+    from edgegen.core.manifest import load_manifest
+    from edgegen.evaluate.gate import gate, recipe_limits, with_defaults
+    from edgegen.evaluate.run import evaluate_with_pictures
+    from edgegen.evaluate.settings import EvaluateSettings
+    from edgegen.evaluate.suite import DEFAULT
+    from edgegen.models.source import resolve
+
+    limits = take_limits(options, _LIMITS)
+    settings = EvaluateSettings(suites=options.pop("suites") or DEFAULT, **options)
+    manifests = [load_manifest(package) for package in packages]
+    for package, manifest in zip(packages, manifests, strict=True):
+        check_package(console, package, manifest, device, verify=verify)
+    found: list[Evaluated] = []
+    broken: list[tuple[Broken, ...]] = []
+    with ExitStack() as stack:
+        there = None
+        if device != LOCAL:
+            there = stack.enter_context(attached(device, console.progress, console.note))
+        for package, manifest in zip(packages, manifests, strict=True):
+            folder = None if model is None else resolve(model, variant=manifest.source.variant)
+            each = evaluate_with_pictures(
+                package, model=folder, settings=settings, device=there, progress=console.progress
+            )
+            found.append(each)
+            wanted = with_defaults(limits, recipe_limits(manifest.recipe, each.evaluation))
+            broken.append(gate(each.evaluation, wanted))
+            if output is not None:
+                _write(each, output / _label(package) if len(packages) > 1 else output)
+    names = [str(package) for package in packages]
+    evaluations = [each.evaluation for each in found]
+    for warning in dict.fromkeys(it for each in evaluations for it in each.warnings):
+        console.note(warning)
+    if as_json:
+        console.json({"evaluations": evaluations, "broken": broken})
+    else:
+        show_evaluations(console, names, evaluations)
+        show_kinds(console, names, evaluations)
+        if output is not None:
+            console.print(f"Pictures, and the worst of them: {output}")
+    return _end(console, names, found, broken)
+
+
+def _write(found: Evaluated, folder: Path) -> None:
+    """Write an evaluation, its pictures, and the worst of these on one page."""
+    from edgegen.cli.evaluation_tables import worst_page
+    from edgegen.core.codec import dump_json
+    from edgegen.core.files import write_atomic
+    from edgegen.evaluate.pictures import FOLDER_NAME, write_pictures
+
+    write_pictures(folder / FOLDER_NAME, found.pairs)
+    write_atomic(folder / "worst.png", worst_page(found))
+    write_atomic(folder / "evaluation.json", dump_json(found.evaluation))
+
+
+def _label(package: Path) -> str:
+    return package.resolve().name
+
+
+def _end(
+    console: Console, names: list[str], found: list[Evaluated], broken: list[tuple[Broken, ...]]
+) -> int:
+    """Say which packages fail; return the exit code."""
+    from edgegen.core.errors import ParityError
+    from edgegen.evaluate.gate import require_quality
+
+    code = 0
+    for name, each, these in zip(names, found, broken, strict=True):
+        try:
+            require_quality(each.evaluation, these, name)
+        except ParityError as error:
+            console.error(error.message, error.hint)
+            code = error.exit_code
+    return code

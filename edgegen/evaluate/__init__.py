@@ -1,0 +1,1 @@
+"""Quality of a package: its pictures beside those of its model, of the same prompts and noise."""

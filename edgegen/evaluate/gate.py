@@ -1,0 +1,134 @@
+"""The gate of quality: which limits a package's pictures break."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgegen.core.errors import ConfigError, ParityError
+from edgegen.core.evaluation import Evaluation, PictureResult
+from edgegen.core.figures import FIGURES, UNKNOWN, Figure, Limit, check_limits
+from edgegen.core.recipe import Recipe
+from edgegen.core.units import format_decibels
+from edgegen.evaluate.metrics import EXTRA, METRICS
+from edgegen.evaluate.summary import quality_figures, worst_first
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """A limit that is broken, or that nobody can tell of; None: pictures that show nothing."""
+
+    limit: Limit | None
+    figure: Figure
+    why: str
+
+
+def gate(evaluation: Evaluation, limits: Sequence[Limit]) -> tuple[Broken, ...]:
+    """Return what fails: limits on quality, and pictures that show nothing though they should.
+
+    A figure passes with the worse bound of its interval. What is unknown never passes. Raises
+    ConfigError for a limit that isn't about quality, or that nothing can meet.
+    """
+    check_limits(tuple(limits))
+    figures = quality_figures(evaluation)
+    found = [_faults(evaluation)]
+    for limit in limits:
+        if not limit.kind.of_quality:
+            raise ConfigError(
+                f"{limit.kind.option} isn't about pictures.",
+                hint="Measure it: edgegen bench, or edgegen choose.",
+            )
+        figure = figures.get(limit.figure, UNKNOWN)
+        if figure.passes(limit) is not True:
+            found.append(Broken(limit=limit, figure=figure, why=_why(limit, figure)))
+    return tuple(broken for broken in found if broken is not None)
+
+
+def recipe_limits(recipe: Recipe, evaluation: Evaluation) -> tuple[Limit, ...]:
+    """Return the limits that a recipe sets, for a package that draws in its reference's steps.
+
+    In other steps, what differs is no longer the recipe's doing.
+    """
+    quality = recipe.quality
+    if quality is None or evaluation.steps != evaluation.reference_steps:
+        return ()
+    wanted = {"psnr": quality.psnr_db, "ssim": quality.ssim}
+    return tuple(
+        Limit(figure=name, value=value, origin=f"the recipe {recipe.name}")
+        for name, value in wanted.items()
+        if value is not None
+    )
+
+
+def with_defaults(asked: Sequence[Limit], defaults: Sequence[Limit]) -> tuple[Limit, ...]:
+    """Return the limits that were asked for, and the defaults of the other figures."""
+    names = {limit.figure for limit in asked}
+    return (*asked, *(limit for limit in defaults if limit.figure not in names))
+
+
+def require_quality(evaluation: Evaluation, broken: Sequence[Broken], package: str) -> None:
+    """Raise ParityError that says what failed, and the prompts that came out worst."""
+    if not broken:
+        return
+    worst = [_prompt(picture) for picture in worst_first("psnr", evaluation.pictures)[:_SHOWN]]
+    why = "; ".join(each.why for each in broken)
+    shown = f" Worst: {', '.join(worst)}." if worst else ""
+    raise ParityError(
+        f"{package} draws too far from its model: {why}.{shown}",
+        hint="Look at the pictures (edgegen evaluate … -o DIR, worst.png). A recipe with more bits "
+        "draws nearer; a larger --pictures narrows an interval.",
+    )
+
+
+def format_quality(name: str, value: float) -> str:
+    """Write a value of a figure of quality: `31.2 dB`, `0.951`."""
+    if FIGURES[name].unit == "decibels":
+        return format_decibels(value)
+    return f"{value:.3f}"
+
+
+def _faults(evaluation: Evaluation) -> Broken | None:
+    lost = [
+        picture
+        for picture in evaluation.pictures
+        if picture.fault is not None and picture.reference_fault is None
+    ]
+    if not lost:
+        return None
+    kinds = ", ".join(dict.fromkeys(str(picture.fault) for picture in lost))
+    count = f"{len(lost)} of {len(evaluation.pictures)} pictures"
+    return Broken(limit=None, figure=UNKNOWN, why=f"{count} show nothing ({kinds})")
+
+
+def _why(limit: Limit, figure: Figure) -> str:
+    title, least = limit.kind.title, format_quality(limit.figure, limit.value)
+    asked = f"{least} ({limit.origin})"
+    if figure.value is None:
+        return f"{title} is unknown{_reason(limit.figure)}, and {asked} is wanted"
+    value = format_quality(limit.figure, figure.value)
+    if figure.low is not None and limit.allows(figure.value):
+        low = format_quality(limit.figure, figure.low)
+        return f"{title} is {value}, but may be {low} (95 %), and {asked} is wanted"
+    return f"{title} is {value}, and {asked} is wanted"
+
+
+def _reason(name: str) -> str:
+    if name == "right":
+        return " (only scenes can be read, of two prompts or more)"
+    if not _is_known(name):
+        return f" (pip install 'edgegen[{EXTRA}]' brings what computes it)"
+    return " (it needs two prompts of the suite 'known')"
+
+
+def _is_known(name: str) -> bool:
+    return name not in METRICS or METRICS[name].is_here
+
+
+def _prompt(picture: PictureResult) -> str:
+    text = "seed" if picture.prompt is None else repr(picture.prompt[:60])
+    score = picture.scores.get("psnr")
+    if picture.fault is not None:
+        return f"{text} ({picture.fault})"
+    return f"{text} {picture.seed} ({format_decibels(score)})"

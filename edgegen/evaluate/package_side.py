@@ -1,0 +1,106 @@
+"""The package's pictures: drawn here with the latents after each step, or on a device."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from edgegen_runner.png import NOT_FINITE
+
+from edgegen.core.errors import EdgegenError, RunnerError
+from edgegen.core.package import GoldenCase
+from edgegen.core.progress import Progress
+from edgegen.core.scratch import ScratchFolder
+from edgegen.devices.device import Device
+from edgegen.drawer import DrawRequest, rgb
+from edgegen.evaluate.references import Picture, Wanted
+from edgegen.parity.runner_side import RunnerSide
+from edgegen.parity.side import Draw
+from edgegen.reference import golden
+from edgegen.runner.drawers import DeviceDrawer
+from edgegen.runner.remote import push_package
+
+_AT_ONCE = 100
+"""Pictures of a process of the runner: their folders are removed with it."""
+
+
+def draw_here(package: Path, wanted: Sequence[Wanted], starts: Path) -> Iterator[Picture]:
+    """Yield the pictures that a package draws on this machine, as they are done.
+
+    A picture of values that aren't finite is a result. Raises what else the runner raises.
+    """
+    for start in range(0, len(wanted), _AT_ONCE):
+        part = wanted[start : start + _AT_ONCE]
+        with ScratchFolder("evaluate") as scratch:
+            tasks = [
+                Draw(case=each.case, pictures=starts, place=scratch / str(index))
+                for index, each in enumerate(part)
+            ]
+            for task in tasks:
+                task.place.mkdir()
+            with closing(RunnerSide(package).work(tasks)) as outcomes:
+                for each, task, outcome in zip(part, tasks, outcomes, strict=True):
+                    steps = _read_steps(task.place) if each.with_steps else None
+                    shutil.rmtree(task.place)
+                    if isinstance(outcome, EdgegenError):
+                        yield _not_finite(outcome, each.case, steps)
+                    else:
+                        assert outcome is not None  # a picture was asked for
+                        yield Picture(pixels=rgb(outcome), steps=steps)
+
+
+def draw_there(
+    device: Device, package: Path, wanted: Sequence[Wanted], starts: Path, progress: Progress
+) -> Iterator[Picture]:
+    """Yield the pictures that a package draws on a connected device; it is pushed there first.
+
+    Latents stay there: megabytes a picture. Raises what the runner and the connection raise.
+    """
+    drawer = DeviceDrawer(device, push_package(device, package, progress))
+    for part in _alike(wanted):
+        requests = [golden.draw_request(each.case, starts) for each in part]
+        yield from _drawn_there(drawer, part, requests)
+
+
+def _drawn_there(
+    drawer: DeviceDrawer, wanted: Sequence[Wanted], requests: Sequence[DrawRequest]
+) -> Iterator[Picture]:
+    try:
+        for pixels in drawer.draw(requests):
+            yield Picture(pixels=pixels)
+    except RunnerError as error:
+        if NOT_FINITE not in error.message:
+            raise
+        if len(requests) == 1:
+            yield _not_finite(error, wanted[0].case, None)
+            return
+        for each, request in zip(wanted, requests, strict=True):  # one of them, or more
+            yield from _drawn_there(drawer, [each], [request])
+
+
+_JOBS_AT_ONCE = 8
+
+
+def _alike(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+    """Yield the pictures in parts that come here together."""
+    for start in range(0, len(wanted), _JOBS_AT_ONCE):
+        yield wanted[start : start + _JOBS_AT_ONCE]
+
+
+def _read_steps(place: Path) -> golden.Array | None:
+    """Read the latents after each call, (calls, channels, height, width); None where it ended."""
+    count = len(list(place.glob("*.npy")))
+    if count == 0 or not (place / f"{count - 1}.npy").is_file():
+        return None
+    arrays = [golden.read_array(place, f"{index}.npy") for index in range(count)]
+    return np.concatenate(arrays)
+
+
+def _not_finite(error: EdgegenError, case: GoldenCase, steps: golden.Array | None) -> Picture:
+    if not isinstance(error, RunnerError) or NOT_FINITE not in error.message:
+        raise error
+    blank = np.zeros((case.height, case.width, 3), np.uint8)
+    return Picture(pixels=blank, steps=steps, fault="not finite")

@@ -1,0 +1,81 @@
+"""Keeps an evaluation's pictures: a PNG file each, a list of them, and the worst on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegen_runner.png import encode_png
+
+from edgegen.core.codec import dump_json
+from edgegen.core.evaluation import PictureResult
+from edgegen.core.files import translate_disk_errors, write_atomic
+from edgegen.drawer import Pixels
+
+FOLDER_NAME = "pictures"
+"""The folder beside `evaluation.json`."""
+LIST_NAME = "pictures.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPicture:
+    """The files of a picture, beside the list. `index` is its place in the evaluation's."""
+
+    index: int
+    suite: str
+    number: int
+    reference: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPictures:
+    """The list of an evaluation's pictures: `pictures.json`."""
+
+    schema_version: int
+    pictures: tuple[KeptPicture, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The reference's picture and the package's, both uint8 (height, width, 3)."""
+
+    number: int
+    result: PictureResult
+    reference: Pixels
+    package: Pixels
+
+
+def write_pictures(folder: Path, pairs: Sequence[Pair]) -> None:
+    """Write the pictures and the list of them; what an earlier evaluation left is replaced.
+
+    Raises ResourceError.
+    """
+    with translate_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    kept = []
+    for index, pair in enumerate(pairs):
+        suite = pair.result.suite
+        stem = f"{_plain(suite)}-{pair.number}"
+        names: Mapping[str, Pixels] = {
+            f"{stem}-reference.png": pair.reference,
+            f"{stem}-package.png": pair.package,
+        }
+        for name, pixels in names.items():
+            with translate_disk_errors(folder):
+                (folder / name).write_bytes(encode_png(pixels))
+        reference, package = names
+        kept.append(
+            KeptPicture(
+                index=index, suite=suite, number=pair.number, reference=reference, package=package
+            )
+        )
+    listed = KeptPictures(schema_version=SCHEMA_VERSION, pictures=tuple(kept))
+    write_atomic(folder / LIST_NAME, dump_json(listed))
+
+
+def _plain(name: str) -> str:
+    """Return a suite's name as part of a file's: a suite of the user's may be called anything."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name)[:60] or "suite"
