@@ -13,7 +13,7 @@ from edgegen.core.errors import ConfigError
 from edgegen.core.named import is_path, load_named, names_in
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.scene import Scene
-from edgegen.scenes.scores import group_of, sampled_requests
+from edgegen.scenes.scores import GROUPS, group_of, sampled_requests
 
 FOLDER = Path(__file__).with_name("suites")
 KNOWN = "known"
@@ -139,15 +139,20 @@ def _all(suite: Suite) -> Iterator[Question]:
             number += 1
     if suite.scenes is None:
         return
-    for split in suite.scenes.splits:
-        for request in sampled_requests(Split(split), suite.scenes.of_each):
-            yield Question(
-                suite=name,
-                kind=f"{split}{_PART}{group_of(request.scene)}",
-                prompt=request.caption,
-                seed=request.seed,
-                scene=request.scene,
-            )
+    requests = [
+        request
+        for split in suite.scenes.splits
+        for request in sampled_requests(Split(split), suite.scenes.of_each)
+    ]
+    # of each group those that were trained on, then held-out ones: a few are then of both
+    for request in sorted(requests, key=lambda it: GROUPS.index(group_of(it.scene))):
+        yield Question(
+            suite=name,
+            kind=f"{request.split}{_PART}{group_of(request.scene)}",
+            prompt=request.caption,
+            seed=request.seed,
+            scene=request.scene,
+        )
 
 
 _SEEDS = 5
