@@ -1,0 +1,106 @@
+"""`edgegen evaluate` with a real package of a tiny model, torch and the runner."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgegen.cli.main import run
+from edgegen.core.codec import load_json
+from edgegen.core.errors import SourceError
+from edgegen.core.evaluation import Evaluation
+from edgegen.evaluate.pictures import KeptPictures
+from edgegen.evaluate.run import evaluate_model, evaluate_package
+from edgegen.evaluate.settings import EvaluateSettings
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.source import resolve
+from edgegen.runner.png import read_pixels
+from tests.conftest import TinyPipeline
+
+FEW = EvaluateSettings(pictures=3, steps=2, reference_steps=2)
+
+
+@pytest.fixture(scope="module")
+def evaluated(package: Path, model: ModelFolder) -> Evaluation:
+    return evaluate_package(package, model=model, settings=FEW)
+
+
+def test_a_package_in_float32_draws_what_torch_draws(evaluated: Evaluation) -> None:
+    assert [suite.suite for suite in evaluated.suites] == ["known", "stress"]
+    for suite in evaluated.suites:
+        assert suite.pictures == 3
+        assert suite.metrics["psnr"].worst > 60
+        assert suite.metrics["ssim"].worst > 0.999
+        assert suite.metrics["flip"].worst < 0.001
+    assert evaluated.steps == evaluated.reference_steps == 2
+
+
+def test_latents_are_compared_after_every_step(evaluated: Evaluation) -> None:
+    for picture in evaluated.pictures:
+        assert len(picture.steps_psnr_db) == 3  # PNDM calls the denoiser twice in its first step
+        assert all(ratio is None or ratio > 80 for ratio in picture.steps_psnr_db)
+
+
+def test_fewer_steps_than_the_reference_are_compared_without_latents(
+    package: Path, model: ModelFolder
+) -> None:
+    settings = EvaluateSettings(suites=("known",), pictures=2, steps=1, reference_steps=2)
+    found = evaluate_package(package, model=model, settings=settings)
+    assert (found.steps, found.reference_steps) == (1, 2)
+    assert all(picture.steps_psnr_db == () for picture in found.pictures)
+    torch = evaluate_model(model, settings=settings)
+    assert torch.target == "torch"
+    # what the package loses is what torch loses in one step
+    assert found.suites[0].metrics["psnr"].mean == pytest.approx(
+        torch.suites[0].metrics["psnr"].mean, abs=0.05
+    )
+
+
+def test_the_command_writes_evaluation_pictures_and_the_worst(
+    package: Path,
+    model: ModelFolder,
+    evaluated: Evaluation,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out"
+    words = ["--model", model.source, "--steps", "2", "--reference-steps", "2", "--pictures", "3"]
+    assert run(["evaluate", str(package), *words, "-o", str(output), "--json"]) == 0
+    written: dict[str, Any] = json.loads(capfd.readouterr().out)
+    assert written["broken"] == [[]]
+    assert len(written["evaluations"][0]["pictures"]) == 6
+    again = load_json(Evaluation, output / "evaluation.json")
+    assert again.pictures == evaluated.pictures
+    kept = load_json(KeptPictures, output / "pictures" / "pictures.json")
+    assert [it.package for it in kept.pictures[:2]] == [
+        "known-0-package.png",
+        "known-1-package.png",
+    ]
+    for each in kept.pictures:
+        for name in (each.reference, each.package):
+            assert read_pixels(output / "pictures" / name).shape == (32, 32, 3)
+    assert read_pixels(output / "worst.png").shape[2] == 3
+
+
+def test_a_limit_that_is_not_met_ends_with_code_4_and_names_prompts(
+    package: Path, model: ModelFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", model.source, "--suite", "known", "--pictures", "2"]
+    words += ["--steps", "1", "--reference-steps", "2", "--min-psnr", "99dB", "--min-right", "0.5"]
+    assert run(["evaluate", str(package), *words]) == 4
+    said = capfd.readouterr()
+    assert "99.0 dB" in said.err
+    assert "right is unknown" in said.err
+    assert "golden retriever" in said.err
+    assert "PSNR (dB)" in said.out
+
+
+def test_weights_of_another_revision_are_refused(
+    package: Path, tiny_pipeline: TinyPipeline
+) -> None:
+    other = resolve(str(tiny_pipeline("sd15", seed=1)))
+    with pytest.raises(SourceError, match="does not hold the weights"):
+        evaluate_package(package, model=other, settings=FEW)
