@@ -86,6 +86,14 @@ def format_count(count: float) -> str:
     return f"{count:.0f}"
 
 
+def format_when(started_at: str) -> str:
+    """Write a time of UTC (ISO 8601) to the minute: `2026-01-02 03:04 UTC`; others stay."""
+    moment, plus, zone = started_at.partition("+")
+    if len(moment) < 16 or moment[10] != "T" or (plus and zone != "00:00"):
+        return started_at
+    return f"{moment[:10]} {moment[11:16]} UTC" if plus else started_at
+
+
 def counted(count: int, noun: str) -> str:
     """Write how many there are: `1 step`, `4 steps`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

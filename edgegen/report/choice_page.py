@@ -12,6 +12,7 @@ from edgegen.core.choice import Choice, Row
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.figures import FIGURES
 from edgegen.core.measurement import Measurement
+from edgegen.core.units import format_when
 from edgegen.report.blocks import cards, explain, section, table_markup
 from edgegen.report.choice_facts import measured, provenance
 from edgegen.report.choice_pictures import pictures_sections
@@ -86,7 +87,9 @@ def _header(choice: Choice) -> Markup:
         badges.append(("warn", "interrupted"))
     where = f"profile {choice.profile}" if choice.device is None else f"device {choice.device}"
     return header(
-        f"Choice for {choice.device_title}", f"{where} · {choice.started_at}", tuple(badges)
+        f"Choice for {choice.device_title}",
+        f"{where} · {format_when(choice.started_at)}",
+        tuple(badges),
     )
 
 

@@ -142,7 +142,8 @@ def headline(choice: Choice) -> str:
     kinds = Counter(row.standing for row in choice.rows)
     if kinds["breaks"] + kinds["failed"] == count and not cut:
         return f"None {among} meets every limit."
-    told = ", ".join(f"{kinds[it]} {STANDINGS[it]}" for it in _ORDER if kinds[it])
+    words = {**STANDINGS, "breaks": "breaks a limit" if kinds["breaks"] == 1 else "break a limit"}
+    told = ", ".join(f"{kinds[it]} {words[it]}" for it in _ORDER if kinds[it])
     return f"None {among} is known to meet every limit ({told}).{cut}"
 
 

@@ -20,6 +20,9 @@ MARKS: dict[Origin, str] = {
 }
 """What stands at a figure in plain text; the page has symbols and words instead."""
 
+_TIMES = 3.0
+"""From so many times a limit on, that is what is written, not the percent above it."""
+
 MEANINGS: dict[str, str] = {
     "size": "on disk",
     "latency": "p90 of an image",
@@ -104,6 +107,8 @@ def broken_text(limit: Limit, figure: Figure) -> str:
 def _gap(limit: Limit, value: float) -> str:
     kind, written = limit.kind, limit_value(limit)
     if kind.sense == "at most":
+        if value >= _TIMES * limit.value:
+            return f"{three_digits(value / limit.value)} times {written}"
         percent = 100 * (value / limit.value - 1)
         return f"{f'{percent:.0f}' if percent >= 9.5 else f'{percent:.1g}'} % over {written}"
     gap = limit.value - value

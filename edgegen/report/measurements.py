@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgegen.core.measurement import Measurement
-from edgegen.core.units import MISSING, format_bytes, format_joules, format_latency
+from edgegen.core.units import MISSING, format_bytes, format_joules, format_latency, format_when
 from edgegen.report.plain import CsvCell, csv_text
 from edgegen.report.strips import Strip, strips
 from edgegen.report.svg import Markup
@@ -139,5 +139,5 @@ def _row(name: str, analysis: Analysis) -> tuple[str, ...]:
         format_joules(image_energy(analysis)),
         format_bytes(measurement.package.package_bytes),
         device_name(measurement.environment),
-        measurement.environment.started_at,
+        format_when(measurement.environment.started_at),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgegen.core.measurement import Measurement
+from edgegen.core.units import format_when
 from edgegen.report import blocks
 from edgegen.report.blocks import explain, section, table_markup
 from edgegen.report.document import document, header
@@ -55,8 +56,9 @@ def names(analyses: Sequence[Analysis]) -> list[tuple[str, Analysis]]:
 
 def _header(title: str, named: Named) -> Markup:
     devices = dict.fromkeys(device_name(it.measurement.environment) for _, it in named)
-    started = sorted(it.measurement.environment.started_at for _, it in named)
-    return header(title, f"{'; '.join(devices)} · {started[0]} to {started[-1]}", ())
+    started = sorted({it.measurement.environment.started_at for _, it in named})
+    when = " to ".join(format_when(it) for it in dict.fromkeys((started[0], started[-1])))
+    return header(title, f"{'; '.join(devices)} · {when}", ())
 
 
 def _warnings(named: Named) -> Markup:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegen.core.units import (
+    counted,
     format_amount,
     format_bytes,
     format_count,
@@ -16,6 +17,7 @@ from edgegen.core.units import (
     format_latency,
     format_moment,
     format_rate,
+    format_when,
     three_digits,
 )
 
@@ -129,3 +131,24 @@ def test_counts_amounts_and_rates_name_their_units() -> None:
     assert format_rate(120e6, "bytes") == "120 MB/s"
     assert format_rate(0.05, "steps") == "20.0 s a step"
     assert format_rate(3.1, "steps") == "3.10 steps/s"
+
+
+@pytest.mark.parametrize(
+    ("started_at", "text"),
+    [
+        ("2026-01-02T03:04:05+00:00", "2026-01-02 03:04 UTC"),
+        ("2026-01-02T03:04:05+02:00", "2026-01-02T03:04:05+02:00"),
+        ("2026-01-02", "2026-01-02"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_a_time_of_utc_is_written_to_the_minute(started_at: str, text: str) -> None:
+    assert format_when(started_at) == text
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert (counted(1, "step"), counted(0, "step"), counted(4, "step")) == (
+        "1 step",
+        "0 steps",
+        "4 steps",
+    )

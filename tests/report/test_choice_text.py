@@ -51,6 +51,7 @@ def test_every_standing_origin_and_figure_has_its_words(whole: Choice) -> None:
     [
         ("latency", 0.5, exact(0.625), "latency 25 % over 500 ms"),
         ("latency", 0.5, exact(0.5021), "latency 0.4 % over 500 ms"),
+        ("latency", 0.002, exact(0.0298), "latency 14.9 times 2.00 ms"),
         ("size", 6e7, exact(9e7, "predicted"), "size 50 % over 60.0 MB, predicted"),
         ("memory", 1e9, exact(2e9, "measured elsewhere"), "100 % over 1.00 GB, measured elsewhere"),
         ("slowdown", 1.2, exact(1.5), "slowdown 25 % over 1.20×"),
