@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from edgegen.cli.layout import fit
-from edgegen.cli.plain_progress import PlainProgress
+from edgegen.cli.plain_progress import PlainProgress, PlainStep
 from edgegen.cli.printable import printable, printable_json, printable_line
 from edgegen.core.progress import Progress, SilentProgress, Unit
 from edgegen.core.units import format_amount, format_duration, format_rate
@@ -24,6 +24,7 @@ from edgegen.core.units import format_amount, format_duration, format_rate
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from rich.console import RenderableType
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
@@ -156,6 +157,18 @@ class Console:
             return _TerminalProgress(self._errors)
         return PlainProgress(lambda line: _write_line(self._errors, line))
 
+    @contextmanager
+    def live(self) -> Iterator[LiveTable | None]:
+        """Yield a table that is drawn again and again on standard error; None off a terminal."""
+        if self.quiet or not can_redraw(self._errors):
+            yield None
+            return
+        table = LiveTable(self._errors)
+        try:
+            yield table
+        finally:
+            table.close()
+
     def _terminal_table(
         self,
         title: str,
@@ -243,6 +256,74 @@ def _mean_of_cells(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArra
 def _write_line(stream: TextIO, text: str) -> None:
     stream.write(printable(text) + "\n")
     stream.flush()
+
+
+class LiveTable:
+    """A table on the terminal that is drawn again, with a line below for what is being done.
+
+    It is a `Progress`: the steps of a job are told in that line. It is gone when it is closed.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console as RichConsole
+        from rich.live import Live
+
+        self._console = RichConsole(file=stream, highlight=False)
+        self._live = Live(console=self._console, transient=True, auto_refresh=False)
+        self._table: RenderableType = ""
+        self._said = self._step = ""
+        self._live.start()
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        """Draw a table: as many of the first columns and rows as there is room for."""
+        from rich import box
+        from rich.cells import cell_len
+        from rich.table import Table
+        from rich.text import Text
+
+        room = max(1, self._console.height - 6)
+        cells = [[printable_line(_text_of(cell)) for cell in row] for row in rows[:room]]
+        names = [printable_line(name) for name in columns]
+        texts = [[name, *(row[i] for row in cells)] for i, name in enumerate(names)]
+        layout = fit(texts, self._console.width - 1, between=3, length=cell_len)
+        heading = Text(printable_line(title), style="bold")
+        table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD)
+        for place, width in zip(layout.columns, layout.widths, strict=True):
+            table.add_column(Text(names[place]), width=width, no_wrap=True, overflow="ellipsis")
+        for row in cells:
+            table.add_row(*(Text(row[place]) for place in layout.columns))
+        self._table = table
+        self._draw()
+
+    def say(self, text: str) -> None:
+        """Say below the table what is being done."""
+        self._said, self._step = printable_line(text), ""
+        self._draw()
+
+    @contextmanager
+    def step(
+        self, name: str, *, total: float | None = None, unit: Unit = "items"
+    ) -> Iterator[PlainStep]:
+        """Open a step, which is told below the table."""
+
+        def write(line: str) -> None:
+            self._step = printable_line(line)
+            self._draw()
+
+        write(name)
+        yield PlainStep(name, total, unit, write)
+
+    def close(self) -> None:
+        """Take the table off the terminal."""
+        self._live.stop()
+
+    def _draw(self) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        said = Text(self._said, no_wrap=True, overflow="ellipsis")
+        step = Text(self._step, style="dim", no_wrap=True, overflow="ellipsis")
+        self._live.update(Group(self._table, said, step), refresh=True)
 
 
 class _TerminalProgress:

@@ -54,6 +54,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "report": LazyCommand(
         "edgegen.cli.report:report", "Show results, and write them as a page, Markdown or CSV."
     ),
+    "choose": LazyCommand(
+        "edgegen.cli.choose:choose", "Find the smallest package that meets a device's limits."
+    ),
     "history": LazyCommand(
         "edgegen.cli.history:history", "List what was measured, here and by others."
     ),

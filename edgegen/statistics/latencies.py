@@ -196,7 +196,7 @@ def _interval(series: Sequence[NDArray[np.float64]]) -> Interval | None:
     ):
         return None
     length = block_length(series)
-    within = float(np.var(_bootstrap_medians(series, length)))
+    within = float(np.var(np.median(resampled(series, length), axis=1)))
     medians = [float(np.median(values)) for values in series]
     # The spread of the restarts' medians holds the noise within restarts, too.
     between = max(float(np.var(medians, ddof=1)) / len(series) - within, 0.0)
@@ -223,8 +223,8 @@ def _exponential(interval: Interval | None) -> Interval | None:
     )
 
 
-def _bootstrap_medians(series: Sequence[NDArray[np.float64]], length: int) -> NDArray[np.float64]:
-    """Return the medians of samples in which each restart is resampled from its own blocks."""
+def resampled(series: Sequence[NDArray[np.float64]], length: int) -> NDArray[np.float64]:
+    """Return samples, one a row, in which each restart is resampled from its own blocks."""
     generator = np.random.default_rng(_SEED)
     rebuilt = []
     for values in series:
@@ -232,7 +232,7 @@ def _bootstrap_medians(series: Sequence[NDArray[np.float64]], length: int) -> ND
         starts = generator.integers(0, values.size - length + 1, (_RESAMPLES, blocks, 1))
         places = (starts + np.arange(length)).reshape(_RESAMPLES, -1)[:, : values.size]
         rebuilt.append(values[places])
-    return np.asarray(np.median(np.concatenate(rebuilt, axis=1), axis=1))
+    return np.concatenate(rebuilt, axis=1)
 
 
 def _autocorrelation(series: Sequence[NDArray[np.float64]]) -> float:

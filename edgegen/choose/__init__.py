@@ -1,0 +1,1 @@
+"""Chooses the smallest package that meets a device's limits, and says why."""

@@ -1,0 +1,154 @@
+"""What is known of a candidate's figures before they are measured: bounds, each with its reason.
+
+A prediction's own bounds come first. What was measured of other candidates narrows them:
+
+- a package has one size, whatever steps it draws in;
+- the latency of other steps is that of the measured ones, and so many steps more or less;
+- the memory does not depend on the steps;
+- a package draws hardly better than its model does in torch at the same steps.
+
+The last one is no law: `QUALITY_SLACK` says by how much a package may be better, and
+docs/decisions/0054 what was measured of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from edgegen.choose.problem import Candidate, Effort, FloatModel, Problem
+from edgegen.core.figures import FIGURES, UNKNOWN, Figure
+
+LATENCY_SLACK = 0.10
+"""A latency that is worked out from other steps of the same package may be off by this share."""
+
+MEMORY_SLACK = 0.03
+"""The same of memory."""
+
+QUALITY_SLACK: Mapping[str, float] = {"right": 0.10, "psnr": 1.0, "ssim": 0.02}
+"""By how much a package may be better than its model in torch at the same steps."""
+
+EQUAL_ABOVE = {"psnr": 45.0, "ssim": 0.995}
+"""From here on pictures of the model at its steps are those of the reference, and bound nothing."""
+
+
+@dataclass(kw_only=True)
+class Knowledge:
+    """What was found out so far, by package and by the place of a candidate.
+
+    `glimpsed` are bounds of measurements that did not decide; `efforts` are the
+    last ones. `steps` is the time of one step.
+    """
+
+    sizes: dict[str, Figure] = field(default_factory=dict)
+    failed_packages: dict[str, str] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    evaluated: dict[int, Mapping[str, Figure]] = field(default_factory=dict)
+    measured: dict[int, Mapping[str, Figure]] = field(default_factory=dict)
+    glimpsed: dict[int, Mapping[str, Figure]] = field(default_factory=dict)
+    efforts: dict[int, Effort] = field(default_factory=dict)
+    steps: dict[int, Figure] = field(default_factory=dict)
+    float_models: dict[FloatModel, Mapping[str, Figure]] = field(default_factory=dict)
+
+
+def bounds_of(
+    place: int, problem: Problem, knowledge: Knowledge, siblings: Sequence[int]
+) -> dict[str, Figure]:
+    """Return a candidate's figures: measured where they were, else the narrowest bounds.
+
+    `siblings` are the places of those that draw with the same package.
+    """
+    candidate = problem.candidates[place]
+    figures = dict(candidate.known)
+    size = knowledge.sizes.get(candidate.package)
+    if size is not None:
+        figures["size"] = size
+    for name, bound in _quality_bounds(candidate, knowledge).items():
+        figures[name] = _narrower(figures.get(name, UNKNOWN), bound)
+    for name, bound in _sibling_bounds(place, problem, knowledge, siblings).items():
+        figures[name] = _narrower(figures.get(name, UNKNOWN), bound)
+    for name, figure in knowledge.glimpsed.get(place, {}).items():
+        figures[name] = _narrower(figures.get(name, UNKNOWN), figure)
+    figures.update(knowledge.evaluated.get(place, {}))
+    figures.update(knowledge.measured.get(place, {}))
+    return figures
+
+
+def _quality_bounds(candidate: Candidate, knowledge: Knowledge) -> dict[str, Figure]:
+    """Return upper bounds of the quality, from the model itself at the same steps."""
+    found = {}
+    for name, figure in knowledge.float_models.get(candidate.float_model, {}).items():
+        if figure.value is None or figure.value >= EQUAL_ABOVE.get(name, float("inf")):
+            continue
+        # What a limit is held against is the lower end of the package's interval.
+        held = figure.value if figure.low is None else figure.low
+        high = held + QUALITY_SLACK[name]
+        if FIGURES[name].unit == "share":
+            high = min(high, 1.0)
+        found[name] = Figure(
+            value=figure.value,
+            low=0.0,
+            high=high,
+            origin="predicted",
+            source=f"the model itself in torch at {candidate.way.steps} steps",
+        )
+    return found
+
+
+def _sibling_bounds(
+    place: int, problem: Problem, knowledge: Knowledge, siblings: Sequence[int]
+) -> dict[str, Figure]:
+    """Return bounds from a measurement of the same package in other steps."""
+    candidate = problem.candidates[place]
+    measured_ones = [
+        (abs(problem.candidates[other].way.steps - candidate.way.steps), other)
+        for other in siblings
+        if other != place
+        and (other in knowledge.measured or other in knowledge.glimpsed)
+        and problem.candidates[other].pixels == candidate.pixels
+    ]
+    if not measured_ones:
+        return {}
+    near = min(measured_ones)[1]
+    measured = knowledge.measured.get(near) or knowledge.glimpsed[near]
+    step = knowledge.steps.get(near, UNKNOWN)
+    steps = problem.candidates[near].way.steps
+    source = f"measured at {steps} steps"
+    found = {}
+    latency = measured.get("latency", UNKNOWN)
+    if latency.value is not None and step.value is not None:
+        more = candidate.way.steps - steps
+        value = latency.value + more * step.value
+        if value > 0:
+            found["latency"] = _around(value, latency, LATENCY_SLACK, source)
+    memory = measured.get("memory", UNKNOWN)
+    if memory.value is not None:
+        found["memory"] = _around(memory.value, memory, MEMORY_SLACK, source)
+    return found
+
+
+def _around(value: float, like: Figure, slack: float, source: str) -> Figure:
+    """Return a value with bounds: the shares of another figure's interval, and slack."""
+    assert like.value is not None
+    low = 1.0 if like.low is None else like.low / like.value
+    high = 1.0 if like.high is None else like.high / like.value
+    return Figure(
+        value=value,
+        low=value * low * (1 - slack),
+        high=value * high * (1 + slack),
+        origin="predicted",
+        source=source,
+    )
+
+
+def _narrower(a: Figure, b: Figure) -> Figure:
+    """Return two bounds of one figure as one; what was measured elsewhere is kept as it is."""
+    if a.value is None or b.value is None:
+        return b if a.value is None else a
+    if a.origin == "measured elsewhere":
+        return a
+    low = b.low if a.low is None else a.low if b.low is None else max(a.low, b.low)
+    high = b.high if a.high is None else a.high if b.high is None else min(a.high, b.high)
+    if low is not None and high is not None and low > high:  # the two disagree: the later is right
+        return b
+    return replace(b, low=low, high=high)

@@ -1,0 +1,1 @@
+"""Who does the work: one file a kind of machine."""

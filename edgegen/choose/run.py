@@ -1,0 +1,254 @@
+"""Runs a choice: asks the search what to do, has an engine do it, and writes down what is known."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from edgegen import __version__
+from edgegen.choose.cache import EVALUATION_NAME, Cache
+from edgegen.choose.engine import Engine
+from edgegen.choose.jobs import Jobs
+from edgegen.choose.search import Action, Outcome, Search
+from edgegen.choose.standings import rows_of
+from edgegen.choose.tasks import Done
+from edgegen.core import errors
+from edgegen.core.choice import SCHEMA_VERSION, Advice, Choice, Row, Spent
+from edgegen.core.codec import dump_json, load_json
+from edgegen.core.errors import DeviceUnreachableError, EdgegenError
+from edgegen.core.figures import Limit
+from edgegen.core.files import translate_disk_errors, write_atomic
+from edgegen.core.measurement import Measurement
+from edgegen.packaging.redrawn import link_or_copy
+
+CHOICE_NAME = "choice.json"
+_AT_ONCE = 64
+"""How much is handed over at once where everything is tried."""
+
+_GONE_TWICE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a choice says of itself: who asked, for which device, under which limits."""
+
+    command: str
+    device: str | None
+    device_title: str
+    profile: str | None
+    limits: tuple[Limit, ...]
+    output: Path
+    warnings: tuple[str, ...] = ()
+
+
+class Watcher(Protocol):
+    """Is shown how a choice gets on."""
+
+    def started(self, run: Run, action: Action) -> None:
+        """Hear that something is being done."""
+        ...
+
+    def ended(self, run: Run, action: Action, done: Done) -> None:
+        """Hear what came of it."""
+        ...
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """What a run did itself, and what it took."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def take(self, action: Action, done: Done) -> None:
+        if not done.from_cache:
+            kind = "evaluate" if action.kind == "probe" else action.kind
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + done.wall_s
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A choice under way. `keep` is given every measurement that this run makes."""
+
+    setting: Setting
+    search: Search
+    jobs: Jobs
+    cache: Cache
+    watcher: Watcher
+    keep: Callable[[Measurement], None] | None = None
+    started_at: str = field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    )
+    interrupted: str | None = None
+    gone: EdgegenError | None = None
+    _started_s: float = field(default_factory=time.monotonic)
+    _tally: _Tally = field(default_factory=_Tally)
+    _packages: dict[str, Done] = field(default_factory=dict)
+    _evaluations: dict[int, Done] = field(default_factory=dict)
+    _measurements: dict[int, Done] = field(default_factory=dict)
+    _losses: dict[int, int] = field(default_factory=dict)
+
+    def go(self, engine: Engine) -> None:
+        """Work until the winner is found; an interrupt ends it with what is known.
+
+        The result is written after every step. Raises ResourceError where it cannot be.
+        """
+        at_once = _AT_ONCE if self.search.problem.exhaustive else engine.room
+        doing: dict[str, Action] = {}
+        self.write()
+        try:
+            while self.gone is None:
+                for action in self.search.next_actions(at_once - len(doing)):
+                    task = self.jobs.task_for(action)
+                    self.search.start(action)
+                    doing[task.key] = action
+                    self.watcher.started(self, action)
+                    engine.submit([task])
+                if not doing:
+                    break
+                for done in engine.completed():
+                    self._take(doing.pop(done.key), done)
+                    self.write()
+        except KeyboardInterrupt:
+            self.interrupted = "Ctrl-C"
+        except SystemExit:
+            self.interrupted = "a signal"
+            self.write()
+            raise
+        finally:
+            for action in doing.values():
+                self.search.drop(action)
+        self.write()
+
+    def choice(self, advice: tuple[Advice, ...] = ()) -> Choice:
+        """Return what is known by now."""
+        setting, tally = self.setting, self._tally
+        rows = zip(rows_of(self.search), self.search.places(), strict=True)
+        return Choice(
+            schema_version=SCHEMA_VERSION,
+            command=setting.command,
+            device=setting.device,
+            device_title=setting.device_title,
+            profile=setting.profile,
+            limits=setting.limits,
+            rows=tuple(self._completed(row, place) for row, place in rows),
+            advice=advice,
+            spent=Spent(
+                wall_s=time.monotonic() - self._started_s,
+                conversions=tally.counts.get("build", 0),
+                evaluations=tally.counts.get("evaluate", 0),
+                measurements=tally.counts.get("measure", 0),
+                conversion_s=tally.seconds.get("build", 0.0),
+                evaluation_s=tally.seconds.get("evaluate", 0.0),
+                measurement_s=tally.seconds.get("measure", 0.0),
+            ),
+            started_at=self.started_at,
+            versions={"edgegen": __version__, **self.jobs.versions},
+            warnings=setting.warnings,
+            interrupted=self.interrupted,
+        )
+
+    def write(self, advice: tuple[Advice, ...] = ()) -> Choice:
+        """Write the result as it is now, and what it names, into the output folder."""
+        choice = self.choice(advice)
+        folder = self.setting.output
+        with translate_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._put_files()
+        write_atomic(folder / CHOICE_NAME, dump_json(choice))
+        return choice
+
+    def put_winners(self) -> None:
+        """Put the packages of the winners into the output folder."""
+        for place in self.search.winners():
+            way = self.search.problem.candidates[place].way
+            source = self.jobs.drawn_package(place)
+            self.jobs.put_package(source, self.setting.output / "packages" / package_name(way.name))
+
+    def _take(self, action: Action, done: Done) -> None:
+        """Learn what came of an action; a device that is lost is asked once more."""
+        self._tally.take(action, done)
+        is_gone = action.kind == "measure" and _is_gone(done)
+        if is_gone:
+            self._losses[action.place] = self._losses.get(action.place, 0) + 1
+            if self._losses[action.place] < _GONE_TWICE:
+                self.search.drop(action)
+                self.watcher.ended(self, action, done)
+                return
+            self.gone = DeviceUnreachableError(done.failed, hint=done.hint)
+            self.interrupted = f"the device was lost: {done.failed.rstrip('.')}"
+        outcome = Outcome(figures=done.figures, step_s=done.step_s, failed=_reason(action, done))
+        self.search.learn(action, outcome)
+        if action.kind == "build":
+            self._packages[action.package] = done
+        elif action.kind == "evaluate":
+            self._evaluations[action.place] = done
+        elif action.kind == "measure" and not done.failed:
+            self._measurements[action.place] = done
+            if self.keep is not None and not done.from_cache:
+                self.keep(load_json(Measurement, self.cache.folder / done.place))
+        self.watcher.ended(self, action, done)
+
+    def _completed(self, row: Row, place: int) -> Row:
+        """Return a row with its files, and what this run did for it."""
+        candidate = self.search.problem.candidates[place]
+        package = self._packages.get(candidate.package)
+        evaluation = self._evaluations.get(place)
+        measurement = self._measurements.get(place)
+        is_winner = row.standing == "winner"
+        name = f"packages/{package_name(candidate.way.name)}"
+        return replace(
+            row,
+            package=name if is_winner and (self.setting.output / name).is_dir() else None,
+            evaluation=_path(evaluation, f"/{EVALUATION_NAME}"),
+            measurement=_path(measurement),
+            built=package is not None and not package.from_cache and not package.failed,
+            measured=measurement is not None and not measurement.from_cache,
+        )
+
+    def _put_files(self) -> None:
+        """Put the evaluations and measurements that rows name beside the result."""
+        for done in (*self._evaluations.values(), *self._measurements.values()):
+            source = self.cache.folder / done.place
+            if not done.place or not source.exists():
+                continue
+            files = (
+                [source] if source.is_file() else [it for it in source.rglob("*") if it.is_file()]
+            )
+            for file in files:
+                place = self.setting.output / file.relative_to(self.cache.folder)
+                if not place.exists():
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(file, place)
+
+
+def package_name(name: str) -> str:
+    """Return the name of a winner's folder: `scenes-4step-onnx-int8-4-steps-64x64`."""
+    plain = name.replace("×", "x")
+    return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in plain).split())
+
+
+def _path(done: Done | None, more: str = "") -> str | None:
+    return None if done is None or not done.place else f"{done.place}{more}"
+
+
+def _is_gone(done: Done) -> bool:
+    kind = getattr(errors, done.kind, None) if done.kind else None
+    return isinstance(kind, type) and issubclass(kind, DeviceUnreachableError)
+
+
+_DOING: Mapping[str, str] = {
+    "build": "could not be built",
+    "evaluate": "could not be judged",
+    "measure": "could not be measured",
+    "probe": "could not be judged in torch",
+}
+
+
+def _reason(action: Action, done: Done) -> str:
+    return f"{_DOING[action.kind]}: {done.failed}" if done.failed else ""

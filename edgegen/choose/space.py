@@ -1,0 +1,237 @@
+"""The candidates: models, targets, recipes, steps and sizes, each with what is known beforehand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edgegen.choose.problem import Candidate
+from edgegen.core.choice import Way
+from edgegen.core.errors import ConfigError, nearest
+from edgegen.core.figures import Figure
+from edgegen.core.profile import DeviceProfile
+from edgegen.core.recipe import Recipe
+from edgegen.core.recipes import load_recipe
+from edgegen.core.target import TargetSpec
+from edgegen.core.targets import load_target
+from edgegen.models.model_folder import ModelFolder
+from edgegen.packaging.candidate import Candidate as PackageCandidate
+from edgegen.packaging.candidate import make_candidate, predict
+from edgegen.packaging.drawing import drawn_with
+from edgegen.packaging.model_facts import ModelFacts, read_facts
+
+SIZE_SLACK = 0.01
+"""By what share a package may be larger or smaller than predicted; tests hold it."""
+
+_SIZE = re.compile(r"([0-9]{1,5})(?:[x×]([0-9]{1,5}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a command line asks for. None and () leave it to the profile, the target or the model.
+
+    `targets` may name a recipe each (`onnx:fp16`). `sizes` are widths and heights in pixels.
+    """
+
+    targets: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageSpec:
+    """A package that could be built: everything but where it goes.
+
+    `width` and `height` are None where it is built at the model's or the profile's own size.
+    """
+
+    model: ModelFolder
+    target: str
+    recipe: Recipe
+    profile: DeviceProfile | None
+    width: int | None
+    height: int | None
+
+
+@dataclass(kw_only=True)
+class Space:
+    """All candidates, and the packages that they share, by the candidates' `package`.
+
+    `facts` are those of each model, by what the user called it; `predictions` those of each
+    package.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    packages: dict[str, PackageSpec] = field(default_factory=dict)
+    facts: dict[str, ModelFacts] = field(default_factory=dict)
+    built_as: dict[str, PackageCandidate] = field(default_factory=dict)
+
+
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Read `512,384` or `512x768`: widths and heights in pixels.
+
+    Raises ConfigError for what is not a size.
+    """
+    found = []
+    for word in text.split(","):
+        match = _SIZE.fullmatch(word.strip())
+        if match is None or int(match[1]) == 0 or match[2] == "0":
+            raise ConfigError(
+                f"--sizes has '{word.strip():.40}', which isn't a size in pixels.",
+                hint="Write --sizes 512,384, or --sizes 512x768.",
+            )
+        found.append((int(match[1]), int(match[2] or match[1])))
+    return tuple(dict.fromkeys(found))
+
+
+def parse_steps(text: str) -> tuple[int, ...]:
+    """Read `4,8,20`; raises ConfigError for what is not a number of steps."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,4}", word) and int(word) for word in words):
+        raise ConfigError(
+            f"--steps is '{text:.40}', not a list of numbers of steps.",
+            hint="Write --steps 4,8,20.",
+        )
+    return tuple(sorted({int(word) for word in words}))
+
+
+def make_space(
+    models: Sequence[ModelFolder],
+    wanted: Wanted,
+    *,
+    profile: DeviceProfile | None,
+    targets: Sequence[str],
+) -> Space:
+    """Return all candidates; `targets` are those of the device, where none are asked for.
+
+    A candidate that cannot be built is one all the same, with the reason. Raises ConfigError for a
+    target or recipe that there is not, and SourceError for a model that cannot be read.
+    """
+    space = Space()
+    pairs = list(_pairs(wanted, targets))
+    for model in models:
+        facts = read_facts(model)
+        space.facts[model.source] = facts
+        for target, recipe in pairs:
+            _add(space, model, facts, target, recipe, wanted, profile)
+    return space
+
+
+def _pairs(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[TargetSpec, Recipe]]:
+    """Yield each target with each of its recipes that is asked for."""
+    named = [word.partition(":") for word in wanted.targets] or [(it, "", "") for it in targets]
+    specs = {name: load_target(name) for name, _, _ in named}
+    _check_recipes(wanted.recipes, specs)
+    seen = set()
+    for name, colon, own in named:
+        target = specs[name]
+        asked = (own,) if colon else wanted.recipes or target.recipes
+        for word in asked:
+            if not colon and not _is_of(word, target):
+                continue
+            recipe = load_recipe(word, target)
+            if (name, recipe.name) not in seen:
+                seen.add((name, recipe.name))
+                yield target, recipe
+
+
+def _is_of(word: str, target: TargetSpec) -> bool:
+    """Return whether a target may have a recipe: a file of the user's own is tried on each."""
+    return word in target.recipes or word.endswith(".toml")
+
+
+def _check_recipes(recipes: Sequence[str], targets: Mapping[str, TargetSpec]) -> None:
+    known = sorted({recipe for target in targets.values() for recipe in target.recipes})
+    for word in recipes:
+        if not any(_is_of(word, target) for target in targets.values()):
+            raise ConfigError(
+                f"None of the targets {', '.join(targets)} has a recipe '{word:.40}'.",
+                hint=nearest(word, known),
+            )
+
+
+def _add(
+    space: Space,
+    model: ModelFolder,
+    facts: ModelFacts,
+    target: TargetSpec,
+    recipe: Recipe,
+    wanted: Wanted,
+    profile: DeviceProfile | None,
+) -> None:
+    """Add the candidates of a model, a target and a recipe: each size, and each number of steps."""
+    for size in wanted.sizes or (None,):
+        width, height = size or (None, None)
+        try:
+            made = make_candidate(
+                facts, target, recipe, profile=profile, width=width, height=height
+            )
+        except ConfigError as error:
+            own = facts.spec.generation
+            drawn, why = (width or own.width, height or own.height), error.message
+            _add_steps(space, model, facts, (target, recipe), drawn, "", {}, wanted, why)
+            continue
+        own_size = made.runtime.shapes == "dynamic"
+        if own_size:  # one package draws every size
+            made = make_candidate(facts, target, recipe, profile=profile)
+        generation = made.spec.generation
+        drawn = width or generation.width, height or generation.height
+        name = " ".join(
+            [model.source, target.name, recipe.name, "" if own_size else f"{drawn[0]}x{drawn[1]}"]
+        ).strip()
+        space.packages[name] = PackageSpec(
+            model=model,
+            target=target.name,
+            recipe=recipe,
+            profile=profile,
+            width=None if own_size else width,
+            height=None if own_size else height,
+        )
+        space.built_as[name] = made
+        size_bytes = float(predict(made, facts).package_bytes)
+        known = {
+            "size": Figure(
+                value=size_bytes,
+                low=size_bytes * (1 - SIZE_SLACK),
+                high=size_bytes * (1 + SIZE_SLACK),
+                origin="predicted",
+                source="from the headers of the weights",
+            )
+        }
+        _add_steps(space, model, facts, (target, recipe), drawn, name, known, wanted, "")
+
+
+def _add_steps(
+    space: Space,
+    model: ModelFolder,
+    facts: ModelFacts,
+    pair: tuple[TargetSpec, Recipe],
+    size: tuple[int, int],
+    package: str,
+    known: Mapping[str, Figure],
+    wanted: Wanted,
+    refused: str,
+) -> None:
+    target, recipe = pair
+    for steps in wanted.steps or (facts.spec.generation.steps,):
+        way = Way(
+            model=model.source,
+            target=target.name,
+            recipe=recipe.name,
+            steps=steps,
+            width=size[0],
+            height=size[1],
+        )
+        why = refused or _steps_problem(facts, steps)
+        space.candidates.append(Candidate(way=way, package=package, known=known, refused=why))
+
+
+def _steps_problem(facts: ModelFacts, steps: int) -> str:
+    """Return why a model cannot draw in so many steps; nothing where it can."""
+    try:
+        drawn_with(facts.spec, facts.folder, steps=steps)
+    except ConfigError as error:
+        return error.message
+    return ""

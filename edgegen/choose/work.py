@@ -1,0 +1,298 @@
+"""Does the tasks of a choice: builds, judges, measures, and keeps each result by its content."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from edgegen.choose.cache import Cache, Failure
+from edgegen.choose.measured import figures_of, glimpse_of, slowdown_of, step_of
+from edgegen.choose.tasks import BuildTask, Done, EvaluateTask, MeasureTask, ModelRef, ProbeTask
+from edgegen.core.errors import EdgegenError, ExportError
+from edgegen.core.evaluation import Evaluation
+from edgegen.core.figures import exact
+from edgegen.core.measurement import Measurement
+from edgegen.core.package import MANIFEST_NAME, PackageManifest
+from edgegen.core.profile import DeviceProfile
+from edgegen.core.progress import Progress
+from edgegen.core.targets import load_target
+from edgegen.measure.cut_short import CutShortError
+from edgegen.measure.plan import BenchSettings
+from edgegen.measure.plan import plan as plan_bench
+from edgegen.measure.session import measure
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.source import resolve
+from edgegen.packaging.batch import Built, build_all
+from edgegen.packaging.candidate import make_candidate, predict
+from edgegen.packaging.model_facts import read_facts
+from edgegen.packaging.plan import BuildPlan
+from edgegen.runner.attach import attach
+
+IMAGES, RESTARTS = 12, 3
+MORE_IMAGES, MORE_RESTARTS = 48, 6
+
+
+def build(tasks: Sequence[BuildTask], cache: Cache, progress: Progress) -> list[Done]:
+    """Build packages of one model together; what is there already is taken."""
+    with ExitStack() as locks:
+        for key in sorted({task.key for task in tasks}):
+            locks.enter_context(cache.locked("packages", key))
+        found = {task.key: _known_package(task, cache) for task in tasks}
+        wanted = [task for task in tasks if found[task.key] is None]
+        if wanted:
+            found.update(_build(wanted, cache, progress))
+    return [done for task in tasks if (done := found[task.key]) is not None]
+
+
+def _known_package(task: BuildTask, cache: Cache) -> Done | None:
+    manifest = cache.package(task.key)
+    if manifest is not None:
+        return _built(task, manifest, cache, from_cache=True, wall_s=0.0)
+    failure = cache.failure(task.key)
+    if failure is None:
+        return None
+    return Done(
+        key=task.key,
+        failed=failure.message,
+        kind=failure.kind,
+        hint=failure.hint,
+        from_cache=True,
+    )
+
+
+def _build(tasks: Sequence[BuildTask], cache: Cache, progress: Progress) -> dict[str, Done | None]:
+    started_s = time.monotonic()
+    model = resolved(tasks[0].model, progress)
+    facts = read_facts(model)
+    plans: list[BuildPlan] = []
+    for task in tasks:
+        made = make_candidate(
+            facts,
+            load_target(task.target),
+            task.recipe,
+            profile=task.profile,
+            width=task.width,
+            height=task.height,
+        )
+        plans.append(
+            BuildPlan(
+                candidate=made,
+                prediction=predict(made, facts),
+                model=facts.folder,
+                destination=cache.package_place(task.key),
+                force=True,
+            )
+        )
+    outcomes = build_all(plans, progress=progress).packages
+    share_s = (time.monotonic() - started_s) / len(tasks)
+    found: dict[str, Done | None] = {}
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if isinstance(outcome, Built):
+            cache.made(outcome.path)
+            found[task.key] = _built(
+                task, outcome.manifest, cache, from_cache=False, wall_s=share_s
+            )
+            continue
+        if isinstance(outcome, ExportError):  # it fails each time; a full disk does not
+            failure = Failure(
+                kind=type(outcome).__name__, message=outcome.message, hint=outcome.hint
+            )
+            cache.keep_failure(task.key, failure)
+        found[task.key] = failed(task.key, outcome, share_s)
+    return found
+
+
+def _built(
+    task: BuildTask, manifest: PackageManifest, cache: Cache, *, from_cache: bool, wall_s: float
+) -> Done:
+    place = cache.package_place(task.key)
+    return Done(
+        key=task.key,
+        figures={"size": exact(float(package_bytes(place, manifest)), source="its files")},
+        from_cache=from_cache,
+        wall_s=wall_s,
+        place=str(place.relative_to(cache.folder)),
+    )
+
+
+def package_bytes(place: Path, manifest: PackageManifest) -> int:
+    """Return what a package takes: its files and its manifest."""
+    files = sum(artifact.size_bytes for artifact in manifest.files)
+    return files + (place / MANIFEST_NAME).stat().st_size
+
+
+def take_measurement(task: MeasureTask, cache: Cache, progress: Progress) -> Done:
+    """Measure a package on its device, or take what was measured of it there before."""
+    with cache.locked("measurements", task.key):
+        known = cache.measurement(task.key)
+        if known is not None and not _lacks_sustained(task, cache):
+            return _measured(task, known, cache, from_cache=True, wall_s=0.0)
+        started_s = time.monotonic()
+        package = Path(task.package)
+        try:
+            if known is None:
+                known = _measure(task, package, cache, task.key, None, progress)
+            if _lacks_sustained(task, cache):
+                _measure(task, package, cache, sustained_key(task), task.sustained_s, progress)
+        except EdgegenError as error:
+            return failed(task.key, error, time.monotonic() - started_s)
+        wall_s = time.monotonic() - started_s
+        return _measured(task, known, cache, from_cache=False, wall_s=wall_s)
+
+
+def sustained_key(task: MeasureTask) -> str:
+    """Return the key of the long run that goes with a measurement."""
+    return f"{task.key}-sustained"
+
+
+def _lacks_sustained(task: MeasureTask, cache: Cache) -> bool:
+    return task.sustained_s is not None and cache.measurement(sustained_key(task)) is None
+
+
+def _measure(
+    task: MeasureTask,
+    package: Path,
+    cache: Cache,
+    key: str,
+    sustained_s: float | None,
+    progress: Progress,
+) -> Measurement:
+    settings = bench_settings(task, sustained_s)
+    planned = plan_bench(package, settings)
+    try:
+        with attach(task.device, task.root) as device:
+            measurement = measure(planned, progress, device=device, patience_s=task.patience_s)
+    except CutShortError as cut:
+        cache.keep_measurement(key, cut.measurement)
+        if isinstance(cut.__cause__, KeyboardInterrupt | SystemExit):
+            raise cut.__cause__ from cut
+        if isinstance(cut.__cause__, EdgegenError):
+            raise cut.__cause__ from cut
+        raise
+    cache.keep_measurement(key, measurement)
+    return measurement
+
+
+def bench_settings(task: MeasureTask, sustained_s: float | None = None) -> BenchSettings:
+    """Return how a package is measured: as `edgegen bench` does it, by the effort."""
+    more = task.effort == "more"
+    return BenchSettings(
+        images=MORE_IMAGES if more else IMAGES,
+        restarts=MORE_RESTARTS if more else RESTARTS,
+        profile=task.profile,
+        quick=task.effort == "look",
+        sustained_s=sustained_s,
+        steps=task.steps,
+        width=task.width,
+        height=task.height,
+    )
+
+
+def _measured(
+    task: MeasureTask, known: Measurement, cache: Cache, *, from_cache: bool, wall_s: float
+) -> Done:
+    figures = glimpse_of(known) if task.effort == "look" else figures_of(known)
+    if task.sustained_s is not None:
+        sustained = cache.measurement(sustained_key(task))
+        slowdown = None if sustained is None else slowdown_of(sustained)
+        if slowdown is not None and slowdown.value is not None:
+            figures["slowdown"] = slowdown
+    return Done(
+        key=task.key,
+        figures=figures,
+        step_s=step_of(known),
+        from_cache=from_cache,
+        wall_s=wall_s,
+        place=str(cache.measurement_place(task.key).relative_to(cache.folder)),
+    )
+
+
+def evaluate(task: EvaluateTask, cache: Cache, progress: Progress) -> Done:
+    """Judge a package's pictures beside its model's, or take the judgement that is there."""
+    from edgegen.evaluate.run import evaluate_package
+    from edgegen.evaluate.settings import EvaluateSettings
+
+    def judge(pictures: Path) -> Evaluation:
+        return evaluate_package(
+            Path(task.package),
+            model=resolved(task.model, progress),
+            settings=EvaluateSettings(
+                suites=task.suites,
+                pictures=task.pictures,
+                steps=task.steps,
+                width=task.width,
+                height=task.height,
+            ),
+            progress=progress,
+            pictures_dir=pictures,
+        )
+
+    return _evaluated(task.key, judge, cache)
+
+
+def probe(task: ProbeTask, cache: Cache, progress: Progress) -> Done:
+    """Judge what a model itself draws in other steps, in torch."""
+    from edgegen.evaluate.run import evaluate_model
+    from edgegen.evaluate.settings import EvaluateSettings
+
+    def judge(pictures: Path) -> Evaluation:
+        return evaluate_model(
+            resolved(task.model, progress),
+            settings=EvaluateSettings(
+                suites=("known",),
+                pictures=task.pictures,
+                steps=task.steps,
+                width=task.width,
+                height=task.height,
+            ),
+            progress=progress,
+        )
+
+    return _evaluated(task.key, judge, cache)
+
+
+def _evaluated(key: str, judge: Callable[[Path], Evaluation], cache: Cache) -> Done:
+    from edgegen.evaluate.summary import quality_figures
+
+    with cache.locked("evaluations", key):
+        started_s = time.monotonic()
+        known = cache.evaluation(key)
+        from_cache = known is not None
+        if known is None:
+            try:
+                known = judge(cache.evaluation_place(key))
+            except EdgegenError as error:
+                return failed(key, error, time.monotonic() - started_s)
+            cache.keep_evaluation(key, known)
+    return Done(
+        key=key,
+        figures=dict(quality_figures(known)),
+        from_cache=from_cache,
+        wall_s=0.0 if from_cache else time.monotonic() - started_s,
+        place=str(cache.evaluation_place(key).relative_to(cache.folder)),
+        warnings=known.warnings,
+    )
+
+
+def failed(key: str, error: EdgegenError, wall_s: float) -> Done:
+    """Return what came of a task that failed."""
+    return Done(
+        key=key, failed=error.message, kind=type(error).__name__, hint=error.hint, wall_s=wall_s
+    )
+
+
+def resolved(model: ModelRef, progress: Progress) -> ModelFolder:
+    """Return a model's folder on this machine."""
+    return resolve(model.source, revision=model.revision, variant=model.variant, progress=progress)
+
+
+def ref_of(model: ModelFolder) -> ModelRef:
+    """Return what another process needs to find a model again."""
+    return ModelRef(source=model.source, revision=model.revision, variant=model.variant)
+
+
+def profile_name(profile: DeviceProfile | None) -> str | None:
+    """Return the name of a profile, None without one."""
+    return None if profile is None else profile.name

@@ -1,0 +1,317 @@
+"""`edgegen choose`: the smallest package that meets a device's limits, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgegen.choose.engine import DEFAULT, ENGINES
+from edgegen.cli.command import command
+from edgegen.cli.completion import (
+    complete_model,
+    complete_profile,
+    known_models,
+    known_profiles,
+    known_targets,
+)
+from edgegen.cli.console import Console
+from edgegen.cli.durations import DURATION
+from edgegen.cli.limit_options import limit_options, parameters, take_limits
+from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
+from edgegen.core.errors import INTERRUPTED_EXIT_CODE, BudgetNotMetError, ConfigError
+from edgegen.core.figures import FIGURES
+
+if TYPE_CHECKING:
+    from edgegen.choose.cache import Cache
+    from edgegen.choose.prepare import Asked, Place, Prepared
+    from edgegen.core.choice import Choice
+    from edgegen.core.measurement import Measurement
+    from edgegen.core.profile import DeviceProfile
+
+_LIMITS = tuple(FIGURES)
+
+
+@command(
+    examples=(
+        "edgegen choose builtin:scenes-4step -d local --max-size 20MB --min-right 0.9",
+        "edgegen choose builtin:scenes builtin:scenes-4step -d ssh://pi@raspberrypi.local "
+        "--steps 4,8,20 --max-latency 2s",
+        "edgegen choose ./my-model -p iphone-15-pro --max-size 1.5GB --min-psnr 30dB",
+    ),
+    groups={
+        "Where": ("device", "root", "profile", "patience_s"),
+        "Limits (default: the profile's budget)": parameters(_LIMITS),
+        "Candidates": ("targets", "recipes", "steps", "sizes", "prefer"),
+        "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
+        "Who does it": ("engine", "address"),
+        "The models": ("variant", "offline"),
+        "The result": ("output", "as_json", "no_history"),
+    },
+    values={"MODEL": known_models, "--targets": known_targets, "--profile": known_profiles},
+    ends_with=(
+        "MissingDependencyError",
+        "DeviceError",
+        "BudgetNotMetError",
+        "SourceError",
+        "ResourceError",
+    ),
+)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL…", shell_complete=complete_model)
+@click.option("--device", "-d", type=DEVICE, metavar="DEVICE", help=DEVICE_HELP)
+@root_option
+@click.option(
+    "-p",
+    "--profile",
+    shell_complete=complete_profile,
+    help="Device profile, for a device that isn't here, or in place of the one that fits it.",
+)
+@patience_option
+@limit_options(_LIMITS)
+@click.option(
+    "-t",
+    "--targets",
+    metavar="TARGET[:RECIPE],…",
+    help="Package formats. Default: those of the profile's runtimes, else those that run here.",
+)
+@click.option("-r", "--recipes", metavar="RECIPE,…", help="Default: all of each target.")
+@click.option("--steps", metavar="N,…", help="Default: each model's own.")
+@click.option("--sizes", metavar="PIXELS,…", help="512,384 or 512x768. Default: the model's own.")
+@click.option(
+    "--prefer",
+    metavar="MODEL,…",
+    help="Your order of the models, the best first; a smaller package of a later one doesn't win.",
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be tried, and how long.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Pictures that the quality of a candidate is judged by. Default: the suite's.",
+)
+@click.option(
+    "--sustained",
+    "sustained_s",
+    type=DURATION,
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    help="How long images are made for --max-slowdown.",
+)
+@click.option(
+    "--all", "exhaustive", is_flag=True, help="Try every candidate, whatever is known of it."
+)
+@click.option("--fresh", is_flag=True, help="Take nothing that an earlier run made or measured.")
+@click.option(
+    "--engine",
+    type=click.Choice(list(ENGINES)),
+    default=DEFAULT,
+    show_default=True,
+    help="Who builds, judges and measures.",
+)
+@click.option("--address", metavar="ADDRESS", help="Where the engine's machines are found.")
+@click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
+@click.option("--offline", is_flag=True, help="Use the hub's cache only.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where the result goes. Default: choice-<models>-<device>.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
+@click.option(
+    "--no-history",
+    is_flag=True,
+    help="Keep measurements out of `edgegen history`; so does EDGEGEN_HISTORY=0.",
+)
+@click.pass_context
+def choose(
+    context: click.Context,
+    /,
+    models: tuple[str, ...],
+    device: str | None,
+    profile: str | None,
+    only_plan: bool,
+    fresh: bool,
+    engine: str,
+    address: str | None,
+    output: Path | None,
+    as_json: bool,
+    no_history: bool,
+    **options: Any,
+) -> int:
+    """Find the smallest package of MODEL… that meets a device's limits, and say why it is that one.
+
+    Candidates are models × targets × recipes × steps × sizes. What cannot pass by what is predicted
+    is dropped; the rest is built, compared with torch, judged by its pictures and, last, measured
+    on the device, the smallest first, until nothing that was not tried can win. What was made is
+    kept by its content: a run that was interrupted goes on where it was.
+    """
+    from edgegen.choose.cache import Cache
+    from edgegen.choose.prepare import output_folder, prepare
+    from edgegen.cli.choose_view import show_plan
+    from edgegen.devices.profiles import load_profile
+
+    console = context.find_object(Console) or Console()
+    if device is None and profile is None:
+        raise ConfigError(
+            "It is not said for which device.",
+            hint="Add --device (`local` is this machine), or --profile for one that isn't here.",
+        )
+    asked = _asked(console, models, options)
+    place = _place(console, device, None if profile is None else load_profile(profile))
+    cache = Cache(fresh=fresh)
+    prepared = prepare(asked, place, cache, console.progress)
+    for warning in prepared.warnings:
+        console.warn(warning)
+    if only_plan:
+        show_plan(console, prepared, as_json=as_json)
+        return 0
+    folder = output_folder(output, asked.models, place)
+    keep = None if no_history else _keeping(console)
+    choice = _run(console, prepared, cache, folder, keep, open_with=(engine, address))
+    return _end(console, choice, folder, as_json=as_json)
+
+
+def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -> Asked:
+    """Return what the options ask for. Raises ConfigError for what they cannot."""
+    from edgegen.choose.prepare import Asked
+    from edgegen.choose.space import Wanted, parse_sizes, parse_steps
+    from edgegen.models.source import resolve
+
+    limits = take_limits(options, _LIMITS)
+    steps, sizes = options["steps"], options["sizes"]
+    wanted = Wanted(
+        targets=_words(options["targets"]),
+        recipes=_words(options["recipes"]),
+        steps=() if steps is None else parse_steps(steps),
+        sizes=() if sizes is None else parse_sizes(sizes),
+    )
+    folders = tuple(
+        resolve(
+            model,
+            variant=options["variant"],
+            offline=options["offline"],
+            progress=console.progress,
+        )
+        for model in dict.fromkeys(models)
+    )
+    return Asked(
+        models=folders,
+        wanted=wanted,
+        limits=limits,
+        prefer=_words(options["prefer"]),
+        pictures=options["pictures"],
+        sustained_s=options["sustained_s"],
+        patience_s=options["patience_s"],
+        exhaustive=options["exhaustive"],
+    )
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _place(console: Console, address: str | None, profile: DeviceProfile | None) -> Place:
+    """Return where the packages are to run; a device is asked what it is, and left again."""
+    from edgegen.choose.prepare import place_of_device, place_of_profile
+    from edgegen.cli.on_device import attached, chosen_root
+
+    if address is None:
+        assert profile is not None  # else there was nothing to choose for
+        return place_of_profile(profile)
+    with attached(address, console.progress, console.note) as device:
+        return place_of_device(device, chosen_root(), profile)
+
+
+def _run(
+    console: Console,
+    prepared: Prepared,
+    cache: Cache,
+    folder: Path,
+    keep: Callable[[Measurement], None] | None,
+    *,
+    open_with: tuple[str, str | None],
+) -> Choice:
+    """Run a choice to its end, and write its result and its page."""
+    import shlex
+    import sys
+
+    from edgegen.choose.advice import advice_for
+    from edgegen.choose.engine import open_engine
+    from edgegen.choose.run import Run, Setting
+    from edgegen.cli.choose_view import watching
+    from edgegen.report.choice_files import write as write_page
+
+    place = prepared.place
+    setting = Setting(
+        command=shlex.join(["edgegen", *sys.argv[1:]]),
+        device=None if place.device is None else place.device.address,
+        device_title=place.title,
+        profile=None if place.profile is None else place.profile.name,
+        limits=prepared.limits,
+        output=folder,
+        warnings=prepared.warnings,
+    )
+    with watching(console) as (watcher, progress):
+        run = Run(
+            setting=setting,
+            search=prepared.search,
+            jobs=prepared.jobs,
+            cache=cache,
+            watcher=watcher,
+            keep=keep,
+        )
+        prepared.jobs.progress = progress
+        engine, address = open_with
+        with open_engine(engine, cache, progress, address=address) as opened:
+            run.go(opened)
+        run.put_winners()
+    choice = run.write(advice_for(prepared.search, prepared.space))
+    write_page(folder)
+    if run.gone is not None:
+        _show(console, choice, folder)
+        raise run.gone
+    return choice
+
+
+def _keeping(console: Console) -> Callable[[Measurement], None]:
+    """Return what puts a measurement into the history; what is in the way is a warning, once."""
+    from edgegen.history.keep import keep
+
+    said: set[str] = set()
+
+    def into_history(measurement: Measurement) -> None:
+        problem = keep(measurement)
+        if problem is not None and problem.message not in said:
+            said.add(problem.message)
+            console.warn(f"Not in the history: {problem.message} {problem.hint}")
+
+    return into_history
+
+
+def _show(console: Console, choice: Choice, folder: Path) -> None:
+    from edgegen.cli.choose_view import show_choice
+
+    show_choice(console, choice, folder)
+
+
+def _end(console: Console, choice: Choice, folder: Path, *, as_json: bool) -> int:
+    """Show a choice; return the exit code. Raises BudgetNotMetError where nothing passes."""
+    if as_json:
+        console.json(choice)
+    else:
+        _show(console, choice, folder)
+    if choice.interrupted is not None:
+        return INTERRUPTED_EXIT_CODE
+    if not choice.winners:
+        if as_json:
+            return BudgetNotMetError.exit_code
+        raise BudgetNotMetError(
+            "No candidate meets every limit.",
+            hint=f"The table says which limit each of them breaks. The page: {folder}/report.html",
+        )
+    return 0

@@ -1,0 +1,150 @@
+"""A choice runs to its end, goes on where it was, and writes down what is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgegen.core.choice import Choice
+from edgegen.core.codec import load_json
+from edgegen.core.errors import ConnectionLostError, EdgegenError, RunnerError
+from edgegen.core.figures import Limit
+from edgegen.core.manifest import load_manifest
+from tests.choose.played import Played, go, new_run
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEGEN_STATE_DIR", str(tmp_path / "state"))
+
+
+def winners(choice: Choice) -> list[str]:
+    return [row.way.name for row in choice.winners]
+
+
+def begun(log: Path) -> list[str]:
+    return [line for line in log.read_text().splitlines() if line.startswith("begin")]
+
+
+def test_the_result_names_the_winner_and_its_package_draws_as_it_was_judged(
+    tmp_path: Path,
+) -> None:
+    log, output = tmp_path / "log", tmp_path / "out"
+    with Played(log).standing_in():
+        choice = go(new_run(output))
+    (winner,) = choice.winners
+    assert (winner.way.target, winner.way.recipe, winner.way.steps) == ("openvino", "int8", 4)
+    assert winner.package is not None
+    assert load_manifest(output / winner.package).generation.steps == 4
+    assert winner.evaluation is not None
+    assert (output / winner.evaluation).is_file()
+    assert winner.measurement is not None
+    assert (output / winner.measurement).is_file()
+    assert winner.figures["latency"].origin == "measured"
+    assert winner.built
+    assert winner.measured
+    assert load_json(Choice, output / "choice.json") == choice
+    assert choice.spent.conversions == 1
+
+
+def test_a_second_run_does_nothing_again_and_says_the_same(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Played(log).standing_in():
+        first = go(new_run(tmp_path / "one"))
+        done = len(begun(log))
+        second = go(new_run(tmp_path / "two"))
+        assert len(begun(log)) == done
+        assert winners(first) == winners(second)
+        assert second.spent.conversions == second.spent.measurements == 0
+        assert (tmp_path / "two" / str(second.winners[0].package)).is_dir()
+        go(new_run(tmp_path / "three", fresh=True))
+        assert len(begun(log)) == 2 * done
+
+
+def test_a_candidate_that_cannot_be_built_is_a_row_and_is_not_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Played(log, failing=("int8",)).standing_in():
+        choice = go(new_run(tmp_path / "out"))
+        rows = {row.way.recipe: row for row in choice.rows if row.way.target == "openvino"}
+        assert rows["int8"].standing == "failed"
+        assert "int8 cannot be converted" in rows["int8"].why
+        assert choice.winners
+        done = len(begun(log))
+        go(new_run(tmp_path / "out"))
+        assert len(begun(log)) == done
+
+
+def test_everything_is_tried_where_all_is_to_be_known(tmp_path: Path) -> None:
+    with Played(tmp_path / "log").standing_in():
+        everything = go(new_run(tmp_path / "all", exhaustive=True))
+        quick = go(new_run(tmp_path / "out"))
+    assert everything.spent.conversions == 6
+    assert everything.spent.measurements >= 12
+    assert winners(everything) == winners(quick)
+
+
+def test_ctrl_c_leaves_what_is_known(tmp_path: Path) -> None:
+    def interrupt() -> EdgegenError | None:
+        raise KeyboardInterrupt
+
+    with Played(tmp_path / "log", device_fails=interrupt).standing_in():
+        choice = go(new_run(tmp_path / "out"))
+    assert choice.interrupted == "Ctrl-C"
+    assert load_json(Choice, tmp_path / "out" / "choice.json").interrupted == "Ctrl-C"
+    assert choice.spent.conversions == 1
+    assert not choice.winners
+    with Played(tmp_path / "log").standing_in():
+        again = go(new_run(tmp_path / "out"))
+    assert again.spent.conversions == 0
+    assert again.winners
+
+
+def test_a_runner_that_fails_is_a_row_and_the_next_candidate_wins(tmp_path: Path) -> None:
+    errors: list[EdgegenError] = [RunnerError("the runtime crashed", hint="Try: edgegen doctor")]
+
+    def fails() -> EdgegenError | None:
+        return errors.pop() if errors else None
+
+    with Played(tmp_path / "log", device_fails=fails).standing_in():
+        choice = go(new_run(tmp_path / "out"))
+    (failed,) = [row for row in choice.rows if row.standing == "failed"]
+    assert failed.why == "could not be measured: the runtime crashed"
+    assert choice.winners
+
+
+@pytest.mark.parametrize("good", range(3))
+def test_a_device_that_is_gone_ends_the_run_with_a_clear_row(tmp_path: Path, good: int) -> None:
+    calls = 0
+
+    def fails() -> EdgegenError | None:
+        nonlocal calls
+        calls += 1
+        gone = ConnectionLostError("The connection to board was lost.", hint="Is it on?")
+        return gone if calls > good else None
+
+    limits = (Limit(figure="right", value=0.9), Limit(figure="latency", value=0.001))
+    with Played(tmp_path / "log", device_fails=fails).standing_in():
+        run = new_run(tmp_path / "out", limits=limits)
+        choice = go(run)
+    assert isinstance(run.gone, EdgegenError)
+    assert choice.interrupted is not None
+    assert "The connection to board was lost" in choice.interrupted
+    (failed,) = [row for row in choice.rows if row.standing == "failed"]
+    assert "The connection to board was lost" in failed.why
+    kept = [row for row in choice.rows if row.measurement is not None]
+    assert len(kept) == good
+    assert all((tmp_path / "out" / str(row.measurement)).is_file() for row in kept)
+
+
+def test_a_device_that_comes_back_is_asked_again(tmp_path: Path) -> None:
+    errors: list[EdgegenError] = [ConnectionLostError("The connection was lost.", hint="Wait.")]
+
+    def fails() -> EdgegenError | None:
+        return errors.pop() if errors else None
+
+    with Played(tmp_path / "log", device_fails=fails).standing_in():
+        choice = go(new_run(tmp_path / "out"))
+    assert choice.interrupted is None
+    assert choice.winners
