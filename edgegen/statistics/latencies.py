@@ -40,6 +40,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegen.statistics.student import student_t
+
 P90_COUNT = 10
 """p90 needs this many values; with fewer it is little but the maximum."""
 P99_COUNT = 100
@@ -51,17 +53,13 @@ NOISY_SPREAD = 0.05
 
 _RESAMPLES = 1000
 _SEED = 20240229
-_STUDENT_T = {  # 97.5 % quantiles; between them, linear in 1 / degrees of freedom
-    1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 8: 2.3060, 10: 2.2281,
-    12: 2.1788, 15: 2.1314, 20: 2.0860, 30: 2.0423, 60: 2.0003, 120: 1.9799,
-}  # fmt: skip
 
 Restarts = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A 95 % confidence interval. `block_length` is the bootstrap's, in values."""
+    """A confidence interval, of 95 % by default. `block_length` is the bootstrap's, in values."""
 
     low: float
     high: float
@@ -95,6 +93,18 @@ class Summary:
     def is_noisy(self) -> bool:
         """Return whether the spread says that something else was going on."""
         return self.count >= 3 and self.spread > NOISY_SPREAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A median, and the variances that it has: between restarts and within them.
+
+    Each variance comes with its degrees of freedom.
+    """
+
+    centre: float
+    variances: tuple[tuple[float, float], tuple[float, float]]
+    block_length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +155,10 @@ def median_interval(restarts: Restarts) -> Interval | None:
     if any(value <= 0 for values in restarts for value in values):
         return None
     logs = [np.log(np.asarray(values, np.float64)) for values in restarts if len(values)]
-    return _exponential(_interval(logs))
+    return _exponential(_interval(logs, 0.95))
 
 
-def compare_interleaved(a: Restarts, b: Restarts) -> Comparison:
+def compare_interleaved(a: Restarts, b: Restarts, *, confidence: float = 0.95) -> Comparison:
     """Compare B with A, which ran in turns: `a[r][i]` and `b[r][i]` are neighbours in time.
 
     What drifts over the session (heat, a neighbour's load) touches both of a pair and cancels in
@@ -165,7 +175,7 @@ def compare_interleaved(a: Restarts, b: Restarts) -> Comparison:
     return Comparison(
         pairs=sum(map(len, ratios)),
         ratio=math.exp(float(np.median(np.concatenate(ratios)))),
-        interval=_exponential(_interval(ratios)),
+        interval=_exponential(_interval(ratios, confidence)),
     )
 
 
@@ -186,8 +196,11 @@ def block_length(series: Sequence[NDArray[np.float64]]) -> int:
     return min(round(wanted), max(1, shortest // 2))
 
 
-def _interval(series: Sequence[NDArray[np.float64]]) -> Interval | None:
-    """Return median ± t · sqrt(between + within) of values that may have any sign."""
+def estimate(series: Sequence[NDArray[np.float64]]) -> Estimate | None:
+    """Return the median of values of any sign, and how uncertain it is.
+
+    None where there are fewer than three restarts or six values, or where a restart has only one.
+    """
     count = sum(map(len, series))
     if (
         len(series) < INTERVAL_RESTARTS
@@ -200,16 +213,37 @@ def _interval(series: Sequence[NDArray[np.float64]]) -> Interval | None:
     medians = [float(np.median(values)) for values in series]
     # The spread of the restarts' medians holds the noise within restarts, too.
     between = max(float(np.var(medians, ddof=1)) / len(series) - within, 0.0)
-    total = between + within
+    return Estimate(
+        centre=float(np.median(np.concatenate(list(series)))),
+        variances=((between, float(len(series) - 1)), (within, max(count / length - 1, 1.0))),
+        block_length=length,
+    )
+
+
+def interval_around(
+    centre: float, variances: Sequence[tuple[float, float]], confidence: float
+) -> tuple[float, float]:
+    """Return the interval of a sum whose parts have these variances and degrees of freedom.
+
+    Student's t with the degrees of freedom of Welch and Satterthwaite; where nothing varies, the
+    interval is the centre.
+    """
+    total = sum(variance for variance, _ in variances)
     if total == 0.0:
-        freedom = float(len(series) - 1)
-    else:
-        blocks = max(count / length - 1, 1.0)
-        share = between / total
-        freedom = 1 / (share**2 / (len(series) - 1) + (1 - share) ** 2 / blocks)
-    centre = float(np.median(np.concatenate(list(series))))
-    half = student_t(freedom) * math.sqrt(total)
-    return Interval(low=centre - half, high=centre + half, block_length=length)
+        return centre, centre
+    shares = [(variance / total, freedom) for variance, freedom in variances]
+    freedom = 1 / sum(share**2 / freedom for share, freedom in shares)
+    half = student_t(freedom, confidence) * math.sqrt(total)
+    return centre - half, centre + half
+
+
+def _interval(series: Sequence[NDArray[np.float64]], confidence: float) -> Interval | None:
+    """Return the interval of the median of values that may have any sign."""
+    found = estimate(series)
+    if found is None:
+        return None
+    low, high = interval_around(found.centre, found.variances, confidence)
+    return Interval(low=low, high=high, block_length=found.block_length)
 
 
 def _exponential(interval: Interval | None) -> Interval | None:
@@ -244,11 +278,3 @@ def _autocorrelation(series: Sequence[NDArray[np.float64]]) -> float:
         products += float(ranks[1:] @ ranks[:-1])
         squares += float(ranks @ ranks)
     return products / squares if squares else 0.0
-
-
-def student_t(freedom: float) -> float:
-    """Return the 97.5 % quantile of Student's t, for any degrees of freedom from 1 on."""
-    known = sorted(_STUDENT_T)
-    inverse = [1 / degrees for degrees in reversed(known)]
-    quantiles = [_STUDENT_T[degrees] for degrees in reversed(known)]
-    return float(np.interp(1 / max(freedom, 1.0), [0.0, *inverse], [1.95996, *quantiles]))

@@ -8,9 +8,9 @@ from edgegen.statistics.latencies import (
     block_length,
     compare_interleaved,
     median_interval,
-    student_t,
     summarise,
 )
+from edgegen.statistics.student import student_t
 
 
 def simulate(
@@ -141,8 +141,10 @@ def test_blocks_grow_with_autocorrelation_and_never_fill_more_than_half_a_restar
 
 
 def test_students_quantiles_are_the_tables() -> None:
-    assert student_t(2) == pytest.approx(4.3027)
-    assert student_t(7) == pytest.approx(2.3646, abs=0.003)  # between the table's entries
+    assert student_t(2) == pytest.approx(4.3027, abs=5e-5)
+    assert student_t(7) == pytest.approx(2.3646, abs=5e-5)
+    assert student_t(4, 0.99) == pytest.approx(4.6041, abs=5e-5)
+    assert student_t(1.5) == pytest.approx(6.0167, abs=5e-5)
     assert student_t(1e9) == pytest.approx(1.96, abs=0.001)
     assert student_t(0.3) == student_t(1)
 
