@@ -57,6 +57,12 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "choose": LazyCommand(
         "edgegen.cli.choose:choose", "Find the smallest package that meets a device's limits."
     ),
+    "compare": LazyCommand(
+        "edgegen.cli.compare:compare", "Find what got worse between two packages or results."
+    ),
+    "cost": LazyCommand(
+        "edgegen.cli.cost:cost", "Compare what a picture costs here, from an API, on a GPU."
+    ),
     "history": LazyCommand(
         "edgegen.cli.history:history", "List what was measured, here and by others."
     ),
@@ -89,6 +95,7 @@ SYNONYMS: Mapping[str, str] = {
     "check": "verify",
     "compile": "package",
     "convert": "package",
+    "diff": "compare",
     "draw": "run",
     "export": "package",
     "generate": "run",

@@ -82,11 +82,39 @@ def measure(
                 runner=runner,
                 pictures=pictures,
             )
+    session = open_session(
+        plan, device, progress, patience_s=patience_s, runner=runner, pictures=pictures
+    )
+    try:
+        for planned in plan.runs:
+            session.run(planned)
+    except (KeyboardInterrupt, SystemExit, EdgegenError) as end:
+        if not session.has_timed:
+            raise
+        raise CutShortError(session.measurement(reason_of(end))) from end
+    finally:
+        session.site.leave_nothing()
+    return session.measurement()
+
+
+def open_session(
+    plan: BenchPlan,
+    device: Device,
+    progress: Progress | None = None,
+    *,
+    patience_s: float | None = None,
+    runner: Runner | None = None,
+    pictures: Path | None = None,
+) -> Session:
+    """Put a package on a device for its runs; `session.site.leave_nothing()` ends it.
+
+    Raises what `measure` raises before anything is timed.
+    """
     device.agent.lock(f"bench {plan.identity.model}")
     backend = _backend(plan, device)  # before anything travels
     progress = progress or SilentProgress()
     site = prepare_site(plan, device, progress, pictures)
-    session = _Session(
+    return Session(
         plan=plan,
         work=dataclasses.replace(
             plan.workload, providers=backend.providers or (), threads=backend.threads
@@ -99,16 +127,6 @@ def measure(
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         zero_s=time.perf_counter(),
     )
-    try:
-        for planned in plan.runs:
-            session.run(planned)
-    except (KeyboardInterrupt, SystemExit, EdgegenError) as end:
-        if not session.has_timed:
-            raise
-        raise CutShortError(session.measurement(reason_of(end))) from end
-    finally:
-        site.leave_nothing()
-    return session.measurement()
 
 
 def _backend(plan: BenchPlan, device: Device) -> Backend:
@@ -132,7 +150,7 @@ def _backend(plan: BenchPlan, device: Device) -> Backend:
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class _Session:
+class Session:
     """The runs of one measurement, one after the other: what is wanted, and what came of it.
 
     `zero_s` is the moment, on the host's clock, that the runs' starts count from.

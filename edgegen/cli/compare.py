@@ -1,0 +1,207 @@
+"""`edgegen compare`: what changed between two packages or two results, and whether it is worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgegen.cli.command import command
+from edgegen.cli.console import Console
+from edgegen.cli.on_device import DEVICE, DEVICE_HELP, attached, patience_option, root_option
+from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.text import TEXT
+
+if TYPE_CHECKING:
+    from edgegen.compare.sources import Package
+    from edgegen.compare.tolerances import Tolerance
+    from edgegen.compare.values import Comparison
+    from edgegen.core.measurement import Measurement
+    from edgegen.devices.device import Device
+
+_PATH = click.Path(path_type=Path, exists=True)
+
+
+@command(
+    examples=(
+        "edgegen compare old/onnx-fp16 new/onnx-fp16 --device ssh://pi@raspberrypi.local",
+        "edgegen compare old.json new.json --fail-on latency:5%,memory:2%",
+        "edgegen compare old/onnx-fp16 new/onnx-fp16 --fail-on psnr:1dB,ssim:0.01,right:0.02",
+    ),
+    groups={
+        "What is a failure": ("fail_on",),
+        "Latency, memory and energy": ("device", "restarts", "images", "patience_s"),
+        "How both draw": ("steps", "guidance", "seed", "width", "height", "threads", "memory"),
+        "The packages": ("verify",),
+        "The result": ("as_json", "no_history"),
+    },
+    ends_with=(
+        *("RegressionError", "MissingDependencyError", "ParityError", "DeviceError"),
+        *("RunnerError", "IntegrityError", "SourceError"),
+    ),
+)
+@click.argument("old", type=_PATH)
+@click.argument("new", type=_PATH)
+@click.option(
+    "--fail-on",
+    type=TEXT,
+    metavar="FIGURE:MUCH,…",
+    help="End with code 11 where a figure got worse by more than this: "
+    "latency:5%,memory:2%,energy:5%,size:1%,psnr:1dB,ssim:0.01,right:0.02.",
+)
+@click.option(
+    "--device",
+    "-d",
+    type=DEVICE,
+    metavar="DEVICE",
+    help=f"Run two packages in turns there. {DEVICE_HELP}",
+)
+@root_option
+@verify_option
+@click.option(
+    "--restarts",
+    type=click.IntRange(3),
+    default=6,
+    show_default=True,
+    help="Processes of each package, in turns.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(6),
+    default=24,
+    show_default=True,
+    help="Steady images of each package, all restarts together.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the packages'.")
+@click.option("--guidance", type=float, help="Guidance scale. Default: the packages'.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of timed images.")
+@click.option("--width", type=click.IntRange(1), help="Pixels. Default: the packages'.")
+@click.option("--height", type=click.IntRange(1), help="Pixels. Default: the packages'.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.")
+@click.option(
+    "--memory",
+    type=click.Choice(["auto", "lean", "fast"]),
+    default="auto",
+    show_default=True,
+    help="How the runtime holds weights; see `edgegen bench --help`.",
+)
+@patience_option
+@click.option("--no-history", is_flag=True, help="Keep what is measured out of the history.")
+@click.option("--json", "as_json", is_flag=True, help="Write the comparison as JSON.")
+@click.pass_context
+def compare(
+    context: click.Context,
+    /,
+    old: Path,
+    new: Path,
+    fail_on: str | None,
+    device: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Compare OLD with NEW: two packages of a model, or two results of `bench` or `evaluate`.
+
+    Of packages it compares the size and, picture by picture, the quality; with --device also
+    latency, memory and energy, measured in turns. Where nothing changed, at least 95 of 100
+    comparisons find no difference.
+    """
+    from edgegen.compare.evaluations import compare_evaluations
+    from edgegen.compare.measurements import compare_measurements
+    from edgegen.compare.sources import Package, read_pair
+    from edgegen.compare.tolerances import parse_tolerances
+    from edgegen.core.errors import ConfigError
+    from edgegen.core.evaluation import Evaluation
+    from edgegen.core.measurement import Measurement
+
+    console = context.find_object(Console) or Console()
+    tolerances = () if fail_on is None else parse_tolerances(fail_on)
+    before, after = read_pair(old, new)
+    names = str(old), str(new)
+    if isinstance(before, Package) and isinstance(after, Package):
+        found = _compare_packages(console, before, after, device, settings)
+    elif device is not None:
+        raise ConfigError(
+            f"{old} and {new} are results, which no device is needed for.",
+            hint="Leave out --device, or give two packages.",
+        )
+    elif isinstance(before, Measurement) and isinstance(after, Measurement):
+        found = compare_measurements(before, after, names=names)
+    else:
+        assert isinstance(before, Evaluation)
+        assert isinstance(after, Evaluation)
+        found = compare_evaluations(before, after, names=names)
+    return _report(console, found, tolerances, as_json=as_json)
+
+
+def _report(
+    console: Console, found: Comparison, tolerances: tuple[Tolerance, ...], *, as_json: bool
+) -> int:
+    """Show a comparison, and return the exit code."""
+    from edgegen.cli.compare_output import show
+    from edgegen.compare.tolerances import doubts, failures, hint_for
+    from edgegen.core.codec import encode
+    from edgegen.core.errors import RegressionError
+
+    broken, unsure = failures(found, tolerances), doubts(found, tolerances)
+    if as_json:
+        verdicts = [{**encode(each), "verdict": each.verdict} for each in found.changes]
+        judged = {"changes": verdicts, "failures": list(broken), "doubts": list(unsure)}
+        console.json({**encode(found), **judged})
+    else:
+        show(console, found)
+    for sentence in unsure:
+        console.warn(sentence)
+    if not broken:
+        return 0
+    console.error(" ".join(broken), hint_for(found))
+    return RegressionError.exit_code
+
+
+def _compare_packages(
+    console: Console,
+    old: Package,
+    new: Package,
+    device: str | None,
+    settings: dict[str, Any],
+) -> Comparison:
+    """Measure two packages in turns where a device is given, and draw the same with both."""
+    from contextlib import ExitStack
+
+    from edgegen.compare.packages import check_same_model, compare_packages
+    from edgegen.core.manifest import load_manifest
+
+    check_same_model(old.path, new.path)
+    for package in (old.path, new.path):
+        where = device or "local"
+        check_package(console, package, load_manifest(package), where, verify=settings["verify"])
+    progress = console.progress
+    with ExitStack() as stack:
+        connected = None
+        if device is not None:
+            connected = stack.enter_context(attached(device, progress, console.note))
+        measured = None if connected is None else _measure(console, old, new, connected, settings)
+    return compare_packages(old.path, new.path, measured=measured, evaluated=None)
+
+
+def _measure(
+    console: Console, old: Package, new: Package, device: Device, settings: dict[str, Any]
+) -> tuple[Measurement, Measurement]:
+    from edgegen.cli.plain_progress import PlainProgress
+    from edgegen.history.keep import keep
+    from edgegen.measure.in_turns import measure_in_turns
+    from edgegen.measure.plan import BenchSettings, plan
+
+    names = (
+        *("restarts", "images", "steps", "guidance", "seed"),
+        *("width", "height", "threads", "memory"),
+    )
+    bench = BenchSettings(**{name: settings[name] for name in names})
+    plans = plan(old.path, bench), plan(new.path, bench)
+    measured = measure_in_turns(
+        *plans, device, PlainProgress(console.note), patience_s=settings["patience_s"]
+    )
+    problem = None if settings["no_history"] else keep(*measured)
+    if problem is not None:
+        console.warn(f"Not in the history: {problem.message} {problem.hint}")
+    return measured

@@ -1,0 +1,84 @@
+"""Shows a comparison: the figures and their intervals, and the pictures that got worse."""
+
+from __future__ import annotations
+
+from edgegen.cli.console import Cell, Console
+from edgegen.compare.evaluations import HIGHEST_DB
+from edgegen.compare.values import CONFIDENCE, Comparison, FigureChange, WorsePicture
+from edgegen.report.figure_text import format_value
+
+_SHOWN_PICTURES = 10
+
+
+def show(console: Console, found: Comparison) -> None:
+    """Print the tables of a comparison."""
+    before, after = found.old, found.new
+    what = f"{before.model}, {before.target}-{before.recipe} and {after.target}-{after.recipe}"
+    where = "" if before.device is None else f" on {before.device}"
+    columns = ("", "OLD", "NEW", "change", f"{100 * CONFIDENCE:.0f} % interval", "verdict")
+    notes = [f"OLD is {before.name}, NEW is {after.name}; compared {found.how}.", *found.notes]
+    console.table(f"{what}{where}", columns, [_row(each) for each in found.changes], notes)
+    if found.worse_pictures:
+        console.print()
+        _show_pictures(console, found)
+
+
+def _row(change: FigureChange) -> list[Cell]:
+    kind = change.kind
+    verdict = f"unknown: {change.why}" if change.verdict == "unknown" else change.verdict
+    return [
+        "latency (median)" if change.figure == "latency" else kind.title,
+        format_value(kind, change.old),
+        format_value(kind, change.new),
+        None if change.change is None else _signed(change.change, change),
+        _interval(change),
+        verdict,
+    ]
+
+
+def _interval(change: FigureChange) -> str | None:
+    if change.low is None or change.high is None:
+        return None
+    if change.low == change.high:
+        return "exact"
+    return f"{_signed(change.low, change)} … {_signed(change.high, change)}"
+
+
+def _signed(value: float, change: FigureChange) -> str:
+    """Write a change with its sign: `+4.1 %`, `-0.8 dB`, `-0.012`."""
+    if change.is_relative:
+        return f"{100 * value:+.1f} %"
+    return f"{value:+.1f} dB" if change.kind.unit == "decibels" else f"{value:+.3f}"
+
+
+def _show_pictures(console: Console, found: Comparison) -> None:
+    shown = found.worse_pictures[:_SHOWN_PICTURES]
+    rows: list[list[Cell]] = [
+        [
+            "(no prompt)" if each.prompt is None else each.prompt,
+            each.seed,
+            each.suite,
+            _decibels(each.old_psnr_db),
+            _decibels(each.new_psnr_db),
+            _complaint(each),
+        ]
+        for each in shown
+    ]
+    more = len(found.worse_pictures) - len(shown)
+    notes = [f"{more} more are in the JSON (--json)."] if more else []
+    title = f"Pictures that got worse, of {found.pictures}"
+    console.table(title, ("prompt", "seed", "suite", "OLD", "NEW", "what"), rows, notes)
+
+
+def _complaint(picture: WorsePicture) -> str:
+    if picture.fault is not None:
+        return picture.fault
+    if picture.lost:
+        return f"no longer right: {', '.join(picture.wrong)}" if picture.wrong else "not right"
+    return "further from the reference"
+
+
+def _decibels(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return f"≥ {value:.0f} dB" if value >= HIGHEST_DB else f"{value:.1f} dB"

@@ -1,0 +1,1 @@
+"""Compares two packages of a model, two measurements or two evaluations, and finds regressions."""

@@ -1,0 +1,244 @@
+"""Compares two measurements: latency, memory, energy and size."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+
+from edgegen.compare.values import CONFIDENCE, SCHEMA_VERSION, Comparison, FigureChange, Side
+from edgegen.core.errors import ConfigError
+from edgegen.core.measurement import Measurement
+from edgegen.statistics.comparisons import Change, compare_repeats, compare_restarts
+from edgegen.statistics.energy import ImageEnergy, image_energies, whole
+from edgegen.statistics.latencies import Restarts, compare_interleaved
+from edgegen.statistics.series import steady_images
+
+SIZE_SPREAD = 0.001
+"""Packages of the same files differ by less: the names and days in their manifests."""
+
+MEMORY_SPREAD = 0.02
+"""How much the peak memory of one package differs from run to run, as a share of it: the most that
+`benchmarks/compare_same.py` saw, rounded up. One memory run is not known better than that."""
+
+
+def compare_measurements(
+    old: Measurement, new: Measurement, *, names: tuple[str, str], in_turns: bool = False
+) -> Comparison:
+    """Compare two measurements of the same model, work and kind of device.
+
+    With `in_turns` their processes ran alternately, and are compared in pairs. Raises ConfigError
+    that says what differs where they cannot be compared.
+    """
+    check_same(old, new, names)
+    return Comparison(
+        schema_version=SCHEMA_VERSION,
+        old=side_of(old, names[0]),
+        new=side_of(new, names[1]),
+        how="processes in turns, in pairs" if in_turns else "one after the other",
+        changes=(
+            latency_change(old, new, in_turns=in_turns),
+            memory_change(old, new),
+            energy_change(old, new),
+            size_change(old.package.package_bytes, new.package.package_bytes),
+        ),
+        notes=(*_notes(old, new), *(() if in_turns else (_NOT_IN_TURNS,))),
+    )
+
+
+_NOT_IN_TURNS = (
+    "The two were measured one after the other: what changed on the device between them (heat, "
+    "load, clocks) counts as a difference. `edgegen compare OLD NEW --device DEVICE`, with two "
+    "packages, runs them in turns."
+)
+
+
+def check_same(old: Measurement, new: Measurement, names: tuple[str, str]) -> None:
+    """Raise ConfigError that says what differs where two measurements are not of the same."""
+    differing = [
+        f"{what}: {before} and {after}"
+        for what, (before, after) in _facts(old, new).items()
+        if before != after
+    ]
+    if differing:
+        raise ConfigError(
+            f"{names[0]} and {names[1]} cannot be compared. They differ in {'; '.join(differing)}.",
+            hint="Measure both with the same options on the same device.",
+        )
+
+
+def _facts(old: Measurement, new: Measurement) -> Mapping[str, tuple[object, object]]:
+    """Return what has to be equal, by its name."""
+    facts: dict[str, tuple[object, object]] = {}
+    if old.package.weights_sha256 != new.package.weights_sha256:  # the name of a copy is no matter
+        facts["model"] = (old.package.model, new.package.model)
+    before, after = old.workload, new.workload
+    for name in ("steps", "guidance", "scheduler", "threads", "residency", "memory"):
+        facts[name] = (getattr(before, name), getattr(after, name))
+    facts["size"] = (f"{before.width}×{before.height}", f"{after.width}×{after.height}")
+    if old.package.target == new.package.target:
+        facts["providers"] = (", ".join(before.providers), ", ".join(after.providers))
+    for name in ("model", "processor", "machine"):
+        facts[f"device's {name}"] = (
+            getattr(old.environment, name),
+            getattr(new.environment, name),
+        )
+    facts["emulation"] = (old.environment.emulated, new.environment.emulated)
+    return facts
+
+
+def side_of(measurement: Measurement, name: str) -> Side:
+    """Return what a comparison says of one side."""
+    package, environment = measurement.package, measurement.environment
+    return Side(
+        name=name,
+        model=package.model,
+        target=package.target,
+        recipe=package.recipe,
+        manifest_sha256=package.manifest_sha256,
+        device=environment.model or environment.processor or environment.machine,
+        started_at=environment.started_at,
+    )
+
+
+def latency_change(old: Measurement, new: Measurement, *, in_turns: bool) -> FigureChange:
+    """Return how the median latency of a steady image changed."""
+    if old.environment.emulated:
+        return unknown("latency", "the processor is emulated, and its times mean nothing")
+    before, after = _steady(old), _steady(new)
+    if not any(map(len, before)) or not any(map(len, after)):
+        return unknown("latency", "a side has no steady images")
+    if in_turns:
+        change = _paired(before, after)
+    else:
+        change = compare_restarts(before, after, CONFIDENCE)
+    return change_of(
+        "latency",
+        (_median(before), _median(after)),
+        change,
+        "it needs three restarts, and two images in each, on both sides",
+    )
+
+
+def memory_change(old: Measurement, new: Measurement) -> FigureChange:
+    """Return how the peak memory changed."""
+    before, after = _peaks(old), _peaks(new)
+    if not before or not after:
+        side = "OLD" if not before else "NEW"
+        return unknown("memory", f"{side} has no memory run, or the device doesn't tell")
+    old_bytes, new_bytes = max(before), max(after)
+    value = new_bytes / old_bytes - 1
+    change = Change(value=value, low=value - MEMORY_SPREAD, high=value + MEMORY_SPREAD)
+    return change_of("memory", (old_bytes, new_bytes), change, "")
+
+
+def energy_change(old: Measurement, new: Measurement) -> FigureChange:
+    """Return how the energy of a steady image changed, as the outermost sensor saw it."""
+    if old.environment.emulated:
+        return unknown("energy", "the processor is emulated")
+    before, after = _energy(old), _energy(new)
+    if before is None or after is None:
+        side = "OLD" if before is None else "NEW"
+        return unknown("energy", f"{side} has no sensor that sees all of the device")
+    if before.sensor != after.sensor:
+        return unknown("energy", f"OLD's is of {before.sensor}, NEW's of {after.sensor}")
+    change = compare_repeats(before.restarts_j, after.restarts_j, CONFIDENCE)
+    return change_of(
+        "energy", (before.image_j, after.image_j), change, "it needs two restarts on both sides"
+    )
+
+
+def size_change(old_bytes: int, new_bytes: int) -> FigureChange:
+    """Return how the size on disk changed, as far as it isn't a matter of the manifest's words."""
+    value = new_bytes / old_bytes - 1 if old_bytes else 0.0
+    spread = SIZE_SPREAD if abs(value) <= SIZE_SPREAD else 0.0
+    change = Change(value=value, low=value - spread, high=value + spread)
+    return change_of("size", (old_bytes, new_bytes), change, "")
+
+
+def change_of(
+    figure: str, values: tuple[float, float], change: Change | None, without_interval: str
+) -> FigureChange:
+    """Return a figure's change; `without_interval` says what an interval would need."""
+    if change is None:
+        return unknown(figure, "a value is zero")
+    has_interval = change.low is not None
+    return FigureChange(
+        figure=figure,
+        old=float(values[0]),
+        new=float(values[1]),
+        change=change.value,
+        low=change.low,
+        high=change.high,
+        why="" if has_interval else without_interval,
+    )
+
+
+def unknown(figure: str, why: str) -> FigureChange:
+    """Return a figure that could not be compared."""
+    return FigureChange(figure=figure, why=why)
+
+
+def _paired(old: Restarts, new: Restarts) -> Change | None:
+    """Compare processes that ran in turns, as far as both have the same images."""
+    pairs = [
+        (before[:count], after[:count])
+        for before, after in zip(old, new, strict=False)
+        if (count := min(len(before), len(after)))
+    ]
+    if any(value <= 0 for pair in pairs for side in pair for value in side):
+        return None
+    found = compare_interleaved(
+        [before for before, _ in pairs], [after for _, after in pairs], confidence=CONFIDENCE
+    )
+    interval = found.interval
+    return Change(
+        value=found.ratio - 1,
+        low=None if interval is None else interval.low - 1,
+        high=None if interval is None else interval.high - 1,
+    )
+
+
+def _steady(measurement: Measurement) -> list[list[float]]:
+    return [
+        [image.latency_s for image in steady_images(run)] for run in measurement.of_kind("steady")
+    ]
+
+
+def _median(restarts: Restarts) -> float:
+    return statistics.median(value for values in restarts for value in values)
+
+
+def _peaks(measurement: Measurement) -> list[int]:
+    return [
+        run.memory.peak_pss_bytes
+        for run in measurement.of_kind("memory")
+        if run.memory is not None and run.memory.peak_pss_bytes
+    ]
+
+
+def _energy(measurement: Measurement) -> ImageEnergy | None:
+    return whole(image_energies(measurement))
+
+
+def _notes(old: Measurement, new: Measurement) -> list[str]:
+    """Return what should be known when the figures are read."""
+    notes = []
+    for name, side in (("OLD", old), ("NEW", new)):
+        if side.interrupted is not None:
+            notes.append(f"{name} was cut short: {side.interrupted}.")
+        if side.quick:
+            notes.append(f"{name} was measured with --quick, which is a look and no measurement.")
+    if old.package.revision != new.package.revision:
+        notes.append(f"The model's revisions: {old.package.revision} and {new.package.revision}.")
+    before, after = old.environment.versions, new.environment.versions
+    changed = [
+        f"{name} {before.get(name, 'none')} → {after.get(name, 'none')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    if changed:
+        notes.append(f"Versions: {', '.join(changed)}.")
+    if old.environment.governor != new.environment.governor:
+        governors = f"{old.environment.governor} and {new.environment.governor}"
+        notes.append(f"The clocks' governors: {governors}.")
+    return notes

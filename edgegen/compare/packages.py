@@ -1,0 +1,89 @@
+"""Compares two packages of a model: their size, and what was measured and found of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgegen.compare.evaluations import compare_evaluations
+from edgegen.compare.measurements import compare_measurements, size_change, unknown
+from edgegen.compare.values import SCHEMA_VERSION, Comparison, FigureChange, Side
+from edgegen.core.errors import ConfigError
+from edgegen.core.evaluation import Evaluation
+from edgegen.core.figures import FIGURES
+from edgegen.core.files import sha256_of
+from edgegen.core.manifest import load_manifest
+from edgegen.core.measurement import Measurement
+from edgegen.core.package import MANIFEST_NAME, PackageManifest
+
+_NO_DEVICE = "no device was measured (--device)"
+_NO_PICTURES = "no pictures were drawn"
+
+
+def check_same_model(old: Path, new: Path) -> None:
+    """Raise ConfigError where two packages are of different models."""
+    before, after = load_manifest(old).source, load_manifest(new).source
+    if before.weights_sha256 != after.weights_sha256 and before.model != after.model:
+        raise ConfigError(
+            f"{old} and {new} cannot be compared: one is of {before.model}, the other of "
+            f"{after.model}.",
+            hint="Compare packages of one model; `edgegen choose` chooses between models.",
+        )
+
+
+def compare_packages(
+    old: Path,
+    new: Path,
+    *,
+    measured: tuple[Measurement, Measurement] | None,
+    evaluated: tuple[Evaluation, Evaluation] | None,
+) -> Comparison:
+    """Put together what is known of two packages; what was not measured is unknown.
+
+    `measured` ran in turns. Raises ConfigError that says what differs.
+    """
+    check_same_model(old, new)
+    names = str(old), str(new)
+    changes = {
+        "size": size_change(_size_bytes(old), _size_bytes(new)),
+        **{name: unknown(name, _NO_DEVICE) for name in ("latency", "memory", "energy")},
+        **{name: unknown(name, _NO_PICTURES) for name in ("right", "psnr", "ssim")},
+    }
+    parts = []
+    if measured is not None:
+        parts.append(compare_measurements(*measured, names=names, in_turns=True))
+    if evaluated is not None:
+        parts.append(compare_evaluations(*evaluated, names=names))
+    for part in parts:
+        changes |= {each.figure: each for each in part.changes}
+    return Comparison(
+        schema_version=SCHEMA_VERSION,
+        old=parts[0].old if parts else _side(old),
+        new=parts[0].new if parts else _side(new),
+        how=" and ".join(part.how for part in parts) or "by their files",
+        changes=_ordered(changes),
+        worse_pictures=parts[-1].worse_pictures if parts else (),
+        pictures=parts[-1].pictures if parts else 0,
+        notes=tuple(note for part in parts for note in part.notes),
+    )
+
+
+def _ordered(changes: dict[str, FigureChange]) -> tuple[FigureChange, ...]:
+    return tuple(changes[name] for name in FIGURES if name in changes)
+
+
+def _size_bytes(package: Path) -> int:
+    """Return the bytes of a package, its manifest's included, as a measurement counts them."""
+    manifest = load_manifest(package)
+    files = sum(artifact.size_bytes for artifact in manifest.files)
+    return files + (package / MANIFEST_NAME).stat().st_size
+
+
+def _side(package: Path) -> Side:
+    manifest: PackageManifest = load_manifest(package)
+    return Side(
+        name=str(package),
+        model=manifest.source.model,
+        target=manifest.target,
+        recipe=manifest.recipe.name,
+        manifest_sha256=sha256_of(package / MANIFEST_NAME),
+    )
