@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgegen.compare.sources import Package
     from edgegen.compare.tolerances import Tolerance
     from edgegen.compare.values import Comparison
+    from edgegen.core.evaluation import Evaluation
     from edgegen.core.measurement import Measurement
     from edgegen.devices.device import Device
 
@@ -32,6 +33,7 @@ _PATH = click.Path(path_type=Path, exists=True)
     groups={
         "What is a failure": ("fail_on",),
         "Latency, memory and energy": ("device", "restarts", "images", "patience_s"),
+        "Quality": ("suites", "pictures", "no_quality"),
         "How both draw": ("steps", "guidance", "seed", "width", "height", "threads", "memory"),
         "The packages": ("verify",),
         "The result": ("as_json", "no_history"),
@@ -73,6 +75,15 @@ _PATH = click.Path(path_type=Path, exists=True)
     show_default=True,
     help="Steady images of each package, all restarts together.",
 )
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME",
+    help="Prompts that both draw, as `edgegen evaluate` has them; may be repeated.",
+)
+@click.option("--pictures", type=click.IntRange(1), help="At most so many prompts of a suite.")
+@click.option("--no-quality", is_flag=True, help="Draw no pictures of packages to compare.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the packages'.")
 @click.option("--guidance", type=float, help="Guidance scale. Default: the packages'.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of timed images.")
@@ -181,7 +192,10 @@ def _compare_packages(
         if device is not None:
             connected = stack.enter_context(attached(device, progress, console.note))
         measured = None if connected is None else _measure(console, old, new, connected, settings)
-    return compare_packages(old.path, new.path, measured=measured, evaluated=None)
+        evaluated = (
+            None if settings["no_quality"] else _evaluate(console, old, new, connected, settings)
+        )
+    return compare_packages(old.path, new.path, measured=measured, evaluated=evaluated)
 
 
 def _measure(
@@ -205,3 +219,25 @@ def _measure(
     if problem is not None:
         console.warn(f"Not in the history: {problem.message} {problem.hint}")
     return measured
+
+
+def _evaluate(
+    console: Console,
+    old: Package,
+    new: Package,
+    device: Device | None,
+    settings: dict[str, Any],
+) -> tuple[Evaluation, Evaluation]:
+    from edgegen.evaluate.run import evaluate_package
+    from edgegen.evaluate.settings import EvaluateSettings
+
+    names = ("pictures", "steps", "guidance", "width", "height")
+    asked = EvaluateSettings(
+        **({"suites": settings["suites"]} if settings["suites"] else {}),
+        **{name: settings[name] for name in names},
+    )
+    before, after = (
+        evaluate_package(package.path, settings=asked, device=device, progress=console.progress)
+        for package in (old, new)
+    )
+    return before, after

@@ -16,7 +16,7 @@ from edgegen.core.measurement import Measurement
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 
 _NO_DEVICE = "no device was measured (--device)"
-_NO_PICTURES = "no pictures were drawn"
+_NO_PICTURES = "no pictures were drawn (--no-quality)"
 
 
 def check_same_model(old: Path, new: Path) -> None:
@@ -26,7 +26,7 @@ def check_same_model(old: Path, new: Path) -> None:
         raise ConfigError(
             f"{old} and {new} cannot be compared: one is of {before.model}, the other of "
             f"{after.model}.",
-            hint="Compare packages of one model; `edgegen choose` chooses between models.",
+            hint="Compare packages of one model; nothing is said between models.",
         )
 
 

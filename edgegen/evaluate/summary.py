@@ -17,7 +17,7 @@ from edgegen.core.evaluation import (
 from edgegen.core.figures import UNKNOWN, Figure
 from edgegen.evaluate.metrics import METRICS, higher_is_better
 from edgegen.evaluate.suite import KNOWN, split_of
-from edgegen.statistics.latencies import student_t
+from edgegen.statistics.student import student_t
 
 _LEAST_PICTURES = 2
 _NORMAL_95 = 1.959964

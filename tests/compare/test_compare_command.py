@@ -105,7 +105,7 @@ def test_packages_of_two_models_are_refused(
 def test_without_a_device_only_files_are_compared(
     package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    same = [str(package), str(package)]
+    same = [str(package), str(package), "--no-quality"]
     assert run(["compare", *same, "--fail-on", "size:0%"]) == 0
     assert "no device was measured" in capsys.readouterr().out
     assert run(["compare", *same, "--fail-on", "latency:5%"]) == 11
@@ -122,7 +122,7 @@ def test_packages_are_measured_in_turns_and_what_was_measured_goes_into_the_hist
         return with_latencies(latencies), with_latencies([*latencies[1:], latencies[0]])
 
     monkeypatch.setattr("edgegen.measure.in_turns.measure_in_turns", measured)
-    same = [str(package), str(package)]
+    same = [str(package), str(package), "--no-quality"]
     options = ["--restarts", "4", "--images", "8", "--steps", "2"]
     assert run(["compare", *same, "--device", "local", *options, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
