@@ -26,7 +26,7 @@ def check_same_model(old: Path, new: Path) -> None:
         raise ConfigError(
             f"{old} and {new} cannot be compared: one is of {before.model}, the other of "
             f"{after.model}.",
-            hint="Compare packages of one model; nothing is said between models.",
+            hint="Compare packages of one model; `edgegen choose` chooses between models.",
         )
 
 
