@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from edgegen.core.figures import UNKNOWN, Figure, exact
 from edgegen.core.measurement import Measurement
 from edgegen.statistics.energy import image_energies, whole
-from edgegen.statistics.latencies import student_t
 from edgegen.statistics.quantiles import p90_interval
 from edgegen.statistics.series import all_series, steady_images
+from edgegen.statistics.student import student_t
 from edgegen.statistics.throttling import judge
 
 LOOK_LOW, LOOK_HIGH = 0.8, 1.6

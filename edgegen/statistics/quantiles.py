@@ -35,8 +35,8 @@ from edgegen.statistics.latencies import (
     Restarts,
     block_length,
     resampled,
-    student_t,
 )
+from edgegen.statistics.student import student_t
 
 _P90 = 0.9
 
