@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,9 @@ def draw_there(
     """
     drawer = DeviceDrawer(device, push_package(device, package, progress))
     for part in _alike(wanted):
-        requests = [golden.draw_request(each.case, starts) for each in part]
+        requests = [
+            replace(golden.draw_request(each.case, starts), scheduler=None) for each in part
+        ]
         yield from _drawn_there(drawer, part, requests)
 
 

@@ -122,6 +122,7 @@ def _outcome(task: Task, image: ImageEnd | None) -> Array | None:
 def make_request(case: GoldenCase, pictures: Path) -> Request:
     """Return what the runner is asked to draw: the case, with every random number from its seed.
 
+    The scheduler is left to the package: were it another one than torch's, that is to be found.
     First latents are not handed over: a sampler that draws noise at each step would then draw
     others than diffusers.
     """
@@ -135,7 +136,6 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
         negative_prompt=case.negative_prompt,
         steps=case.steps,
         guidance=case.guidance,
-        scheduler=case.scheduler,
         seed=case.seed,
         width=case.width,
         height=case.height,

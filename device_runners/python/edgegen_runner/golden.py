@@ -117,6 +117,7 @@ def _count_trajectory(folder: Path) -> int:
 
 
 def _request(golden: Golden) -> Request:
+    """Return what is drawn: with the package's own scheduler, for another one is to be found."""
     starts_from_picture = golden.strength is not None
     mask = golden.folder / "mask.png"
     return Request(
@@ -124,7 +125,6 @@ def _request(golden: Golden) -> Request:
         negative_prompt=golden.negative_prompt,
         steps=golden.steps,
         guidance=golden.guidance,
-        scheduler=golden.scheduler,
         seed=golden.seed,
         width=golden.width,
         height=golden.height,
