@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ from edgegen.cli.completion import (
     known_targets,
 )
 from edgegen.cli.console import Console
+from edgegen.cli.limit_options import limit_options, parameters, quality_limits, take_limits
 from edgegen.cli.package_tables import (
     add_picture,
     distance,
@@ -36,12 +37,14 @@ from edgegen.core.errors import ConfigError, EdgegenError
 from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
+    from edgegen.cli.package_quality import QualityGate
     from edgegen.packaging.batch import Batch
     from edgegen.packaging.plan import BuildPlan
     from edgegen.parity.side_by_side import SideBySide
 
 
 _PIXELS = click.IntRange(1, 16_384)
+_LIMITS = quality_limits()
 
 
 @command(
@@ -61,6 +64,7 @@ _PIXELS = click.IntRange(1, 16_384)
             "prompt",
             "no_picture",
         ),
+        "Its quality": ("with_quality", *parameters(_LIMITS)),
     },
     values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
     ends_with=(
@@ -127,11 +131,19 @@ _PIXELS = click.IntRange(1, 16_384)
     help="What the picture beside several packages shows, in torch and from each.",
 )
 @click.option("--no-picture", is_flag=True, help="Draw no picture beside several packages.")
+@click.option(
+    "--evaluate",
+    "with_quality",
+    is_flag=True,
+    help="Keep only what draws as its recipe promises, of what the model knows; see `evaluate`.",
+)
+@limit_options(_LIMITS)
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 @click.pass_obj
 def package(
     console: Console,
+    /,
     model: str,
     targets: tuple[str, ...],
     output: Path | None,
@@ -150,8 +162,10 @@ def package(
     accept_failed_parity: bool,
     prompt: str | None,
     no_picture: bool,
+    with_quality: bool,
     dry_run: bool,
     as_json: bool,
+    **limits: Any,
 ) -> int:
     """Build a package of MODEL that a device runs.
 
@@ -159,8 +173,10 @@ def package(
     also as the address of its page.
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
     the packages draws beside torch's picture, with the PSNR. What they have in common is done once,
-    and a package that fails leaves the others as they are.
+    and a package that fails leaves the others as they are. With a limit on quality, or --evaluate,
+    each package draws what the model knows, and one that breaks a limit isn't kept.
     """
+    from edgegen.cli.package_quality import QualityGate
     from edgegen.devices.profiles import load_profile
     from edgegen.models.source import resolve
     from edgegen.packaging.batch import build_all
@@ -168,6 +184,7 @@ def package(
     from edgegen.packaging.plan import plan_packages
     from edgegen.packaging.wanted import wanted_packages
 
+    asked = take_limits(limits, _LIMITS)
     device = None if profile is None else load_profile(profile)
     wanted = wanted_packages(targets, recipes, device)
     several = len(wanted) > 1
@@ -209,18 +226,29 @@ def package(
             if several:
                 console.print(f"{len(plans)} packages: {format_bytes(total_bytes)}, about.")
         return 0
+    quality = QualityGate(folder, asked, console.progress) if asked or with_quality else None
     batch = build_all(
         plans,
         parity=not skip_parity,
         accept_failure=accept_failed_parity,
         picture=draws,
         prompt=prompt,
+        accept=None if quality is None else quality.accept,
         progress=console.progress,
     )
-    return _show(console, plans, batch, as_json=as_json)
+    if quality is not None and not as_json:
+        quality.show(console)
+    return _show(console, plans, batch, quality, as_json=as_json)
 
 
-def _show(console: Console, plans: Sequence[BuildPlan], batch: Batch, *, as_json: bool) -> int:
+def _show(
+    console: Console,
+    plans: Sequence[BuildPlan],
+    batch: Batch,
+    quality: QualityGate | None,
+    *,
+    as_json: bool,
+) -> int:
     """Show what was built; return the exit code of the first package that failed, else 0.
 
     Raises the error that all of the packages ended with.
@@ -239,7 +267,9 @@ def _show(console: Console, plans: Sequence[BuildPlan], batch: Batch, *, as_json
         for warning in made.warnings:
             console.warn(warning)
         apps.append(app_facts(plan, made.manifest, made.path))
-        rows.append({**package_row(made), "app": apps[-1]})
+        found = None if quality is None else quality.of(plan.name)
+        more = {} if found is None else {"quality": found.suites}
+        rows.append({**package_row(made), "app": apps[-1], **more})
     picture = batch.picture
     if isinstance(picture, EdgegenError):
         console.error(f"The picture of the packages: {picture.message}", picture.hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,8 @@ def evaluate_with_pictures(
     shown = progress or SilentProgress()
     settings = settings or EvaluateSettings()
     manifest = load_manifest(package)
-    folder = model or resolve_source(manifest.source, None)
+    # what was built of a built-in model is asked what that knows, wherever its files lie now
+    folder = replace(model or resolve_source(manifest.source, None), source=manifest.source.model)
     own = read_pipeline(folder)
     spec = packaged_spec(own, manifest)
     examination = examine(folder, own, spec, settings)

@@ -42,6 +42,9 @@ from edgegen.reference.run import GoldenRequest, GoldenRun, make_goldens
 
 CALIBRATION_NAME = "calibration.json"
 
+Accept = Callable[[Path, str], None]
+"""Gets the folder of a package that is complete, and its name in the plan; raises to refuse it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
@@ -102,6 +105,7 @@ def build_all(
     accept_failure: bool = False,
     picture: bool = False,
     prompt: str | None = None,
+    accept: Accept | None = None,
     progress: Progress | None = None,
 ) -> Batch:
     """Build packages of one model, each beside its place, and rename them there one by one.
@@ -109,6 +113,7 @@ def build_all(
     Without `parity` nothing is compared with torch, and the packages have no golden case. With
     `accept_failure` a package that failed is written all the same, and says so. With `picture` what
     torch and each package draw of `prompt` is part of the result; there is none without `parity`.
+    `accept` has the last word on each package, before it is renamed.
 
     A package that fails is an error in the result; its destination is then as it was. An interrupt
     leaves the packages that stand in their places, and nothing of the others.
@@ -142,6 +147,7 @@ def build_all(
             drawing,
             parity=parity,
             accept_failure=accept_failure,
+            accept=accept,
             logs=logs,
             progress=shown,
         )
@@ -277,6 +283,7 @@ def _finish(
     *,
     parity: bool,
     accept_failure: bool,
+    accept: Accept | None,
     logs: Path,
     progress: Progress,
 ) -> None:
@@ -297,7 +304,7 @@ def _finish(
         golden = work.golden.case if parity and work.golden is not None else None
         shared = Shared(weights_sha256=digest, golden=golden, accept_failure=accept_failure)
         picture = None if drawing is None else drawing.picture()
-        work.attempt(partial(_put, work, shared, costs, picture, logs))
+        work.attempt(partial(_put, work, shared, costs, picture, accept, logs))
 
 
 def _costs(work: _Work, golden: GoldenRun | None, packages: int) -> list[StageCost]:
@@ -314,6 +321,7 @@ def _put(
     shared: Shared,
     costs: Sequence[StageCost],
     picture: Draw | None,
+    accept: Accept | None,
     logs: Path,
 ) -> None:
     conversion = work.conversion
@@ -329,6 +337,8 @@ def _put(
             progress=work.progress,
             log=logs / "companions.log",
         )
+        if accept is not None:
+            accept(work.staging, work.plan.name)
     work.drawn = made.drawn
     work.outcome = Built(
         path=work.plan.destination,

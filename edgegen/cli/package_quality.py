@@ -1,0 +1,60 @@
+"""The gate of quality of `edgegen package`: what draws too far from its model isn't kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgegen.cli.console import Console
+
+if TYPE_CHECKING:
+    from edgegen.core.evaluation import Evaluation
+    from edgegen.core.figures import Limit
+    from edgegen.core.progress import Progress
+    from edgegen.models.model_folder import ModelFolder
+
+
+class QualityGate:
+    """Evaluates each package before it is put in its place, and keeps what was found."""
+
+    def __init__(self, model: ModelFolder, limits: tuple[Limit, ...], progress: Progress) -> None:
+        self._model = model
+        self._limits = limits
+        self._progress = progress
+        self._found: dict[str, Evaluation] = {}
+
+    def accept(self, package: Path, name: str) -> None:
+        """Draw what the model knows, and compare it with the limits and those of the recipe.
+
+        Raises ParityError where one is broken, and what `evaluate_package` raises.
+        """
+        from edgegen.core.manifest import load_manifest
+        from edgegen.evaluate.gate import gate, recipe_limits, require_quality, with_defaults
+        from edgegen.evaluate.run import evaluate_package
+        from edgegen.evaluate.settings import EvaluateSettings
+        from edgegen.evaluate.suite import KNOWN
+
+        evaluation = evaluate_package(
+            package,
+            model=self._model,
+            settings=EvaluateSettings(suites=(KNOWN,)),
+            progress=self._progress,
+        )
+        limits = with_defaults(
+            self._limits, recipe_limits(load_manifest(package).recipe, evaluation)
+        )
+        self._found[name] = evaluation
+        require_quality(evaluation, gate(evaluation, limits), name)
+
+    def of(self, name: str) -> Evaluation | None:
+        """Return what was found of a package by its name in the plan."""
+        return self._found.get(name)
+
+    def show(self, console: Console) -> None:
+        """Print a row for each package that was evaluated, those that were refused too."""
+        from edgegen.cli.evaluation_tables import show_evaluations
+
+        for warning in dict.fromkeys(it for each in self._found.values() for it in each.warnings):
+            console.note(warning)
+        if self._found:
+            show_evaluations(console, list(self._found), list(self._found.values()))
