@@ -38,6 +38,11 @@ class PictureResult:
     reference_right: bool | None = None
     wrong: tuple[str, ...] = ()
 
+    @property
+    def is_lost(self) -> bool:
+        """Return whether the package's picture shows nothing, and the reference's is not so."""
+        return self.fault is not None and self.fault != self.reference_fault
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:

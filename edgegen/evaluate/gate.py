@@ -90,11 +90,7 @@ def format_quality(name: str, value: float) -> str:
 
 
 def _faults(evaluation: Evaluation) -> Broken | None:
-    lost = [
-        picture
-        for picture in evaluation.pictures
-        if picture.fault is not None and picture.reference_fault is None
-    ]
+    lost = [picture for picture in evaluation.pictures if picture.is_lost]
     if not lost:
         return None
     kinds = ", ".join(dict.fromkeys(str(picture.fault) for picture in lost))

@@ -75,8 +75,7 @@ def worst_first(name: str, pictures: Iterable[PictureResult]) -> list[PictureRes
     sign = 1 if higher_is_better(name) else -1
 
     def rank(picture: PictureResult) -> tuple[bool, float]:
-        lost = picture.fault is not None and picture.reference_fault is None
-        return not lost, sign * _value(name, picture.scores[name])
+        return not picture.is_lost, sign * _value(name, picture.scores[name])
 
     return sorted(having, key=rank)
 

@@ -11,7 +11,7 @@ from edgegen_runner.metrics import Array
 from edgegen.core.errors import EdgegenError, RunnerError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import GoldenCase
-from edgegen.parity.side import Outcome, Probe, Task
+from edgegen.parity.side import Draw, Outcome, Probe, Task
 from edgegen.reference import golden
 from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import Backend, GenerateJob, ProbeJob, Request, SeriesJob
@@ -51,6 +51,7 @@ class RunnerSide:
                         done += 1
                         yield outcome
             except EdgegenError as error:
+                _name_steps(tasks[done])  # of an image that failed in its last part
                 done += 1
                 yield error
 
@@ -112,11 +113,17 @@ def _outcome(task: Task, image: ImageEnd | None) -> Array | None:
     """Return the pixels of what was drawn, None for a probe; raise RunnerError without an image."""
     if isinstance(task, Probe):
         return None
-    for path in task.place.glob("0.*.npy"):  # <image>.<call>.npy, and there is one image
-        path.rename(path.with_name(path.name.removeprefix("0.")))
+    _name_steps(task)
     if image is None:
         return drawn_pixels(None, None)
     return drawn_pixels(image.path, image.sha256)
+
+
+def _name_steps(task: Task) -> None:
+    """Name the latents by their call alone: of <image>.<call>.npy, and there is one image."""
+    if isinstance(task, Draw):
+        for path in task.place.glob("0.*.npy"):
+            path.rename(path.with_name(path.name.removeprefix("0.")))
 
 
 def make_request(case: GoldenCase, pictures: Path) -> Request:
