@@ -74,6 +74,7 @@ def _show_one(console: Console, profile: DeviceProfile) -> None:
             "application_memory_bytes",
             format_bytes(profile.application_memory_bytes),
         ),
+        row("largest buffer", "largest_buffer_bytes", format_bytes(profile.largest_buffer_bytes)),
         row("GPU", "gpu", hardware.gpu),
         row("NPU", "npu", hardware.npu),
         row("slows down at", "throttle_c", None if throttle_c is None else f"{throttle_c:g} °C"),

@@ -86,8 +86,9 @@ class DeviceProfile:
 
     `models` are shell-style patterns of what the device calls itself (the device tree's model,
     Android's ro.product.model, macOS's hw.model): by them an attached device finds its profile.
-    `application_memory_bytes` is what one application may take before the system ends it;
-    `sensors` names the readers of the runner that work there.
+    `application_memory_bytes` is what one application may take before the system ends it, and
+    `largest_buffer_bytes` what a single buffer of the processor that computes may have, whatever
+    the sum; None where nobody says. `sensors` names the readers of the runner that work there.
     """
 
     name: str
@@ -98,6 +99,7 @@ class DeviceProfile:
     hardware: Hardware
     application_memory_bytes: int
     runtimes: tuple[RuntimeOptions, ...]
+    largest_buffer_bytes: int | None = None
     models: tuple[str, ...] = ()
     sensors: tuple[str, ...] = ()
     thermal: Thermal = field(default_factory=Thermal)

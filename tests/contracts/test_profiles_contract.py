@@ -27,7 +27,8 @@ def figures_of(profile: DeviceProfile) -> set[str]:
         if getattr(profile.hardware, field.name) is not None
     }
     thermal = {name for name in ("throttle_c", "critical_c") if getattr(profile.thermal, name)}
-    return hardware | thermal | {"architecture", "application_memory_bytes"}
+    buffer = {"largest_buffer_bytes"} if profile.largest_buffer_bytes is not None else set()
+    return hardware | thermal | buffer | {"architecture", "application_memory_bytes"}
 
 
 @pytest.mark.parametrize(
