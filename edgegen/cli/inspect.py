@@ -7,22 +7,69 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegen.cli.command import command
-from edgegen.cli.completion import complete_model, known_models
+from edgegen.cli.completion import (
+    complete_model,
+    complete_profile,
+    complete_recipe,
+    complete_target,
+    known_models,
+    known_profiles,
+    known_targets,
+)
 from edgegen.cli.console import Console
+from edgegen.cli.outlook_table import show_outlooks
+from edgegen.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from edgegen.core.profile import DeviceProfile
+    from edgegen.models.model_folder import ModelFolder
     from edgegen.models.summary import PipelineSummary
+    from edgegen.predict.survey import Outlook
+
+_PIXELS = click.IntRange(1, 16_384)
 
 
 @command(
     examples=(
         "edgegen inspect builtin:scenes",
         "edgegen inspect stabilityai/sd-turbo --verbose",
+        "edgegen inspect builtin:scenes -p raspberry-pi-5 --width 128 --height 128",
     ),
-    values={"MODEL": known_models},
-    ends_with=("SourceError",),
+    groups={
+        "What would be built, and where": ("profile", "targets", "recipes", "width", "height"),
+        "The model": ("variant", "revision", "offline"),
+        "The result": ("verbose", "as_json"),
+    },
+    values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
+    ends_with=("SourceError", "MissingDependencyError", "ExportError"),
 )
 @click.argument("model", shell_complete=complete_model)
+@click.option(
+    "-p",
+    "--profile",
+    shell_complete=complete_profile,
+    help="Say what packages would take of a device: `edgegen profiles` lists them.",
+)
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET[:RECIPE]",
+    shell_complete=complete_target,
+    help="Say what such a package would take; repeatable. Default: those of the profile's "
+    "runtimes, in every recipe.",
+)
+@click.option(
+    "-r",
+    "--recipe",
+    "recipes",
+    multiple=True,
+    shell_complete=complete_recipe,
+    help="Recipe of the target, or a .toml file of your own; repeatable.",
+)
+@click.option("--width", type=_PIXELS, help="Width of the images; default: the model's own.")
+@click.option("--height", type=_PIXELS, help="Height of the images; default: the model's own.")
 @click.option("--revision", help="Branch, tag or commit of a model of the hub.")
 @click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
 @click.option("--offline", is_flag=True, help="Ask the cache alone, never the hub.")
@@ -32,6 +79,11 @@ if TYPE_CHECKING:
 def inspect(
     console: Console,
     model: str,
+    profile: str | None,
+    targets: tuple[str, ...],
+    recipes: tuple[str, ...],
+    width: int | None,
+    height: int | None,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -42,29 +94,68 @@ def inspect(
 
     MODEL is a diffusers folder, the id of a model on the hub (ORG/NAME or ORG/NAME@REVISION), or a
     model that ships with edgegen (builtin:scenes). Only configurations and the headers of weights
-    are read; of a model on the hub nothing else is fetched.
+    are read; of a model on the hub nothing else is fetched. With --profile or --target it says what
+    packages would take: their size, the highest memory of a run with all components loaded and with
+    one at a time, and the largest single buffer. For that the networks are traced once at the size
+    of the images, and remembered.
     """
     from edgegen.core.codec import encode
     from edgegen.core.targets import load_targets
+    from edgegen.devices.profiles import load_profile
     from edgegen.models.source import resolve_headers
     from edgegen.models.summary import summarize
     from edgegen.packaging.drawing import scheduler_problem
 
+    device = None if profile is None else load_profile(profile)
+    outlooks: tuple[Outlook, ...] = ()
     with resolve_headers(
         model, revision=revision, variant=variant, offline=offline, progress=console.progress
     ) as folder:
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
+        if device is not None or targets:
+            outlooks = _outlooks(console, folder, device, targets, recipes, width, height)
+        elif recipes or width or height:
+            raise ConfigError(
+                "A recipe and a size are of packages, and none is asked for.",
+                hint="Add --profile NAME, or --target TARGET.",
+            )
     family = summary.pipeline.family
-    targets = [name for name, target in load_targets().items() if target.lacks(family) is None]
+    known = [name for name, target in load_targets().items() if target.lacks(family) is None]
     if as_json:
-        console.json({**encode(summary), "targets": targets, "scheduler_problem": problem})
+        fields = {"targets": known, "scheduler_problem": problem, "packages": outlooks}
+        console.json({**encode(summary), **fields})
         return
-    _show(console, summary, targets)
+    _show(console, summary, known)
     if problem is not None:
         console.warn(f"{problem} To package it: edgegen package --scheduler NAME")
     if verbose:
         _show_signatures(console, summary)
+    if outlooks:
+        show_outlooks(console, outlooks, device, verbose=verbose)
+
+
+def _outlooks(
+    console: Console,
+    folder: ModelFolder,
+    device: DeviceProfile | None,
+    targets: tuple[str, ...],
+    recipes: tuple[str, ...],
+    width: int | None,
+    height: int | None,
+) -> tuple[Outlook, ...]:
+    from edgegen.packaging.model_facts import read_facts
+    from edgegen.packaging.wanted import wanted_packages
+    from edgegen.predict.survey import survey
+
+    return survey(
+        read_facts(folder),
+        wanted_packages(targets, recipes, device),
+        profile=device,
+        width=width,
+        height=height,
+        progress=console.progress,
+    )
 
 
 def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> None:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgegen.core.measurement import MemoryMode, Residency
+from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.trace import ComponentTrace
 from edgegen.packaging.candidate import Candidate, predict
 from edgegen.packaging.model_facts import ModelFacts
-from edgegen.predict.liveness import peak_bytes
+from edgegen.predict.activations import Activations, activations, scores_bytes
+from edgegen.predict.runtime_memory import RuntimeMemory, runtime_memory
+from edgegen.predict.weights import held_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentMemory:
     """What a component takes while it is loaded, and what besides while it computes.
 
-    `largest_weight` and `largest_activation` name the layers of the largest single buffers.
+    `weights_bytes` counts the runtime's copies and the pages of the file that are read,
+    `loading_bytes` what it takes besides until it is loaded, `activations_bytes` its results and
+    what it needs to compute them. `largest_weight` and `largest_activation` are the layers of the
+    largest single buffers.
     """
 
     weights_bytes: int
+    loading_bytes: int
     activations_bytes: int
     largest_weight_bytes: int
     largest_weight: str
@@ -29,8 +35,8 @@ class ComponentMemory:
 
     @property
     def total_bytes(self) -> int:
-        """Return what it takes while it computes."""
-        return self.weights_bytes + self.activations_bytes
+        """Return what it takes at its highest."""
+        return self.weights_bytes + max(self.activations_bytes, self.loading_bytes)
 
     @property
     def largest_buffer_bytes(self) -> int:
@@ -42,9 +48,9 @@ class ComponentMemory:
 class MemoryPrediction:
     """The highest sum of PSS of a run, by which `edgegen bench` measures memory.
 
-    `base_bytes` is what the interpreter and the runtime take before a component is loaded.
-    `largest_buffer` says which component and layer has the largest single buffer. `unmeasured` is
-    true where no measurement stands behind the runtime's figures.
+    `components` are those that an image calls. `base_bytes` is what the interpreter and the runtime
+    take without one. `largest_buffer` says which component and layer has the largest single buffer.
+    `unmeasured` is true where no measurement stands behind the runtime's figures.
     """
 
     components: Mapping[str, ComponentMemory]
@@ -53,6 +59,13 @@ class MemoryPrediction:
     largest_buffer_bytes: int
     largest_buffer: str
     unmeasured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    memory: ComponentMemory
+    activations: Activations
+    runtime: RuntimeMemory
 
 
 def predict_memory(
@@ -69,29 +82,76 @@ def predict_memory(
     `traces` are those of `edgegen.predict.traces.read_traces`: the same candidate at the same size.
     """
     stored = predict(candidate, facts).component_bytes
-    components = {}
-    for component in candidate.spec.components:
-        trace = traces[component.name]
-        activation = max(trace.operators, key=lambda it: it.size_bytes)
-        weight = max(facts.weights[component.name], key=lambda it: math.prod(it.shape))
-        components[component.name] = ComponentMemory(
-            weights_bytes=stored[component.name],
-            activations_bytes=peak_bytes(trace),
-            largest_weight_bytes=4 * math.prod(weight.shape),
-            largest_weight=weight.layer,
-            largest_activation_bytes=activation.size_bytes,
-            largest_activation=activation.layer,
+    parts = {
+        component.name: _part(
+            component,
+            candidate,
+            facts,
+            traces[component.name],
+            runtime_memory(backend, memory_mode, stored[component.name]),
         )
-    base_bytes = 60 << 20
-    totals = [it.total_bytes for it in components.values()]
+        for component in called_components(candidate.spec)
+    }
+    components = {name: part.memory for name, part in parts.items()}
+    base_bytes = max(part.runtime.base_bytes for part in parts.values())
+    held = _together(list(parts.values())) if residency == "all" else _apart(list(parts.values()))
     name, largest = max(components.items(), key=lambda item: item[1].largest_buffer_bytes)
     of_weight = largest.largest_weight_bytes >= largest.largest_activation_bytes
     layer = largest.largest_weight if of_weight else largest.largest_activation
     return MemoryPrediction(
         components=components,
         base_bytes=base_bytes,
-        peak_bytes=base_bytes + (sum(totals) if residency == "all" else max(totals)),
+        peak_bytes=base_bytes + held,
         largest_buffer_bytes=largest.largest_buffer_bytes,
         largest_buffer=f"{name}: {'weights' if of_weight else 'activations'} of {layer}",
-        unmeasured=backend == "coreml",
+        unmeasured=any(part.runtime.unmeasured for part in parts.values()),
     )
+
+
+def called_components(spec: PipelineSpec) -> tuple[Component, ...]:
+    """Return the components that an image calls: without an encoder where it begins in noise."""
+    return tuple(it for it in spec.components if it.role != "encoder" or spec.facts.needs_picture)
+
+
+def _part(
+    component: Component,
+    candidate: Candidate,
+    facts: ModelFacts,
+    trace: ComponentTrace,
+    runtime: RuntimeMemory,
+) -> _Part:
+    recipe = candidate.recipe.of(component)
+    sizes = candidate.target.sizes
+    weights = list(held_weights(facts.weights[component.name], trace, recipe, sizes, runtime))
+    largest_weight = max(weights, key=lambda it: it.buffer_bytes)
+    results = activations(trace, component.role, recipe, runtime)
+    blocks = [
+        max(it.size_bytes, scores_bytes(it, trace, runtime.scores_bytes)) for it in trace.operators
+    ]
+    largest_block = max(range(len(blocks)), key=lambda position: blocks[position])
+    memory = ComponentMemory(
+        weights_bytes=round(sum(it.held_bytes for it in weights)),
+        loading_bytes=round(sum(it.loading_bytes for it in weights)),
+        activations_bytes=round(results.own_bytes + results.heap_bytes + results.lent_bytes),
+        largest_weight_bytes=largest_weight.buffer_bytes,
+        largest_weight=largest_weight.layer,
+        largest_activation_bytes=blocks[largest_block],
+        largest_activation=trace.operators[largest_block].layer,
+    )
+    return _Part(memory, results, runtime)
+
+
+def _together(parts: Sequence[_Part]) -> int:
+    """Return the highest sum where all components are loaded one after the other, then run."""
+    loaded = highest = 0.0
+    for part in parts:
+        highest = max(highest, loaded + part.memory.weights_bytes + part.memory.loading_bytes)
+        loaded += part.memory.weights_bytes
+    running = loaded + sum(it.activations.own_bytes for it in parts)
+    running += max(it.activations.heap_bytes for it in parts)
+    running += max(it.activations.lent_bytes for it in parts)
+    return round(max(highest, running))
+
+
+def _apart(parts: Sequence[_Part]) -> int:
+    return max(part.memory.total_bytes for part in parts)

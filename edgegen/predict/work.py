@@ -1,4 +1,4 @@
-"""What an image takes in arithmetic: the operations of each component, and how often it runs."""
+"""What an image takes in arithmetic: the operations of each phase."""
 
 from __future__ import annotations
 
@@ -6,27 +6,67 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgegen.core.model import Component, Role
 from edgegen.core.trace import ComponentTrace, Operator
+from edgegen.packaging.candidate import Candidate
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentWork:
-    """The floating-point operations of one call of a component, and the calls of an image."""
-
-    operations: int
-    calls: int
+PHASES: Mapping[Role, str] = {
+    "text_encoder": "text_encoder",
+    "denoiser": "denoise",
+    "decoder": "vae_decoder",
+}
+"""What the runner calls the phases of an image that begins in noise, by the role that works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What the components of an image compute, by name."""
+    """The floating-point operations of one image's phases, and of how many steps they are.
 
-    components: Mapping[str, ComponentWork]
+    `operations` are by the runner's names of the phases; a phase that an image lacks is not there.
+    """
+
+    operations: Mapping[str, int]
+    steps: int
 
     @property
-    def operations(self) -> int:
+    def total(self) -> int:
         """Return the floating-point operations of an image."""
-        return sum(it.operations * it.calls for it in self.components.values())
+        return sum(self.operations.values())
+
+
+def work_of(
+    candidate: Candidate,
+    traces: Mapping[str, ComponentTrace],
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> Work:
+    """Return what an image of a candidate's package takes; steps and guidance default to its own.
+
+    `traces` are those of `edgegen.predict.traces.read_traces` with the same guidance.
+    """
+    generation = candidate.spec.generation
+    scale = generation.guidance if guidance is None else guidance
+    guided = candidate.spec.facts.is_guided(scale)
+    count = steps or generation.steps
+    operations: dict[str, int] = {}
+    for component in candidate.components:
+        phase = PHASES.get(component.role)
+        if phase is not None:
+            calls = _calls(component, guided=guided, steps=count)
+            one = operations_of(traces[component.name])
+            operations[phase] = operations.get(phase, 0) + calls * one
+    return Work(operations=operations, steps=count)
+
+
+def _calls(component: Component, *, guided: bool, steps: int) -> int:
+    passes = 2 if guided else 1
+    match component.role:
+        case "text_encoder":
+            return passes
+        case "denoiser":  # a batch that is open, or 2, takes both passes at once
+            return steps * (passes if component.inputs[0].shape[0] == 1 else 1)
+    return 1
 
 
 def operations_of(trace: ComponentTrace) -> int:

@@ -1,0 +1,164 @@
+"""What each runtime does with weights and activations: measured facts, one row a runtime.
+
+`benchmarks/predictions.py` holds them against measurements, and
+docs/decisions/0049-predicting-memory.md says how they were found and in which versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edgegen.core.measurement import MemoryMode
+from edgegen.core.model import Role
+
+MIB = 1 << 20
+
+Kind = Literal["convolution", "linear", "embedding"]
+"""How a weight is used: a table's rows are read where they are needed, and nothing else of it."""
+
+Form = Literal["float32", "float16", "int8", "int8 arithmetic", "other"]
+"""How a weight is stored, and whether a runtime computes with what is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a number of a weight takes, in bytes, while its component is loaded.
+
+    `copied` is memory of the runtime's own, `loading` what it takes besides until it is loaded.
+    With `mapped` the pages of the file count as well, for they are read.
+    """
+
+    copied: float = 0.0
+    loading: float = 0.0
+    mapped: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeMemory:
+    """What a runtime takes beside and for a component.
+
+    `base_bytes` is the interpreter, numpy and the runtime, once one component has run;
+    `operator_bytes` what each operator of a trace takes as a node of a graph and as kernels.
+    `weights` are by use and form; what is not listed is as `others`. `live` multiplies the highest
+    sum of the results that are alive, by role: no runtime reuses memory as well as it could.
+
+    Without `keeps_activations` they are given back after each run, but for blocks below
+    `returned_from_bytes`: those are the C library's, which keeps what it once took, `heap` times
+    the sum that was alive, for all components together. With `indirection` each convolution keeps
+    a table of pointers, one for each output pixel and entry of its kernel. `scores_bytes` is how
+    much of attention's scores is in memory at once: all up to that, else of one head. With
+    `widens` a weight in fewer bits is widened for the operator that reads it, and then forgotten.
+    """
+
+    base_bytes: int
+    operator_bytes: int
+    weights: Mapping[tuple[Kind, Form], Held] = field(default_factory=dict)
+    others: Held = Held()
+    live: Mapping[Role, float] = field(default_factory=dict)
+    keeps_activations: bool = True
+    returned_from_bytes: int = 0
+    heap: float = 1.0
+    indirection: bool = False
+    scores_bytes: int = 0
+    widens: bool = False
+    unmeasured: bool = False
+
+    def held(self, kind: Kind, form: Form) -> Held:
+        """Return what a number of a weight takes."""
+        return self.weights.get((kind, form), self.others)
+
+
+def _both(form: Form, held: Held) -> dict[tuple[Kind, Form], Held]:
+    return {("convolution", form): held, ("linear", form): held}
+
+
+_ROWS_ONLY = Held(mapped=False)
+_ROWS: dict[tuple[Kind, Form], Held] = {
+    ("embedding", form): _ROWS_ONLY
+    for form in ("float32", "float16", "int8", "int8 arithmetic", "other")
+}
+
+ONNX_RUNTIME_FAST = RuntimeMemory(
+    base_bytes=60 * MIB,
+    operator_bytes=4_000,
+    weights={
+        **_both("float32", Held(copied=4.0, mapped=False)),
+        **_both("float16", Held(copied=5.5, loading=1.8, mapped=False)),
+    },
+    others=Held(copied=4.0, mapped=False),
+    live={"denoiser": 2.3, "decoder": 2.2, "text_encoder": 2.3},
+)
+"""Optimized and repacked: float16 is widened while it is loaded, and a part of it stays."""
+
+ONNX_RUNTIME_LEAN = RuntimeMemory(
+    base_bytes=60 * MIB,
+    operator_bytes=6_000,
+    weights=_ROWS,
+    keeps_activations=False,
+    returned_from_bytes=32 * MIB,
+    heap=3.5,
+    widens=True,
+)
+"""Weights stay in the mapped file. There is no arena: activations are the C library's blocks."""
+
+OPENVINO = RuntimeMemory(
+    base_bytes=99 * MIB,
+    operator_bytes=58_000,
+    weights={
+        **_ROWS,
+        **_both("float32", Held(copied=4.0)),
+        **_both("float16", Held(copied=4.3)),
+        ("embedding", "float16"): Held(copied=4.0, mapped=False),
+        ("convolution", "int8"): Held(copied=7.7, mapped=False),
+        ("linear", "int8"): Held(copied=1.35),
+    },
+    others=Held(copied=4.0),
+    live={"denoiser": 2.25, "decoder": 1.37, "text_encoder": 1.5},
+)
+"""Kernels are compiled for each operator. int8 convolutions are folded to float32, then repacked;
+int8 matrices are computed with (docs/decisions/0011-memory-of-openvino.md)."""
+
+LITERT = RuntimeMemory(
+    base_bytes=47 * MIB,
+    operator_bytes=4_500,
+    weights={
+        **_ROWS,
+        **_both("float32", Held(copied=4.0)),
+        **_both("float16", Held(copied=4.0)),
+        **_both("int8", Held(copied=8.0)),
+        **_both("int8 arithmetic", Held(copied=1.0)),
+        ("embedding", "float16"): Held(copied=6.3),
+    },
+    others=Held(copied=4.0),
+    live={"denoiser": 1.0, "decoder": 1.0, "text_encoder": 1.0},
+    indirection=True,
+    scores_bytes=64 * MIB,
+)
+"""XNNPACK repacks weights, and its convolutions read through tables of pointers."""
+
+CORE_ML = RuntimeMemory(
+    base_bytes=60 * MIB,
+    operator_bytes=4_500,
+    weights=_ROWS,
+    live={"denoiser": 2.0, "decoder": 2.0, "text_encoder": 2.0},
+    unmeasured=True,
+)
+"""Weights as they are stored, twice the activations: an assumption."""
+
+SMALL_BYTES = 64 * MIB
+"""The runner's backend lets ONNX Runtime copy and repack a component up to this size under the
+memory mode `auto`: its `SMALL_BYTES`, whose module imports the runtime."""
+
+
+def runtime_memory(backend: str, mode: MemoryMode, stored_bytes: int) -> RuntimeMemory:
+    """Return what a runtime does with a component whose files take `stored_bytes`.
+
+    `backend` is a name of `edgegen_runner.runtimes`.
+    """
+    if backend == "onnxruntime":
+        lean = mode == "lean" or (mode == "auto" and stored_bytes > SMALL_BYTES)
+        return ONNX_RUNTIME_LEAN if lean else ONNX_RUNTIME_FAST
+    known = {"openvino": OPENVINO, "coreml": CORE_ML}
+    return known.get(backend, LITERT)

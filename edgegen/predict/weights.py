@@ -1,0 +1,77 @@
+"""The weights of a component as a runtime holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from edgegen.compress.codec import Granularity
+from edgegen.compress.codecs import CODECS
+from edgegen.core.recipe import ComponentRecipe
+from edgegen.core.target import StoredSizes
+from edgegen.core.trace import ComponentTrace
+from edgegen.packaging.predicted import StoredWeight
+from edgegen.predict.runtime_memory import Form, Kind, RuntimeMemory
+
+_FORMS: dict[str, Form] = {"float32": "float32", "float16": "float16", "int8": "int8"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldWeight:
+    """A weight in memory: its layer, what it takes when loaded, and what besides while loading.
+
+    `buffer_bytes` is its largest single copy.
+    """
+
+    layer: str
+    held_bytes: float
+    loading_bytes: float
+    buffer_bytes: int
+
+
+def held_weights(
+    weights: Sequence[StoredWeight],
+    trace: ComponentTrace,
+    recipe: ComponentRecipe,
+    sizes: StoredSizes,
+    runtime: RuntimeMemory,
+) -> Iterator[HeldWeight]:
+    """Yield each weight as a runtime holds it."""
+    tables = {shape for it in trace.operators if it.kind == "embedding" for shape in it.weights}
+    for weight in weights:
+        elements = math.prod(weight.shape)
+        if len(weight.shape) < 2 or elements <= sizes.small:
+            yield HeldWeight(
+                layer=weight.layer,
+                held_bytes=4 * elements,
+                loading_bytes=0,
+                buffer_bytes=4 * elements,
+            )
+            continue
+        storage = recipe.storage_of(weight.layer)
+        kind: Kind = "linear" if len(weight.shape) == 2 else "convolution"
+        if weight.shape in tables:
+            kind = "embedding"
+        held = runtime.held(kind, _form(recipe, weight.layer, storage))
+        stored = CODECS[storage].stored_bytes(
+            weight.shape, Granularity(), scale_bytes=sizes.scale_bytes
+        )
+        mapped = stored if held.mapped else 0
+        yield HeldWeight(
+            layer=weight.layer,
+            held_bytes=held.copied * elements + mapped,
+            loading_bytes=held.loading * elements,
+            buffer_bytes=max(stored, round(min(held.copied, 4.0) * elements)),
+        )
+
+
+def widened_bytes(recipe: ComponentRecipe, layer: str, shape: tuple[int, ...]) -> int:
+    """Return what a weight takes in float32 where it is stored in fewer bits, else nothing."""
+    return 0 if recipe.storage_of(layer) == "float32" else 4 * math.prod(shape)
+
+
+def _form(recipe: ComponentRecipe, layer: str, storage: str) -> Form:
+    if storage == "int8" and recipe.activations_of(layer) != "float":
+        return "int8 arithmetic"
+    return _FORMS.get(storage, "other")
