@@ -120,26 +120,63 @@ def import_(console: Console, files: tuple[Path, ...], as_json: bool) -> None:
 
 
 @history.command(
+    "export",
     cls=Command,
-    short_help="Write measurements to a file.",
-    examples=("edgegen history export mine.jsonl --since 30d",),
-    ends_with=("IntegrityError", "ResourceError"),
+    short_help="Write measurements to a file, or to MLflow.",
+    examples=(
+        "edgegen history export mine.jsonl --since 30d",
+        "edgegen history export --mlflow http://localhost:5000 --model scenes",
+    ),
+    ends_with=("MissingDependencyError", "IntegrityError", "ResourceError"),
 )
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_FILE, required=False)
 @_query_options
+@click.option(
+    "--mlflow", "uri", type=TEXT, metavar="URI", help="Make runs there, by MLflow's own client."
+)
+@click.option(
+    "--experiment",
+    type=TEXT,
+    default="edgegen",
+    show_default=True,
+    help="The experiment of MLflow that they go into.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write how many there were as JSON.")
 @click.pass_obj
-def export(console: Console, /, file: Path, as_json: bool, **wanted: Any) -> None:
+def export_(
+    console: Console,
+    /,
+    file: Path | None,
+    uri: str | None,
+    experiment: str,
+    as_json: bool,
+    **wanted: Any,
+) -> None:
     """Write measurements, raw, to FILE: JSON Lines that `edgegen history import` reads.
 
-    Look before you give it away: it has prompts, the names of models and the addresses of devices.
+    With --mlflow each becomes a run, with its figures, every image and the raw samples. Look before
+    you give them away: they have prompts, the names of models and the addresses of devices.
     """
-    from edgegen.history import exchange
     from edgegen.history.record import Query
     from edgegen.history.store import History
 
+    if (file is None) == (uri is None):
+        raise click.UsageError("Give a FILE or --mlflow URI, and not both.")
+    query = Query(**wanted)
     with History.open() as kept:
-        count = exchange.export(kept, Query(**wanted), file)
+        if uri is not None:
+            from edgegen.history.mlflow_export import export_to_mlflow
+
+            done = export_to_mlflow(kept, query, uri, experiment)
+            if as_json:
+                console.json(done)
+            else:
+                console.print(f"MLflow: {done.added} runs made, {done.known} were there already.")
+            return
+        from edgegen.history.exchange import export
+
+        assert file is not None
+        count = export(kept, query, file)
     if as_json:
         console.json({"file": str(file), "measurements": count})
     else:
