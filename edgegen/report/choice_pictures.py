@@ -54,6 +54,8 @@ def _of_model(
     first = columns[0]
     keys = usual_and_worst(first.evaluation, _USUAL, _WORST)
     table = suites_table([(column.title, column.evaluation) for column in columns])
+    if not table.rows:
+        return Markup("")
     drawn = picture_rows(columns, keys, room)
     left = " Some were left out to keep the page small." if room.is_full else ""
     content = [

@@ -26,6 +26,8 @@ COLOURS = 6
 _WIDTH, _TOP, _BOTTOM = 480.0, 34.0, 318.0
 _LOG_FROM = 8.0
 """An axis whose largest value is so many times its smallest shows factors, not differences."""
+_FARTHEST_BOUND = 1.5
+"""A bound that is farther from its value than this factor leaves the plot."""
 _FARTHEST = 4.0
 """A limit that is farther beyond the values than this factor is told, not drawn."""
 
@@ -127,7 +129,7 @@ def _axis(
 ) -> Axis:
     """Return an axis that covers the rows; all of a figure are by factors, or none is."""
     kind = FIGURES[name]
-    low, high = _range(rows, name)
+    low, high = _range(rows, name, with_bounds=True)
     least, most = _range(choice.rows, name)
     by_factors = kind.sense == "at most" and least > 0 and most / least >= _LOG_FROM
     if limit is not None and _is_near(limit.value, low, high):
@@ -143,8 +145,15 @@ def _axis(
     return Axis(kind=kind, low=low, high=high, start=start, end=end, by_factors=by_factors)
 
 
-def _range(rows: Sequence[Row], name: str) -> tuple[float, float]:
-    values = [it for row in rows if (it := figure_of(row, name).value) is not None]
+def _range(rows: Sequence[Row], name: str, *, with_bounds: bool = False) -> tuple[float, float]:
+    """Return the least and most of a figure; bounds count up to `_FARTHEST_BOUND` times."""
+    known = [it for row in rows if (it := figure_of(row, name)).value is not None]
+    values = [it.value or 0.0 for it in known]
+    if with_bounds:
+        for it, value in zip(known, tuple(values), strict=True):
+            if it.low is not None and it.high is not None:
+                values.append(max(it.low, value / _FARTHEST_BOUND))
+                values.append(min(it.high, value * _FARTHEST_BOUND))
     return min(values), max(values)
 
 

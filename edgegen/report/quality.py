@@ -24,6 +24,10 @@ METRICS: Mapping[str, str] = {
 """What the metrics of pictures are called; another one keeps its name."""
 
 
+_SMALLEST = 0.001
+"""A metric nearer to 0 is written as below it: nobody sees the difference."""
+
+
 def metric_title(name: str) -> str:
     """Return what a metric is called."""
     return METRICS.get(name, name)
@@ -44,7 +48,9 @@ def format_metric(name: str, value: float | None) -> str:
     """Write a value of a metric; a dash for None."""
     if value is None:
         return MISSING
-    return format_decibels(value) if name == "psnr" else three_digits(value)
+    if name == "psnr":
+        return format_decibels(value)
+    return three_digits(value) if abs(value) >= _SMALLEST or value == 0 else f"< {_SMALLEST:g}"
 
 
 def way_of(evaluation: Evaluation) -> Way:

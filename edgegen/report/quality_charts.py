@@ -25,6 +25,8 @@ from edgegen.report.svg import (
 
 _WIDTH = 480.0
 _MOST_LETTERS = 50
+_LEAST_DB, _LEAST_SHARE = 2.0, 0.02
+"""What an axis spans at least: decibels, and a metric between 0 and 1."""
 _COLOURS = 6
 
 Rows = Sequence[tuple[str, Sequence[PictureResult]]]
@@ -55,6 +57,7 @@ def distribution(metric: str, rows: Rows) -> Markup | None:
         lambda value: format_metric(metric, value),
         axis=metric_title(metric),
         title=f"{metric_title(metric)} of each picture, by suite",
+        least_span=_LEAST_DB if metric == "psnr" else _LEAST_SHARE,
     )
 
 

@@ -29,10 +29,24 @@ class Strip:
 
 
 def strips(
-    rows: Sequence[Strip], label: Callable[[float], str], *, axis: str, title: str
+    rows: Sequence[Strip],
+    label: Callable[[float], str],
+    *,
+    axis: str,
+    title: str,
+    least_span: float = 0.0,
 ) -> Markup:
-    """Draw a row for each sample; the line in its box is the median. Samples need values."""
-    x = spread_scale([value for row in rows for value, _ in row.values], 12.0, _WIDTH - 14)
+    """Draw a row for each sample; the line in its box is the median. Samples need values.
+
+    The axis spans at least `least_span`, so that differences which nobody sees look small.
+    """
+    values = [value for row in rows for value, _ in row.values]
+    low, high = min(values), max(values)
+    if high - low < least_span:
+        start = (low + high - least_span) / 2
+        start = max(start, 0.0) if low >= 0 else start
+        values += [start, start + least_span]
+    x = spread_scale(values, 12.0, _WIDTH - 14)
     bottom = _TOP + len(rows) * _ROW_HEIGHT
     parts = [horizontal_axis(x, _TOP, bottom, label, width=_WIDTH, title=axis, count=4)]
     for place, row in enumerate(rows):

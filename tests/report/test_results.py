@@ -16,7 +16,9 @@ from edgegen.core.codec import decode, dump_json
 from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.report import choice_files
 from edgegen.report.picture_pairs import LARGEST_SIDE, PictureFolder, reduced, thumbnail
+from edgegen.report.quality import format_metric
 from edgegen.report.results import read_results
+from edgegen.report.strips import Strip, strips
 from tests.report.choices import choice, evaluation, write_pictures, write_result
 from tests.report.page_reader import read
 from tests.statistics.samples import measurement
@@ -211,3 +213,13 @@ def _evaluation_in(folder: Path) -> Path:
     file = folder / "evaluation.json"
     file.write_text(dump_json(evaluation(choice().winners[0].way)), encoding="utf-8")
     return file
+
+
+def test_differences_that_nobody_sees_look_small() -> None:
+    values = ((0.0, "a"), (0.00001, "b"))
+    chart = strips([Strip(label="x", values=values)], str, axis="FLIP", title="t", least_span=0.02)
+    places = [float(it) for it in re.findall(r'cx="([\d.]+)"', chart)]
+    assert abs(places[1] - places[0]) < 1
+    assert "-0" not in chart
+    assert format_metric("flip", 0.00001) == "< 0.001"
+    assert format_metric("flip", 0.0) == "0"
