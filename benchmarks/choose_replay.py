@@ -4,7 +4,8 @@
 
 For each budget `choose` searches as it does, with the table in place of toolkits and device.
 Its winner is held against that of trying everything; conversions and measurements are counted
-against all of them.
+against all of them. Every second budget is drawn again until its winner is neither the smallest nor
+the largest.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from edgegen.core.files import write_atomic
 LIMITED = ("size", "latency", "memory", "right", "psnr")
 MARGIN = 0.15
 """A budget that is drawn around a candidate leaves it at most this share of room."""
+
+MOST_DRAWS = 1000
 
 AROUND_SHARE = 0.75
 """So many of the budgets are drawn around a candidate, which meets them; the others are not."""
@@ -81,8 +84,22 @@ def replay(table: RecordedTable, *, budgets: int, seed: int) -> Replay:
         packages=len({it.package for it in table.candidates}),
         candidates=len(table.candidates),
         seed=seed,
-        budgets=tuple(_replay(table, _budget(table, dice)) for _ in range(budgets)),
+        budgets=tuple(
+            _in_between(table, dice) if number % 2 else _replay(table, _budget(table, dice))
+            for number in range(budgets)
+        ),
     )
+
+
+def _in_between(table: RecordedTable, dice: random.Random) -> Replayed:
+    """Draw budgets until the winner is neither the smallest nor the largest; replay that one."""
+    for _ in range(MOST_DRAWS):
+        limits = _budget(table, dice)
+        everything = Search(table.problem(limits, exhaustive=True))
+        run_through(everything, table.outcome)
+        if _in_the_middle(everything):
+            return _replay(table, limits)
+    raise SystemExit(f"No budget of {MOST_DRAWS} has a winner between the extremes: seed another.")
 
 
 def _replay(table: RecordedTable, limits: tuple[Limit, ...]) -> Replayed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgegen.core.errors import ConfigError
+from edgegen.core.errors import ConfigError, MissingDependencyError
 from edgegen.core.figures import FIGURES, Limit, check_limits
 from edgegen.core.profile import DeviceProfile
 
@@ -53,29 +53,41 @@ def _of_budget(profile: DeviceProfile | None, besides: set[str]) -> tuple[Limit,
     )
 
 
-def require_obtainable(
-    limits: tuple[Limit, ...],
-    *,
-    profile: DeviceProfile | None,
-    has_energy: bool,
-    other_models: tuple[str, ...],
+def require_energy(
+    limits: tuple[Limit, ...], *, profile: DeviceProfile | None, has_energy: bool
 ) -> None:
-    """Refuse limits whose figures nothing here could find out.
+    """Raise ConfigError for a limit on energy where nothing measures it, as far as is known."""
+    if has_energy or "energy" not in _asked_for(limits):
+        return
+    who = "this device" if profile is None else f"the profile '{profile.name}'"
+    raise ConfigError(
+        f"--max-energy needs a sensor of power or energy, and {who} has none.",
+        hint="Leave --max-energy out, or add the sensor to the profile's `sensors`.",
+    )
 
-    `has_energy` is whether the device has a sensor of power or energy, as far as is known;
-    `other_models` are those of which nobody can tell whether a picture is right. Raises
-    ConfigError.
+
+def require_quality(limits: tuple[Limit, ...], names: Mapping[str, frozenset[str]]) -> None:
+    """Refuse limits on figures of quality that nothing here finds out.
+
+    `names` are those that can be found of each model. Raises ConfigError, and
+    MissingDependencyError for a metric whose library isn't installed.
     """
-    figures = {limit.figure for limit in limits if limit.origin == "asked for"}
-    if "energy" in figures and not has_energy:
-        who = "this device" if profile is None else f"the profile '{profile.name}'"
-        raise ConfigError(
-            f"--max-energy needs a sensor of power or energy, and {who} has none.",
-            hint="Leave --max-energy out, or add the sensor to the profile's `sensors`.",
+    for figure in sorted(_asked_for(limits)):
+        lacking = [model for model, known in names.items() if figure not in known]
+        if not FIGURES[figure].of_quality or not lacking:
+            continue
+        option = FIGURES[figure].option
+        if figure == "right":
+            raise ConfigError(
+                f"{option} counts pictures that show what was asked for, and edgegen can tell that "
+                f"of the built-in scenes models only, not of {', '.join(lacking)}.",
+                hint="Limit --min-psnr or --min-ssim instead.",
+            )
+        raise MissingDependencyError(
+            f"{option} needs a library that isn't installed.",
+            hint="pip install 'edgegen[evaluate]'",
         )
-    if "right" in figures and other_models:
-        raise ConfigError(
-            "--min-right counts pictures that show what was asked for, and edgegen can tell that "
-            f"of the built-in scenes models only, not of {', '.join(other_models)}.",
-            hint="Limit --min-psnr or --min-ssim instead.",
-        )
+
+
+def _asked_for(limits: tuple[Limit, ...]) -> set[str]:
+    return {limit.figure for limit in limits if limit.origin == "asked for"}

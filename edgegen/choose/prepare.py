@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.choose.cache import Cache
 from edgegen.choose.foreseen import memory_of_packages
 from edgegen.choose.history import measured_elsewhere
 from edgegen.choose.jobs import DeviceRef, Jobs
-from edgegen.choose.limits import complete, require_obtainable
+from edgegen.choose.limits import complete, require_energy, require_quality
 from edgegen.choose.problem import Candidate, Problem
 from edgegen.choose.search import Search
 from edgegen.choose.space import Space, Wanted, make_space
@@ -23,13 +22,11 @@ from edgegen.core.progress import Progress
 from edgegen.devices.device import Device
 from edgegen.devices.match import matching_profile
 from edgegen.devices.sensors import MEASURES
+from edgegen.evaluate.settings import quality_names
 from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.runtimes import RUNTIMES, is_for_devices
-
-SCENES = "builtin:scenes"
-"""What the names of models begin with whose pictures edgegen can read."""
 
 _ENERGY_READINGS = ("power_w.", "energy_j.")
 
@@ -141,16 +138,13 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
     """
     limits = complete(asked.limits, place.profile)
     models = {model.source: model for model in asked.models}
-    require_obtainable(
-        limits,
-        profile=place.profile,
-        has_energy=place.has_energy,
-        other_models=tuple(name for name in models if not is_readable(name)),
-    )
+    require_energy(limits, profile=place.profile, has_energy=place.has_energy)
     prefer = _preferred(asked.prefer, models)
     space = make_space(
         tuple(models.values()), asked.wanted, profile=place.profile, targets=place.targets
     )
+    judged = {name: quality_names(facts.spec) for name, facts in space.facts.items()}
+    require_quality(limits, judged)
     if not space.candidates:
         raise ConfigError(
             "There is no candidate: no target is asked for that the device runs.",
@@ -162,9 +156,7 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
     problem = Problem(
         candidates=_known(space, place, progress, with_memory="memory" in limited),
         limits=limits,
-        evaluated=frozenset(
-            {"psnr", "ssim", *(("right",) if all(map(is_readable, models)) else ())}
-        ),
+        evaluated=frozenset.intersection(*judged.values()),
         measured=_measurable(place, limited),
         prefer=prefer,
         exhaustive=asked.exhaustive,
@@ -192,11 +184,6 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
         jobs=jobs,
         warnings=_warnings(problem, place),
     )
-
-
-def is_readable(model: str) -> bool:
-    """Return whether edgegen can tell whether a model's pictures show what was asked for."""
-    return model in BUILTIN_MODELS and model.startswith(SCENES)
 
 
 def _measurable(place: Place, limited: set[str]) -> frozenset[str]:

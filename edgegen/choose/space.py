@@ -24,6 +24,9 @@ from edgegen.packaging.model_facts import ModelFacts, read_facts
 SIZE_SLACK = 0.01
 """By what share a package may be larger or smaller than predicted; tests hold it."""
 
+CALIBRATED_SLACK = 0.04
+"""The same of recipes that quantize activations: their scales are not predicted one by one."""
+
 _SIZE = re.compile(r"([0-9]{1,5})(?:[x×]([0-9]{1,5}))?")
 
 
@@ -59,8 +62,8 @@ class PackageSpec:
 class Space:
     """All candidates, and the packages that they share, by the candidates' `package`.
 
-    `facts` are those of each model, by what the user called it; `predictions` those of each
-    package.
+    `facts` are those of each model, by what the user called it; `built_as` is what each package is
+    made of.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -191,11 +194,12 @@ def _add(
         )
         space.built_as[name] = made
         size_bytes = float(predict(made, facts).package_bytes)
+        slack = CALIBRATED_SLACK if recipe.needs_calibration else SIZE_SLACK
         known = {
             "size": Figure(
                 value=size_bytes,
-                low=size_bytes * (1 - SIZE_SLACK),
-                high=size_bytes * (1 + SIZE_SLACK),
+                low=size_bytes * (1 - slack),
+                high=size_bytes * (1 + slack),
                 origin="predicted",
                 source="from the headers of the weights",
             )

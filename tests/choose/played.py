@@ -162,11 +162,9 @@ class Played:
         """Take the place of what really builds, judges and measures."""
         run = SimpleNamespace(evaluate_package=self.judge, evaluate_model=self.judge_model)
         summary = SimpleNamespace(quality_figures=_figures)
-        settings = SimpleNamespace(EvaluateSettings=lambda **given: SimpleNamespace(**given))
         modules: dict[str, Any] = {
             "edgegen.evaluate.run": run,
             "edgegen.evaluate.summary": summary,
-            "edgegen.evaluate.settings": settings,
         }
         old = {name: sys.modules.get(name) for name in modules}
         own = {name: getattr(work, name) for name in ("build_all", "measure", "attach")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgegen.choose.limits import complete, require_obtainable
-from edgegen.core.errors import ConfigError
+from edgegen.choose.limits import complete, require_energy, require_quality
+from edgegen.core.errors import ConfigError, MissingDependencyError
 from edgegen.core.figures import Limit
 from edgegen.core.limit_text import parse_limit
 from edgegen.devices.profiles import load_profile
@@ -78,11 +78,15 @@ def test_a_limit_on_energy_needs_a_sensor() -> None:
     limits = (Limit(figure="energy", value=8.0),)
     profile = load_profile("raspberry-pi-5")
     with pytest.raises(ConfigError, match="raspberry-pi-5"):
-        require_obtainable(limits, profile=profile, has_energy=False, other_models=())
-    require_obtainable(limits, profile=profile, has_energy=True, other_models=())
+        require_energy(limits, profile=profile, has_energy=False)
+    require_energy(limits, profile=profile, has_energy=True)
 
 
-def test_only_the_scenes_models_can_be_right() -> None:
-    limits = (Limit(figure="right", value=0.9),)
+def test_a_limit_on_quality_needs_a_model_of_which_it_can_be_told() -> None:
+    limits = (Limit(figure="right", value=0.9), Limit(figure="ssim", value=0.9))
+    everything = frozenset({"right", "psnr", "ssim"})
+    require_quality(limits, {"builtin:scenes": everything})
     with pytest.raises(ConfigError, match="builtin:emoji"):
-        require_obtainable(limits, profile=None, has_energy=True, other_models=("builtin:emoji",))
+        require_quality(limits, {"builtin:scenes": everything, "builtin:emoji": frozenset()})
+    with pytest.raises(MissingDependencyError, match="--min-ssim"):
+        require_quality(limits, {"builtin:scenes": everything - {"ssim"}})
