@@ -48,20 +48,18 @@ def _run(job: Job, emit: Emit) -> Event:
 
 
 def _load(name: str) -> tuple[Any, Any]:
-    """Load the vision side of a CLIP model, from safetensors only, and what prepares pictures."""
-    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+    """Load a CLIP model, from safetensors only, and what prepares pictures for it."""
+    from transformers import CLIPImageProcessor, CLIPModel
 
     try:
-        model = CLIPVisionModelWithProjection.from_pretrained(
-            name, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:  # what transformers raises where files are missing
+        model = CLIPModel.from_pretrained(name, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:  # files that are missing, or no CLIP's
         raise SourceError(
             f"There is no CLIP model {name} here: {str(error).splitlines()[0]}",
             hint="Give a folder with config.json and model.safetensors, or a hub id that is in the "
             "hub's cache (hf download ORG/NAME). It isn't fetched by itself.",
         ) from error
-    size = model.config.image_size
+    size = model.config.vision_config.image_size
     processor = CLIPImageProcessor(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size}
     )

@@ -31,7 +31,7 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "num_attention_heads": 2,
     }
     config = CLIPConfig(
-        text_config={**side, "vocab_size": 64},
+        text_config={**side, "vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2},
         vision_config={**side, "image_size": 32, "patch_size": 8},
         projection_dim=12,
     )
