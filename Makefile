@@ -16,7 +16,7 @@ export PIP_ROOT_USER_ACTION := ignore
 # Hundreds of processes are started: each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated docs clean help
+.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated test-ray docs clean help
 
 help:
 	@echo "make demo        package the built-in model, make images without torch, measure this machine"
@@ -29,6 +29,7 @@ help:
 	@echo "make fuzz        broken and hostile input, FUZZ_CASES of each fuzzer (default: 1000)"
 	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
 	@echo "make test-peers  our packages in the peers' own runtimes"
+	@echo "make test-ray    a farm of three machines, played by Ray on this one (installs Ray)"
 	@echo "make docs        the documentation as a site, in $(OUT)/docs"
 	@echo "make test-emulated  a Raspberry Pi and an Android device, played by qemu (root; Debian)"
 
@@ -64,6 +65,10 @@ test-peers: $(STAMP)
 
 test-emulated: $(STAMP)
 	$(PYTEST) -m emulated
+
+test-ray: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	$(PYTEST) -m ray
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/convert_onnx.py

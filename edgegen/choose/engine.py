@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgegen.choose.cache import Cache
 from edgegen.choose.tasks import Done, Task
 from edgegen.core.errors import ConfigError, nearest
+from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
+
+if TYPE_CHECKING:
+    from edgegen.choose.prepare import Place
 
 ENGINES: Mapping[str, str] = {
     "local": "edgegen.choose.engines.local:LocalEngine",
+    "ray": "edgegen.choose.engines.ray:RayEngine",
 }
 """By the word that `--engine` takes."""
 
@@ -23,12 +28,30 @@ DEFAULT = "local"
 class Engine(Protocol):
     """Does tasks, in any order, several at once where it can.
 
-    `room` is how many tasks it takes at once. A task that fails is a `Done` that says why; a
-    machine that is lost in the middle of one is no failure: the task is done elsewhere. Results lie
-    in the cache that it was opened with.
+    A task that fails is a `Done` that says why; a machine that is lost in the middle of one is no
+    failure: the task is done elsewhere. Results lie in the cache that it was opened with. What it
+    is doing is told to `progress`, which may be exchanged; `warnings` grow while it works.
     """
 
-    room: int
+    progress: Progress
+
+    @property
+    def room(self) -> int:
+        """Return how many tasks it takes at once."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the user should know of its machines."""
+        ...
+
+    def place(self, name: str, root: str | None, profile: DeviceProfile | None) -> Place | None:
+        """Return a device of its machines, which measures from now on.
+
+        None where devices are attached to this machine. Raises ConfigError where there is no such
+        device, and DeviceUnreachableError where it doesn't answer.
+        """
+        ...
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Take tasks; packages of one model are made together where that saves work."""

@@ -13,11 +13,15 @@ from edgegen.core.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
-    """A model, as the user called it, and what of it is taken."""
+    """A model, as the user called it, and what of it is taken.
+
+    `folder` is where its files lie on this machine, if they aren't found there by its name.
+    """
 
     source: str
     revision: str | None = None
     variant: str | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from edgegen.choose.cache import Cache, Failure
 from edgegen.choose.measured import figures_of, glimpse_of, slowdown_of, step_of
-from edgegen.choose.tasks import BuildTask, Done, EvaluateTask, MeasureTask, ModelRef, ProbeTask
+from edgegen.choose.tasks import (
+    BuildTask,
+    Done,
+    EvaluateTask,
+    MeasureTask,
+    ModelRef,
+    ProbeTask,
+    Task,
+)
 from edgegen.core.errors import EdgegenError, ExportError
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.figures import exact
@@ -32,6 +40,21 @@ from edgegen.runner.attach import attach
 
 IMAGES, RESTARTS = 12, 3
 MORE_IMAGES, MORE_RESTARTS = 48, 6
+
+
+def known(task: Task, cache: Cache) -> Done | None:
+    """Return what is kept of a task; None for one that is to be done."""
+    if isinstance(task, BuildTask):
+        return _known_package(task, cache)
+    if isinstance(task, MeasureTask):
+        measurement = cache.measurement(task.key)
+        if measurement is None or _lacks_sustained(task, cache):
+            return None
+        return _measured(task, measurement, cache, from_cache=True, wall_s=0.0)
+    evaluation = cache.evaluation(task.key)
+    if evaluation is None:
+        return None
+    return _judged(task.key, evaluation, cache, from_cache=True, wall_s=0.0)
 
 
 def build(tasks: Sequence[BuildTask], cache: Cache, progress: Progress) -> list[Done]:
@@ -126,20 +149,21 @@ def package_bytes(place: Path, manifest: PackageManifest) -> int:
 def take_measurement(task: MeasureTask, cache: Cache, progress: Progress) -> Done:
     """Measure a package on its device, or take what was measured of it there before."""
     with cache.locked("measurements", task.key):
-        known = cache.measurement(task.key)
-        if known is not None and not _lacks_sustained(task, cache):
-            return _measured(task, known, cache, from_cache=True, wall_s=0.0)
+        found = known(task, cache)
+        if found is not None:
+            return found
+        measured = cache.measurement(task.key)
         started_s = time.monotonic()
         package = Path(task.package)
         try:
-            if known is None:
-                known = _measure(task, package, cache, task.key, None, progress)
+            if measured is None:
+                measured = _measure(task, package, cache, task.key, None, progress)
             if _lacks_sustained(task, cache):
                 _measure(task, package, cache, sustained_key(task), task.sustained_s, progress)
         except EdgegenError as error:
             return failed(task.key, error, time.monotonic() - started_s)
         wall_s = time.monotonic() - started_s
-        return _measured(task, known, cache, from_cache=False, wall_s=wall_s)
+        return _measured(task, measured, cache, from_cache=False, wall_s=wall_s)
 
 
 def sustained_key(task: MeasureTask) -> str:
@@ -254,25 +278,32 @@ def probe(task: ProbeTask, cache: Cache, progress: Progress) -> Done:
 
 
 def _evaluated(key: str, judge: Callable[[Path], Evaluation], cache: Cache) -> Done:
-    from edgegen.evaluate.summary import quality_figures
-
     with cache.locked("evaluations", key):
         started_s = time.monotonic()
-        known = cache.evaluation(key)
-        from_cache = known is not None
-        if known is None:
-            try:
-                known = judge(cache.evaluation_place(key))
-            except EdgegenError as error:
-                return failed(key, error, time.monotonic() - started_s)
-            cache.keep_evaluation(key, known)
+        found = cache.evaluation(key)
+        if found is not None:
+            return _judged(key, found, cache, from_cache=True, wall_s=0.0)
+        try:
+            found = judge(cache.evaluation_place(key))
+        except EdgegenError as error:
+            return failed(key, error, time.monotonic() - started_s)
+        cache.keep_evaluation(key, found)
+        wall_s = time.monotonic() - started_s
+    return _judged(key, found, cache, from_cache=False, wall_s=wall_s)
+
+
+def _judged(
+    key: str, evaluation: Evaluation, cache: Cache, *, from_cache: bool, wall_s: float
+) -> Done:
+    from edgegen.evaluate.summary import quality_figures
+
     return Done(
         key=key,
-        figures=dict(quality_figures(known)),
+        figures=dict(quality_figures(evaluation)),
         from_cache=from_cache,
-        wall_s=0.0 if from_cache else time.monotonic() - started_s,
+        wall_s=wall_s,
         place=str(cache.evaluation_place(key).relative_to(cache.folder)),
-        warnings=known.warnings,
+        warnings=evaluation.warnings,
     )
 
 
@@ -285,6 +316,13 @@ def failed(key: str, error: EdgegenError, wall_s: float) -> Done:
 
 def resolved(model: ModelRef, progress: Progress) -> ModelFolder:
     """Return a model's folder on this machine."""
+    if model.folder is not None:
+        return ModelFolder(
+            path=Path(model.folder),
+            source=model.source,
+            revision=model.revision,
+            variant=model.variant,
+        )
     return resolve(model.source, revision=model.revision, variant=model.variant, progress=progress)
 
 

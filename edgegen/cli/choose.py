@@ -26,6 +26,7 @@ from edgegen.core.figures import FIGURES
 
 if TYPE_CHECKING:
     from edgegen.choose.cache import Cache
+    from edgegen.choose.engine import Engine
     from edgegen.choose.prepare import Asked, Place, Prepared
     from edgegen.core.choice import Choice
     from edgegen.core.measurement import Measurement
@@ -151,6 +152,7 @@ def choose(
     kept by its content: a run that was interrupted goes on where it was.
     """
     from edgegen.choose.cache import Cache
+    from edgegen.choose.engine import open_engine
     from edgegen.choose.prepare import output_folder, prepare
     from edgegen.cli.choose_view import show_plan
     from edgegen.devices.profiles import load_profile
@@ -162,17 +164,19 @@ def choose(
             hint="Add --device (`local` is this machine), or --profile for one that isn't here.",
         )
     asked = _asked(console, models, options)
-    place = _place(console, device, None if profile is None else load_profile(profile))
     cache = Cache(fresh=fresh)
-    prepared = prepare(asked, place, cache, console.progress)
-    for warning in prepared.warnings:
-        console.warn(warning)
-    if only_plan:
-        show_plan(console, prepared, as_json=as_json)
-        return 0
-    folder = output_folder(output, asked.models, place)
-    keep = None if no_history else _keeping(console)
-    choice = _run(console, prepared, cache, folder, keep, open_with=(engine, address))
+    with open_engine(engine, cache, console.progress, address=address) as opened:
+        wanted = None if profile is None else load_profile(profile)
+        place = _place(console, opened, device, wanted)
+        prepared = prepare(asked, place, cache, console.progress)
+        for warning in (*opened.warnings, *prepared.warnings):
+            console.warn(warning)
+        if only_plan:
+            show_plan(console, prepared, as_json=as_json)
+            return 0
+        folder = output_folder(output, asked.models, place)
+        keep = None if no_history else _keeping(console)
+        choice = _run(console, prepared, cache, folder, keep, opened)
     return _end(console, choice, folder, as_json=as_json)
 
 
@@ -215,7 +219,9 @@ def _words(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _place(console: Console, address: str | None, profile: DeviceProfile | None) -> Place:
+def _place(
+    console: Console, engine: Engine, address: str | None, profile: DeviceProfile | None
+) -> Place:
     """Return where the packages are to run; a device is asked what it is, and left again."""
     from edgegen.choose.prepare import place_of_device, place_of_profile
     from edgegen.cli.on_device import attached, chosen_root
@@ -223,6 +229,9 @@ def _place(console: Console, address: str | None, profile: DeviceProfile | None)
     if address is None:
         assert profile is not None  # else there was nothing to choose for
         return place_of_profile(profile)
+    place = engine.place(address, chosen_root(), profile)
+    if place is not None:
+        return place
     with attached(address, console.progress, console.note) as device:
         return place_of_device(device, chosen_root(), profile)
 
@@ -233,15 +242,14 @@ def _run(
     cache: Cache,
     folder: Path,
     keep: Callable[[Measurement], None] | None,
-    *,
-    open_with: tuple[str, str | None],
+    engine: Engine,
 ) -> Choice:
     """Run a choice to its end, and write its result and its page."""
     import shlex
     import sys
+    from dataclasses import replace
 
     from edgegen.choose.advice import advice_for
-    from edgegen.choose.engine import open_engine
     from edgegen.choose.run import Run, Setting
     from edgegen.cli.choose_view import watching
     from edgegen.report.choice_files import write as write_page
@@ -254,7 +262,7 @@ def _run(
         profile=None if place.profile is None else place.profile.name,
         limits=prepared.limits,
         output=folder,
-        warnings=prepared.warnings,
+        warnings=(*engine.warnings, *prepared.warnings),
     )
     with watching(console) as (watcher, progress):
         run = Run(
@@ -265,11 +273,13 @@ def _run(
             watcher=watcher,
             keep=keep,
         )
-        prepared.jobs.progress = progress
-        engine, address = open_with
-        with open_engine(engine, cache, progress, address=address) as opened:
-            run.go(opened)
+        prepared.jobs.progress = engine.progress = progress
+        known = len(engine.warnings)
+        run.go(engine)
+        run.setting = replace(setting, warnings=(*engine.warnings, *prepared.warnings))
         run.put_winners()
+    for warning in engine.warnings[known:]:
+        console.warn(warning)
     choice = run.write(advice_for(prepared.search, prepared.space))
     write_page(folder)
     if run.gone is not None:

@@ -214,14 +214,17 @@ def advice_table(choice: Choice) -> Table | None:
 def next_steps(choice: Choice, folder: Path) -> tuple[NextStep, ...]:
     """Return what to type next for each winner; `folder` is that of the result."""
     steps = []
+    address = choice.device
+    if address is not None and address != "local" and "://" not in address:
+        address = None  # a name that only the machines of a farm know
     for row in choice.winners:
         if row.package is None:
             continue
         package, way = str(folder / row.package), row.way
         size = ["--steps", str(way.steps), "--width", str(way.width), "--height", str(way.height)]
-        where = [] if choice.device in (None, "local") else ["-d", str(choice.device)]
-        if choice.device != "local":
-            device = choice.device or "DEVICE"
+        where = [] if address in (None, "local") else ["-d", str(address)]
+        if address != "local":
+            device = address or "DEVICE"
             what = f"put {way.name} on the device"
             steps.append(NextStep(what=what, command=_line("deploy", package, "-d", device)))
         draw = NextStep(what="draw with it", command=_line("run", package, *where, *size))

@@ -232,6 +232,7 @@ def new_run(
     limits: Sequence[Limit] = LIMITS,
     fresh: bool = False,
     exhaustive: bool = False,
+    recipes: tuple[str, ...] = (),
 ) -> Run:
     """Return a choice among the recipes of two targets, in 2 and in 4 steps."""
     place = Place(
@@ -244,7 +245,7 @@ def new_run(
     )
     asked = Asked(
         models=(resolve(MODEL),),
-        wanted=Wanted(steps=(2, 4)),
+        wanted=Wanted(steps=(2, 4), recipes=recipes),
         limits=tuple(limits),
         exhaustive=exhaustive,
     )

@@ -10,6 +10,7 @@ from edgegen.choose.cache import Cache
 from edgegen.choose.tasks import BuildTask, Done, EvaluateTask, ProbeTask, Task
 from edgegen.choose.work import build, evaluate, probe, take_measurement
 from edgegen.core.errors import ConfigError
+from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
 
 
@@ -17,6 +18,7 @@ class LocalEngine:
     """An engine that works when it is waited for; the work itself runs in child processes."""
 
     room = 1
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, cache: Cache, progress: Progress, *, address: str | None = None) -> None:
         if address is not None:
@@ -25,7 +27,7 @@ class LocalEngine:
                 hint="Leave --address out, or choose another --engine.",
             )
         self._cache = cache
-        self._progress = progress
+        self.progress = progress
         self._waiting: list[Task] = []
 
     def __enter__(self) -> Self:
@@ -38,6 +40,9 @@ class LocalEngine:
         trace: TracebackType | None,
     ) -> None:
         self._waiting.clear()
+
+    def place(self, name: str, root: str | None, profile: DeviceProfile | None) -> None:
+        """Return None: devices are attached to this machine."""
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Take tasks."""
@@ -55,12 +60,12 @@ class LocalEngine:
                 if isinstance(task, BuildTask) and task.model == first.model
             ]
             self._waiting = [task for task in self._waiting if task not in together]
-            yield from build(together, self._cache, self._progress)
+            yield from build(together, self._cache, self.progress)
             return
         self._waiting.pop(0)
         if isinstance(first, ProbeTask):
-            yield probe(first, self._cache, self._progress)
+            yield probe(first, self._cache, self.progress)
         elif isinstance(first, EvaluateTask):
-            yield evaluate(first, self._cache, self._progress)
+            yield evaluate(first, self._cache, self.progress)
         else:
-            yield take_measurement(first, self._cache, self._progress)
+            yield take_measurement(first, self._cache, self.progress)

@@ -1,0 +1,69 @@
+"""Makes jobs of tasks, with what another machine needs for them: folders by their content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgegen.builtin.models import BUILTIN_MODELS
+from edgegen.choose.cache import Cache
+from edgegen.choose.engines.farm import Assignment
+from edgegen.choose.engines.messages import Job
+from edgegen.choose.engines.parcels import Parcel, pack
+from edgegen.choose.engines.ray_cluster import Cluster
+from edgegen.choose.tasks import EvaluateTask, MeasureTask, ModelRef
+from edgegen.choose.work import resolved
+from edgegen.core.progress import SilentProgress
+from edgegen.models.hub_files import choose_files
+
+
+class NodeJobs:
+    """Makes jobs; folders that they need are hashed and offered once."""
+
+    def __init__(self, cluster: Cluster, cache: Cache) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._packages: dict[str, Parcel] = {}
+        self._models: dict[ModelRef, Parcel | None] = {}
+
+    def job(self, assignment: Assignment, *, shares_cache: bool, root: str | None) -> Job:
+        """Return the job of an assignment. Raises SourceError for a model that isn't here."""
+        first = assignment.tasks[0]
+        package_place, package = None, None
+        if isinstance(first, EvaluateTask | MeasureTask):
+            if shares_cache:
+                package_place = Path(first.package).relative_to(self._cache.folder).as_posix()
+            else:
+                package = self._package(first.package)
+        return Job(
+            tasks=assignment.tasks,
+            fresh=self._cache.fresh,
+            shares_cache=shares_cache,
+            address=None if assignment.device is None else assignment.device.address,
+            root=root,
+            package_place=package_place,
+            package=package,
+            model=None if isinstance(first, MeasureTask) else self._model(first.model),
+        )
+
+    def _package(self, folder: str) -> Parcel:
+        if folder not in self._packages:
+            self._packages[folder] = pack(Path(folder))
+            self._cluster.offer(self._packages[folder])
+        return self._packages[folder]
+
+    def _model(self, model: ModelRef) -> Parcel | None:
+        """Return the files of a model; None for one that ships with edgegen."""
+        if model.source in BUILTIN_MODELS:
+            return None
+        if model not in self._models:
+            folder = resolved(model, SilentProgress()).path
+            sizes = {
+                path.relative_to(folder).as_posix(): path.stat().st_size
+                for path in folder.rglob("*")
+                if path.is_file()
+            }
+            names = choose_files(sizes, model.variant, repository=model.source)
+            parcel = pack(folder, names)
+            self._cluster.offer(parcel)
+            self._models[model] = parcel
+        return self._models[model]
