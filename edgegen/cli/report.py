@@ -65,6 +65,8 @@ def report(
 
     wanted = _wanted(output, markdown_file, csv_file)
     found = read_results(results)
+    for text in found.warnings():
+        console.warn(text)
     if as_json:
         console.json(found.raw())
     elif not wanted:

@@ -11,6 +11,7 @@ from edgegen.core.codec import decode, load_json_object
 from edgegen.core.errors import ConfigError
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.measurement import Measurement
+from edgegen.core.units import counted
 from edgegen.report import (
     choice_files,
     html,
@@ -56,6 +57,9 @@ class Report(Protocol):
     def raw(self) -> object:
         """Return what was read, as it is written as JSON."""
 
+    def warnings(self) -> Sequence[str]:
+        """Return what is wrong with the files themselves."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceReport:
@@ -87,6 +91,14 @@ class ChoiceReport:
     def raw(self) -> object:
         """Return the choice."""
         return self.result.choice
+
+    def warnings(self) -> Sequence[str]:
+        """Return that files which rows name are gone."""
+        gone = self.result.missing
+        if not gone:
+            return ()
+        files = counted(len(gone), "file")
+        return (f"The report lacks {files} that the choice names: {gone[0]}, for one.",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +133,10 @@ class QualityReport:
         """Return the evaluation, or all under `evaluations`."""
         found = [evaluation for evaluation, _ in self.evaluated]
         return found[0] if len(found) == 1 else {"evaluations": found}
+
+    def warnings(self) -> Sequence[str]:
+        """Return nothing: these are read whole, or not at all."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +176,10 @@ class MeasurementReport:
         """Return the measurement, or all under `measurements`."""
         found = [analysis.measurement for analysis in self.analyses]
         return found[0] if len(found) == 1 else {"measurements": found}
+
+    def warnings(self) -> Sequence[str]:
+        """Return nothing: these are read whole, or not at all."""
+        return ()
 
 
 def read_results(places: Sequence[Path]) -> Report:

@@ -75,11 +75,15 @@ def test_choose_writes_its_reports_beside_the_result(folder: Path) -> None:
     assert all(path.parent == folder and path.stat().st_size for path in written)
 
 
-def test_files_that_are_gone_leave_their_parts_out(tmp_path: Path) -> None:
+def test_files_that_are_gone_leave_their_parts_out_and_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "choice.json").write_text(dump_json(choice()), encoding="utf-8")
     result = choice_files.read(tmp_path)
     assert len(result.missing) > 10
     assert "Pictures of" not in result.page()
+    _, _, said = told(capsys, tmp_path)
+    assert f"lacks {len(result.missing)} files that the choice names: evaluations/" in said
 
 
 def test_a_row_that_names_a_file_outside_of_the_folder_is_refused(tmp_path: Path) -> None:
