@@ -33,7 +33,7 @@ _PATH = click.Path(path_type=Path, exists=True)
     groups={
         "What is a failure": ("fail_on",),
         "Latency, memory and energy": ("device", "restarts", "images", "patience_s"),
-        "Quality": ("suites", "pictures", "no_quality"),
+        "Quality": ("suites", "pictures", "model", "no_quality"),
         "How both draw": ("steps", "guidance", "seed", "width", "height", "threads", "memory"),
         "The packages": ("verify",),
         "The result": ("as_json", "no_history"),
@@ -83,6 +83,7 @@ _PATH = click.Path(path_type=Path, exists=True)
     help="Prompts that both draw, as `edgegen evaluate` has them; may be repeated.",
 )
 @click.option("--pictures", type=click.IntRange(1), help="At most so many prompts of a suite.")
+@click.option("--model", help="Where the packages' model is, if not where they say.")
 @click.option("--no-quality", is_flag=True, help="Draw no pictures of packages to compare.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the packages'.")
 @click.option("--guidance", type=float, help="Guidance scale. Default: the packages'.")
@@ -228,16 +229,26 @@ def _evaluate(
     device: Device | None,
     settings: dict[str, Any],
 ) -> tuple[Evaluation, Evaluation]:
+    from edgegen.core.manifest import load_manifest
     from edgegen.evaluate.run import evaluate_package
     from edgegen.evaluate.settings import EvaluateSettings
+    from edgegen.models.source import resolve
 
     names = ("pictures", "steps", "guidance", "width", "height")
+    model = settings["model"]
     asked = EvaluateSettings(
         **({"suites": settings["suites"]} if settings["suites"] else {}),
         **{name: settings[name] for name in names},
     )
-    before, after = (
-        evaluate_package(package.path, settings=asked, device=device, progress=console.progress)
-        for package in (old, new)
-    )
-    return before, after
+
+    def evaluate(package: Package) -> Evaluation:
+        variant = load_manifest(package.path).source.variant
+        return evaluate_package(
+            package.path,
+            model=None if model is None else resolve(model, variant=variant),
+            settings=asked,
+            device=device,
+            progress=console.progress,
+        )
+
+    return evaluate(old), evaluate(new)

@@ -15,8 +15,12 @@ def show(console: Console, found: Comparison) -> None:
     before, after = found.old, found.new
     what = f"{before.model}, {before.target}-{before.recipe} and {after.target}-{after.recipe}"
     where = "" if before.device is None else f" on {before.device}"
-    columns = ("", "OLD", "NEW", "change", f"{100 * CONFIDENCE:.0f} % interval", "verdict")
-    notes = [f"OLD is {before.name}, NEW is {after.name}; compared {found.how}.", *found.notes]
+    columns = ("", "OLD", "NEW", "change", "verdict", f"{100 * CONFIDENCE:.0f} % interval")
+    notes = [
+        f"OLD is {before.name}, NEW is {after.name}; compared {found.how}.",
+        *_unknowns(found),
+        *found.notes,
+    ]
     console.table(f"{what}{where}", columns, [_row(each) for each in found.changes], notes)
     if found.worse_pictures:
         console.print()
@@ -25,22 +29,34 @@ def show(console: Console, found: Comparison) -> None:
 
 def _row(change: FigureChange) -> list[Cell]:
     kind = change.kind
-    verdict = f"unknown: {change.why}" if change.verdict == "unknown" else change.verdict
     return [
-        "latency (median)" if change.figure == "latency" else kind.title,
+        _title(change),
         format_value(kind, change.old),
         format_value(kind, change.new),
         None if change.change is None else _signed(change.change, change),
+        change.verdict,
         _interval(change),
-        verdict,
     ]
+
+
+def _unknowns(found: Comparison) -> list[str]:
+    """Return why figures are unknown, a sentence a reason."""
+    reasons: dict[str, list[str]] = {}
+    for change in found.changes:
+        if change.verdict == "unknown":
+            reasons.setdefault(change.why, []).append(_title(change))
+    return [f"Unknown: {', '.join(titles)}: {why}." for why, titles in reasons.items()]
+
+
+def _title(change: FigureChange) -> str:
+    return "latency (median)" if change.figure == "latency" else change.kind.title
 
 
 def _interval(change: FigureChange) -> str | None:
     if change.low is None or change.high is None:
         return None
     if change.low == change.high:
-        return "exact"
+        return "the same in all" if change.kind.of_quality else "exact"
     return f"{_signed(change.low, change)} … {_signed(change.high, change)}"
 
 
