@@ -4,7 +4,7 @@
         [--threads 1] [--write FILE]
 
 Each comparison is `edgegen compare PACKAGE PACKAGE --device local` as the command makes it, without
-the golden case and the cold load: processes of both sides in turns, and a memory run each. The
+the golden case and the cold load: processes of both sides in turns, and three memory runs each. The
 measurements are also compared as results that were made one after the other: each with the one
 before it, whatever the machine did between. A line is printed after each comparison, and a summary
 at the end, with the range of the peak memory.
@@ -23,11 +23,12 @@ from benchmarks.machine import read_machine
 from edgegen.compare.measurements import compare_measurements
 from edgegen.compare.values import CONFIDENCE, Comparison
 from edgegen.core.measurement import Measurement
-from edgegen.measure.in_turns import measure_in_turns
+from edgegen.measure.in_turns import measure_in_turns, with_memory_runs
 from edgegen.measure.plan import BenchSettings, plan
 from edgegen.runner.attach import attach
 
 NAMES = ("old", "new")
+MEMORY_RUNS = 3
 
 
 def main() -> None:
@@ -46,9 +47,9 @@ def main() -> None:
         restarts=options.restarts, images=options.images, threads=options.threads
     )
     whole = plan(options.package, settings)
-    timed = replace(
-        whole, runs=tuple(run for run in whole.runs if run.kind in ("steady", "memory"))
-    )
+    kinds = ("steady", "memory")
+    timed = replace(whole, runs=tuple(run for run in whole.runs if run.kind in kinds))
+    timed = with_memory_runs(timed, MEMORY_RUNS)
     rows: list[dict[str, Any]] = []
     before: Measurement | None = None
     for number in range(options.comparisons):
@@ -104,9 +105,9 @@ def changes(found: Comparison) -> dict[str, dict[str, Any]]:
 
 
 def peak(measurement: Measurement) -> int | None:
-    """Return the peak memory of a measurement's memory run."""
-    memory = measurement.of_kind("memory")[-1].memory
-    return None if memory is None else memory.peak_pss_bytes
+    """Return the highest peak memory of a measurement's memory runs."""
+    runs = [run.memory for run in measurement.of_kind("memory") if run.memory is not None]
+    return max((run.peak_pss_bytes for run in runs if run.peak_pss_bytes), default=None)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgegen.core.measurement import Measurement
     from edgegen.devices.device import Device
 
+_MEMORY_RUNS = 3
 _PATH = click.Path(path_type=Path, exists=True)
 
 
@@ -166,7 +167,7 @@ def _report(
         console.warn(sentence)
     if not broken:
         return 0
-    console.error(" ".join(broken), hint_for(found))
+    console.error(" ".join(broken), hint_for(found, tolerances))
     return RegressionError.exit_code
 
 
@@ -204,7 +205,7 @@ def _measure(
 ) -> tuple[Measurement, Measurement]:
     from edgegen.cli.plain_progress import PlainProgress
     from edgegen.history.keep import keep
-    from edgegen.measure.in_turns import measure_in_turns
+    from edgegen.measure.in_turns import measure_in_turns, with_memory_runs
     from edgegen.measure.plan import BenchSettings, plan
 
     names = (
@@ -212,9 +213,11 @@ def _measure(
         *("width", "height", "threads", "memory"),
     )
     bench = BenchSettings(**{name: settings[name] for name in names})
-    plans = plan(old.path, bench), plan(new.path, bench)
+    before, after = (
+        with_memory_runs(plan(package.path, bench), _MEMORY_RUNS) for package in (old, new)
+    )
     measured = measure_in_turns(
-        *plans, device, PlainProgress(console.note), patience_s=settings["patience_s"]
+        before, after, device, PlainProgress(console.note), patience_s=settings["patience_s"]
     )
     problem = None if settings["no_history"] else keep(*measured)
     if problem is not None:

@@ -102,14 +102,15 @@ def check(comparison: Comparison, tolerances: Sequence[Tolerance]) -> None:
     """Raise RegressionError where a tolerance is broken, or its figure is unknown."""
     broken = failures(comparison, tolerances)
     if broken:
-        raise RegressionError(" ".join(broken), hint=hint_for(comparison))
+        raise RegressionError(" ".join(broken), hint=hint_for(comparison, tolerances))
 
 
-def hint_for(comparison: Comparison) -> str:
-    """Return what to look at after a regression."""
-    if any(change.verdict == "unknown" for change in comparison.changes):
+def hint_for(comparison: Comparison, tolerances: Sequence[Tolerance]) -> str:
+    """Return what to do after a failure."""
+    figures = [comparison.change_of(tolerance.figure) for tolerance in tolerances]
+    if any(change is None or change.verdict == "unknown" for change in figures):
         return "Measure what is unknown, or leave it out of --fail-on."
-    return "See the table; -v shows all columns."
+    return "The table shows by how much each figure changed, and how sure that is."
 
 
 def change_text(value: float, kind: FigureKind) -> str:

@@ -8,6 +8,7 @@ cancels.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import zip_longest
 
 from edgegen.core.measurement import Measurement, RunKind
@@ -43,6 +44,12 @@ def measure_in_turns(
         for session, planned in _turns(old, new, (sessions[0], sessions[1])):
             session.run(planned)
         return sessions[0].measurement(), sessions[1].measurement()
+
+
+def with_memory_runs(plan: BenchPlan, count: int) -> BenchPlan:
+    """Return a plan whose memory runs are repeated, since the sampling of one misses a peak."""
+    runs = [run for run in plan.runs for _ in range(count if run.kind == "memory" else 1)]
+    return replace(plan, runs=tuple(runs))
 
 
 def _turns(

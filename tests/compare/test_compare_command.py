@@ -48,6 +48,7 @@ def test_two_measurements_are_compared_and_a_regression_ends_with_code_11(
     assert run(["compare", *files, "--fail-on", "latency:5%"]) == 11
     error = capsys.readouterr().err
     assert "latency is worse by 20 %; 5 % is allowed" in error
+    assert "unknown" not in error
     assert run(["compare", *files, "--fail-on", "latency:30%,size:0%"]) == 0
     assert run(["compare", *reversed(files), "--fail-on", "latency:5%"]) == 0
     capsys.readouterr()
