@@ -117,25 +117,43 @@ def _sibling_bounds(
     found = {}
     latency = measured.get("latency", UNKNOWN)
     if latency.value is not None and step.value is not None:
-        more = candidate.way.steps - steps
-        value = latency.value + more * step.value
-        if value > 0:
-            found["latency"] = _around(value, latency, LATENCY_SLACK, source)
+        further = _further(latency, step, candidate.way.steps - steps)
+        if further is not None:
+            found["latency"] = replace(further, source=source)
     memory = measured.get("memory", UNKNOWN)
     if memory.value is not None:
-        found["memory"] = _around(memory.value, memory, MEMORY_SLACK, source)
+        found["memory"] = _around(memory, MEMORY_SLACK, source)
     return found
 
 
-def _around(value: float, like: Figure, slack: float, source: str) -> Figure:
-    """Return a value with bounds: the shares of another figure's interval, and slack."""
-    assert like.value is not None
-    low = 1.0 if like.low is None else like.low / like.value
-    high = 1.0 if like.high is None else like.high / like.value
+def _further(latency: Figure, step: Figure, more: int) -> Figure | None:
+    """Return a latency with so many steps more, or less; None where nothing would be left."""
+    assert latency.value is not None
+    assert step.value is not None
+    slow, fast = step.high or step.value, step.low or step.value
+    if more < 0:
+        slow, fast = fast, slow
+    value = latency.value + more * step.value
+    low = (latency.low or latency.value) + more * fast
+    if low <= 0:
+        return None
     return Figure(
         value=value,
-        low=value * low * (1 - slack),
-        high=value * high * (1 + slack),
+        low=low * (1 - LATENCY_SLACK),
+        high=((latency.high or latency.value) + more * slow) * (1 + LATENCY_SLACK),
+        origin="predicted",
+    )
+
+
+def _around(like: Figure, slack: float, source: str) -> Figure:
+    """Return another figure with slack around its bounds."""
+    assert like.value is not None
+    low = like.value if like.low is None else like.low
+    high = like.value if like.high is None else like.high
+    return Figure(
+        value=like.value,
+        low=low * (1 - slack),
+        high=high * (1 + slack),
         origin="predicted",
         source=source,
     )
