@@ -16,8 +16,9 @@ from edgegen.packaging.model_facts import ModelFacts
 from edgegen.predict.memory import predict_memory
 from edgegen.predict.traces import read_traces
 
-MEMORY_SLACK = 0.25
-"""By what share a run may take more or less than predicted, on a runtime that was measured."""
+MEMORY_SLACK = 0.35
+"""By what share a run may take more or less than predicted, on a runtime that was measured: TFLite
+with 16-bit activations takes 30 % less."""
 
 UNMEASURED_SLACK = 0.5
 """The same on a runtime whose memory nobody here has measured."""
