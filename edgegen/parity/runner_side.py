@@ -6,13 +6,15 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from edgegen_runner.kept import MOST_BYTES
 from edgegen_runner.metrics import Array
 
 from edgegen.core.errors import EdgegenError, RunnerError
 from edgegen.core.manifest import load_manifest
-from edgegen.core.package import GoldenCase
+from edgegen.core.package import GoldenCase, PackageManifest
 from edgegen.parity.side import Draw, Outcome, Probe, Task
 from edgegen.reference import golden
+from edgegen.reference.case import SMALL_MODEL_PX
 from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import Backend, GenerateJob, ProbeJob, Request, SeriesJob
 from edgegen.runner.png import drawn_pixels
@@ -25,7 +27,9 @@ _IMAGE_FILE = "image.png"
 class RunnerSide:
     """Computes with a package's artifacts in the runner, with mapped weights and little memory.
 
-    The runtime is the one for the package's target, unless `backend` says another.
+    The runtime is the one for the package's target, unless `backend` says another. It has one
+    thread for a small package: threads that wait for their share of little work take more of the
+    processor than the work does.
     """
 
     def __init__(self, package: Path, *, backend: Backend | None = None) -> None:
@@ -62,7 +66,8 @@ class RunnerSide:
         outcome: Outcome = None
         session = RunnerSession()
         try:
-            jobs = SeriesJob(jobs=tuple(map(self._job, tasks)))
+            backend = self._backend(tasks)
+            jobs = SeriesJob(jobs=tuple(self._job(task, backend) for task in tasks))
             with closing(session.events(jobs)) as events:
                 for event in events:
                     if isinstance(event, ImageEnd):
@@ -81,14 +86,14 @@ class RunnerSide:
             )
         yield outcome  # of the last, once its process has ended well
 
-    def _job(self, task: Task) -> ProbeJob | GenerateJob:
+    def _job(self, task: Task, backend: Backend) -> ProbeJob | GenerateJob:
         if isinstance(task, Probe):
             return ProbeJob(
                 package=self._package,
                 component=task.component,
                 inputs=str(task.inputs.absolute()),
                 outputs=str(task.outputs.absolute()),
-                backend=self._backend,
+                backend=backend,
             )
         place = str(task.place.absolute())
         return GenerateJob(
@@ -98,15 +103,22 @@ class RunnerSide:
             file_names=(_IMAGE_FILE,),
             save_trajectory=place,
             residency="sequential",
-            backend=self._backend,
+            backend=backend,
         )
 
-    @property
-    def _backend(self) -> Backend:
-        if self._chosen is None:  # only when there is work: an unknown runtime is a task's outcome
-            manifest = load_manifest(Path(self._package))
-            self._chosen = backend_here(manifest.target, Wishes(memory="lean"))
-        return self._chosen
+    def _backend(self, tasks: Sequence[Task]) -> Backend:
+        if self._chosen is not None:
+            return self._chosen
+        # Only when there is work: an unknown runtime is a task's outcome.
+        manifest = load_manifest(Path(self._package))
+        threads = 1 if _is_small(manifest, tasks) else None
+        return backend_here(manifest.target, Wishes(memory="lean", threads=threads))
+
+
+def _is_small(manifest: PackageManifest, tasks: Sequence[Task]) -> bool:
+    sizes = [max(it.case.width, it.case.height) for it in tasks if not isinstance(it, Probe)]
+    weights_bytes = sum(it.storage_bytes for it in manifest.components)
+    return weights_bytes <= MOST_BYTES and max(sizes, default=0) <= SMALL_MODEL_PX
 
 
 def _outcome(task: Task, image: ImageEnd | None) -> Array | None:

@@ -19,6 +19,7 @@ from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.worker import Emit, Event, serve
 from edgegen.models.pipeline_source import SourceSpec, open_source
+from edgegen.reference.case import SMALL_MODEL_PX
 
 if TYPE_CHECKING:
     from edgegen.reference.pipeline import Reference
@@ -103,7 +104,7 @@ def _make(reference: Reference, job: GoldenJob, once: _Once, emit: Emit) -> None
         once.make((component, size), destination, make)
         emit("step", text=f"probe of {component.name}")
     if not job.probes:  # a picture, in all of the steps that the model draws in
-        reference.weights.keep_small()
+        _prepare_for_many_steps(reference, job.case)
     once.make(
         job.case,
         destination,
@@ -116,6 +117,15 @@ def _make(reference: Reference, job: GoldenJob, once: _Once, emit: Emit) -> None
         ),
     )
     emit("step", text="image")
+
+
+def _prepare_for_many_steps(reference: Reference, case: GoldenCase) -> None:
+    """Keep the weights of a small model, and leave its little work to one thread."""
+    import torch
+
+    is_small = reference.weights.keep_small()
+    if is_small and max(case.width, case.height) <= SMALL_MODEL_PX:
+        torch.set_num_threads(1)
 
 
 def _probe(reference: Reference, job: GoldenJob, component: Component, destination: Path) -> None:

@@ -108,8 +108,8 @@ class StreamedWeights(TorchFunctionMode):
             if name in names:
                 buffer.copy_(torch.from_numpy(read(name)))
 
-    def keep_small(self) -> None:
-        """Read each weight only once from now on, if all of them are small together.
+    def keep_small(self) -> bool:
+        """Read each weight only once from now on, if all of them are small; return whether.
 
         For runs of many steps, in which reading takes as long as computing.
         """
@@ -118,6 +118,7 @@ class StreamedWeights(TorchFunctionMode):
             and sum(4 * it.stub.numel() for it in self._sources.values()) <= KEPT_BYTES
         ):
             self._kept = {}
+        return self._kept is not None
 
     def __torch_function__(
         self,

@@ -75,6 +75,7 @@ class MilProgram:
             self._to_keep = frozenset()
         self._kept: dict[str, Any] = {}
         self._checked: set[int] = set()
+        self._types: dict[int, tuple[tuple[str, TypeName, tuple[int, ...]], ...]] = {}
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Compute the outputs from arrays in the types and shapes that `inputs` says.
@@ -106,34 +107,38 @@ class MilProgram:
     def _step(self, operation: Operation, values: dict[str, Any]) -> None:
         results = self._compute(operation, values)
         self._check_results(operation, results)
-        for output, result in zip(operation.outputs, results, strict=True):
+        for (name, kind, _), result in zip(self._declared(operation), results, strict=True):
             value = result
             if not isinstance(result, (str, list)):
-                kind, _ = shape_of(output.type)
                 value = self._rounded(operation.type, result, kind)
-            if output.name in self._to_keep:
-                value = self._keep(output.name, value)
-            values[output.name] = value
+            if name in self._to_keep:
+                value = self._keep(name, value)
+            values[name] = value
+
+    def _declared(self, operation: Operation) -> tuple[tuple[str, TypeName, tuple[int, ...]], ...]:
+        """Return names, types and shapes of an operation's results; each run asks for them."""
+        if id(operation) not in self._types:
+            self._types[id(operation)] = tuple(
+                (output.name, *shape_of(output.type)) for output in operation.outputs
+            )
+        return self._types[id(operation)]
 
     def _check_results(self, operation: Operation, results: Sequence[Any]) -> None:
         """Refuse results whose shapes are not the declared ones, or too large."""
         if len(results) != len(operation.outputs):
             raise self._broken(f"{operation.type} has {len(results)} results")
-        for output, result in zip(operation.outputs, results, strict=True):
-            kind, shape = shape_of(output.type)
+        for (name, kind, shape), result in zip(self._declared(operation), results, strict=True):
             if isinstance(result, (str, list)):
                 if kind != "string":
-                    raise self._broken(f"{operation.type} gives {output.name!r} texts")
+                    raise self._broken(f"{operation.type} gives {name!r} texts")
                 continue
             if tuple(result.shape) != shape:
                 raise self._broken(
-                    f"{operation.type} gives {output.name!r} the shape {tuple(result.shape)}, "
+                    f"{operation.type} gives {name!r} the shape {tuple(result.shape)}, "
                     f"and {shape} is declared"
                 )
             if 4 * prod(shape) > LARGEST_RESULT_BYTES:
-                raise self._broken(
-                    f"{operation.type} gives {output.name!r} {prod(shape):,} numbers"
-                )
+                raise self._broken(f"{operation.type} gives {name!r} {prod(shape):,} numbers")
 
     def _keep(self, name: str, value: Any) -> Any:
         """Keep a value for the next run, in the form that operations want; return it so."""
