@@ -216,7 +216,7 @@ def _without_stack_traces() -> Iterator[None]:
     import torch.fx
 
     config: Any = torch.fx.config
-    before = getattr(config, "do_not_emit_stack_traces", False)  # torch before 2.10 has none
+    before = getattr(config, "do_not_emit_stack_traces", False)
     config.do_not_emit_stack_traces = True
     try:
         yield
