@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,9 +12,10 @@ import pytest
 from edgegen.core.errors import RunnerError
 from edgegen.parity import runner_side
 from edgegen.parity.runner_side import RunnerSide
-from edgegen.parity.side import Probe
+from edgegen.parity.side import Draw, Probe
 from edgegen.runner.job import Backend, ProbeJob, SeriesJob
 from edgegen.runner.protocol import Event, Part
+from tests.parity.faithful_side import CASE, MANIFEST
 
 NAMES = ("text_encoder", "unet", "vae_decoder")
 
@@ -24,6 +26,7 @@ class PlayedSession:
     started: ClassVar[list[tuple[str, ...]]] = []
     broken: ClassVar[set[str]] = set()
     ends_badly: ClassVar[bool] = False
+    threads: ClassVar[set[int | None]] = set()
 
     def __init__(self) -> None:
         self.cpu_s: float | None = None
@@ -31,6 +34,7 @@ class PlayedSession:
     def events(self, job: SeriesJob) -> Generator[Event]:
         names = [part.component for part in job.jobs if isinstance(part, ProbeJob)]
         self.started.append(tuple(names))
+        self.threads.update(part.backend.threads for part in job.jobs)
         for index, name in enumerate(names):
             self.cpu_s = index + 1.0
             if name in self.broken:
@@ -43,6 +47,7 @@ class PlayedSession:
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> type[PlayedSession]:
     monkeypatch.setattr(PlayedSession, "started", [])
+    monkeypatch.setattr(PlayedSession, "threads", set())
     monkeypatch.setattr(runner_side, "RunnerSession", PlayedSession)
     return PlayedSession
 
@@ -81,3 +86,24 @@ def test_a_process_that_ends_badly_has_not_done_its_last_task(
 ) -> None:
     monkeypatch.setattr(session, "ends_badly", True)
     assert outcomes(tmp_path)[0] == ["", "", "it has crashed at its end"]
+
+
+@pytest.mark.parametrize(
+    ("weights_bytes", "width", "threads"), [(1 << 20, 256, 1), (1 << 30, 256, None), (1, 512, None)]
+)
+def test_a_package_that_is_small_and_draws_small_is_run_on_one_thread(
+    weights_bytes: int,
+    width: int,
+    threads: int | None,
+    session: type[PlayedSession],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    first, *others = MANIFEST.components
+    manifest = replace(MANIFEST, components=(replace(first, storage_bytes=weights_bytes), *others))
+    monkeypatch.setattr(runner_side, "load_manifest", lambda _: manifest)
+    draw = Draw(case=replace(CASE, width=width), pictures=tmp_path, place=tmp_path)
+
+    list(RunnerSide(tmp_path).work([draw]))
+
+    assert session.threads == {threads}
