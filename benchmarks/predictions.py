@@ -235,10 +235,13 @@ def markdown(results: Results) -> str:
             _error(row.predicted_bytes, row.package_bytes),
         ]
         for residency in RESIDENCIES:
-            predicted = row.predicted_peak_bytes[residency]
+            predicted = row.predicted_peak_bytes.get(residency)
             peak = row.peak_bytes.get(residency)
-            measured = "not measured" if peak is None else f"{peak / 1e6:,.0f}"
-            cells += [f"{predicted / 1e6:,.0f} of {measured}", _error(predicted, peak)]
+            if predicted is None or peak is None:
+                cells += ["", ""]
+            else:
+                text = f"{predicted / 1e6:,.0f} of {peak / 1e6:,.0f}"
+                cells += [text, _error(predicted, peak)]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *_summary(results.rows)]
     timed = [row for row in results.rows if row.timed is not None]
@@ -286,8 +289,8 @@ def _times(rows: Sequence[Row]) -> list[str]:
     return [*lines, "", f"Time: the p90 of {inside} of {known} is inside its interval."]
 
 
-def _error(predicted: int, measured: int | None) -> str:
-    return "" if not measured else f"{predicted / measured - 1:+.2%}"
+def _error(predicted: int, measured: int) -> str:
+    return f"{predicted / measured - 1:+.2%}"
 
 
 def main() -> None:
@@ -316,6 +319,7 @@ def main() -> None:
             row = measured_row(built, options.steps)
             pairs.append((built, row))
             print(markdown(Results(machine=machine, rows=(row,))).splitlines()[6], flush=True)
+            _write(options.write, Results(machine=machine, rows=tuple(row for _, row in pairs)))
             if options.remove and not options.images:
                 shutil.rmtree(built.path)
     rows = [row for _, row in pairs]
@@ -323,8 +327,13 @@ def main() -> None:
         rows = timed_rows(pairs, options.images, options.steps)
     results = Results(machine=machine, rows=tuple(rows))
     print(markdown(results))
-    if options.write:
-        place = RESULTS / options.write
+    _write(options.write, results)
+
+
+def _write(name: str | None, results: Results) -> None:
+    """Write what there is so far."""
+    if name is not None:
+        place = RESULTS / name
         place.with_suffix(".json").write_text(dump_json(results), encoding="utf-8")
         place.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgegen.core.profile import DeviceProfile
     from edgegen.predict.survey import Outlook
 
+_FITS = {"all": "yes", "sequential": "one at a time"}
 _COLUMNS = ("package", "size", "memory", "one at a time", "largest buffer", "fits")
 
 
@@ -49,7 +50,7 @@ def _row(outlook: Outlook) -> tuple[str | None, ...]:
         format_bytes(together.peak_bytes),
         format_bytes(apart.peak_bytes),
         format_bytes(together.largest_buffer_bytes),
-        "yes" if outlook.fits else "; ".join(outlook.broken),
+        _FITS.get(outlook.fits or "") or f"no: {'; '.join(outlook.broken)}",
     )
 
 

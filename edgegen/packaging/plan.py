@@ -23,6 +23,7 @@ from edgegen.packaging.candidate import (
 )
 from edgegen.packaging.model_facts import ModelFacts, read_facts
 from edgegen.packaging.other_runtimes import lost_elsewhere
+from edgegen.packaging.predicted import largest_weight
 from edgegen.packaging.replace import require_replaceable
 from edgegen.packaging.wanted import Wanted
 
@@ -117,6 +118,7 @@ def plan_package(
         force=force,
         warnings=(
             *_device_warnings(profile, prediction.component_bytes),
+            *_buffer_warnings(candidate, facts),
             *lost_elsewhere(candidate.spec, facts.folder, candidate.target),
         ),
     )
@@ -194,4 +196,26 @@ def _device_warnings(profile: DeviceProfile | None, storage: Mapping[str, int]) 
         f"{name} alone takes {format_bytes(size)}, and an application on {profile.title} may take "
         f"{format_bytes(limit)}: it will run only where the system gives mapped pages back, "
         "slowly.",
+    )
+
+
+def _buffer_warnings(candidate: Candidate, facts: ModelFacts) -> tuple[str, ...]:
+    """Say where a single weight is larger than a buffer of the device may be."""
+    profile = candidate.profile
+    limit = None if profile is None else profile.largest_buffer_bytes
+    if profile is None or limit is None:
+        return ()
+    found = (
+        (
+            component.name,
+            *largest_weight(candidate.recipe, component, facts.weights[component.name]),
+        )
+        for component in candidate.spec.components
+    )
+    name, layer, size = max(found, key=lambda it: it[2])
+    if size <= limit:
+        return ()
+    return (
+        f"{layer} of {name} takes {format_bytes(size)} in one buffer, and {profile.title} refuses "
+        f"one above {format_bytes(limit)}, whatever else is free.",
     )

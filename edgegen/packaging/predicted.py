@@ -78,6 +78,22 @@ def _weight_bytes(
     return stored + widened
 
 
+def largest_weight(
+    recipe: Recipe, component: Component, weights: Sequence[StoredWeight]
+) -> tuple[str, int]:
+    """Return the layer of a component's largest weight, and its bytes in the type it computes in.
+
+    Activations may be larger: `edgegen inspect --profile` traces them.
+    """
+    types = recipe.of(component)
+
+    def computed_bytes(weight: StoredWeight) -> int:
+        return math.prod(weight.shape) * (2 if types.compute_of(weight.layer) == "float16" else 4)
+
+    largest = max(weights, key=computed_bytes)
+    return largest.layer, computed_bytes(largest)
+
+
 def golden_bytes(spec: PipelineSpec, least_latents: tuple[int, int]) -> int:
     """Return how large the golden case will be. `spec` has the components of the package."""
     case = small_case(spec, least_latents)

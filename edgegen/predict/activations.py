@@ -20,7 +20,7 @@ class Activations:
     """What a component takes besides its weights.
 
     `own_bytes` is its own as long as it is loaded, once it has run; `heap_bytes` and `lent_bytes`
-    are what it takes while it runs of memory that all components share.
+    are what it takes besides while it runs, from the heap and in large blocks.
     """
 
     own_bytes: float

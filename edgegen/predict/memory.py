@@ -148,8 +148,7 @@ def _together(parts: Sequence[_Part]) -> int:
         highest = max(highest, loaded + part.memory.weights_bytes + part.memory.loading_bytes)
         loaded += part.memory.weights_bytes
     running = loaded + sum(it.activations.own_bytes for it in parts)
-    running += max(it.activations.heap_bytes for it in parts)
-    running += max(it.activations.lent_bytes for it in parts)
+    running += max(it.activations.heap_bytes + it.activations.lent_bytes for it in parts)
     return round(max(highest, running))
 
 

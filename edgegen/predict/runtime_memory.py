@@ -44,9 +44,9 @@ class RuntimeMemory:
     `weights` are by use and form; what is not listed is as `others`. `live` multiplies the highest
     sum of the results that are alive, by role: no runtime reuses memory as well as it could.
 
-    Without `keeps_activations` they are given back after each run, but for blocks below
-    `returned_from_bytes`: those are the C library's, which keeps what it once took, `heap` times
-    the sum that was alive, for all components together. With `indirection` each convolution keeps
+    Without `keeps_activations` they are given back after each run, so that the next component finds
+    room. Blocks below `returned_from_bytes` come from the C library's heap, which has gaps: it
+    takes `heap` times the sum that is alive. With `indirection` each convolution keeps
     a table of pointers, one for each output pixel and entry of its kernel. `scores_bytes` is how
     much of attention's scores is in memory at once: all up to that, else of one head. With
     `widens` a weight in fewer bits is widened for the operator that reads it, and then forgotten.
@@ -109,7 +109,7 @@ OPENVINO = RuntimeMemory(
     weights={
         **_ROWS,
         **_both("float32", Held(copied=4.0)),
-        **_both("float16", Held(copied=4.3)),
+        **_both("float16", Held(copied=4.2)),
         ("embedding", "float16"): Held(copied=4.0, mapped=False),
         ("convolution", "int8"): Held(copied=7.7, mapped=False),
         ("linear", "int8"): Held(copied=1.35),

@@ -29,8 +29,8 @@ RESIDENCIES: tuple[Residency, ...] = ("all", "sequential")
 class Outlook:
     """What one package would take; `refused` says why there can be none, and nothing is known.
 
-    `memory` is by residency. `broken` are the limits of the device that it breaks in each way of
-    running it, in words; `fits` is None without a device.
+    `memory` is by residency. `fits` is the residency in which it meets the device's limits, `all`
+    where any does. `broken` are the limits, in words, that it breaks in every way of running it.
     """
 
     target: str
@@ -38,7 +38,7 @@ class Outlook:
     refused: str | None = None
     size: Prediction | None = None
     memory: Mapping[Residency, MemoryPrediction] | None = None
-    fits: bool | None = None
+    fits: Residency | None = None
     broken: tuple[str, ...] = ()
 
 
@@ -105,32 +105,32 @@ def _outlook(
         )
         for residency in RESIDENCIES
     }
-    profile = candidate.profile
-    broken = () if profile is None else tuple(_broken(size, memory, profile))
+    broken = {
+        residency: tuple(_broken(size, memory[residency], candidate.profile))
+        for residency in RESIDENCIES
+    }
+    meets = next((it for it in RESIDENCIES if not broken[it]), None)
     return Outlook(
         target=candidate.target.name,
         recipe=candidate.recipe.name,
         size=size,
         memory=memory,
-        fits=None if profile is None else not broken,
-        broken=broken,
+        fits=meets if candidate.profile is not None else None,
+        broken=() if meets is not None else broken["sequential"],
     )
 
 
 def _broken(
-    size: Prediction, memory: Mapping[Residency, MemoryPrediction], profile: DeviceProfile
+    size: Prediction, memory: MemoryPrediction, profile: DeviceProfile | None
 ) -> Iterator[str]:
-    """Yield the limits that a package breaks, however it is run."""
-    least = min(it.peak_bytes for it in memory.values())
+    """Yield the limits of a device that a package breaks in one way of running it."""
+    if profile is None:
+        return
+    memories = (profile.application_memory_bytes, profile.budget.peak_memory_bytes)
     for what, value, limit in (
-        ("memory of an application", least, profile.application_memory_bytes),
-        ("budget of memory", least, profile.budget.peak_memory_bytes),
-        ("budget of the package", size.package_bytes, profile.budget.package_bytes),
-        (
-            "largest buffer",
-            memory["all"].largest_buffer_bytes,
-            profile.largest_buffer_bytes,
-        ),
+        ("memory", memory.peak_bytes, min(it for it in memories if it is not None)),
+        ("size", size.package_bytes, profile.budget.package_bytes),
+        ("largest buffer", memory.largest_buffer_bytes, profile.largest_buffer_bytes),
     ):
         if limit is not None and value > limit:
-            yield f"{what}: {format_bytes(value)} of {format_bytes(limit)}"
+            yield f"{what} {format_bytes(value)} of {format_bytes(limit)}"

@@ -58,11 +58,14 @@ def held_weights(
             weight.shape, Granularity(), scale_bytes=sizes.scale_bytes
         )
         mapped = stored if held.mapped else 0
+        copy = min(held.copied, 4.0) * elements
+        if runtime.widens and kind != "embedding":
+            copy = widened_bytes(recipe, weight.layer, weight.shape)
         yield HeldWeight(
             layer=weight.layer,
             held_bytes=held.copied * elements + mapped,
             loading_bytes=held.loading * elements,
-            buffer_bytes=max(stored, round(min(held.copied, 4.0) * elements)),
+            buffer_bytes=max(stored, round(copy)),
         )
 
 

@@ -100,3 +100,17 @@ def test_a_component_larger_than_an_application_is_warned_of(
         facts, target=profile.runtimes[0].target, destination=tmp_path / "out", profile=profile
     )
     assert any("unet alone takes" in warning for warning in made.warnings)
+
+
+def test_a_weight_larger_than_the_device_s_largest_buffer_is_warned_of(
+    facts: ModelFacts, tmp_path: Path
+) -> None:
+    profile = load_profile("ipad-pro-m4")
+    for limit, count in ((1_000, 1), (1 << 40, 0)):
+        made = plan_package(
+            facts,
+            target="coreml",
+            destination=tmp_path / "out",
+            profile=replace(profile, largest_buffer_bytes=limit),
+        )
+        assert sum("in one buffer" in warning for warning in made.warnings) == count

@@ -33,7 +33,7 @@ def test_inspect_says_what_packages_take_and_break_of_a_device_and_traces_only_o
         ("coreml", "fp32"),
     ]
     onnx, coreml, refused = first[0], first[1], [it for it in first if "refused" in it]
-    assert onnx["fits"] is True
+    assert onnx["fits"] == "all"
     assert onnx["memory"]["all"]["peak_bytes"] > onnx["memory"]["sequential"]["peak_bytes"]
     assert "vae_encoder" not in onnx["memory"]["all"]["components"]
     assert not onnx["memory"]["all"]["unmeasured"]
@@ -54,11 +54,8 @@ def test_inspect_says_what_packages_take_and_break_of_a_device_and_traces_only_o
     )
     facts = read_facts(resolve(model))
     (outlook,) = survey(facts, [Wanted("onnx", "fp16-storage")], profile=small)
-    assert outlook.fits is False
-    assert [it.partition(":")[0] for it in outlook.broken] == [
-        "memory of an application",
-        "largest buffer",
-    ]
+    assert outlook.fits is None
+    assert [it.startswith(("memory ", "largest buffer ")) for it in outlook.broken] == [True, True]
 
 
 def test_a_size_without_a_package_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
