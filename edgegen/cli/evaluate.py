@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,7 @@ def evaluate(
         there = None
         if device != LOCAL:
             there = stack.enter_context(attached(device, console.progress, console.note))
-        for package, manifest in zip(packages, manifests, strict=True):
+        for place, (package, manifest) in enumerate(zip(packages, manifests, strict=True)):
             folder = None if model is None else resolve(model, variant=manifest.source.variant)
             each = evaluate_with_pictures(
                 package, model=folder, settings=settings, device=there, progress=console.progress
@@ -150,7 +151,7 @@ def evaluate(
             wanted = with_defaults(limits, recipe_limits(manifest.recipe, each.evaluation))
             broken.append(gate(each.evaluation, wanted))
             if output is not None:
-                _write(each, output / _label(package) if len(packages) > 1 else output)
+                _write(each, _folders(packages, output)[place])
     names = [str(package) for package in packages]
     evaluations = [each.evaluation for each in found]
     for warning in dict.fromkeys(it for each in evaluations for it in each.warnings):
@@ -177,8 +178,21 @@ def _write(found: Evaluated, folder: Path) -> None:
     write_atomic(folder / "evaluation.json", dump_json(found.evaluation))
 
 
-def _label(package: Path) -> str:
-    return package.resolve().name
+def _folders(packages: Sequence[Path], output: Path) -> list[Path]:
+    """Return the folder of each package's result: the output itself where there is one package.
+
+    They are called after their packages, with a number where another one is called so already.
+    """
+    if len(packages) == 1:
+        return [output]
+    names: list[str] = []
+    for package in packages:
+        name, number = package.resolve().name, 1
+        while name in names:
+            number += 1
+            name = f"{package.resolve().name}-{number}"
+        names.append(name)
+    return [output / name for name in names]
 
 
 def _end(

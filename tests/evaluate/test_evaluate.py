@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgegen.cli.evaluate import _folders
 from edgegen.cli.main import run
 from edgegen.core.codec import load_json
 from edgegen.core.errors import SourceError
@@ -83,6 +84,13 @@ def test_the_command_writes_evaluation_pictures_and_the_worst(
         for name in (each.reference, each.package):
             assert read_pixels(output / "pictures" / name).shape == (32, 32, 3)
     assert read_pixels(output / "worst.png").shape[2] == 3
+
+
+def test_packages_of_the_same_name_have_folders_of_their_own(tmp_path: Path) -> None:
+    packages = [tmp_path / "scenes" / "onnx-fp16", tmp_path / "emoji" / "onnx-fp16"]
+    output = tmp_path / "out"
+    assert _folders(packages, output) == [output / "onnx-fp16", output / "onnx-fp16-2"]
+    assert _folders(packages[:1], output) == [output]
 
 
 def test_a_limit_that_is_not_met_ends_with_code_4_and_names_prompts(
