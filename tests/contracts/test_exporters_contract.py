@@ -73,13 +73,20 @@ def test_a_package_of_every_family_makes_torchs_image(
         assert fnmatchcase(Path(component.path).name, TARGETS[target].artifact)
 
 
-def test_a_transformer_that_reads_a_mask_draws_torchs_image_on_every_target(
-    tiny_pipeline: TinyPipeline, tmp_path: Path
+@pytest.mark.parametrize(
+    "targets",
+    [
+        pytest.param(("onnx", "tflite"), id="of open and of fixed shapes"),
+        pytest.param(tuple(TARGETS), id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_a_transformer_that_reads_a_mask_draws_torchs_image(
+    targets: tuple[str, ...], tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
     folder = resolve(str(tiny_pipeline("pixart")))
     plans = [
         plan(folder, target=target, destination=tmp_path / target, recipe="fp32")
-        for target in TARGETS
+        for target in targets
     ]
     for built in build_all(plans).packages:
         assert isinstance(built, Built), built

@@ -228,7 +228,7 @@ SLOW = pytest.mark.slow
     [
         pytest.param(put(float("nan")), 9, "(nan)", id="nan"),
         pytest.param(put(float("-inf")), 9, "(-inf)", id="infinity", marks=SLOW),
-        pytest.param(put(1e6), 4, 'storage = "float32"', id="too large for float16"),
+        pytest.param(put(1e6), 4, 'storage = "float32"', id="too large for float16", marks=SLOW),
         pytest.param(
             lambda array: array[:-1], 9, "shape disagrees", id="another shape", marks=SLOW
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from edgegen.cli.main import run
 from edgegen.core.manifest import load_manifest
 from edgegen.devices.profiles import load_profile
+from edgegen.families import facts_of
 from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.app_facts import app_facts
 from edgegen.packaging.build import build
@@ -18,7 +20,11 @@ from tests.conftest import TinyPipeline
 
 @pytest.mark.parametrize(
     ("family", "needs_encoder"),
-    [("sd15", False), ("sd-inpaint", True), ("sdxl-refiner", True)],
+    [
+        ("sd15", False),
+        pytest.param("sd-inpaint", True, marks=pytest.mark.slow),
+        pytest.param("sdxl-refiner", True, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_the_size_in_the_app_leaves_out_what_drawing_does_not_need(
@@ -47,6 +53,9 @@ def test_the_size_in_the_app_leaves_out_what_drawing_does_not_need(
     assert facts.app_bytes == carried
     assert f"edgegen run {built.path}" in facts.next_steps[0]
     assert "targets/coreml/kit/README.md" in facts.next_steps[-1]
+    manifest = load_manifest(built.path)
+    inpaint = replace(manifest, facts=facts_of("stable-diffusion-inpaint", manifest.generation))
+    assert app_facts(planned, inpaint, built.path).left_out == ()
 
 
 def test_a_profile_tells_the_oldest_system_and_the_attention(

@@ -16,7 +16,7 @@ from edgegen.core.codec import load_json
 from edgegen.core.errors import EdgegenError, ExportError, ParityError
 from edgegen.core.package import EVIDENCE_NAME, MANIFEST_NAME, Evidence
 from edgegen.models.source import resolve
-from edgegen.packaging.batch import Built, build_all
+from edgegen.packaging.batch import Batch, Built, build_all
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import BuildPlan, plan
 from tests.conftest import TinyPipeline
@@ -61,9 +61,19 @@ def unholdable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def together(tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactory) -> list[Built]:
-    out = tmp_path_factory.mktemp("together")
-    batch = build_all(plans_of(tiny_pipeline("ddpm"), out, [(it, None) for it in TARGETS]))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("together")
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_pipeline: TinyPipeline, place: Path, unholdable: Path) -> Batch:
+    """One package for each target, and one more of the last target, which fails."""
+    packages = [*((it, None) for it in TARGETS), (TARGETS[-1], str(unholdable))]
+    return build_all(plans_of(tiny_pipeline("ddpm"), place, packages))
+
+
+@pytest.fixture(scope="module")
+def together(batch: Batch) -> list[Built]:
     return [made for made in batch.packages if isinstance(made, Built)]
 
 
@@ -79,25 +89,36 @@ def test_packages_that_are_built_together_share_toolkits_and_one_run_of_torch(
     assert len(together) == len(TARGETS)
     for built in together:
         costs = costs_of(built)
-        assert costs["import the toolkits"] == costs["reference"] == len(TARGETS)
+        assert costs["import the toolkits"] == costs["reference"] == len(TARGETS) + 1
         assert costs["convert unet"] == costs["parity"] == 1
 
 
-def test_a_component_is_captured_once_for_all_recipes_of_a_target(
-    tiny_pipeline: TinyPipeline, tmp_path: Path
+def test_a_component_is_captured_once_for_all_recipes_of_a_target(together: list[Built]) -> None:
+    assert costs_of(together[-1])["capture unet"] == 2
+
+
+def test_a_package_that_fails_leaves_the_others_in_their_places(batch: Batch, place: Path) -> None:
+    *built, failed = batch.packages
+    assert isinstance(failed, ParityError)
+    names = {made.path.name for made in built if isinstance(made, Built)}
+    assert len(names) == len(TARGETS)
+    assert {path.name for path in place.iterdir()} == names
+    assert all((place / name / MANIFEST_NAME).is_file() for name in names)
+
+
+def test_an_artifact_has_the_bytes_that_it_has_when_it_is_built_by_itself(
+    together: list[Built], tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    plans = plans_of(
-        tiny_pipeline("ddpm"), tmp_path, [("tflite", "fp32"), ("tflite", "int8-weights")]
-    )
+    (alone,) = plans_of(tiny_pipeline("ddpm"), tmp_path, [(TARGETS[0], None)])
 
-    for built in build_all(plans, parity=False).packages:
-        assert isinstance(built, Built)
-        assert costs_of(built)["capture unet"] == 2
+    expected = contents(build(alone, parity=False).path / "unet")
+
+    assert expected
+    assert contents(together[0].path / "unet") == expected
 
 
-@pytest.mark.parametrize(
-    "target", [*TARGETS[:1], *(pytest.param(it, marks=pytest.mark.slow) for it in TARGETS[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
 def test_a_package_has_the_bytes_that_it_has_when_it_is_built_by_itself(
     together: list[Built], tiny_pipeline: TinyPipeline, tmp_path: Path, target: str
 ) -> None:
@@ -106,21 +127,6 @@ def test_a_package_has_the_bytes_that_it_has_when_it_is_built_by_itself(
     expected = contents(build(alone).path)
 
     assert contents(together[TARGETS.index(target)].path) == expected
-
-
-def test_a_package_that_fails_leaves_the_others_in_their_places(
-    tiny_pipeline: TinyPipeline, tmp_path: Path, unholdable: Path
-) -> None:
-    plans = plans_of(
-        tiny_pipeline("ddpm"), tmp_path, [("tflite", str(unholdable)), ("tflite", "fp32")]
-    )
-
-    failed, built = build_all(plans).packages
-
-    assert isinstance(failed, ParityError)
-    assert isinstance(built, Built)
-    assert [path.name for path in tmp_path.iterdir()] == ["tflite-fp32"]
-    assert (built.path / MANIFEST_NAME).is_file()
 
 
 def test_the_command_says_which_package_failed_and_ends_with_its_code(

@@ -51,7 +51,13 @@ def test_a_package_has_the_weights_of_its_variant(model, tmp_path, edgegen):
     assert [it.spec.variant for it in manifest.components] == ["fp16"]
     assert manifest.source.variant == "fp16"
     assert "from fp16 of unet" in output
-    edgegen("verify", package, "--full", "--model", model)  # takes the same weights again
+
+
+@pytest.mark.slow
+def test_verifying_all_of_a_package_takes_its_variant_of_the_model(model, tmp_path, edgegen):
+    package = tmp_path / "package"
+    edgegen("package", model, "-t", "onnx", "-r", "fp32", "-o", package, "--variant", "fp16")
+    edgegen("verify", package, "--full", "--model", model)
 
 
 @pytest.mark.parametrize("command", ["inspect", "package"])
