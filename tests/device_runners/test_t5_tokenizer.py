@@ -26,10 +26,10 @@ from transformers import AddedToken
 from transformers import T5Tokenizer as TheirTokenizer
 
 from tests.device_runners.test_clip_tokenizer import (
-    KNOWN_CHARACTERS,
     PIECES,
     PROMPTS,
     PROSE,
+    known_characters,
     token,
     write_json,
 )
@@ -212,7 +212,8 @@ def test_shuffled_pieces_encode_as_in_transformers(pairs: dict[str, Pair], name:
 @pytest.mark.parametrize("name", ["sentencepiece_alone", "tokens_of_every_kind"])
 def test_random_unicode_encodes_as_in_transformers(pairs: dict[str, Pair], name: str) -> None:
     source = random.Random(f"unicode {name}")
-    texts = ("".join(source.choices(KNOWN_CHARACTERS, k=source.randrange(20))) for _ in range(2000))
+    known = known_characters()
+    texts = ("".join(source.choices(known, k=source.randrange(20))) for _ in range(2000))
     assert_same(pairs[name], texts)
 
 
@@ -220,9 +221,9 @@ def test_marks_on_characters_that_are_replaced_encode_as_in_transformers(
     pairs: dict[str, Pair],
 ) -> None:
     # Where tokenizers maps whole grapheme clusters, their borders show.
-    small = [c for c in KNOWN_CHARACTERS if c < "\u3000"]
+    small = [c for c in known_characters() if c < "\u3000"]
     marks = [c for c in small if unicodedata.category(c) in ("Mn", "Me", "Mc", "Cf")]
-    replaced = [c for c in KNOWN_CHARACTERS if unicodedata.normalize("NFKC", c) != c]
+    replaced = [c for c in known_characters() if unicodedata.normalize("NFKC", c) != c]
     source = random.Random("marks")
     texts = [
         "".join(
@@ -236,10 +237,8 @@ def test_marks_on_characters_that_are_replaced_encode_as_in_transformers(
 
 
 def test_every_character_encodes_as_in_transformers(pairs: dict[str, Pair]) -> None:
-    texts = [
-        "".join(f"Q{c}Q{c}{c} " for c in KNOWN_CHARACTERS[i : i + 40])
-        for i in range(0, len(KNOWN_CHARACTERS), 40)
-    ]
+    known = known_characters()
+    texts = ["".join(f"Q{c}Q{c}{c} " for c in known[i : i + 40]) for i in range(0, len(known), 40)]
     theirs = pairs["sentencepiece_alone"].theirs(texts, add_special_tokens=False).input_ids
     for text, ids in zip(texts, theirs, strict=True):
         assert pairs["sentencepiece_alone"].ours.encode(text) == ids, ascii(text)
