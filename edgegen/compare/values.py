@@ -11,8 +11,8 @@ SCHEMA_VERSION = 1
 
 CONFIDENCE = 0.99
 """Of each interval. Up to five figures are tested at once, and few restarts make an interval too
-narrow: at 0.99 each, a whole comparison finds nothing in at least 95 of 100 cases where there is
-nothing (`benchmarks/compare_same.py`, `tests/compare`)."""
+narrow: at 0.99 each, a whole comparison finds nothing in at least 95 of 100 simulated cases where
+there is nothing (`tests/compare`; `benchmarks/compare_same.py` counts it on a real machine)."""
 
 Verdict = Literal["no difference", "worse", "better", "unknown"]
 
