@@ -86,11 +86,11 @@ def _quality_bounds(candidate: Candidate, knowledge: Knowledge) -> dict[str, Fig
         if FIGURES[name].unit == "share":
             high = min(high, 1.0)
         found[name] = Figure(
-            value=figure.value,
+            value=min(figure.value, high),
             low=0.0,
             high=high,
             origin="predicted",
-            source=f"the model itself in torch at {candidate.way.steps} steps",
+            source=f"at most, by the model itself in torch at {candidate.way.steps} steps",
         )
     return found
 

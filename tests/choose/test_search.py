@@ -228,3 +228,17 @@ def test_models_compete_only_where_they_can_be_compared(
     table.run(search)
     winners = {row.way.model for row in rows_of(search) if row.standing == "winner"}
     assert winners == expected
+
+
+def test_a_bound_of_quality_holds_the_value_that_is_shown() -> None:
+    table = small_table(a={"size": 1e6})
+    (model,) = table.float_models
+    table.float_models[model] = {"right": Figure(value=0.8, low=0.55, high=0.95, origin="measured")}
+    search = table.search(Limit(figure="right", value=0.9))
+    done = table.run(search)
+    assert counted(done)["build"] == 0
+    figure = search.figures(0)["right"]
+    assert figure.origin == "predicted"
+    assert figure.high == pytest.approx(0.65), "a limit is held against the lower end"
+    assert figure.value is not None
+    assert figure.value <= figure.high
