@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,16 @@ from edgegen.choose.engines.farm import (
 from edgegen.choose.engines.messages import making_here
 from edgegen.choose.engines.parcels import Shelf, artifact_of, pack, pieces_of
 from edgegen.choose.engines.ray import RayEngine
+from edgegen.choose.engines.ray_cluster import connect
 from edgegen.choose.run import Run
 from edgegen.choose.tasks import BuildTask, Done, MeasureTask, ModelRef, Task
 from edgegen.core.choice import Choice
-from edgegen.core.errors import ConfigError, IntegrityError, ResourceError
+from edgegen.core.errors import (
+    ConfigError,
+    IntegrityError,
+    MissingDependencyError,
+    ResourceError,
+)
 from edgegen.core.package import Artifact
 from edgegen.core.progress import SilentProgress
 from edgegen.core.recipes import load_recipe
@@ -377,6 +384,23 @@ def test_without_a_machine_that_takes_part_the_error_says_what_each_lacks(tmp_pa
     ):
         pass
     assert cluster.closed
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        connect(None)
+    assert caught.value.hint == "Run: pip install 'edgegen[ray]'"
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", ":6379", "head:65536", "head:x"])
+def test_an_address_that_cannot_be_a_clusters_is_refused_before_ray_is_asked(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError) as caught:
+        connect(address)
+    assert caught.value.hint
 
 
 def test_threads_that_ray_takes_from_libraries_are_given_back(

@@ -199,16 +199,18 @@ def test_a_farm_that_loses_a_machine_says_what_this_machine_says(
 
 def test_ctrl_c_cancels_what_runs_and_leaves_nothing(three_machines: Farm, tmp_path: Path) -> None:
     cache = Cache()
-    before = handler = signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM)
     with RayEngine(cache, SilentProgress(), address=three_machines.address) as engine:
         assert signal.getsignal(signal.SIGTERM) is handler
         run = new_run(engine, cache, tmp_path / "out")
+        seen: list[str] = []
         with Strike(
             engine=engine,
             when=lambda span: span.begun_at_s is not None,
-            then=lambda span: (time.sleep(4), os.kill(os.getpid(), signal.SIGINT))[0],
+            then=lambda span: interrupt_soon(seen, three_machines),
         ):
             run.go(engine)
+        assert any("-m edgegen" in line for line in seen)
         assert run.interrupted == "Ctrl-C"
     until_s = time.monotonic() + 30
     while time.monotonic() < until_s and any(workers_of(it) for it in three_machines.machines):
@@ -217,7 +219,7 @@ def test_ctrl_c_cancels_what_runs_and_leaves_nothing(three_machines: Farm, tmp_p
     for machine in three_machines.machines:
         assert left_in(machine.cache) == []
     assert left_in(cache.folder) == []
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_a_machine_with_another_edgegen_takes_no_part_and_a_device_must_be_there(
@@ -249,6 +251,15 @@ def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path) -> No
     assert "ray start --head" in caught.value.hint
 
 
+def interrupt_soon(seen: list[str], opened: Farm) -> None:
+    """Interrupt this process once children of a worker do its work, and note which."""
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s and not any("-m edgegen" in line for line in seen):
+        seen[:] = [line for machine in opened.machines for line in workers_of(machine)]
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def processes_of(opened: Farm) -> list[int]:
     return [pid for machine in opened.machines for pid in machine.processes()]
 
@@ -256,7 +267,7 @@ def processes_of(opened: Farm) -> list[int]:
 def workers_of(machine: Machine) -> list[str]:
     """Return the processes of a machine that do edgegen's work, or were started by it."""
     found = []
-    for pid in machine.processes():
+    for pid in machine.processes()[1:]:
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:

@@ -29,6 +29,7 @@ TOOLKITS = {
     *("torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers"),
     *("onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "coremltools"),
     *("litert_torch", "ai_edge_litert", "ai_edge_quantizer", "huggingface_hub", "PIL", "rich"),
+    "ray",
     *("skimage", "scipy", "flip_evaluator"),
 }
 """What takes long to import, or may not be installed."""

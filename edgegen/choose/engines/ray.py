@@ -139,14 +139,12 @@ class RayEngine:
 
         Raises ResourceError where no machine is left.
         """
-        with self.progress.step("the Ray cluster") as step:
-            while not self._ready and (self._dispatch.waiting or self._doing):
-                self._begin()
-                step.describe(self._busy())
-                self._give_up_homeless()
-                for number, event in self._cluster.events(_WAIT_S):
-                    if not self._members.hear(number, event):
-                        self._hear(number, event)
+        while not self._ready and (self._dispatch.waiting or self._doing):
+            self._begin()
+            self._give_up_homeless()
+            for number, event in self._cluster.events(_WAIT_S):
+                if not self._members.hear(number, event):
+                    self._hear(number, event)
         ready, self._ready = self._ready, []
         yield from ready
 
@@ -217,13 +215,6 @@ class RayEngine:
                 )
             self._dispatch.give_up(task)
             self._ready.append(_no_device(task))
-
-    def _busy(self) -> str:
-        """Return what is being done where."""
-        hosts = sorted(doing.assignment.node.host for doing in self._doing.values())
-        waiting = len(self._dispatch.waiting)
-        told = ", ".join(hosts) or "no machine is free"
-        return f"{told}; {waiting} waiting" if waiting else told
 
 
 def _no_device(task: MeasureTask) -> Done:

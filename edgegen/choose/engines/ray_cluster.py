@@ -24,8 +24,10 @@ SETTINGS: Mapping[str, str] = {
 }
 """What Ray reads as it is imported, unless the user says otherwise."""
 
+_AUTO = "auto"
 _CLIENT = "ray://"
 _CONNECT_S = 10.0
+_HIGHEST_PORT = 65535
 _GRACE_S = 10.0
 """How long cancelled tasks have to end what they started."""
 _IN_FLIGHT = 3
@@ -210,6 +212,9 @@ def connect(address: str | None) -> Any:
     Raises MissingDependencyError without Ray, ConfigError for an address that cannot be one, and
     ResourceError where no cluster answers, or one of another version of Ray.
     """
+    address = None if address == _AUTO else address
+    if address is not None:
+        _require_form(address)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
@@ -218,17 +223,12 @@ def connect(address: str | None) -> Any:
         raise MissingDependencyError(
             f"The engine 'ray' needs Ray: {error}.", hint="Run: pip install 'edgegen[ray]'"
         ) from error
-    if address is not None and address.startswith(_CLIENT):
-        raise ConfigError(
-            f"{address} is for Ray's client, which doesn't carry what machines send back.",
-            hint=f"Let this machine join the cluster: {JOIN}. Then leave --address out.",
-        )
     if address is not None:
         _require_listener(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
-            address=address or "auto",
+            address=address or _AUTO,
             namespace=f"edgegen-{secrets.token_hex(4)}",
             log_to_driver=False,
             logging_level="ERROR",
@@ -245,17 +245,27 @@ def connect(address: str | None) -> Any:
     return ray
 
 
-def _require_listener(address: str) -> None:
-    """Raise at once where nobody listens at an address; Ray takes minutes to say so."""
+def _require_form(address: str) -> None:
+    """Raise ConfigError for an address that cannot be one of a cluster."""
+    if address.startswith(_CLIENT):
+        raise ConfigError(
+            f"{address} is for Ray's client, which doesn't carry what machines send back.",
+            hint=f"Let this machine join the cluster: {JOIN}. Then leave --address out.",
+        )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or int(port) > _HIGHEST_PORT:
         raise ConfigError(
             f"'{address:.80}' is not the address of a Ray cluster.",
             hint="Give HOST:PORT as `ray start --head` prints it; the port is 6379 by default.",
         )
+
+
+def _require_listener(address: str) -> None:
+    """Raise at once where nobody listens at an address; Ray takes minutes to say so."""
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _unusable(address, f"{error}") from error
 
 
