@@ -45,7 +45,8 @@ def prose(text: str) -> str:
 
 def commands_in(text: str) -> list[list[str]]:
     """Return the words of every `edgegen …` that a text tells to type, `edgegen` left out."""
-    lines = [line.strip() for block in blocks(text) for line in block.splitlines()]
+    whole = (block.replace("\\\n", " ") for block in blocks(text))
+    lines = [line.strip() for block in whole for line in block.splitlines()]
     found = [line.removeprefix("$ ") for line in lines if line.startswith("$ edgegen ")]
     found += [code for code in _CODE.findall(prose(text)) if code.startswith("edgegen ")]
     return [[word for word in shlex.split(line)[1:] if word != "…"] for line in found]
