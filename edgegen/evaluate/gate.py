@@ -11,6 +11,7 @@ from edgegen.core.figures import FIGURES, UNKNOWN, Figure, Limit, check_limits
 from edgegen.core.recipe import Recipe
 from edgegen.core.units import format_decibels
 from edgegen.evaluate.metrics import EXTRA, METRICS
+from edgegen.evaluate.suite import KNOWN
 from edgegen.evaluate.summary import quality_figures, worst_first
 
 _SHOWN = 3
@@ -72,7 +73,10 @@ def require_quality(evaluation: Evaluation, broken: Sequence[Broken], package: s
     """Raise ParityError that says what failed, and the prompts that came out worst."""
     if not broken:
         return
-    worst = [_prompt(picture) for picture in worst_first("psnr", evaluation.pictures)[:_SHOWN]]
+    lost = [picture for picture in evaluation.pictures if picture.is_lost]
+    known = [picture for picture in evaluation.pictures if picture.suite == KNOWN]
+    pictures = lost or known or evaluation.pictures
+    worst = [_prompt(picture) for picture in worst_first("psnr", pictures)[:_SHOWN]]
     why = "; ".join(each.why for each in broken)
     shown = f" Worst: {', '.join(worst)}." if worst else ""
     raise ParityError(
@@ -123,8 +127,8 @@ def _is_known(name: str) -> bool:
 
 
 def _prompt(picture: PictureResult) -> str:
-    text = "seed" if picture.prompt is None else repr(picture.prompt[:60])
+    text = "noise" if picture.prompt is None else repr(picture.prompt[:60])
     score = picture.scores.get("psnr")
     if picture.fault is not None:
         return f"{text} ({picture.fault})"
-    return f"{text} {picture.seed} ({format_decibels(score)})"
+    return f"{text}, seed {picture.seed} ({format_decibels(score)})"
