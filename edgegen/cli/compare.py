@@ -184,7 +184,7 @@ def _compare_packages(
     from edgegen.compare.packages import check_same_model, compare_packages
     from edgegen.core.manifest import load_manifest
 
-    check_same_model(old.path, new.path)
+    check_same_model(old.path, new.path, quality=not settings["no_quality"])
     for package in (old.path, new.path):
         where = device or "local"
         check_package(console, package, load_manifest(package), where, verify=settings["verify"])

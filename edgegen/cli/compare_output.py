@@ -49,6 +49,8 @@ def _unknowns(found: Comparison) -> list[str]:
 
 
 def _title(change: FigureChange) -> str:
+    if change.suite is not None:
+        return f"{change.kind.title} ({change.suite})"
     return "latency (median)" if change.figure == "latency" else change.kind.title
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from edgegen.compare.measurements import change_of, unknown
 from edgegen.compare.values import (
     CONFIDENCE,
     SCHEMA_VERSION,
@@ -12,6 +11,8 @@ from edgegen.compare.values import (
     FigureChange,
     Side,
     WorsePicture,
+    change_of,
+    unknown,
 )
 from edgegen.core.errors import ConfigError
 from edgegen.core.evaluation import Evaluation, PictureResult
@@ -29,9 +30,8 @@ Pair = tuple[PictureResult, PictureResult]
 def compare_evaluations(old: Evaluation, new: Evaluation, *, names: tuple[str, str]) -> Comparison:
     """Compare the pictures that both evaluations have.
 
-    The figures are those of the suite `known`, of all suites where that wasn't drawn; worse
-    pictures are of every suite. Raises ConfigError that says what differs where the two cannot be
-    compared.
+    Each suite has its own figures. Raises ConfigError that says what differs where the two cannot
+    be compared.
     """
     check_same(old, new, names)
     pairs = _pairs(old, new)
@@ -48,6 +48,7 @@ def compare_evaluations(old: Evaluation, new: Evaluation, *, names: tuple[str, s
         changes=quality_changes(pairs),
         worse_pictures=worse_pictures(pairs),
         pictures=len(pairs),
+        new_faults=sum(_new_fault(*pair) is not None for pair in pairs),
         notes=_notes(old, new, len(pairs)),
     )
 
@@ -56,18 +57,19 @@ def check_same(old: Evaluation, new: Evaluation, names: tuple[str, str]) -> None
     """Raise ConfigError that says what differs where two evaluations are not of the same."""
     facts = {
         "model": (old.model, new.model),
+        "weights": (old.weights_sha256[:12], new.weights_sha256[:12]),
         "steps": (old.steps, new.steps),
         "guidance": (old.guidance, new.guidance),
         "size": (f"{old.width}×{old.height}", f"{new.width}×{new.height}"),
         "reference's steps": (old.reference_steps, new.reference_steps),
     }
     if old.weights_sha256 == new.weights_sha256:
-        del facts["model"]  # the name of a copy is no matter
+        del facts["model"], facts["weights"]  # the name of a copy is no matter
     differing = [f"{name}: {a} and {b}" for name, (a, b) in facts.items() if a != b]
     if differing:
         raise ConfigError(
             f"{names[0]} and {names[1]} cannot be compared. They differ in {'; '.join(differing)}.",
-            hint="Evaluate both with the same options.",
+            hint="Evaluate packages of the same weights with the same options.",
         )
 
 
@@ -83,9 +85,24 @@ def side_of(evaluation: Evaluation, name: str) -> Side:
 
 
 def quality_changes(pairs: Sequence[Pair]) -> tuple[FigureChange, ...]:
-    """Return how the share of right pictures, PSNR and SSIM changed."""
-    known = [pair for pair in pairs if pair[0].suite == "known"] or list(pairs)
-    return tuple(_quality_change(figure, value, known) for figure, value in _VALUES.items())
+    """Return how the share of right pictures, PSNR and SSIM changed in each suite, `known` first.
+
+    A figure that no picture of a suite has on either side is left out there, but for one that no
+    suite has.
+    """
+    suites: dict[str, list[Pair]] = {}
+    for pair in sorted(pairs, key=lambda pair: pair[0].suite != "known"):
+        suites.setdefault(pair[0].suite, []).append(pair)
+    confidence = 1 - (1 - CONFIDENCE) / len(suites)
+    found: list[FigureChange] = []
+    for figure, value in _VALUES.items():
+        told = [
+            _quality_change(figure, value, suite, each, confidence)
+            for suite, each in suites.items()
+            if any(value(picture) is not None for pair in each for picture in pair)
+        ]
+        found += told or [unknown(figure, "no picture tells it on either side")]
+    return tuple(found)
 
 
 def worse_pictures(pairs: Sequence[Pair]) -> tuple[WorsePicture, ...]:
@@ -95,7 +112,7 @@ def worse_pictures(pairs: Sequence[Pair]) -> tuple[WorsePicture, ...]:
         lost = old.right is True and new.right is False
         before, after = _psnr(old), _psnr(new)
         fell_db = 0.0 if before is None or after is None else before - after
-        fault = new.fault if new.fault != old.fault else None
+        fault = _new_fault(old, new)
         if lost or fault is not None or fell_db >= WORSE_BY_DB:
             worse = WorsePicture(
                 suite=new.suite,
@@ -113,17 +130,41 @@ def worse_pictures(pairs: Sequence[Pair]) -> tuple[WorsePicture, ...]:
 
 
 def _pairs(old: Evaluation, new: Evaluation) -> list[Pair]:
-    """Return the pictures that both have, in OLD's order."""
-    after = {_key(picture): picture for picture in new.pictures}
-    return [(picture, after[_key(picture)]) for picture in old.pictures if _key(picture) in after]
+    """Return the pictures that both have, in OLD's order; raises ConfigError for a double one."""
+    before, after = _by_key(old, "OLD"), _by_key(new, "NEW")
+    return [(picture, after[key]) for key, picture in before.items() if key in after]
+
+
+def _by_key(
+    evaluation: Evaluation, side: str
+) -> Mapping[tuple[str, str | None, int], PictureResult]:
+    found: dict[tuple[str, str | None, int], PictureResult] = {}
+    for picture in evaluation.pictures:
+        if _key(picture) in found:
+            raise ConfigError(
+                f"{side} has the picture {picture.prompt!r} with seed {picture.seed} of the suite "
+                f"{picture.suite} twice.",
+                hint="An evaluation has each picture once: evaluate the package again.",
+            )
+        found[_key(picture)] = picture
+    return found
 
 
 def _key(picture: PictureResult) -> tuple[str, str | None, int]:
     return (picture.suite, picture.prompt, picture.seed)
 
 
+def _new_fault(old: PictureResult, new: PictureResult) -> str | None:
+    """Return what NEW's picture is that shows nothing, where neither OLD's nor the model's is."""
+    return new.fault if new.is_lost and new.fault != old.fault else None
+
+
 def _quality_change(
-    figure: str, value: Callable[[PictureResult], float | None], pairs: Sequence[Pair]
+    figure: str,
+    value: Callable[[PictureResult], float | None],
+    suite: str,
+    pairs: Sequence[Pair],
+    confidence: float,
 ) -> FigureChange:
     both = [
         (old.prompt if old.prompt is not None else old.seed, before, after)
@@ -131,15 +172,16 @@ def _quality_change(
         if (before := value(old)) is not None and (after := value(new)) is not None
     ]
     if not both:
-        return unknown(figure, "no picture tells it on both sides")
+        return unknown(figure, "no picture tells it on both sides", suite=suite)
     change = compare_pairs(
-        [after - before for _, before, after in both], [group for group, _, _ in both], CONFIDENCE
+        [after - before for _, before, after in both], [group for group, _, _ in both], confidence
     )
     values = (
         sum(before for _, before, _ in both) / len(both),
         sum(after for _, _, after in both) / len(both),
     )
-    return change_of(figure, values, change, "it needs six prompts that both have drawn")
+    needs = "it needs six prompts that both have drawn"
+    return change_of(figure, values, change, needs, suite=suite)
 
 
 def _psnr(picture: PictureResult) -> float | None:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 
-from edgegen.compare.values import CONFIDENCE, SCHEMA_VERSION, Comparison, FigureChange, Side
+from edgegen.compare.values import (
+    CONFIDENCE,
+    SCHEMA_VERSION,
+    Comparison,
+    FigureChange,
+    Side,
+    change_of,
+    size_change,
+    unknown,
+)
 from edgegen.core.errors import ConfigError
 from edgegen.core.measurement import Measurement
 from edgegen.statistics.comparisons import Change, compare_repeats, compare_restarts
@@ -13,8 +23,7 @@ from edgegen.statistics.energy import ImageEnergy, image_energies, whole
 from edgegen.statistics.latencies import Restarts, compare_interleaved
 from edgegen.statistics.series import steady_images
 
-SIZE_SPREAD = 0.001
-"""Packages of the same files differ by less: the names and days in their manifests."""
+OTHER_WEIGHTS = "The model has the same name and other weights on both sides:"
 
 MEMORY_SPREAD = 0.02
 """How much the peak memory of one package may differ from run to run, as a share of it. The
@@ -107,6 +116,8 @@ def latency_change(old: Measurement, new: Measurement, *, in_turns: bool) -> Fig
     before, after = _steady(old), _steady(new)
     if not any(map(len, before)) or not any(map(len, after)):
         return unknown("latency", "a side has no steady images")
+    if in_turns and not any(a and b for a, b in zip(before, after, strict=False)):
+        return unknown("latency", "no pair of processes has steady images on both sides")
     if in_turns:
         change = _paired(before, after)
     else:
@@ -158,37 +169,6 @@ def energy_change(old: Measurement, new: Measurement) -> FigureChange:
     )
 
 
-def size_change(old_bytes: int, new_bytes: int) -> FigureChange:
-    """Return how the size on disk changed, as far as it isn't a matter of the manifest's words."""
-    value = new_bytes / old_bytes - 1 if old_bytes else 0.0
-    spread = SIZE_SPREAD if abs(value) <= SIZE_SPREAD else 0.0
-    change = Change(value=value, low=value - spread, high=value + spread)
-    return change_of("size", (old_bytes, new_bytes), change, "")
-
-
-def change_of(
-    figure: str, values: tuple[float, float], change: Change | None, without_interval: str
-) -> FigureChange:
-    """Return a figure's change; `without_interval` says what an interval would need."""
-    if change is None:
-        return unknown(figure, "a value is zero")
-    has_interval = change.low is not None
-    return FigureChange(
-        figure=figure,
-        old=float(values[0]),
-        new=float(values[1]),
-        change=change.value,
-        low=change.low,
-        high=change.high,
-        why="" if has_interval else without_interval,
-    )
-
-
-def unknown(figure: str, why: str) -> FigureChange:
-    """Return a figure that could not be compared."""
-    return FigureChange(figure=figure, why=why)
-
-
 def _paired(old: Restarts, new: Restarts) -> Change | None:
     """Compare processes that ran in turns, as far as both have the same images."""
     pairs = [
@@ -196,7 +176,7 @@ def _paired(old: Restarts, new: Restarts) -> Change | None:
         for before, after in zip(old, new, strict=False)
         if (count := min(len(before), len(after)))
     ]
-    if any(value <= 0 for pair in pairs for side in pair for value in side):
+    if not pairs or any(value <= 0 for pair in pairs for side in pair for value in side):
         return None
     found = compare_interleaved(
         [before for before, _ in pairs], [after for _, after in pairs], confidence=CONFIDENCE
@@ -237,7 +217,8 @@ def _is_one_process(measurement: Measurement) -> bool:
 
 
 def _energy(measurement: Measurement) -> ImageEnergy | None:
-    return whole(image_energies(measurement))
+    """Return the energy of steady images; those of a sustained run are made on a hot device."""
+    return whole(image_energies(replace(measurement, runs=measurement.of_kind("steady"))))
 
 
 def _notes(old: Measurement, new: Measurement) -> list[str]:
@@ -248,6 +229,8 @@ def _notes(old: Measurement, new: Measurement) -> list[str]:
             notes.append(f"{name} was cut short: {side.interrupted}.")
         if side.quick:
             notes.append(f"{name} was measured with --quick, which is a look and no measurement.")
+    if old.package.weights_sha256 != new.package.weights_sha256:
+        notes.append(f"{OTHER_WEIGHTS} for latency, memory and energy that is no matter.")
     if old.package.revision != new.package.revision:
         notes.append(f"The model's revisions: {old.package.revision} and {new.package.revision}.")
     before, after = old.environment.versions, new.environment.versions

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgegen.compare.evaluations import compare_evaluations
-from edgegen.compare.measurements import compare_measurements, size_change, unknown
-from edgegen.compare.values import SCHEMA_VERSION, Comparison, FigureChange, Side
+from edgegen.compare.measurements import OTHER_WEIGHTS, compare_measurements
+from edgegen.compare.values import (
+    SCHEMA_VERSION,
+    Comparison,
+    FigureChange,
+    Side,
+    size_change,
+    unknown,
+)
 from edgegen.core.errors import ConfigError
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.figures import FIGURES
@@ -19,14 +27,25 @@ _NO_DEVICE = "no device was measured (--device)"
 _NO_PICTURES = "no pictures were drawn (--no-quality)"
 
 
-def check_same_model(old: Path, new: Path) -> None:
-    """Raise ConfigError where two packages are of different models."""
+def check_same_model(old: Path, new: Path, *, quality: bool = False) -> None:
+    """Raise ConfigError where two packages are of different models.
+
+    For their quality the weights have to be the same: each is compared with the model's pictures.
+    """
     before, after = load_manifest(old).source, load_manifest(new).source
-    if before.weights_sha256 != after.weights_sha256 and before.model != after.model:
+    if before.weights_sha256 == after.weights_sha256:
+        return
+    if before.model != after.model:
         raise ConfigError(
             f"{old} and {new} cannot be compared: one is of {before.model}, the other of "
             f"{after.model}.",
             hint="Compare packages of one model; `edgegen choose` chooses between models.",
+        )
+    if quality:
+        raise ConfigError(
+            f"The quality of {old} and {new} cannot be compared: both are of {before.model}, "
+            f"with other weights ({before.weights_sha256[:12]} and {after.weights_sha256[:12]}).",
+            hint="Package both from the same weights, or leave pictures out: --no-quality.",
         )
 
 
@@ -41,12 +60,12 @@ def compare_packages(
 
     `measured` ran in turns. Raises ConfigError that says what differs.
     """
-    check_same_model(old, new)
+    check_same_model(old, new, quality=evaluated is not None)
     names = str(old), str(new)
-    changes = {
-        "size": size_change(_size_bytes(old), _size_bytes(new)),
-        **{name: unknown(name, _NO_DEVICE) for name in ("latency", "memory", "energy")},
-        **{name: unknown(name, _NO_PICTURES) for name in ("right", "psnr", "ssim")},
+    changes: dict[str, tuple[FigureChange, ...]] = {
+        "size": (size_change(_size_bytes(old), _size_bytes(new)),),
+        **{name: (unknown(name, _NO_DEVICE),) for name in ("latency", "memory", "energy")},
+        **{name: (unknown(name, _NO_PICTURES),) for name in ("right", "psnr", "ssim")},
     }
     parts = []
     if measured is not None:
@@ -54,21 +73,24 @@ def compare_packages(
     if evaluated is not None:
         parts.append(compare_evaluations(*evaluated, names=names))
     for part in parts:
-        changes |= {each.figure: each for each in part.changes}
+        changes |= {each.figure: part.changes_of(each.figure) for each in part.changes}
     return Comparison(
         schema_version=SCHEMA_VERSION,
         old=parts[0].old if parts else _side(old),
         new=parts[0].new if parts else _side(new),
         how=" and ".join(part.how for part in parts) or "by their files",
-        changes=_ordered(changes),
+        changes=tuple(each for name in FIGURES for each in changes.get(name, ())),
         worse_pictures=parts[-1].worse_pictures if parts else (),
         pictures=parts[-1].pictures if parts else 0,
-        notes=tuple(note for part in parts for note in part.notes),
+        new_faults=parts[-1].new_faults if parts else 0,
+        notes=_notes(old, new, parts),
     )
 
 
-def _ordered(changes: dict[str, FigureChange]) -> tuple[FigureChange, ...]:
-    return tuple(changes[name] for name in FIGURES if name in changes)
+def _notes(old: Path, new: Path, parts: Sequence[Comparison]) -> tuple[str, ...]:
+    sides = [load_manifest(package).source.weights_sha256 for package in (old, new)]
+    others = (f"{OTHER_WEIGHTS} only files are compared.",) if sides[0] != sides[1] else ()
+    return tuple(note for part in parts for note in part.notes) or others
 
 
 def _size_bytes(package: Path) -> int:

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgegen.core.figures import FIGURES, FigureKind
+from edgegen.statistics.comparisons import Change
 
 SCHEMA_VERSION = 1
 
 CONFIDENCE = 0.99
 """Of each interval. Up to five figures are tested at once, and few restarts make an interval too
 narrow: at 0.99 each, a whole comparison finds nothing in at least 95 of 100 simulated cases where
-there is nothing (`tests/compare`; `benchmarks/compare_same.py` counts it on a real machine)."""
+there is nothing (`tests/compare`; `benchmarks/compare_same.py` counts it on a real machine).
+Several suites share what it leaves: with two, each of their intervals is of 0.995."""
+
+SIZE_SPREAD = 0.001
+"""Packages of the same files differ by less: the names and days in their manifests."""
 
 Verdict = Literal["no difference", "worse", "better", "unknown"]
 
@@ -23,10 +28,12 @@ class FigureChange:
 
     `change` is relative for what is at most (0.05: five hundredths more), a difference for what is
     at least (decibels, shares). `low` and `high` are its interval of `CONFIDENCE`, equal to it
-    where the figure is exact. A value that is not known is None, and `why` says why.
+    where the figure is exact. A value that is not known is None, and `why` says why. `suite` is
+    that of the pictures which a figure of quality is of.
     """
 
     figure: str
+    suite: str | None = None
     old: float | None = None
     new: float | None = None
     change: float | None = None
@@ -101,7 +108,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """OLD and NEW, figure by figure. `how` says how the latencies were paired, if they were."""
+    """OLD and NEW, figure by figure; figures of quality are there once for each suite.
+
+    `how` says how the latencies were paired, if they were. `new_faults` counts the pictures that
+    show nothing in NEW and are not so in OLD, all of them, though `worse_pictures` has an end.
+    """
 
     schema_version: int
     old: Side
@@ -110,8 +121,52 @@ class Comparison:
     changes: tuple[FigureChange, ...]
     worse_pictures: tuple[WorsePicture, ...] = ()
     pictures: int = 0
+    new_faults: int = 0
     notes: tuple[str, ...] = ()
 
     def change_of(self, figure: str) -> FigureChange | None:
-        """Return the change of a figure; None where it was not compared."""
-        return next((each for each in self.changes if each.figure == figure), None)
+        """Return the change of a figure, of the first suite; None where it was not compared."""
+        return next(iter(self.changes_of(figure)), None)
+
+    def changes_of(self, figure: str) -> tuple[FigureChange, ...]:
+        """Return the changes of a figure, one for each suite; none where it was not compared."""
+        return tuple(each for each in self.changes if each.figure == figure)
+
+
+def change_of(
+    figure: str,
+    values: tuple[float, float],
+    change: Change | None,
+    without_interval: str,
+    *,
+    suite: str | None = None,
+) -> FigureChange:
+    """Return a figure's change; `without_interval` says what an interval would need."""
+    if change is None:
+        return unknown(figure, "a value is zero", suite=suite)
+    has_interval = change.low is not None
+    return FigureChange(
+        figure=figure,
+        suite=suite,
+        old=float(values[0]),
+        new=float(values[1]),
+        change=change.value,
+        low=change.low,
+        high=change.high,
+        why="" if has_interval else without_interval,
+    )
+
+
+def unknown(figure: str, why: str, *, suite: str | None = None) -> FigureChange:
+    """Return a figure that could not be compared."""
+    return FigureChange(figure=figure, suite=suite, why=why)
+
+
+def size_change(old_bytes: int, new_bytes: int) -> FigureChange:
+    """Return how the size on disk changed, as far as it isn't a matter of the manifest's words."""
+    if old_bytes <= 0 or new_bytes <= 0:
+        return unknown("size", f"{'OLD' if old_bytes <= 0 else 'NEW'} has a size of 0 bytes")
+    value = new_bytes / old_bytes - 1
+    spread = SIZE_SPREAD if abs(value) <= SIZE_SPREAD else 0.0
+    change = Change(value=value, low=value - spread, high=value + spread)
+    return change_of("size", (old_bytes, new_bytes), change, "")

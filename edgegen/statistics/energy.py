@@ -42,6 +42,10 @@ _WHOLES = (
 )
 """Names of sensors, without their unit, and the names of what each of them contains."""
 
+_DEVICES = ("battery", "VDD_IN", "POM_5V_IN", "pmic_rails", "psys")
+"""Sensors that see a device, or a module as it is sold. A processor's (RAPL's package,
+powermetrics' combined power) or a GPU's misses at least the memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEnergy:
@@ -87,9 +91,15 @@ def image_energies(
 
 
 def whole(energies: Sequence[ImageEnergy]) -> ImageEnergy | None:
-    """Return the one that contains all others; None where no sensor does (an AGX Orin's rails)."""
+    """Return that of the device; None where no sensor sees all of it.
+
+    It has to be one of the sensors that are known to, and no other stands beside it: rails of an
+    AGX Orin, a processor's package, or a GPU are parts, though nothing else was read.
+    """
     tops = [energy for energy in energies if not energy.within]
-    return tops[0] if len(tops) == 1 else None
+    if len(tops) != 1 or tops[0].sensor.partition(".")[2] not in _DEVICES:
+        return None
+    return tops[0]
 
 
 def contains(outer: str, inner: str) -> bool:

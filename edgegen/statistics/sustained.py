@@ -10,7 +10,7 @@ from typing import Literal
 
 from edgegen.core.limits import shows_throttling
 from edgegen.core.measurement import ImageSample, Measurement, Run, SensorSample
-from edgegen.statistics.energy import ImageEnergy, whole
+from edgegen.statistics.energy import ImageEnergy
 from edgegen.statistics.series import steady_images
 from edgegen.statistics.throttling import Judgement, first_and_last, judge, usable_steps
 
@@ -101,9 +101,8 @@ def _part_latency(
 
 
 def outermost(energies: Sequence[ImageEnergy]) -> tuple[ImageEnergy, ...]:
-    """Return the sensor that contains all others, or else those that are part of no other."""
-    top = whole(energies)
-    return (top,) if top is not None else tuple(each for each in energies if not each.within)
+    """Return the sensors that are part of no other: one where it contains all others."""
+    return tuple(each for each in energies if not each.within)
 
 
 def sampling_cost(measurement: Measurement) -> SamplingCost | None:

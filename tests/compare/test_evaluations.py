@@ -123,15 +123,44 @@ def test_a_metric_that_a_side_lacks_is_unknown() -> None:
     assert set(verdicts(compare(old, bare)).values()) == {"unknown"}
 
 
-def test_the_suite_known_decides_and_other_suites_name_prompts() -> None:
+def test_each_suite_has_its_own_figures_the_suite_known_first() -> None:
     old, new = evaluation([35.0] * 8), evaluation([35.0] * 8)
     stress = [replace(each, suite="stress", prompt=f"odd {each.prompt}") for each in old.pictures]
     worse = [replace(each, scores={"psnr": 12.0}, right=False) for each in stress]
     old = replace(old, pictures=(*old.pictures, *stress))
     new = replace(new, pictures=(*new.pictures, *worse))
     found = compare(old, new)
-    assert set(verdicts(found).values()) == {"no difference"}
+    assert [(each.suite, each.verdict) for each in found.changes_of("psnr")] == [
+        ("known", "no difference"),
+        ("stress", "worse"),
+    ]
+    assert [each.verdict for each in found.changes_of("ssim")] == ["no difference", "unknown"]
     assert {each.suite for each in found.worse_pictures} == {"stress"}
+
+
+def test_a_figure_that_a_suite_has_on_neither_side_is_left_out_there() -> None:
+    both = evaluation([35.0] * 8)
+    odd = [replace(each, suite="odd", right=None) for each in both.pictures]
+    both = replace(both, pictures=(*both.pictures, *odd))
+    found = compare(both, both)
+    assert [each.suite for each in found.changes_of("right")] == ["known"]
+    assert [each.suite for each in found.changes_of("psnr")] == ["known", "odd"]
+
+
+def test_pictures_that_show_nothing_in_new_only_are_counted_past_the_end_of_the_list() -> None:
+    old = evaluation([35.0] * 60)
+    new = replace(old, pictures=tuple(replace(each, fault="noise") for each in old.pictures))
+    found = compare(old, new)
+    assert (found.new_faults, len(found.worse_pictures)) == (60, 50)
+    assert compare(new, new).new_faults == 0
+    meant = tuple(replace(each, reference_fault="noise") for each in new.pictures)
+    assert compare(old, replace(new, pictures=meant)).new_faults == 0
+
+
+def test_a_picture_that_is_there_twice_is_refused() -> None:
+    old = evaluation()
+    with pytest.raises(ConfigError, match="NEW has the picture 'picture 0' with seed 0"):
+        compare(old, replace(old, pictures=(*old.pictures, old.pictures[0])))
 
 
 def test_pictures_of_one_side_are_left_out_and_counted() -> None:
@@ -151,6 +180,7 @@ def test_pictures_of_one_side_are_left_out_and_counted() -> None:
         ({"width": 32}, "size: 64×64 and 32×64"),
         ({"reference_steps": 20}, "reference's steps"),
         ({"model": "another", "weights_sha256": "00" * 32}, "model: builtin:scenes and another"),
+        ({"weights_sha256": "00" * 32}, "weights: abababababab and 000000000000"),
     ],
 )
 def test_evaluations_of_something_else_are_refused(changed: dict[str, object], said: str) -> None:

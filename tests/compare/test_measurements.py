@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgegen.compare.measurements import compare_measurements
-from edgegen.compare.values import Comparison
+from edgegen.compare.values import Comparison, size_change
 from edgegen.core.errors import ConfigError
 from edgegen.core.measurement import ImageSample, Measurement, MemoryPeak, Run, SensorSample
 from tests.statistics.samples import disturbed, measurement, sustained
@@ -239,3 +239,35 @@ def test_what_should_be_known_is_noted() -> None:
     ):
         assert said in notes
     assert "numpy" not in notes
+
+
+def test_other_weights_of_the_same_name_are_noted() -> None:
+    package = replace(USUAL.package, weights_sha256="77" * 32)
+    found = compare(USUAL, replace(USUAL, package=package))
+    assert any("other weights" in note for note in found.notes)
+
+
+def test_a_size_of_nothing_is_unknown() -> None:
+    assert size_change(0, 10).verdict == "unknown"
+    assert size_change(10, 0).verdict == "unknown"
+
+
+def test_processes_in_turns_that_have_no_pair_are_unknown() -> None:
+    old, new = with_latencies([[1.0, 1.1]]), with_latencies([[1.0, 1.1]])
+    empty = replace(next(iter(old.of_kind("steady"))), images=())
+    old = replace(old, runs=(empty, *old.runs))
+    new = replace(new, runs=(*new.runs, empty))
+    latency = compare(old, new, in_turns=True).change_of("latency")
+    assert latency is not None
+    assert (latency.verdict, "no pair" in latency.why) == ("unknown", True)
+
+
+def test_energy_is_that_of_steady_images() -> None:
+    old = with_latencies([[1.0] * 4] * 3, power_w=5.0)
+    hot = [
+        replace(run, kind="sustained")
+        for run in with_latencies([[1.0] * 4], power_w=50.0).of_kind("steady")
+    ]
+    energy = compare(old, replace(old, runs=(*old.runs, *hot))).change_of("energy")
+    assert energy is not None
+    assert energy.change == pytest.approx(0.0)

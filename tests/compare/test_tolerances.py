@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgegen.compare.tolerances import (
     EXAMPLE,
     Tolerance,
-    check,
     doubts,
     failures,
     parse_tolerances,
 )
-from edgegen.compare.values import SCHEMA_VERSION, Comparison, FigureChange, Side
-from edgegen.core.errors import ConfigError, RegressionError
+from edgegen.compare.values import SCHEMA_VERSION, Comparison, FigureChange, Side, WorsePicture
+from edgegen.core.errors import ConfigError
 
 SIDE = Side(name="a", model="m", target="onnx", recipe="fp32", manifest_sha256="00" * 32)
 
@@ -91,11 +92,7 @@ def test_only_a_change_beyond_doubt_and_beyond_the_tolerance_fails(
     found = changed(latency(change, half))
     assert bool(failures(found, FIVE)) is fails
     assert bool(doubts(found, FIVE)) is is_unsure
-    if fails:
-        with pytest.raises(RegressionError, match="latency is worse by"):
-            check(found, FIVE)
-    else:
-        check(found, FIVE)
+    assert not fails or "latency is worse by" in failures(found, FIVE)[0]
 
 
 def test_quality_that_falls_fails_and_quality_that_rises_does_not() -> None:
@@ -109,5 +106,35 @@ def test_quality_that_falls_fails_and_quality_that_rises_does_not() -> None:
 
 def test_what_is_unknown_never_passes() -> None:
     for found in (changed(), changed(FigureChange(figure="latency", why="nothing was measured"))):
-        with pytest.raises(RegressionError, match="latency is unknown, which is no pass"):
-            check(found, FIVE)
+        assert "latency is unknown, which is no pass" in failures(found, FIVE)[0]
+
+
+def psnr(suite: str, change: float | None) -> FigureChange:
+    return FigureChange(
+        figure="psnr", suite=suite, old=30, new=30, change=change, low=change, high=change
+    )
+
+
+def test_each_suite_is_judged_and_named_by_itself() -> None:
+    one = (Tolerance(figure="psnr", value=1.0),)
+    assert failures(changed(psnr("known", 0.0), psnr("stress", -0.5)), one) == ()
+    broken = failures(changed(psnr("known", 0.0), psnr("stress", -3.0)), one)
+    assert broken == ("psnr (stress) is worse by 3 dB; 1 dB is allowed.",)
+    (unknown,) = failures(changed(psnr("known", 0.0), psnr("stress", None)), one)
+    assert "psnr (stress) is unknown" in unknown
+
+
+def test_one_picture_that_shows_nothing_any_more_breaks_every_limit_of_quality() -> None:
+    nothing = WorsePicture(
+        suite="known", prompt="a dog", seed=1, old_psnr_db=30.0, new_psnr_db=None, fault="black"
+    )
+    found = replace(
+        changed(psnr("known", 0.0), latency(0.0, 0.01)),
+        worse_pictures=(nothing,),
+        pictures=24,
+        new_faults=1,
+    )
+    (broken,) = failures(found, (Tolerance(figure="psnr", value=9.0),))
+    assert broken.startswith("1 of 24 pictures of NEW show nothing")
+    assert "'a dog' (known, seed 1) is black" in broken
+    assert failures(found, FIVE) == ()

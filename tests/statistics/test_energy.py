@@ -123,6 +123,27 @@ def test_no_sum_is_made_of_rails_that_stand_beside_each_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sensors", "expected"),
+    [
+        (("energy_j.package-0",), None),
+        (("energy_j.package-0", "energy_j.package-0.core"), None),
+        (("power_w.amdgpu.power",), None),
+        (("power_w.combined", "power_w.cpu"), None),
+        (("energy_j.psys", "energy_j.package-0"), "energy_j.psys"),
+        (("power_w.battery", "power_w.combined"), "power_w.battery"),
+        (("power_w.pmic_rails", "power_w.pmic.VDD_CORE"), "power_w.pmic_rails"),
+        (("power_w.VDD_IN", "power_w.VDD_MUX"), None),
+    ],
+)
+def test_only_a_sensor_that_is_known_to_see_the_device_stands_for_it(
+    sensors: tuple[str, ...], expected: str | None
+) -> None:
+    readings = {float(t): dict.fromkeys(sensors, 3.0 + t) for t in range(19)}
+    top = whole(image_energies(measured(drawn({t: dict(r) for t, r in readings.items()}))))
+    assert (None if top is None else top.sensor) == expected
+
+
+@pytest.mark.parametrize(
     ("outer", "inner", "expected"),
     [
         ("energy_j.package-0", "energy_j.package-0.core", True),
