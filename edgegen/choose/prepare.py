@@ -274,7 +274,8 @@ def output_folder(given: Path | None, models: Sequence[ModelFolder], place: Plac
     names = "-".join(model.name for model in models)
     device = "profile" if place.profile is None else place.profile.name
     if place.device is not None and place.profile is None:
-        device = place.device.identity["host_name"] or "device"
+        identity = place.device.identity  # of a farm, the name that its devices share
+        device = identity.get("host_name") or identity.get("name") or "device"
         if place.device.address == "local":
             device = "local"
     return Path(f"choice-{names}-{device}")

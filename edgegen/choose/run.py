@@ -19,7 +19,14 @@ from edgegen.choose.tasks import Done
 from edgegen.core import errors
 from edgegen.core.choice import SCHEMA_VERSION, Advice, Choice, Row, Spent
 from edgegen.core.codec import dump_json, load_json
-from edgegen.core.errors import DeviceUnreachableError, EdgegenError
+from edgegen.core.errors import (
+    DeviceError,
+    DeviceUnreachableError,
+    EdgegenError,
+    MissingDependencyError,
+    OutOfMemoryError,
+    ResourceError,
+)
 from edgegen.core.figures import Limit
 from edgegen.core.files import translate_disk_errors, write_atomic
 from edgegen.core.measurement import Measurement
@@ -29,7 +36,7 @@ CHOICE_NAME = "choice.json"
 _AT_ONCE = 64
 """How much is handed over at once where everything is tried."""
 
-_GONE_TWICE = 2
+_MOST_FAULTS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,7 @@ class Run:
     _packages: dict[str, Done] = field(default_factory=dict)
     _evaluations: dict[int, Done] = field(default_factory=dict)
     _measurements: dict[int, Done] = field(default_factory=dict)
-    _losses: dict[int, int] = field(default_factory=dict)
+    _faults: dict[Action, int] = field(default_factory=dict)
 
     def go(self, engine: Engine) -> None:
         """Work until the winner is found; an interrupt ends it with what is known.
@@ -171,17 +178,17 @@ class Run:
             self.jobs.put_package(source, self.setting.output / "packages" / package_name(way.name))
 
     def _take(self, action: Action, done: Done) -> None:
-        """Learn what came of an action; a device that is lost is asked once more."""
+        """Learn what came of an action; where no candidate is at fault, it is repeated once."""
         self._tally.take(action, done)
-        is_gone = action.kind == "measure" and _is_gone(done)
-        if is_gone:
-            self._losses[action.place] = self._losses.get(action.place, 0) + 1
-            if self._losses[action.place] < _GONE_TWICE:
+        fault = fault_of(done)
+        if fault is not None:
+            self._faults[action] = self._faults.get(action, 0) + 1
+            if self._faults[action] < _MOST_FAULTS:
                 self.search.drop(action)
                 self.watcher.ended(self, action, done)
                 return
-            self.gone = DeviceUnreachableError(done.failed, hint=done.hint)
-            self.interrupted = f"the device was lost: {done.failed.rstrip('.')}"
+            self.gone = fault
+            self.interrupted = f"{_said_of(fault)}: {fault.message.rstrip('.')}"
         outcome = Outcome(figures=done.figures, step_s=done.step_s, failed=_reason(action, done))
         self.search.learn(action, outcome)
         if action.kind == "build":
@@ -237,9 +244,27 @@ def _path(done: Done | None, more: str = "") -> str | None:
     return None if done is None or not done.place else f"{done.place}{more}"
 
 
-def _is_gone(done: Done) -> bool:
+def fault_of(done: Done) -> EdgegenError | None:
+    """Return the error of the device, a disk or a tool that a task ended with; None for others.
+
+    It is no verdict on the candidate. Memory that ran out is one: another candidate may need less.
+    """
     kind = getattr(errors, done.kind, None) if done.kind else None
-    return isinstance(kind, type) and issubclass(kind, DeviceUnreachableError)
+    if not isinstance(kind, type) or issubclass(kind, OutOfMemoryError):
+        return None
+    if issubclass(kind, DeviceError | ResourceError | MissingDependencyError):
+        return kind(done.failed, hint=done.hint)
+    return None
+
+
+def _said_of(fault: EdgegenError) -> str:
+    if isinstance(fault, DeviceUnreachableError):
+        return "the device was lost"
+    if isinstance(fault, DeviceError):
+        return "the device could not be used"
+    if isinstance(fault, MissingDependencyError):
+        return "something is not installed"
+    return "the system refused"
 
 
 _DOING: Mapping[str, str] = {

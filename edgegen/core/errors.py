@@ -101,6 +101,10 @@ class ResourceError(EdgegenError):
     exit_code = 10
 
 
+class OutOfMemoryError(ResourceError):
+    """Work that needed more memory than there is; work of another size may need less."""
+
+
 class RegressionError(EdgegenError):
     """A measurement is worse than the one it is compared with."""
 

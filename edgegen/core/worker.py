@@ -25,7 +25,7 @@ from edgegen.core.errors import (
     EdgegenError,
     ExportError,
     MissingDependencyError,
-    ResourceError,
+    OutOfMemoryError,
 )
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import StageCost
@@ -176,9 +176,9 @@ def missing_toolkit(error: ImportError, extra: str) -> MissingDependencyError:
     )
 
 
-def out_of_memory(error: MemoryError) -> ResourceError:
+def out_of_memory(error: MemoryError) -> OutOfMemoryError:
     """Return what a toolkit's MemoryError is to the user."""
-    return ResourceError(f"Memory ran out: {error}.", hint=_MEMORY_HINT)
+    return OutOfMemoryError(f"Memory ran out: {error}.", hint=_MEMORY_HINT)
 
 
 def error_from(event: Event) -> EdgegenError:
@@ -193,7 +193,7 @@ def _death(child: Child, stage: str) -> EdgegenError:
     tail = child.log_tail()
     message = f"{stage}: the worker {child.describe_exit()}."
     if child.returncode == -9:
-        return ResourceError(message, hint=_MEMORY_HINT)
+        return OutOfMemoryError(message, hint=_MEMORY_HINT)
     return ExportError(message, hint=f"The end of its log: {tail}" if tail else "It left no log.")
 
 

@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgegen.core.codec import encode
-from edgegen.core.errors import EdgegenError, ExportError, ResourceError
+from edgegen.core.errors import EdgegenError, ExportError, OutOfMemoryError
 from edgegen.core.fork import Forked, run_forked
 from edgegen.core.process import describe_exit
 from edgegen.core.worker import (
@@ -187,7 +187,7 @@ def _outcome(placed: _Placed, opened: OpenedComponent, threads: int, emit: Emit)
 def _death(component: str, forked: Forked) -> EdgegenError:
     message = f"{component}: the exporter's process {describe_exit(forked.returncode)}."
     if forked.returncode == -signal.SIGKILL:
-        return ResourceError(message, hint="Close other programs, or take a larger machine.")
+        return OutOfMemoryError(message, hint="Close other programs, or take a larger machine.")
     return ExportError(message, hint="The worker's log says more; please report it.")
 
 

@@ -16,6 +16,7 @@ from edgegen.core.errors import (
     EdgegenError,
     IntegrityError,
     MissingDependencyError,
+    OutOfMemoryError,
     ResourceError,
     RunnerError,
 )
@@ -48,7 +49,7 @@ _ERRORS: dict[str, type[EdgegenError]] = {
     "unsupported-family": ConfigError,
     "bad-package": IntegrityError,
     "missing-runtime": MissingDependencyError,
-    "memory": ResourceError,
+    "memory": OutOfMemoryError,
     "disk": ResourceError,
 }
 """What the runner's kinds of errors are here; the others are RunnerErrors."""

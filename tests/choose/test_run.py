@@ -8,7 +8,17 @@ import pytest
 
 from edgegen.core.choice import Choice
 from edgegen.core.codec import load_json
-from edgegen.core.errors import ConnectionLostError, EdgegenError, RunnerError
+from edgegen.core.errors import (
+    ConnectionLostError,
+    DeviceBusyError,
+    DeviceFullError,
+    DeviceUnauthorizedError,
+    EdgegenError,
+    MissingDependencyError,
+    OutOfMemoryError,
+    ResourceError,
+    RunnerError,
+)
 from edgegen.core.figures import Limit
 from edgegen.core.manifest import load_manifest
 from tests.choose.played import Played, go, new_run
@@ -147,4 +157,60 @@ def test_a_device_that_comes_back_is_asked_again(tmp_path: Path) -> None:
     with Played(tmp_path / "log", device_fails=fails).standing_in():
         choice = go(new_run(tmp_path / "out"))
     assert choice.interrupted is None
+    assert choice.winners
+
+
+NO_VERDICTS = (
+    DeviceBusyError("somebody uses it", hint="Wait."),
+    DeviceFullError("it is full", hint="Free some space there."),
+    DeviceUnauthorizedError("it is locked", hint="Unlock it."),
+    ResourceError("the disk is full", hint="Free some space."),
+    MissingDependencyError("no runtime", hint="Install it."),
+)
+
+
+@pytest.mark.parametrize("error", NO_VERDICTS, ids=lambda error: type(error).__name__)
+def test_what_is_no_fault_of_a_candidate_is_tried_again_and_then_ends_the_run(
+    error: EdgegenError, tmp_path: Path
+) -> None:
+    answers: list[EdgegenError | None] = [error]
+    with Played(
+        tmp_path / "log", device_fails=lambda: answers.pop() if answers else None
+    ).standing_in():
+        once = go(new_run(tmp_path / "once"))
+    assert once.interrupted is None
+    assert [row.way.recipe for row in once.winners] == ["int8"]
+    with Played(tmp_path / "log", device_fails=lambda: error).standing_in():
+        run = new_run(tmp_path / "twice", fresh=True)
+        twice = go(run)
+    assert type(run.gone) is type(error)
+    assert (run.gone.message, run.gone.hint) == (error.message, error.hint)
+    assert not twice.winners
+    (failed,) = [row for row in twice.rows if row.standing == "failed"]
+    assert error.message in failed.why
+    assert error.message in str(twice.interrupted)
+
+
+def test_a_full_disk_ends_the_run_where_a_package_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = Played(tmp_path / "log")
+    monkeypatch.setattr(played, "_build", lambda plan: ResourceError("the disk is full", hint=""))
+    with played.standing_in():
+        run = new_run(tmp_path / "out")
+        choice = go(run)
+    assert isinstance(run.gone, ResourceError)
+    assert choice.interrupted == "the system refused: the disk is full"
+    assert not choice.winners
+
+
+def test_memory_that_runs_out_is_a_verdict_on_the_candidate(tmp_path: Path) -> None:
+    errors: list[EdgegenError] = [OutOfMemoryError("memory ran out", hint="Take a smaller one.")]
+    with Played(
+        tmp_path / "log", device_fails=lambda: errors.pop() if errors else None
+    ).standing_in():
+        choice = go(new_run(tmp_path / "out"))
+    assert choice.interrupted is None
+    (failed,) = [row for row in choice.rows if row.standing == "failed"]
+    assert failed.why == "could not be measured: memory ran out"
     assert choice.winners
