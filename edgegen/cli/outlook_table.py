@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from edgegen.core.profile import DeviceProfile
     from edgegen.predict.survey import Outlook
 
-_FITS = {"all": "yes", "sequential": "one at a time"}
 _COLUMNS = ("package", "size", "memory", "one at a time", "largest buffer", "fits")
 
 
@@ -50,8 +49,18 @@ def _row(outlook: Outlook) -> tuple[str | None, ...]:
         format_bytes(together.peak_bytes),
         format_bytes(apart.peak_bytes),
         format_bytes(together.largest_buffer_bytes),
-        _FITS.get(outlook.fits or "") or f"no: {'; '.join(outlook.broken)}",
+        _fits(outlook),
     )
+
+
+def _fits(outlook: Outlook) -> str | None:
+    if outlook.fits is None:
+        return None
+    words: str = outlook.fits
+    if outlook.residency == "sequential" and outlook.fits in ("yes", "may"):
+        words += ", one at a time"
+    doubts = outlook.doubts if outlook.fits in ("may", "no") else ()
+    return f"{words}: {'; '.join(doubts)}" if doubts else words
 
 
 def _show_components(console: Console, outlook: Outlook) -> None:

@@ -7,12 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgegen import __version__
 from edgegen.core.codec import decode, dump_json, encode, load_json
 from edgegen.core.errors import ConfigError, ResourceError
-from edgegen.core.files import write_atomic
+from edgegen.core.files import sha256_of, write_atomic
 from edgegen.core.folders import cache_folder
 from edgegen.core.model import Component
 from edgegen.core.progress import Progress
@@ -22,6 +24,13 @@ from edgegen.models.pipeline_source import SourceSpec, open_source
 
 FORMAT = 1
 """Of what is remembered: another one is made again."""
+
+_TOOLKITS = ("torch", "diffusers", "transformers")
+_MODULES = (
+    *("exporters/capture.py", "exporters/resampling.py", "exporters/trace_child.py"),
+    *("exporters/wrappers.py", "networks/*.py", "reference/modules.py"),
+)
+"""Other versions of these may give another trace: libraries, and modules of edgegen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +76,25 @@ def _place(component: Component, configs: Path) -> Path:
     """Return where a trace is remembered: its name says what it was made from."""
     config = (configs / component.folder / "config.json").read_bytes()
     spec = json.dumps(encode(component), sort_keys=True).encode()
-    made_by = f"{FORMAT} {__version__}".encode()
+    made_by = json.dumps(_made_by(), sort_keys=True).encode()
     name = hashlib.sha256(b"\n".join((made_by, spec, config))).hexdigest()[:32]
     return cache_folder() / "traces" / f"{name}.json"
+
+
+@cache
+def _made_by() -> Mapping[str, str]:
+    """Return the versions of what traces: edgegen, the toolkits, and the modules that do it."""
+    found = {"format": str(FORMAT), "edgegen": __version__}
+    for toolkit in _TOOLKITS:
+        try:
+            found[toolkit] = version(toolkit)
+        except PackageNotFoundError:
+            found[toolkit] = ""
+    edgegen = Path(__file__).resolve().parents[1]
+    for pattern in _MODULES:
+        for module in sorted(edgegen.glob(pattern)):
+            found[module.relative_to(edgegen).as_posix()] = sha256_of(module)
+    return found
 
 
 def _recall(path: Path) -> ComponentTrace | None:

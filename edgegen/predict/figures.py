@@ -12,6 +12,9 @@ MEMORY_ERROR = 0.15
 """How far predictions are from what is measured, at most, as a share of it: what
 `benchmarks/predictions.py` prints is within these for every package that it tries."""
 
+UNMEASURED_MEMORY_ERROR = 0.5
+"""The same where nobody measured the runtime or the provider: an assumption."""
+
 
 def size_figure(prediction: Prediction) -> Figure:
     """Return the size of a package, which is right within one hundredth."""
@@ -19,18 +22,20 @@ def size_figure(prediction: Prediction) -> Figure:
 
 
 def memory_figure(prediction: MemoryPrediction) -> Figure:
-    """Return the highest memory; without bounds where no measurement stands behind the runtime."""
+    """Return the highest memory; far bounds where no measurement stands behind the runtime."""
+    return _of_memory(prediction.peak_bytes, prediction)
+
+
+def buffer_figure(prediction: MemoryPrediction) -> Figure:
+    """Return the largest single buffer, within the bounds of memory: no run shows it apart."""
+    return _of_memory(prediction.largest_buffer_bytes, prediction)
+
+
+def _of_memory(value: float, prediction: MemoryPrediction) -> Figure:
     if prediction.unmeasured:
-        return Figure(
-            value=prediction.peak_bytes,
-            low=0.0,
-            high=float("inf"),
-            origin="predicted",
-            source="weights and activations; this runtime was never measured",
-        )
-    return _within(
-        prediction.peak_bytes, MEMORY_ERROR, "weights, activations and the runtime's own"
-    )
+        source = "weights and activations; never measured with this runtime and provider"
+        return _within(value, UNMEASURED_MEMORY_ERROR, source)
+    return _within(value, MEMORY_ERROR, "weights, activations and the runtime's own")
 
 
 def latency_figure(prediction: LatencyPrediction | None) -> Figure:

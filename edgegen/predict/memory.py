@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgegen_runner.runtimes import called
+
 from edgegen.core.measurement import MemoryMode, Residency
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.trace import ComponentTrace
@@ -50,7 +52,8 @@ class MemoryPrediction:
 
     `components` are those that an image calls. `base_bytes` is what the interpreter and the runtime
     take without one. `largest_buffer` says which component and layer has the largest single buffer.
-    `unmeasured` is true where no measurement stands behind the runtime's figures.
+    `unmeasured` is true where no measurement stands behind the figures of the runtime, or of the
+    provider that it computes with.
     """
 
     components: Mapping[str, ComponentMemory]
@@ -88,7 +91,9 @@ def predict_memory(
             candidate,
             facts,
             traces[component.name],
-            runtime_memory(backend, memory_mode, stored[component.name]),
+            runtime_memory(
+                backend, memory_mode, stored[component.name], candidate.runtime.providers
+            ),
         )
         for component in called_components(candidate.spec)
     }
@@ -104,7 +109,8 @@ def predict_memory(
         peak_bytes=base_bytes + held,
         largest_buffer_bytes=largest.largest_buffer_bytes,
         largest_buffer=f"{name}: {'weights' if of_weight else 'activations'} of {layer}",
-        unmeasured=any(part.runtime.unmeasured for part in parts.values()),
+        unmeasured=called(candidate.runtime.package) is None
+        or any(part.runtime.unmeasured for part in parts.values()),
     )
 
 

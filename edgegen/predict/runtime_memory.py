@@ -6,10 +6,11 @@ docs/decisions/0049-predicting-memory.md says how they were found and in which v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.measurement import MemoryMode
 from edgegen.core.model import Role
 
@@ -152,13 +153,41 @@ SMALL_BYTES = 64 * MIB
 memory mode `auto`: its `SMALL_BYTES`, whose module imports the runtime."""
 
 
-def runtime_memory(backend: str, mode: MemoryMode, stored_bytes: int) -> RuntimeMemory:
+RUNTIMES: Mapping[str, RuntimeMemory] = {
+    "onnxruntime": ONNX_RUNTIME_FAST,
+    "openvino": OPENVINO,
+    "ai_edge_litert": LITERT,
+    "tflite_runtime": replace(LITERT, unmeasured=True),
+    "coreml": CORE_ML,
+}
+"""By the names of `edgegen_runner.runtimes`, each of which has a row."""
+
+MEASURED_ON: Mapping[str, str] = {
+    "onnxruntime": "CPUExecutionProvider",
+    "openvino": "CPU",
+    "ai_edge_litert": "XNNPACK",
+}
+"""The provider with which a runtime was measured: its processor, which it takes unasked."""
+
+
+def runtime_memory(
+    backend: str, mode: MemoryMode, stored_bytes: int, providers: Sequence[str] = ()
+) -> RuntimeMemory:
     """Return what a runtime does with a component whose files take `stored_bytes`.
 
-    `backend` is a name of `edgegen_runner.runtimes`.
+    `backend` is a name of `edgegen_runner.runtimes`. It is unmeasured where the first of the
+    `providers` is another one than was measured. Raises ConfigError for an unknown name.
     """
-    if backend == "onnxruntime":
-        lean = mode == "lean" or (mode == "auto" and stored_bytes > SMALL_BYTES)
-        return ONNX_RUNTIME_LEAN if lean else ONNX_RUNTIME_FAST
-    known = {"openvino": OPENVINO, "coreml": CORE_ML}
-    return known.get(backend, LITERT)
+    row = RUNTIMES.get(backend)
+    if row is None:
+        raise ConfigError(
+            f"The memory of the runtime '{backend}' cannot be predicted: nobody described it.",
+            hint=nearest(backend, list(RUNTIMES)),
+        )
+    if row is ONNX_RUNTIME_FAST and (
+        mode == "lean" or (mode == "auto" and stored_bytes > SMALL_BYTES)
+    ):
+        row = ONNX_RUNTIME_LEAN
+    if providers and providers[0] != MEASURED_ON.get(backend):
+        return replace(row, unmeasured=True)
+    return row

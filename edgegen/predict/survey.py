@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from edgegen_runner.runtimes import called, of_target
 
 from edgegen.core.errors import ConfigError
+from edgegen.core.figures import Figure
 from edgegen.core.measurement import Residency
 from edgegen.core.model import Component
 from edgegen.core.profile import DeviceProfile
@@ -19,18 +21,26 @@ from edgegen.core.units import format_bytes
 from edgegen.packaging.candidate import Candidate, Prediction, make_candidate, predict
 from edgegen.packaging.model_facts import ModelFacts
 from edgegen.packaging.wanted import Wanted
+from edgegen.predict.figures import buffer_figure, memory_figure, size_figure
 from edgegen.predict.memory import MemoryPrediction, predict_memory
 from edgegen.predict.traces import read_traces
 
 RESIDENCIES: tuple[Residency, ...] = ("all", "sequential")
+
+Verdict = Literal["yes", "may", "unknown", "no"]
+"""Whether a limit is met: certainly, by the prediction's bounds or not by either of them;
+`unknown` where no measurement stands behind it."""
+
+_VERDICTS: tuple[Verdict, ...] = ("yes", "may", "unknown", "no")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What one package would take; `refused` says why there can be none, and nothing is known.
 
-    `memory` is by residency. `fits` is the residency in which it meets the device's limits, `all`
-    where any does. `broken` are the limits, in words, that it breaks in every way of running it.
+    `memory` is by residency. `fits` says whether it meets the device's limits in the best way of
+    running it, `residency`; None without a device. `doubts` are the limits, in words, that it
+    breaks there, or may break.
     """
 
     target: str
@@ -38,8 +48,9 @@ class Outlook:
     refused: str | None = None
     size: Prediction | None = None
     memory: Mapping[Residency, MemoryPrediction] | None = None
-    fits: Residency | None = None
-    broken: tuple[str, ...] = ()
+    fits: Verdict | None = None
+    residency: Residency | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def survey(
@@ -84,9 +95,7 @@ def survey(
 def backend_of(candidate: Candidate) -> str:
     """Return the runtime that a candidate's device runs it with, else its target's first."""
     known = of_target(candidate.target.name)
-    options = candidate.profile and candidate.profile.runtime(candidate.target.name)
-    named = called(options.package, known) if options else None
-    return (named or known[0]).name
+    return (called(candidate.runtime.package, known) or known[0]).name
 
 
 def _pairs(wanted: Sequence[Wanted]) -> Iterator[tuple[str, str]]:
@@ -105,32 +114,48 @@ def _outlook(
         )
         for residency in RESIDENCIES
     }
-    broken = {
-        residency: tuple(_broken(size, memory[residency], candidate.profile))
-        for residency in RESIDENCIES
-    }
-    meets = next((it for it in RESIDENCIES if not broken[it]), None)
-    return Outlook(
-        target=candidate.target.name,
-        recipe=candidate.recipe.name,
-        size=size,
-        memory=memory,
-        fits=meets if candidate.profile is not None else None,
-        broken=() if meets is not None else broken["sequential"],
+    outlook = Outlook(
+        target=candidate.target.name, recipe=candidate.recipe.name, size=size, memory=memory
+    )
+    if candidate.profile is None:
+        return outlook
+    found = {it: tuple(_verdicts(size, memory[it], candidate.profile)) for it in RESIDENCIES}
+    worst = {it: max((verdict for _, verdict in found[it]), key=_VERDICTS.index) for it in found}
+    best = min(RESIDENCIES, key=lambda it: _VERDICTS.index(worst[it]))
+    return replace(
+        outlook,
+        fits=worst[best],
+        residency=best,
+        doubts=tuple(words for words, verdict in found[best] if verdict != "yes"),
     )
 
 
-def _broken(
-    size: Prediction, memory: MemoryPrediction, profile: DeviceProfile | None
-) -> Iterator[str]:
-    """Yield the limits of a device that a package breaks in one way of running it."""
-    if profile is None:
-        return
+def _verdicts(
+    size: Prediction, memory: MemoryPrediction, profile: DeviceProfile
+) -> Iterator[tuple[str, Verdict]]:
+    """Yield each limit of a device, in words, and whether one way of running a package meets it."""
     memories = (profile.application_memory_bytes, profile.budget.peak_memory_bytes)
-    for what, value, limit in (
-        ("memory", memory.peak_bytes, min(it for it in memories if it is not None)),
-        ("size", size.package_bytes, profile.budget.package_bytes),
-        ("largest buffer", memory.largest_buffer_bytes, profile.largest_buffer_bytes),
+    for what, figure, limit, unmeasured in (
+        (
+            "memory",
+            memory_figure(memory),
+            min(it for it in memories if it is not None),
+            memory.unmeasured,
+        ),
+        ("size", size_figure(size), profile.budget.package_bytes, False),
+        ("largest buffer", buffer_figure(memory), profile.largest_buffer_bytes, memory.unmeasured),
     ):
-        if limit is not None and value > limit:
-            yield f"{what} {format_bytes(value)} of {format_bytes(limit)}"
+        if limit is not None and figure.value is not None:
+            words = f"{what} {format_bytes(round(figure.value))} of {format_bytes(limit)}"
+            yield words, verdict_of(figure, limit, unmeasured=unmeasured)
+
+
+def verdict_of(figure: Figure, limit: float, *, unmeasured: bool = False) -> Verdict:
+    """Return whether a prediction is below a limit, by its bounds."""
+    assert figure.low is not None
+    assert figure.high is not None
+    if figure.low > limit:
+        return "no"
+    if unmeasured:
+        return "unknown"
+    return "yes" if figure.high <= limit else "may"
