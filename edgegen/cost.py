@@ -19,6 +19,8 @@ Per = Literal["picture", "h", "kWh", "once"]
 Origin = Literal["measured", "given"]
 
 JOULES_PER_KWH = 3.6e6
+LARGEST_AMOUNT = 1e12
+SMALLEST_AMOUNT = 1e-12
 OLD_DAYS = 180
 """Prices that are older are pointed out."""
 
@@ -114,8 +116,10 @@ def parse_price(text: str, per: Per, option: str) -> Price:
         raise ConfigError(
             f"{option}: {match['day']} is no day.", hint=f"Write it as {option} {example}."
         ) from error
-    if not math.isfinite(amount):
+    if amount > LARGEST_AMOUNT:
         raise ConfigError(f"{option}: '{text}' is too much.", hint=f"Write it as {example}.")
+    if amount < SMALLEST_AMOUNT and re.search(r"[1-9]", match["amount"]):
+        raise ConfigError(f"{option}: '{text}' is too little.", hint=f"Write it as {example}.")
     return Price(amount=amount, currency=match["currency"], per=per, day=match["day"])
 
 
@@ -211,6 +215,9 @@ def _one_currency(prices: Sequence[Price]) -> str:
     return currencies[0]
 
 
+_BETWEEN = f"Give a number above 0, between {SMALLEST_AMOUNT:g} and {LARGEST_AMOUNT:g}."
+
+
 def _check_positive(
     energy_j: Quantity, latency_s: Quantity | None, gpu_latency_s: float | None, gpu_use: float
 ) -> None:
@@ -221,8 +228,8 @@ def _check_positive(
         "The GPU's use": gpu_use,
     }
     for name, value in figures.items():
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{name} is {value:g}.", hint="Give a number above 0.")
+        if value is not None and not SMALLEST_AMOUNT <= value <= LARGEST_AMOUNT:
+            raise ConfigError(f"{name} is {value:g}.", hint=_BETWEEN)
     if gpu_use > 1:
         raise ConfigError(f"The GPU's use is {gpu_use:g}.", hint="Give a share of one: 0.5.")
 

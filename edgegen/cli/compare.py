@@ -12,6 +12,7 @@ from edgegen.cli.console import Console
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, attached, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.text import TEXT
+from edgegen.cli.typed_options import refuse_typed
 
 if TYPE_CHECKING:
     from edgegen.compare.sources import Package
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _MEMORY_RUNS = 3
 _PATH = click.Path(path_type=Path, exists=True)
+_MEASURING = ("restarts", "images", "seed", "threads", "memory", "patience_s", "root")
+_DRAWING = ("steps", "guidance", "width", "height")
+_JUDGING = ("suites", "pictures", "model")
 
 
 @command(
@@ -129,9 +133,16 @@ def compare(
 
     console = context.find_object(Console) or Console()
     tolerances = () if fail_on is None else parse_tolerances(fail_on)
+    if settings["images"] < 2 * settings["restarts"]:
+        raise ConfigError(
+            f"--images {settings['images']} of {settings['restarts']} restarts is less than two "
+            "images a process, and nobody could say how sure a difference is.",
+            hint=f"Give --images {2 * settings['restarts']} or more, or fewer --restarts.",
+        )
     before, after = read_pair(old, new)
     names = str(old), str(new)
     if isinstance(before, Package) and isinstance(after, Package):
+        _refuse_for_packages(context, device, no_quality=settings["no_quality"])
         found = _compare_packages(console, before, after, device, settings)
     elif device is not None:
         raise ConfigError(
@@ -139,12 +150,30 @@ def compare(
             hint="Leave out --device, or give two packages.",
         )
     elif isinstance(before, Measurement) and isinstance(after, Measurement):
+        _refuse_for_results(context)
         found = compare_measurements(before, after, names=names)
     else:
         assert isinstance(before, Evaluation)
         assert isinstance(after, Evaluation)
+        _refuse_for_results(context)
         found = compare_evaluations(before, after, names=names)
     return _report(console, found, tolerances, as_json=as_json)
+
+
+def _refuse_for_results(context: click.Context) -> None:
+    """Raise UsageError for options that results have no use for."""
+    names = (*_MEASURING, *_DRAWING, *_JUDGING, "no_quality", "verify")
+    refuse_typed(context, names, "OLD and NEW are results, which nothing is drawn for.")
+
+
+def _refuse_for_packages(context: click.Context, device: str | None, *, no_quality: bool) -> None:
+    """Raise UsageError for options of what packages are not asked for."""
+    if device is None:
+        refuse_typed(context, _MEASURING, "without --device nothing is measured.")
+    if no_quality:
+        refuse_typed(context, _JUDGING, "with --no-quality no pictures are drawn to compare.")
+    if device is None and no_quality:
+        refuse_typed(context, _DRAWING, "with --no-quality and without --device nothing is drawn.")
 
 
 def _report(
@@ -181,10 +210,12 @@ def _compare_packages(
     """Measure two packages in turns where a device is given, and draw the same with both."""
     from contextlib import ExitStack
 
-    from edgegen.compare.packages import check_same_model, compare_packages
+    from edgegen.compare.packages import check_same_drawing, check_same_model, compare_packages
     from edgegen.core.manifest import load_manifest
 
     check_same_model(old.path, new.path, quality=not settings["no_quality"])
+    if device is not None or not settings["no_quality"]:
+        check_same_drawing(old.path, new.path, {name: settings[name] for name in _DRAWING})
     for package in (old.path, new.path):
         where = device or "local"
         check_package(console, package, load_manifest(package), where, verify=settings["verify"])
@@ -204,6 +235,7 @@ def _measure(
     console: Console, old: Package, new: Package, device: Device, settings: dict[str, Any]
 ) -> tuple[Measurement, Measurement]:
     from edgegen.cli.plain_progress import PlainProgress
+    from edgegen.compare.measurements import check_same_work
     from edgegen.history.keep import keep
     from edgegen.measure.in_turns import measure_in_turns, with_memory_runs
     from edgegen.measure.plan import BenchSettings, plan
@@ -215,6 +247,12 @@ def _measure(
     bench = BenchSettings(**{name: settings[name] for name in names})
     before, after = (
         with_memory_runs(plan(package.path, bench), _MEMORY_RUNS) for package in (old, new)
+    )
+    check_same_work(
+        before.workload,
+        after.workload,
+        names=(str(old.path), str(new.path)),
+        same_target=before.identity.target == after.identity.target,
     )
     measured = measure_in_turns(
         before, after, device, PlainProgress(console.note), patience_s=settings["patience_s"]

@@ -11,6 +11,7 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.text import TEXT
+from edgegen.cli.typed_options import refuse_typed
 
 if TYPE_CHECKING:
     from edgegen.core.measurement import Measurement
@@ -126,6 +127,8 @@ def cost(
         return None if text is None else parse_price(text, per, f"--{name.replace('_', '-')}")
 
     console = context.find_object(Console) or Console()
+    if prices["gpu_price"] is None:
+        refuse_typed(context, ("gpu_latency", "gpu_use"), "without --gpu-price no GPU is rented.")
     once = [price("device_price", "once"), price("fixed", "once")]
     asked = {
         "electricity": price("electricity", "kWh"),

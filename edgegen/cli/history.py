@@ -12,6 +12,7 @@ import click
 from edgegen.cli.command import VERBOSE, Command
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.text import TEXT
+from edgegen.cli.typed_options import refuse_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,9 +143,9 @@ def import_(console: Console, files: tuple[Path, ...], as_json: bool) -> None:
     help="The experiment of MLflow that they go into.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write how many there were as JSON.")
-@click.pass_obj
+@click.pass_context
 def export_(
-    console: Console,
+    context: click.Context,
     /,
     file: Path | None,
     uri: str | None,
@@ -162,6 +163,9 @@ def export_(
 
     if (file is None) == (uri is None):
         raise click.UsageError("Give a FILE or --mlflow URI, and not both.")
+    if uri is None:
+        refuse_typed(context, ("experiment",), "a FILE has no experiments; --mlflow has.")
+    console = context.find_object(Console) or Console()
     query = Query(**wanted)
     with History.open() as kept:
         if uri is not None:

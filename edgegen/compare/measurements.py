@@ -17,7 +17,7 @@ from edgegen.compare.values import (
     unknown,
 )
 from edgegen.core.errors import ConfigError
-from edgegen.core.measurement import Measurement
+from edgegen.core.measurement import Measurement, Workload
 from edgegen.statistics.comparisons import Change, compare_repeats, compare_restarts
 from edgegen.statistics.energy import ImageEnergy, image_energies, whole
 from edgegen.statistics.latencies import Restarts, compare_interleaved
@@ -63,11 +63,18 @@ _NOT_IN_TURNS = (
 
 def check_same(old: Measurement, new: Measurement, names: tuple[str, str]) -> None:
     """Raise ConfigError that says what differs where two measurements are not of the same."""
-    differing = [
-        f"{what}: {before} and {after}"
-        for what, (before, after) in _facts(old, new).items()
-        if before != after
-    ]
+    _refuse(_facts(old, new), names)
+
+
+def check_same_work(
+    old: Workload, new: Workload, *, names: tuple[str, str], same_target: bool
+) -> None:
+    """Raise ConfigError that says what differs where two workloads are not of the same length."""
+    _refuse(_work_facts(old, new, same_target=same_target), names)
+
+
+def _refuse(facts: Mapping[str, tuple[object, object]], names: tuple[str, str]) -> None:
+    differing = [f"{what}: {a} and {b}" for what, (a, b) in facts.items() if a != b]
     if differing:
         raise ConfigError(
             f"{names[0]} and {names[1]} cannot be compared. They differ in {'; '.join(differing)}.",
@@ -80,18 +87,27 @@ def _facts(old: Measurement, new: Measurement) -> Mapping[str, tuple[object, obj
     facts: dict[str, tuple[object, object]] = {}
     if old.package.weights_sha256 != new.package.weights_sha256:  # the name of a copy is no matter
         facts["model"] = (old.package.model, new.package.model)
-    before, after = old.workload, new.workload
-    for name in ("steps", "guidance", "scheduler", "threads", "residency", "memory"):
-        facts[name] = (getattr(before, name), getattr(after, name))
-    facts["size"] = (f"{before.width}×{before.height}", f"{after.width}×{after.height}")
-    if old.package.target == new.package.target:
-        facts["providers"] = (", ".join(before.providers), ", ".join(after.providers))
+    same_target = old.package.target == new.package.target
+    facts |= _work_facts(old.workload, new.workload, same_target=same_target)
     for name in ("model", "processor", "machine"):
         facts[f"device's {name}"] = (
             getattr(old.environment, name),
             getattr(new.environment, name),
         )
     facts["emulation"] = (old.environment.emulated, new.environment.emulated)
+    return facts
+
+
+def _work_facts(
+    old: Workload, new: Workload, *, same_target: bool
+) -> dict[str, tuple[object, object]]:
+    names = ("steps", "guidance", "scheduler", "threads", "residency", "memory")
+    facts: dict[str, tuple[object, object]] = {
+        name: (getattr(old, name), getattr(new, name)) for name in names
+    }
+    facts["size"] = (f"{old.width}×{old.height}", f"{new.width}×{new.height}")
+    if same_target:
+        facts["providers"] = (", ".join(old.providers), ", ".join(new.providers))
     return facts
 
 

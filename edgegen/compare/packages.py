@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgegen.compare.evaluations import compare_evaluations
@@ -46,6 +46,24 @@ def check_same_model(old: Path, new: Path, *, quality: bool = False) -> None:
             f"The quality of {old} and {new} cannot be compared: both are of {before.model}, "
             f"with other weights ({before.weights_sha256[:12]} and {after.weights_sha256[:12]}).",
             hint="Package both from the same weights, or leave pictures out: --no-quality.",
+        )
+
+
+def check_same_drawing(old: Path, new: Path, chosen: Mapping[str, float | None]) -> None:
+    """Raise ConfigError where two packages would draw at other steps, guidance or sizes.
+
+    `chosen` has what the person gave by the names of `Generation`; what is None is the package's.
+    """
+    before, after = (load_manifest(package).generation for package in (old, new))
+    differing = [
+        f"{name}: {getattr(before, name)} and {getattr(after, name)}"
+        for name, value in chosen.items()
+        if value is None and getattr(before, name) != getattr(after, name)
+    ]
+    if differing:
+        raise ConfigError(
+            f"{old} and {new} draw differently by default. They differ in {'; '.join(differing)}.",
+            hint="Choose it for both, by --steps, --guidance, --width and --height.",
         )
 
 

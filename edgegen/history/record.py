@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from edgegen.core.errors import ConfigError
 from edgegen.core.measurement import MemoryMode, Residency, Workload
@@ -61,7 +62,8 @@ class Query:
     """Which records are wanted; a field that is None wants any.
 
     `model` and `device` are what people type: a part of the model's name, and a part of the
-    device's address, model, profile or processor. The other fields are equal or not.
+    device's address, model, profile or processor. `threads` is "default" for what ran with the
+    runtime's own number. The other fields are equal or not.
     """
 
     model: str | None = None
@@ -81,7 +83,7 @@ class Query:
     guidance: float | None = None
     scheduler: str | None = None
     providers: tuple[str, ...] | None = None
-    threads: int | None = None
+    threads: int | Literal["default"] | None = None
     residency: Residency | None = None
     memory_mode: MemoryMode | None = None
     complete: bool | None = None
@@ -96,7 +98,7 @@ def same_work(workload: Workload) -> Query:
         guidance=workload.guidance,
         scheduler=workload.scheduler,
         providers=workload.providers,
-        threads=workload.threads,
+        threads="default" if workload.threads is None else workload.threads,
         residency=workload.residency,
         memory_mode=workload.memory,
     )

@@ -127,6 +127,8 @@ def condition_of(query: Query) -> tuple[str, dict[str, Any]]:
                 parts.append(f"({found})")
             case "device_address":
                 parts.append("device = :device_address")
+            case "threads" if query.threads == "default":
+                parts.append("threads IS NULL")
             case _:
                 parts.append(f"{name} = :{name}")
     return " AND ".join(parts), values

@@ -112,6 +112,46 @@ def test_without_a_device_only_files_are_compared(
     assert run(["compare", *same, "--fail-on", "latency:5%"]) == 11
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--restarts", "4"], "--restarts: without --device"),
+        (["--no-quality", "--suite", "known"], "--suite: with --no-quality"),
+        (["--no-quality", "--steps", "2", "--width", "8"], "--steps, --width"),
+        (["--device", "local", "--restarts", "6", "--images", "8"], "Give --images 12 or more"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(
+    options: list[str], said: str, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compare", str(package), str(package), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_results_take_no_options_of_drawing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compare", *results(tmp_path), "--steps", "4", "--threads", "1"]) == 2
+    assert "--steps, --threads: OLD and NEW are results" in capsys.readouterr().err
+
+
+def test_packages_that_draw_differently_or_have_other_weights_are_refused_before_the_first_run(
+    tmp_path: Path, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = onnx_package(tmp_path / "other")
+    manifest = json.loads((other / "edgegen.json").read_text())
+    steps = manifest["generation"]["steps"]
+    change_manifest(other, generation={**manifest["generation"], "steps": steps + 1})
+    both = ["compare", str(package), str(other)]
+    assert run([*both, "--device", "local"]) == 2
+    assert f"steps: {steps} and {steps + 1}" in capsys.readouterr().err
+    change_manifest(other, source={**manifest["source"], "weights_sha256": "77" * 32})
+    assert run(both) == 2
+    assert "with other weights" in capsys.readouterr().err
+    assert run([*both, "--no-quality"]) == 0
+    assert "other weights on both sides" in capsys.readouterr().out
+
+
 def test_packages_are_measured_in_turns_and_what_was_measured_goes_into_the_history(
     package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

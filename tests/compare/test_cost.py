@@ -59,9 +59,10 @@ def test_a_price_is_read_with_its_unit_and_its_day() -> None:
         ("1e3EUR/kWh@2026-11-01", "no price"),
         ("0.30EUR/kWh@2026-02-30", "2026-02-30 is no day"),
         ("9" * 400 + "EUR/kWh@2026-11-01", "too much"),
+        ("0." + "0" * 320 + "1EUR/kWh@2026-11-01", "too little"),
         ("", "no price"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_no_price_is_refused_with_an_example(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as refused:
@@ -103,6 +104,7 @@ def test_without_anything_paid_once_it_is_the_first_picture_or_never() -> None:
         ({"gpu": GPU, "gpu_latency_s": 1.0, "gpu_use": 1.5}, "use is 1.5"),
         ({"gpu": GPU, "gpu_latency_s": 1.0, "gpu_use": 0.0}, "use is 0"),
         ({"energy_j": joules(0.0)}, "energy of a picture is 0"),
+        ({"energy_j": joules(1e300)}, "energy of a picture is 1e"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(changed: dict[str, Any], said: str) -> None:
@@ -165,8 +167,9 @@ def test_the_command_takes_what_was_measured_and_marks_what_was_given(
         (["bare.json", "--model", "tiny", *GIVEN], "two measurements"),
         (["--model", "tiny", *GIVEN], "edgegen bench"),
         (["--power", "6W", "--latency", "2s"], "--electricity"),
+        (["--power", "6W", "--latency", "2s", *GIVEN, "--gpu-latency", "1s"], "--gpu-price"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_missing_is_named(
     arguments: list[str],

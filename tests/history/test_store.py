@@ -123,6 +123,18 @@ def test_the_latest_of_the_same_work_on_the_same_kind_of_device_is_found(path: P
         assert any_work.steps == 20
 
 
+def test_the_runtimes_own_number_of_threads_is_a_number_of_its_own(path: Path) -> None:
+    with History.open(path, write=True) as history:
+        history.add(at("2026-01-01T00:00:00Z", threads=1))
+        default = at("2026-01-02T00:00:00Z", threads=None)
+        assert history.latest_for(default.package, default.workload) is None
+        history.add(default)
+        found = history.latest_for(default.package, default.workload)
+        assert found is not None
+        assert found.threads is None
+        assert len(history.find(Query())) == 2
+
+
 def test_times_of_an_emulated_processor_are_no_figures(path: Path) -> None:
     with History.open(path, write=True) as history:
         history.add(disturbed(USUAL))
