@@ -125,7 +125,7 @@ def evaluate(
     """
     from edgegen.cli.evaluation_tables import show_evaluations, show_kinds
     from edgegen.core.manifest import load_manifest
-    from edgegen.evaluate.gate import gate, recipe_limits, with_defaults
+    from edgegen.evaluate.gate import gate, recipe_limits, with_defaults, without_limits
     from edgegen.evaluate.run import evaluate_with_pictures
     from edgegen.evaluate.settings import EvaluateSettings
     from edgegen.evaluate.suite import DEFAULT
@@ -138,6 +138,7 @@ def evaluate(
         check_package(console, package, manifest, device, verify=verify)
     found: list[Evaluated] = []
     broken: list[tuple[Broken, ...]] = []
+    notes: list[str | None] = []
     with ExitStack() as stack:
         there = None
         if device != LOCAL:
@@ -150,12 +151,16 @@ def evaluate(
             found.append(each)
             wanted = with_defaults(limits, recipe_limits(manifest.recipe, each.evaluation))
             broken.append(gate(each.evaluation, wanted))
+            notes.append(without_limits(manifest.recipe, each.evaluation, wanted))
             if output is not None:
                 _write(each, _folders(packages, output)[place])
     names = [str(package) for package in packages]
     evaluations = [each.evaluation for each in found]
     for warning in dict.fromkeys(it for each in evaluations for it in each.warnings):
         console.note(warning)
+    for name, note in zip(names, notes, strict=True):
+        if note is not None:
+            console.note(f"{name}: {note}")
     if as_json:
         console.json({"evaluations": evaluations, "broken": broken})
     else:

@@ -150,6 +150,8 @@ def _caption(result: PictureResult) -> str:
     from edgegen.core.units import format_decibels
 
     parts = [result.suite]
+    if result.is_uncompared:
+        parts.append("not compared: of another size")
     if "psnr" in result.scores:
         parts.append(f"PSNR {format_decibels(result.scores['psnr'])}")
     if result.fault is not None:

@@ -22,6 +22,7 @@ class QualityGate:
         self._limits = limits
         self._progress = progress
         self._found: dict[str, Evaluation] = {}
+        self._notes: list[str] = []
 
     def accept(self, package: Path, name: str) -> None:
         """Draw what the model knows, and compare it with the limits and those of the recipe.
@@ -29,7 +30,13 @@ class QualityGate:
         Raises ParityError where one is broken, and what `evaluate_package` raises.
         """
         from edgegen.core.manifest import load_manifest
-        from edgegen.evaluate.gate import gate, recipe_limits, require_quality, with_defaults
+        from edgegen.evaluate.gate import (
+            gate,
+            recipe_limits,
+            require_quality,
+            with_defaults,
+            without_limits,
+        )
         from edgegen.evaluate.run import evaluate_package
         from edgegen.evaluate.settings import EvaluateSettings
         from edgegen.evaluate.suite import KNOWN
@@ -40,10 +47,12 @@ class QualityGate:
             settings=EvaluateSettings(suites=(KNOWN,)),
             progress=self._progress,
         )
-        limits = with_defaults(
-            self._limits, recipe_limits(load_manifest(package).recipe, evaluation)
-        )
+        recipe = load_manifest(package).recipe
+        limits = with_defaults(self._limits, recipe_limits(recipe, evaluation))
         self._found[name] = evaluation
+        note = without_limits(recipe, evaluation, limits)
+        if note is not None:
+            self._notes.append(f"{name}: {note}")
         require_quality(evaluation, gate(evaluation, limits), name)
 
     def of(self, name: str) -> Evaluation | None:
@@ -56,5 +65,7 @@ class QualityGate:
 
         for warning in dict.fromkeys(it for each in self._found.values() for it in each.warnings):
             console.note(warning)
+        for note in self._notes:
+            console.note(note)
         if self._found:
             show_evaluations(console, list(self._found), list(self._found.values()))

@@ -11,6 +11,9 @@ SCHEMA_VERSION = 1
 EQUAL_DB = 100.0
 """What the PSNR of equal pictures counts as in means and limits; a higher one counts as this."""
 
+FAR_DB = 30.0
+"""Below this PSNR two pictures are far apart: one that shows nothing is then lost."""
+
 Fault = Literal["black", "constant", "not finite", "noise"]
 """What a picture is that shows nothing."""
 
@@ -40,8 +43,23 @@ class PictureResult:
 
     @property
     def is_lost(self) -> bool:
-        """Return whether the package's picture shows nothing, and the reference's is not so."""
-        return self.fault is not None and self.fault != self.reference_fault
+        """Return whether the package's picture shows nothing, where the reference's does.
+
+        Pictures on both sides of a fault's threshold may be near each other; then nothing is lost.
+        """
+        if self.fault == "not finite":
+            return self.reference_fault != "not finite"
+        if self.fault is None or self.reference_fault is not None:
+            return False
+        if "psnr" not in self.scores:
+            return True
+        psnr_db = self.scores["psnr"]
+        return psnr_db is not None and psnr_db < FAR_DB
+
+    @property
+    def is_uncompared(self) -> bool:
+        """Return whether no metric could compare it, though the reference's picture is finite."""
+        return not self.scores and self.reference_fault != "not finite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

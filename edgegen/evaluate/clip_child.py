@@ -52,13 +52,21 @@ def _load(name: str) -> tuple[Any, Any]:
     from transformers import CLIPImageProcessor, CLIPModel
 
     try:
-        model = CLIPModel.from_pretrained(name, local_files_only=True, use_safetensors=True)
+        model, loading = CLIPModel.from_pretrained(
+            name, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError) as error:  # files that are missing, or no CLIP's
         raise SourceError(
             f"There is no CLIP model {name} here: {str(error).splitlines()[0]}",
             hint="Give a folder with config.json and model.safetensors, or a hub id that is in the "
             "hub's cache (hf download ORG/NAME). It isn't fetched by itself.",
         ) from error
+    lacking = sorted({*loading["missing_keys"], *(it[0] for it in loading["mismatched_keys"])})
+    if lacking:  # transformers fills them with random values
+        raise SourceError(
+            f"The CLIP model {name} lacks {len(lacking)} of its weights: {lacking[0]}, …",
+            hint="Give a whole CLIP model: text, vision, and the projections of both.",
+        )
     size = model.config.vision_config.image_size
     processor = CLIPImageProcessor(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size}

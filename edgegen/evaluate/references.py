@@ -123,9 +123,10 @@ class References:
             pixels = rgb(read_png(path))
             if wanted.with_steps:
                 steps = golden.read_array(path.parent, f"{path.stem}.npy")
-            os.utime(path)
         except (OSError, ValueError, IntegrityError):  # it isn't there, or not whole any more
             return None
+        with contextlib.suppress(OSError):  # a cache that can only be read still answers
+            os.utime(path)
         return Picture(pixels=pixels, steps=steps)
 
     def _write(self, wanted: Wanted, picture: Picture) -> None:
@@ -169,15 +170,18 @@ class References:
     def _prune(self) -> None:
         """Remove what was not used for the longest time, until the rest is small enough."""
         with contextlib.suppress(OSError):
-            files = [(path, path.stat()) for path in self._folder.glob("*/*.png")]
-            sizes = {path: _size_bytes(path) for path, _ in files}
+            groups: dict[Path, list[Path]] = {}
+            for path in self._folder.glob("*/*"):
+                picture = path.with_suffix(".png")
+                groups.setdefault(picture if picture.exists() else path, []).append(path)
+            sizes = {main: sum(map(_size_bytes, files)) for main, files in groups.items()}
             total = sum(sizes.values())
-            for path, _ in sorted(files, key=lambda pair: pair[1].st_mtime):
+            for main in sorted(groups, key=lambda it: it.stat().st_mtime):
                 if total <= MOST_BYTES:
                     break
-                path.unlink(missing_ok=True)
-                path.with_suffix(".npy").unlink(missing_ok=True)
-                total -= sizes[path]
+                for path in groups[main]:
+                    path.unlink(missing_ok=True)
+                total -= sizes[main]
 
 
 def _made(job: PictureJob) -> Picture:
@@ -214,5 +218,4 @@ def _version(library: str) -> str | None:
 
 
 def _size_bytes(path: Path) -> int:
-    beside = path.with_suffix(".npy")
-    return path.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)
+    return path.stat().st_size

@@ -27,6 +27,7 @@ from edgegen.reference.case import SMALL_MODEL_PX, STRENGTHS
 from edgegen.scenes.scene import PICTURE_PX
 
 MOST_PICTURES = 10_000
+MOST_GUIDANCE = 1000
 LARGE_MODEL_PICTURES = 4
 """Of each suite, where the user says nothing and pictures are larger than `SMALL_MODEL_PX`."""
 TEXTLESS_PICTURES = 24
@@ -160,6 +161,11 @@ def _case(spec: PipelineSpec, settings: EvaluateSettings) -> GoldenCase:
         if facts.guidance == "none":
             raise ConfigError(
                 f"{spec.source} draws without guidance.", hint="Leave --guidance out."
+            )
+        if not abs(settings.guidance) <= MOST_GUIDANCE:
+            raise ConfigError(
+                f"--guidance is {settings.guidance:g}.",
+                hint=f"Give a number of at most {MOST_GUIDANCE}; most models draw with 1 to 15.",
             )
         guidance = settings.guidance
     return GoldenCase(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgegen.core.evaluation import (
     EQUAL_DB,
@@ -19,7 +20,8 @@ from edgegen.evaluate.metrics import METRICS, higher_is_better
 from edgegen.evaluate.suite import KNOWN, split_of
 from edgegen.statistics.student import student_t
 
-_LEAST_PICTURES = 2
+LEAST_PROMPTS = 2
+"""Of a figure: one prompt has no interval."""
 _NORMAL_95 = 1.959964
 _CEILINGS = {"psnr": EQUAL_DB, "ssim": 1.0}
 
@@ -70,12 +72,16 @@ def share(values: Iterable[bool | None]) -> float | None:
 
 
 def worst_first(name: str, pictures: Iterable[PictureResult]) -> list[PictureResult]:
-    """Return the pictures that have a metric, the worst first; what shows nothing before all."""
-    having = [picture for picture in pictures if name in picture.scores]
+    """Return the pictures that have a metric, or that none could compare, the worst first.
+
+    Those that could not be compared come before all, then those that show nothing.
+    """
+    having = [it for it in pictures if name in it.scores or it.is_uncompared]
     sign = 1 if higher_is_better(name) else -1
 
-    def rank(picture: PictureResult) -> tuple[bool, float]:
-        return not picture.is_lost, sign * _value(name, picture.scores[name])
+    def rank(picture: PictureResult) -> tuple[bool, bool, float]:
+        value = 0.0 if picture.is_uncompared else _value(name, picture.scores[name])
+        return not picture.is_uncompared, not picture.is_lost, sign * value
 
     return sorted(having, key=rank)
 
@@ -84,8 +90,8 @@ def quality_figures(evaluation: Evaluation) -> Mapping[str, Figure]:
     """Return right, psnr and ssim of the pictures of what the model knows, as limits take them.
 
     Each has the 95 % interval over prompts: what was asked is a sample of what could be asked.
-    Pictures of one prompt with several seeds are one value of a mean. A figure that was not found,
-    or of fewer than two prompts, is unknown.
+    Pictures of one prompt with several seeds are one value. A figure that was not found is unknown,
+    and so is one of fewer than two prompts, or one that a picture lacks whose reference is finite.
     """
     known = [picture for picture in evaluation.pictures if picture.suite == KNOWN]
     figures = {name: _mean_figure(name, known, evaluation) for name in ("psnr", "ssim")}
@@ -93,14 +99,11 @@ def quality_figures(evaluation: Evaluation) -> Mapping[str, Figure]:
 
 
 def _mean_figure(name: str, pictures: Sequence[PictureResult], evaluation: Evaluation) -> Figure:
-    groups: dict[object, list[float]] = {}
-    for picture in pictures:
-        if name in picture.scores:
-            value = _value(name, picture.scores[name])
-            key = picture.seed if picture.prompt is None else picture.prompt
-            groups.setdefault(key, []).append(value)
-    means = np.array([float(np.mean(values)) for values in groups.values()])
-    if len(means) < _LEAST_PICTURES:
+    comparable = [it for it in pictures if it.reference_fault != "not finite"]
+    if any(name not in it.scores for it in comparable):
+        return UNKNOWN
+    means = _prompt_means(comparable, lambda it: _value(name, it.scores[name]))
+    if len(means) < LEAST_PROMPTS:
         return UNKNOWN
     mean = float(means.mean())
     margin = student_t(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
@@ -109,20 +112,26 @@ def _mean_figure(name: str, pictures: Sequence[PictureResult], evaluation: Evalu
         low=mean - margin,
         high=min(mean + margin, _CEILINGS[name]),
         origin="measured",
-        source=_source(len(pictures), evaluation),
+        source=_source(len(comparable), evaluation),
     )
 
 
 def _right_figure(pictures: Sequence[PictureResult], evaluation: Evaluation) -> Figure:
-    """Return the share of right pictures, with its Wilson interval.
+    """Return the mean share of right pictures of a prompt, with Wilson's interval over prompts.
+
+    The variance of shares is at most that of the yes or no of one picture a prompt, which Wilson's
+    interval is about: so it isn't too narrow with several seeds.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
-    known = [picture.right for picture in pictures if picture.right is not None]
-    count = len(known)
-    if count < _LEAST_PICTURES:
+    if any(it.right is None and it.reference_right is not None for it in pictures):
         return UNKNOWN
-    value = sum(known) / count
+    known = [it for it in pictures if it.right is not None]
+    means = _prompt_means(known, lambda it: float(it.right is True))
+    count = len(means)
+    if count < LEAST_PROMPTS:
+        return UNKNOWN
+    value = float(means.mean())
     square = _NORMAL_95**2
     middle = (value + square / (2 * count)) / (1 + square / count)
     half = (
@@ -135,8 +144,24 @@ def _right_figure(pictures: Sequence[PictureResult], evaluation: Evaluation) -> 
         low=max(0.0, middle - half),
         high=min(1.0, middle + half),
         origin="measured",
-        source=_source(count, evaluation),
+        source=_source(len(known), evaluation),
     )
+
+
+def asked_of(prompt: str | None, seed: int) -> object:
+    """Return what pictures of the same prompt share; without text each seed is a prompt."""
+    return seed if prompt is None else prompt
+
+
+def _prompt_means(
+    pictures: Sequence[PictureResult], value: Callable[[PictureResult], float]
+) -> NDArray[np.float64]:
+    """Return the mean over the pictures of each prompt."""
+    groups: dict[object, list[float]] = {}
+    for picture in pictures:
+        key = asked_of(picture.prompt, picture.seed)
+        groups.setdefault(key, []).append(value(picture))
+    return np.array([float(np.mean(values)) for values in groups.values()])
 
 
 def _source(pictures: int, evaluation: Evaluation) -> str:

@@ -60,15 +60,16 @@ class Room:
 def worst_first(evaluation: Evaluation) -> tuple[int, ...]:
     """Return the places of the pictures, the worst first.
 
-    Those that show nothing come first, then those that are wrong where the reference's are right,
-    then the others by their PSNR.
+    Those that show nothing or could not be compared come first, then those that are wrong where
+    the reference's are right, then the others by their PSNR.
     """
 
     def badness(index: int) -> tuple[bool, bool, float]:
         it = evaluation.pictures[index]
         psnr_db = it.scores.get("psnr")
-        is_lost = it.right is False and it.reference_right is True
-        return (it.fault is None, not is_lost, float("inf") if psnr_db is None else psnr_db)
+        is_nothing = it.is_lost or it.is_uncompared
+        is_wrong = it.right is False and it.reference_right is True
+        return (not is_nothing, not is_wrong, float("inf") if psnr_db is None else psnr_db)
 
     return tuple(sorted(range(len(evaluation.pictures)), key=badness))
 
@@ -139,7 +140,8 @@ def caption(result: PictureResult) -> str:
     """Return what was found of a picture: `31.4 dB; wrong: count`."""
     if result.fault is not None:
         return FAULTS[result.fault]
-    told = [format_decibels(result.scores["psnr"])] if "psnr" in result.scores else []
+    told = ["not compared: of another size"] if result.is_uncompared else []
+    told += [format_decibels(result.scores["psnr"])] if "psnr" in result.scores else []
     if result.right is False:
         told.append(f"wrong: {', '.join(result.wrong)}" if result.wrong else "wrong")
     elif result.right:

@@ -10,6 +10,7 @@ import pytest
 from edgegen.core.errors import SourceError
 from edgegen.core.progress import SilentProgress
 from edgegen.evaluate.clip import add_similarity
+from edgegen.evaluate.clip_child import _load
 from edgegen.evaluate.pictures import Pair
 from edgegen.scenes.render import render
 from edgegen.scenes.scores import Split, sampled_requests
@@ -50,6 +51,17 @@ def test_equal_pictures_are_alike_and_others_less(tiny_clip: Path) -> None:
     assert equal.result.scores["clip"] == pytest.approx(1.0, abs=1e-5)
     assert -1 <= (other.result.scores["clip"] or 0) < 0.9999
     assert not_compared.result.scores == {}
+
+
+def test_weights_that_a_clip_lacks_are_not_made_up(tiny_clip: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(tiny_clip / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    (tmp_path / "config.json").write_bytes((tiny_clip / "config.json").read_bytes())
+    with pytest.raises(SourceError, match=r"lacks 1 of its weights: visual_projection"):
+        _load(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["org/clip-that-is-not-here", "./no-such-folder"])

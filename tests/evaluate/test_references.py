@@ -147,6 +147,33 @@ def test_what_was_not_used_for_longest_goes_first(
     assert old not in left
 
 
+def test_what_was_left_of_a_kill_is_counted_and_removed(
+    torch: Torch, made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache" / "references" / "ab"
+    folder.mkdir(parents=True)
+    for name in ("k1.npy", "k2-99.part"):
+        (folder / name).write_bytes(b"x" * 5000)
+        os.utime(folder / name, (1, 1))
+    monkeypatch.setattr(references, "MOST_BYTES", 4000)
+    ask(made(), WANTED)
+    assert list(folder.iterdir()) == []
+    assert len(list(folder.parent.rglob("*.png"))) == 1
+
+
+def test_a_cache_that_cannot_be_written_still_answers(
+    torch: Torch, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(made(), WANTED)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "utime", refuse)
+    ask(made(), WANTED)
+    assert len(torch.drawn) == 1
+
+
 def test_without_a_cache_pictures_are_drawn_each_time(
     torch: Torch, made: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

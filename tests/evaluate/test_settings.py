@@ -78,6 +78,12 @@ def test_a_model_that_starts_from_a_picture_has_a_strength(
     assert found.asked[0].case.strength is not None
 
 
+@pytest.mark.parametrize("guidance", [float("nan"), float("inf"), 1e30])
+def test_a_guidance_that_is_no_scale_is_refused(model: ModelFolder, guidance: float) -> None:
+    with pytest.raises(ConfigError, match="--guidance"):
+        asked_of(model, guidance=guidance)
+
+
 def test_a_suite_that_is_given_twice_and_a_count_of_none_are_refused(model: ModelFolder) -> None:
     with pytest.raises(ConfigError, match="'known'"):
         asked_of(model, suites=("known", "known"))

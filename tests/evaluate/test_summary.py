@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgegen.core.evaluation import EQUAL_DB
@@ -24,7 +26,7 @@ def test_the_worst_is_on_the_bad_side_of_a_metric() -> None:
 
 
 def test_a_picture_that_shows_nothing_is_worse_than_any_other() -> None:
-    lost = result(50.0, prompt="lost", fault="black")
+    lost = result(12.0, prompt="lost", fault="black")
     also_black = result(1.0, prompt="night", fault="black", reference_fault="black")
     assert worst_first("psnr", [also_black, lost])[0] is lost
 
@@ -71,6 +73,26 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
         pytest.approx(0.5958, abs=1e-4),
         pytest.approx(0.9821, abs=1e-4),
     )
+
+
+def test_seeds_of_a_prompt_do_not_narrow_the_interval_of_a_share() -> None:
+    seeds = [result(prompt="a", seed=seed, right=True) for seed in range(60)]
+    assert quality_figures(evaluation(seeds))["right"].value is None
+    both = [*seeds, result(prompt="b", right=False)]
+    figure = quality_figures(evaluation(both))["right"]
+    assert figure.value == 0.5
+    once = [result(prompt="a", right=True), result(prompt="b", right=False)]
+    assert figure.low == quality_figures(evaluation(once))["right"].low
+
+
+def test_a_figure_that_a_picture_lacks_is_unknown() -> None:
+    lacking = result(prompt="lacking", scores={}, reference_right=True)
+    pictures = [*results([30.0, 31.0, 32.0], right=True, reference_right=True), lacking]
+    figures = quality_figures(evaluation(pictures))
+    assert figures["psnr"].value is figures["right"].value is None
+    assert worst_first("psnr", pictures)[0] is lacking
+    of_nothing = replace(lacking, reference_fault="not finite", right=True)
+    assert quality_figures(evaluation([*pictures[:3], of_nothing]))["psnr"].value == 31.0
 
 
 def test_what_nobody_found_is_unknown() -> None:
