@@ -134,16 +134,6 @@ class Cache:
         finally:
             os.close(descriptor)
 
-    def size_bytes(self) -> int:
-        """Return what all of it takes; files that share their bytes count once."""
-        seen: dict[tuple[int, int], int] = {}
-        for path in self.folder.rglob("*"):
-            with contextlib.suppress(OSError):
-                if path.is_file() and not path.is_symlink():
-                    status = path.stat()
-                    seen[status.st_dev, status.st_ino] = status.st_size
-        return sum(seen.values())
-
     def _failure_place(self, key: str) -> Path:
         return self.folder / "packages" / f"{key}.json"
 

@@ -54,7 +54,6 @@ class Jobs:
     profile: DeviceProfile | None
     device: DeviceRef | None
     pictures: int | None = None
-    suites: tuple[str, ...] = ("known",)
     sustained_s: float | None = None
     patience_s: float | None = None
     progress: Progress = field(default_factory=SilentProgress)
@@ -173,11 +172,7 @@ class Jobs:
     def _evaluate(self, place: int) -> EvaluateTask:
         way = self.search.problem.candidates[place].way
         package = self.drawn_package(place)
-        about = {
-            **self._judging(way.model),
-            "package": manifest_sha256(package),
-            "suites": self.suites,
-        }
+        about = {**self._judging(way.model), "package": manifest_sha256(package)}
         return EvaluateTask(
             key=key_of("evaluation", about),
             package=str(package),
@@ -185,7 +180,6 @@ class Jobs:
             steps=way.steps,
             width=way.width,
             height=way.height,
-            suites=self.suites,
             pictures=self.pictures,
         )
 

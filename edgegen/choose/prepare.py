@@ -17,6 +17,7 @@ from edgegen.choose.space import Space, Wanted, make_space
 from edgegen.core.choice import Way
 from edgegen.core.errors import ConfigError, EdgegenError, nearest
 from edgegen.core.figures import Figure, Limit
+from edgegen.core.files import file_names
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
 from edgegen.devices.device import Device
@@ -40,7 +41,6 @@ class Asked:
     limits: tuple[Limit, ...]
     prefer: tuple[str, ...] = ()
     pictures: int | None = None
-    suites: tuple[str, ...] = ("known",)
     sustained_s: float | None = None
     patience_s: float | None = None
     exhaustive: bool = False
@@ -171,7 +171,6 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
         profile=place.profile,
         device=place.device,
         pictures=asked.pictures,
-        suites=asked.suites,
         sustained_s=sustained_s,
         patience_s=asked.patience_s,
         progress=progress,
@@ -221,8 +220,9 @@ def _known(
             name: weights_sha256(facts.folder, facts.spec.components, progress)
             for name, facts in space.facts.items()
         }
-        ways = [candidate.way for candidate in space.candidates]
-        elsewhere = measured_elsewhere(ways, weights, place.profile.name)
+        elsewhere = measured_elsewhere(
+            space.candidates, space.built_as, weights, place.profile.name
+        )
     memory: Mapping[tuple[str, int, int], Figure] = {}
     if with_memory or place.device is None:
         memory = memory_of_packages(space, place.profile, progress)
@@ -278,4 +278,4 @@ def output_folder(given: Path | None, models: Sequence[ModelFolder], place: Plac
         device = identity.get("host_name") or identity.get("name") or "device"
         if place.device.address == "local":
             device = "local"
-    return Path(f"choice-{names}-{device}")
+    return Path(*file_names([f"choice-{names}-{device}"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,8 +29,9 @@ from edgegen.core.errors import (
     ResourceError,
 )
 from edgegen.core.figures import Limit
-from edgegen.core.files import translate_disk_errors, write_atomic
+from edgegen.core.files import STAGING_PREFIX, file_names, translate_disk_errors, write_atomic
 from edgegen.core.measurement import Measurement
+from edgegen.core.staging import staged_folder
 from edgegen.packaging.redrawn import link_or_copy
 
 CHOICE_NAME = "choice.json"
@@ -98,6 +100,8 @@ class Run:
     _packages: dict[str, Done] = field(default_factory=dict)
     _evaluations: dict[int, Done] = field(default_factory=dict)
     _measurements: dict[int, Done] = field(default_factory=dict)
+    _names: tuple[str, ...] = ()
+    _put: set[str] = field(default_factory=set)
     _faults: dict[Action, int] = field(default_factory=dict)
 
     def go(self, engine: Engine) -> None:
@@ -173,9 +177,14 @@ class Run:
     def put_winners(self) -> None:
         """Put the packages of the winners into the output folder."""
         for place in self.search.winners():
-            way = self.search.problem.candidates[place].way
             source = self.jobs.drawn_package(place)
-            self.jobs.put_package(source, self.setting.output / "packages" / package_name(way.name))
+            self.jobs.put_package(source, self.setting.output / self._package_place(place))
+
+    def _package_place(self, place: int) -> str:
+        """Return where a winner goes: `packages/scenes-4step-onnx-int8-4-steps-64x64`."""
+        if not self._names:
+            self._names = file_names([it.way.name for it in self.search.problem.candidates])
+        return f"packages/{self._names[place]}"
 
     def _take(self, action: Action, done: Done) -> None:
         """Learn what came of an action; where no candidate is at fault, it is repeated once."""
@@ -208,7 +217,7 @@ class Run:
         evaluation = self._evaluations.get(place)
         measurement = self._measurements.get(place)
         is_winner = row.standing == "winner"
-        name = f"packages/{package_name(candidate.way.name)}"
+        name = self._package_place(place)
         return replace(
             row,
             package=name if is_winner and (self.setting.output / name).is_dir() else None,
@@ -219,25 +228,35 @@ class Run:
         )
 
     def _put_files(self) -> None:
-        """Put the evaluations and measurements that rows name beside the result."""
+        """Put the evaluations and measurements that rows name beside the result, each once.
+
+        What an earlier run put there is replaced: it may say something else under the same key.
+        """
         for done in (*self._evaluations.values(), *self._measurements.values()):
             source = self.cache.folder / done.place
-            if not done.place or not source.exists():
+            if not done.place or done.place in self._put or not source.exists():
                 continue
-            files = (
-                [source] if source.is_file() else [it for it in source.rglob("*") if it.is_file()]
-            )
-            for file in files:
-                place = self.setting.output / file.relative_to(self.cache.folder)
-                if not place.exists():
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    link_or_copy(file, place)
+            _put_copy(source, self.setting.output / done.place)
+            self._put.add(done.place)
 
 
-def package_name(name: str) -> str:
-    """Return the name of a winner's folder: `scenes-4step-onnx-int8-4-steps-64x64`."""
-    plain = name.replace("×", "x")
-    return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in plain).split())
+def _put_copy(source: Path, place: Path) -> None:
+    """Put a file or a folder of files in its place as a whole, by links where the disk has them."""
+    if source.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f"{STAGING_PREFIX}{place.name}-{secrets.token_hex(4)}")
+        try:
+            link_or_copy(source, temporary)
+            temporary.replace(place)  # does nothing where both are the same file
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    with staged_folder(place, replace=True) as staging:
+        for file in source.rglob("*"):
+            if file.is_file():
+                copy = staging / file.relative_to(source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(file, copy)
 
 
 def _path(done: Done | None, more: str = "") -> str | None:

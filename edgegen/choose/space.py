@@ -127,7 +127,7 @@ def _pairs(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[TargetSpec,
     named = [word.partition(":") for word in wanted.targets] or [(it, "", "") for it in targets]
     specs = {name: load_target(name) for name, _, _ in named}
     _check_recipes(wanted.recipes, specs)
-    seen = set()
+    seen: dict[tuple[str, str], tuple[Recipe, str]] = {}
     for name, colon, own in named:
         target = specs[name]
         asked = (own,) if colon else wanted.recipes or target.recipes
@@ -135,9 +135,15 @@ def _pairs(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[TargetSpec,
             if not colon and not _is_of(word, target):
                 continue
             recipe = load_recipe(word, target)
-            if (name, recipe.name) not in seen:
-                seen.add((name, recipe.name))
+            known, source = seen.setdefault((name, recipe.name), (recipe, word))
+            if known is recipe:
                 yield target, recipe
+            elif known != recipe:
+                raise ConfigError(
+                    f"'{source:.80}' and '{word:.80}' are different recipes for {name}, and both "
+                    f"are called '{recipe.name:.40}'.",
+                    hint="Give one of them another name, in the first lines of its file.",
+                )
 
 
 def _is_of(word: str, target: TargetSpec) -> bool:

@@ -59,7 +59,6 @@ class EvaluateTask:
     steps: int
     width: int
     height: int
-    suites: tuple[str, ...]
     pictures: int | None
 
 

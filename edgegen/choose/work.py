@@ -40,6 +40,7 @@ from edgegen.runner.attach import attach
 
 IMAGES, RESTARTS = 12, 3
 MORE_IMAGES, MORE_RESTARTS = 48, 6
+_SUITES = ("known",)
 
 
 def known(task: Task, cache: Cache) -> Done | None:
@@ -243,7 +244,7 @@ def evaluate(task: EvaluateTask, cache: Cache, progress: Progress) -> Done:
             Path(task.package),
             model=resolved(task.model, progress),
             settings=EvaluateSettings(
-                suites=task.suites,
+                suites=_SUITES,
                 pictures=task.pictures,
                 steps=task.steps,
                 width=task.width,
@@ -265,7 +266,7 @@ def probe(task: ProbeTask, cache: Cache, progress: Progress) -> Done:
         return evaluate_model(
             resolved(task.model, progress),
             settings=EvaluateSettings(
-                suites=("known",),
+                suites=_SUITES,
                 pictures=task.pictures,
                 steps=task.steps,
                 width=task.width,

@@ -21,7 +21,12 @@ from edgegen.cli.console import Console
 from edgegen.cli.durations import DURATION
 from edgegen.cli.limit_options import limit_options, parameters, take_limits
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
-from edgegen.core.errors import INTERRUPTED_EXIT_CODE, BudgetNotMetError, ConfigError
+from edgegen.core.errors import (
+    INTERRUPTED_EXIT_CODE,
+    BudgetNotMetError,
+    ConfigError,
+    EdgegenError,
+)
 from edgegen.core.figures import FIGURES
 
 if TYPE_CHECKING:
@@ -176,8 +181,8 @@ def choose(
             return 0
         folder = output_folder(output, asked.models, place)
         keep = None if no_history else _keeping(console)
-        choice = _run(console, prepared, cache, folder, keep, opened)
-    return _end(console, choice, folder, as_json=as_json)
+        choice, gone = _run(console, prepared, cache, folder, keep, opened)
+    return _end(console, choice, folder, gone, as_json=as_json)
 
 
 def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -> Asked:
@@ -189,8 +194,8 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
     limits = take_limits(options, _LIMITS)
     steps, sizes = options["steps"], options["sizes"]
     wanted = Wanted(
-        targets=_words(options["targets"]),
-        recipes=_words(options["recipes"]),
+        targets=_words("--targets", options["targets"]),
+        recipes=_words("--recipes", options["recipes"]),
         steps=() if steps is None else parse_steps(steps),
         sizes=() if sizes is None else parse_sizes(sizes),
     )
@@ -207,7 +212,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
         models=folders,
         wanted=wanted,
         limits=limits,
-        prefer=_words(options["prefer"]),
+        prefer=_words("--prefer", options["prefer"]),
         pictures=options["pictures"],
         sustained_s=options["sustained_s"],
         patience_s=options["patience_s"],
@@ -215,8 +220,13 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
     )
 
 
-def _words(text: str | None) -> tuple[str, ...]:
-    return () if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+def _words(option: str, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise ConfigError(f"{option} is empty.", hint="Name at least one, or leave it out.")
+    return words
 
 
 def _place(
@@ -243,8 +253,8 @@ def _run(
     folder: Path,
     keep: Callable[[Measurement], None] | None,
     engine: Engine,
-) -> Choice:
-    """Run a choice to its end, and write its result and its page."""
+) -> tuple[Choice, EdgegenError | None]:
+    """Run a choice, and write its result and its page; return it with what ended it early."""
     import shlex
     import sys
     from dataclasses import replace
@@ -280,12 +290,10 @@ def _run(
         run.put_winners()
     for warning in engine.warnings[known:]:
         console.warn(warning)
-    choice = run.write(advice_for(prepared.search, prepared.space))
+    is_whole = run.interrupted is None
+    choice = run.write(advice_for(prepared.search, prepared.space) if is_whole else ())
     write_page(folder)
-    if run.gone is not None:
-        _show(console, choice, folder)
-        raise run.gone
-    return choice
+    return choice, run.gone
 
 
 def _keeping(console: Console) -> Callable[[Measurement], None]:
@@ -309,12 +317,22 @@ def _show(console: Console, choice: Choice, folder: Path) -> None:
     show_choice(console, choice, folder)
 
 
-def _end(console: Console, choice: Choice, folder: Path, *, as_json: bool) -> int:
-    """Show a choice; return the exit code. Raises BudgetNotMetError where nothing passes."""
+def _end(
+    console: Console, choice: Choice, folder: Path, gone: EdgegenError | None, *, as_json: bool
+) -> int:
+    """Show a choice; return the exit code.
+
+    Raises BudgetNotMetError where nothing passes, and `gone`, but where JSON says what was wrong.
+    """
     if as_json:
         console.json(choice)
     else:
         _show(console, choice, folder)
+    if gone is not None:
+        if not as_json:
+            raise gone
+        console.warn(f"{gone.message} {gone.hint}".strip())
+        return gone.exit_code
     if choice.interrupted is not None:
         return INTERRUPTED_EXIT_CODE
     if not choice.winners:

@@ -61,14 +61,22 @@ def show_plan(console: Console, prepared: Prepared, *, as_json: bool) -> None:
             known = None if size is None or size.value is None else format_bytes(size.value)
             broken = ", ".join(limit_text(limit) for limit in row.broken)
             table.append([None, row.way.name, known, row.why or f"breaks {broken}, as predicted"])
+    if all(row.standing == "failed" for row in rows):
+        outlook = "Nothing would be tried: no candidate can be built and run."
+    elif not first:
+        outlook = "Nothing would be tried: no candidate can meet every limit."
+    else:
+        outlook = (
+            f"If all of them were tried: {guess.packages} conversions, "
+            f"about {format_duration(guess.longest_s)}. It ends as soon as nothing else can win."
+        )
     console.table(
         f"{len(rows)} candidates for {prepared.place.title}",
         ["turn", "candidate", "size, about", "why"],
         table,
         notes=[
             f"Limits: {'; '.join(limit_text(limit) for limit in prepared.limits)}.",
-            f"If all of them were tried: {guess.packages} conversions, "
-            f"about {format_duration(guess.longest_s)}. It ends as soon as nothing else can win.",
+            outlook,
         ],
     )
 

@@ -159,6 +159,11 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
         if limit.figure in seen:
             raise ConfigError(f"{option} is given twice.", hint="Give it once.")
         seen.add(limit.figure)
+        if limit.value == 0 and limit.kind.sense == "at least":
+            raise ConfigError(
+                f"{option} is 0, and everything meets that.",
+                hint=f"Give a number above 0, or leave {option} out.",
+            )
         if not limit.value > 0 or limit.value == float("inf"):
             raise ConfigError(
                 f"{option} is {limit.value:g}, and nothing can meet that.",

@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from edgegen.core.errors import IntegrityError, ResourceError
@@ -18,6 +18,7 @@ from edgegen.core.regular_files import open_regular
 
 STAGING_PREFIX = ".edgegen-"
 _CHUNK_BYTES = 8 << 20
+_LONGEST_MADE_BYTES = 160
 _UNWRITABLE = (
     errno.EACCES,
     errno.EPERM,
@@ -70,6 +71,32 @@ def inside(root: Path, relative: str) -> Path:
             hint="Do not use this package: it was made or changed by something else.",
         )
     return path
+
+
+def file_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return a name of a file or folder for each text, in the same order, all different.
+
+    Letters, digits and `.`, `_`, `-` stay, `×` becomes `x`, and the rest becomes `-`; no name
+    begins with a dot. Where several texts would have the same name, also where case does not count,
+    and where a name is cut, each ends with a hash of its text. A text has the same name each time.
+    """
+    plain = [_plain(text) for text in texts]
+    texts_of: dict[str, set[str]] = {}
+    for name, text in zip(plain, texts, strict=True):
+        texts_of.setdefault(name.casefold(), set()).add(text)
+    names = []
+    for name, text in zip(plain, texts, strict=True):
+        short = name.encode()[:_LONGEST_MADE_BYTES].decode(errors="ignore")
+        if len(texts_of[name.casefold()]) > 1 or short != name or not name:
+            digest = hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:8]
+            short = f"{short}-{digest}".lstrip("-")
+        names.append(short)
+    return tuple(names)
+
+
+def _plain(text: str) -> str:
+    letters = (c if c.isalnum() or c in "._-" else " " for c in text.replace("×", "x"))
+    return "-".join("".join(letters).split()).lstrip(".-")
 
 
 def _is_encodable(relative: str) -> bool:

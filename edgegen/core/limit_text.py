@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.figures import FIGURES, Limit, Unit
 
-_NUMBER = re.compile(r"\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+))\s*([^\s\d]*)\s*")
+_NUMBER = re.compile(r"\s*([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*([^\s\d]*)\s*")
 
 UNITS: Mapping[Unit, Mapping[str, float]] = {
     "bytes": {
@@ -30,6 +30,9 @@ UNITS: Mapping[Unit, Mapping[str, float]] = {
     "none": {"": 1.0},
 }
 """What each unit is in SI; the empty one is where a number needs none."""
+
+_MISTAKEN = {"MJ", "Mj", "MS", "Ms", *(f"{it}{bit}" for it in "KMGT" for bit in ("b", "ib"))}
+"""Units of something else by their case: megajoules, megaseconds, bits."""
 
 EXAMPLES: Mapping[Unit, str] = {
     "bytes": "60MB",
@@ -56,8 +59,8 @@ def parse_limit(figure: str, text: str) -> Limit:
         raise ConfigError(f"{kind.option} is '{text:.40}', not a number.", hint=f"Write {example}.")
     number, unit = float(match[1]), match[2]
     factors = UNITS[kind.unit]
-    known = {name.lower(): factor for name, factor in factors.items()}
-    if unit.lower() not in known:
+    factor = _factor(unit, factors)
+    if factor is None:
         if not unit:
             raise ConfigError(
                 f"{kind.option} is {text.strip()}, without a unit.", hint=f"Write {example}."
@@ -66,9 +69,22 @@ def parse_limit(figure: str, text: str) -> Limit:
             f"{kind.option} is '{text.strip():.40}', and '{unit:.20}' isn't a unit of it.",
             hint=f"Write {example}. {nearest(unit, [name for name in factors if name])}",
         )
-    limit = Limit(figure=figure, value=number * known[unit.lower()])
+    limit = Limit(figure=figure, value=number * factor)
     _check(limit, text.strip())
     return limit
+
+
+def _factor(unit: str, factors: Mapping[str, float]) -> float | None:
+    """Return what a unit is in SI; None for one that isn't known, or that could mean two.
+
+    Case doesn't count where it makes no difference: `60mb` are megabytes, `8MJ` are no millijoules.
+    """
+    if unit in factors:
+        return factors[unit]
+    if unit in _MISTAKEN:
+        return None
+    alike = {factor for name, factor in factors.items() if name.lower() == unit.lower()}
+    return alike.pop() if len(alike) == 1 else None
 
 
 def _check(limit: Limit, text: str) -> None:

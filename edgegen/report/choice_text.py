@@ -140,6 +140,10 @@ def headline(choice: Choice) -> str:
         names = "; ".join(row.way.name for row in winners)
         return f"One winner a model, {among}: {names}.{cut}"
     kinds = Counter(row.standing for row in choice.rows)
+    if kinds["failed"] == count and count and not cut:
+        reasons = {row.why for row in choice.rows}
+        why = f": {reasons.pop().rstrip('.')}" if len(reasons) == 1 else "; the table says why"
+        return f"None {among} can be built and run{why}."
     if kinds["breaks"] + kinds["failed"] == count and not cut:
         return f"None {among} meets every limit."
     words = {**STANDINGS, "breaks": "breaks a limit" if kinds["breaks"] == 1 else "break a limit"}

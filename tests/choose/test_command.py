@@ -99,6 +99,13 @@ def test_a_device_that_is_lost_ends_with_its_code(played: Played, capsys: Captur
     said = capsys.readouterr()
     assert "The connection to board was lost" in said.err
     assert "could not be measured" in Path("out/report.md").read_text(encoding="utf-8")
+    limits = ("--min-right", "0.9", "--max-latency", "1s")
+    assert choose("-d", "local", *limits, "-o", "out", "--json") == 5
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert "The connection to board was lost" in found["interrupted"]
+    assert found["advice"] == []
+    assert "Is it on?" in said.err
 
 
 @pytest.mark.parametrize(
@@ -110,6 +117,8 @@ def test_a_device_that_is_lost_ends_with_its_code(played: Played, capsys: Captur
         ((*BOARD, "--max-size", "20MB", "--sizes", "0"), "isn't a size"),
         ((*BOARD, "--max-size", "20MB", "-r", "int9"), "has a recipe 'int9'"),
         ((*BOARD, "--max-size", "20MB", "--prefer", "other"), "isn't one of the models"),
+        ((*BOARD, "--max-size", "20MB", "-t", ""), "--targets is empty"),
+        ((*BOARD, "--max-size", "20MB", "-r", ","), "--recipes is empty"),
         (("-p", "raspberry-pi-4", "--max-energy", "8J"), "sensor"),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",

@@ -38,3 +38,8 @@ def test_the_result_is_called_after_the_device() -> None:
     board = place("ssh://pi@board", host_name="board")
     assert output_folder(None, [model("a")], board) == Path("choice-a-board")
     assert output_folder(Path("there"), [model("a")], board) == Path("there")
+
+
+def test_a_device_cannot_lead_out_of_the_folder() -> None:
+    evil = place("ssh://pi@board", host_name="/../../evil")
+    assert output_folder(None, [model("a")], evil) == Path("choice-a--..-..-evil")

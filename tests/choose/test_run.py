@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from edgegen.core.errors import (
 )
 from edgegen.core.figures import Limit
 from edgegen.core.manifest import load_manifest
+from edgegen.core.measurement import Measurement
 from tests.choose.played import Played, go, new_run
 
 
@@ -214,3 +217,28 @@ def test_memory_that_runs_out_is_a_verdict_on_the_candidate(tmp_path: Path) -> N
     (failed,) = [row for row in choice.rows if row.standing == "failed"]
     assert failed.why == "could not be measured: memory ran out"
     assert choice.winners
+
+
+def test_a_fresh_run_replaces_the_evidence_beside_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played, output = Played(tmp_path / "log"), tmp_path / "out"
+    year = "2025"
+
+    def measure(*what: Any, **more: Any) -> Measurement:
+        found = Played.measure(played, *what, **more)
+        started_at = f"{year}-01-01T00:00:00+00:00"
+        return replace(found, environment=replace(found.environment, started_at=started_at))
+
+    monkeypatch.setattr(played, "measure", measure)
+    with played.standing_in():
+        (first,) = go(new_run(output)).winners
+        stray = output / str(first.evaluation).replace("evaluation.json", "old.png")
+        stray.write_bytes(b"of an earlier run")
+        year = "2026"
+        (winner,) = go(new_run(output, fresh=True)).winners
+    beside = load_json(Measurement, output / str(winner.measurement))
+    assert beside.environment.started_at.startswith("2026")
+    assert (output / str(winner.evaluation)).is_file()
+    assert not stray.exists()
+    assert not list(output.rglob(".edgegen-*"))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegen.core.errors import IntegrityError, ResourceError
-from edgegen.core.files import inside, sha256_of, write_atomic
+from edgegen.core.files import file_names, inside, sha256_of, write_atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -125,3 +125,27 @@ def test_a_file_is_never_written_through_a_link_that_somebody_has_put_there(
     with pytest.raises(ResourceError):
         write_atomic(tmp_path / "file", "new")
     assert (tmp_path / "victim").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("scenes-4step, onnx int8, 4 steps, 64×64", "scenes-4step-onnx-int8-4-steps-64x64"),
+        ("./a", "a"),
+        ("/../../evil", "evil"),
+        ("choice-tiny-/../../evil", "choice-tiny--..-..-evil"),
+        (".hidden\0\n", "hidden"),
+    ],
+)
+def test_a_file_is_called_after_a_text(text: str, name: str) -> None:
+    assert file_names([text]) == (name,)
+
+
+def test_names_of_different_texts_differ_and_stay_the_same() -> None:
+    texts = ["./a/b", "./a-b", "A-B", "c", "c", "..", "x" * 5000, "字" * 300]
+    names = file_names(texts)
+    assert len(set(map(str.casefold, names))) == len(texts) - 1
+    assert names[3] == names[4] == "c"
+    assert all(0 < len(name.encode()) < 200 and not name.startswith(".") for name in names)
+    assert not any("/" in name for name in names)
+    assert file_names(texts) == names

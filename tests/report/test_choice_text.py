@@ -133,6 +133,10 @@ def test_the_headline_names_the_winner_or_says_that_there_is_none(whole: Choice)
     broken = tuple(row for row in only.rows if row.standing == "breaks")
     assert headline(replace(only, rows=broken)).endswith("meets every limit.")
     both = tuple(replace(row, standing="winner") for row in whole.rows[:2])
+    bad = tuple(replace(row, standing="failed", why="no runtime") for row in whole.rows)
+    assert headline(replace(whole, rows=bad)) == (
+        "None of 36 candidates can be built and run: no runtime."
+    )
     assert headline(replace(whole, rows=both)).startswith("One winner a model, of 2 candidates: ")
 
 
