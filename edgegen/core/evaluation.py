@@ -11,11 +11,14 @@ SCHEMA_VERSION = 1
 EQUAL_DB = 100.0
 """What the PSNR of equal pictures counts as in means and limits; a higher one counts as this."""
 
-FAR_DB = 30.0
-"""Below this PSNR two pictures are far apart: one that shows nothing is then lost."""
-
 Fault = Literal["black", "constant", "not finite", "noise"]
 """What a picture is that shows nothing."""
+
+FAR_DB: Mapping[Fault, float] = {"black": 50.0, "constant": 50.0, "noise": 30.0}
+"""Below this PSNR a picture that shows nothing is far from its reference, and lost.
+
+One of one color is within 48 dB of one that varies by a level, and has lost all of it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class PictureResult:
         if "psnr" not in self.scores:
             return True
         psnr_db = self.scores["psnr"]
-        return psnr_db is not None and psnr_db < FAR_DB
+        return psnr_db is not None and psnr_db < FAR_DB[self.fault]
 
     @property
     def is_uncompared(self) -> bool:
