@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgegen.core.errors import ConfigError, MissingDependencyError
+from edgegen.core.errors import ConfigError
 from edgegen.core.figures import FIGURES, Limit, check_limits
 from edgegen.core.profile import DeviceProfile
+from edgegen.evaluate.findable import require_findable
 
 BUDGET: Mapping[str, str] = {
     "latency": "latency_s",
@@ -67,26 +68,12 @@ def require_energy(
 
 
 def require_quality(limits: tuple[Limit, ...], names: Mapping[str, frozenset[str]]) -> None:
-    """Refuse limits on figures of quality that nothing here finds out.
+    """Refuse limits that the user set on figures of quality that nothing here finds out.
 
     `names` are those that can be found of each model. Raises ConfigError, and
     MissingDependencyError for a metric whose library isn't installed.
     """
-    for figure in sorted(_asked_for(limits)):
-        lacking = [model for model, known in names.items() if figure not in known]
-        if not FIGURES[figure].of_quality or not lacking:
-            continue
-        option = FIGURES[figure].option
-        if figure == "right":
-            raise ConfigError(
-                f"{option} counts pictures that show what was asked for, and edgegen can tell that "
-                f"of the built-in scenes models only, not of {', '.join(lacking)}.",
-                hint="Limit --min-psnr or --min-ssim instead.",
-            )
-        raise MissingDependencyError(
-            f"{option} needs a library that isn't installed.",
-            hint="pip install 'edgegen[evaluate]'",
-        )
+    require_findable([limit for limit in limits if limit.origin == "asked for"], names)
 
 
 def _asked_for(limits: tuple[Limit, ...]) -> set[str]:

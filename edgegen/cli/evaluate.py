@@ -125,8 +125,9 @@ def evaluate(
     """
     from edgegen.cli.evaluation_tables import show_evaluations, show_kinds
     from edgegen.core.manifest import load_manifest
+    from edgegen.evaluate.clip import check_model
     from edgegen.evaluate.gate import gate, recipe_limits, with_defaults, without_limits
-    from edgegen.evaluate.run import evaluate_with_pictures
+    from edgegen.evaluate.run import check_before, evaluate_with_pictures
     from edgegen.evaluate.settings import EvaluateSettings
     from edgegen.evaluate.suite import DEFAULT
     from edgegen.models.source import resolve
@@ -136,6 +137,14 @@ def evaluate(
     manifests = [load_manifest(package) for package in packages]
     for package, manifest in zip(packages, manifests, strict=True):
         check_package(console, package, manifest, device, verify=verify)
+    folders = [
+        None if model is None else resolve(model, variant=manifest.source.variant)
+        for manifest in manifests
+    ]
+    for package, folder in zip(packages, folders, strict=True):
+        check_before(package, model=folder, settings=settings, limits=limits)
+    if settings.clip is not None:
+        check_model(settings.clip)
     found: list[Evaluated] = []
     broken: list[tuple[Broken, ...]] = []
     notes: list[str | None] = []
@@ -144,9 +153,12 @@ def evaluate(
         if device != LOCAL:
             there = stack.enter_context(attached(device, console.progress, console.note))
         for place, (package, manifest) in enumerate(zip(packages, manifests, strict=True)):
-            folder = None if model is None else resolve(model, variant=manifest.source.variant)
             each = evaluate_with_pictures(
-                package, model=folder, settings=settings, device=there, progress=console.progress
+                package,
+                model=folders[place],
+                settings=settings,
+                device=there,
+                progress=console.progress,
             )
             found.append(each)
             wanted = with_defaults(limits, recipe_limits(manifest.recipe, each.evaluation))
@@ -175,9 +187,11 @@ def _write(found: Evaluated, folder: Path) -> None:
     """Write an evaluation, its pictures, and the worst of these on one page."""
     from edgegen.cli.evaluation_tables import worst_page
     from edgegen.core.codec import dump_json
-    from edgegen.core.files import write_atomic
+    from edgegen.core.files import translate_disk_errors, write_atomic
     from edgegen.evaluate.pictures import FOLDER_NAME, write_pictures
 
+    with translate_disk_errors(folder):  # until all is written, there is no evaluation here
+        (folder / "evaluation.json").unlink(missing_ok=True)
     write_pictures(folder / FOLDER_NAME, found.pairs)
     write_atomic(folder / "worst.png", worst_page(found))
     write_atomic(folder / "evaluation.json", dump_json(found.evaluation))

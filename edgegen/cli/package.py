@@ -214,6 +214,9 @@ def package(
     for planned in plans:
         for warning in planned.warnings:
             console.warn(warning)
+    quality = QualityGate(folder, asked, console.progress) if asked or with_quality else None
+    if quality is not None:
+        quality.check_before(plans)
     if dry_run:
         total_bytes = sum(planned.prediction.package_bytes for planned in plans)
         if as_json:
@@ -226,7 +229,6 @@ def package(
             if several:
                 console.print(f"{len(plans)} packages: {format_bytes(total_bytes)}, about.")
         return 0
-    quality = QualityGate(folder, asked, console.progress) if asked or with_quality else None
     batch = build_all(
         plans,
         parity=not skip_parity,

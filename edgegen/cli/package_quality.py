@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from edgegen.cli.console import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgegen.core.evaluation import Evaluation
     from edgegen.core.figures import Limit
     from edgegen.core.progress import Progress
     from edgegen.models.model_folder import ModelFolder
+    from edgegen.packaging.plan import BuildPlan
 
 
 class QualityGate:
@@ -23,6 +26,19 @@ class QualityGate:
         self._progress = progress
         self._found: dict[str, Evaluation] = {}
         self._notes: list[str] = []
+
+    def check_before(self, plans: Sequence[BuildPlan]) -> None:
+        """Refuse, before anything is built, limits that the packages cannot be held to.
+
+        Raises ConfigError, and MissingDependencyError for a metric whose library isn't installed.
+        """
+        from edgegen.core.figures import check_limits
+        from edgegen.evaluate.findable import require_findable
+        from edgegen.evaluate.settings import quality_names
+
+        check_limits(self._limits)
+        names = {it.candidate.spec.source: quality_names(it.candidate.spec) for it in plans}
+        require_findable(self._limits, names)
 
     def accept(self, package: Path, name: str) -> None:
         """Draw what the model knows, and compare it with the limits and those of the recipe.

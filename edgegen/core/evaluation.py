@@ -52,7 +52,8 @@ class PictureResult:
         """
         if self.fault == "not finite":
             return self.reference_fault != "not finite"
-        if self.fault is None or self.reference_fault is not None:
+        is_nothing_too = self.reference_fault in (self.fault, "black", "constant", "not finite")
+        if self.fault is None or is_nothing_too:
             return False
         if "psnr" not in self.scores:
             return True

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgegen.core.errors import ConfigError
+from edgegen.core.evaluation import EQUAL_DB
 
 Unit = Literal["bytes", "seconds", "joules", "share", "ratio", "decibels", "none"]
 Sense = Literal["at most", "at least"]
@@ -168,6 +169,11 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
             raise ConfigError(
                 f"{option} is {limit.value:g}, and nothing can meet that.",
                 hint="Give a number above 0, with its unit.",
+            )
+        if limit.kind.unit == "decibels" and limit.value > EQUAL_DB:
+            raise ConfigError(
+                f"{option} is {limit.value:g} dB, and equal pictures count as {EQUAL_DB:g} dB.",
+                hint=f"Give {EQUAL_DB:g}dB or less: {option} 30dB.",
             )
         if limit.kind.unit == "share" and limit.value > 1:
             raise ConfigError(

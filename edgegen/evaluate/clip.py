@@ -23,6 +23,11 @@ NAME = "clip"
 WORKER = "edgegen.evaluate.clip_child"
 
 
+def check_model(model: str) -> None:
+    """Load a CLIP model and forget it. Raises what `add_similarity` raises."""
+    call(WORKER, Job(model=expanded(model), pairs=()), stage="CLIP", on_event=lambda _event: None)
+
+
 def add_similarity(pairs: Sequence[Pair], model: str, progress: Progress) -> list[Pair]:
     """Return the pairs with the score `clip`; those that were not compared stay as they are.
 

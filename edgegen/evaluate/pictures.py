@@ -8,9 +8,10 @@ from pathlib import Path
 
 from edgegen_runner.png import encode_png
 
-from edgegen.core.codec import dump_json
+from edgegen.core.codec import dump_json, load_json
+from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.evaluation import PictureResult
-from edgegen.core.files import translate_disk_errors, write_atomic
+from edgegen.core.files import inside, translate_disk_errors, write_atomic
 from edgegen.drawer import Pixels
 
 FOLDER_NAME = "pictures"
@@ -49,12 +50,13 @@ class Pair:
 
 
 def write_pictures(folder: Path, pairs: Sequence[Pair]) -> None:
-    """Write the pictures and the list of them; what an earlier evaluation left is replaced.
+    """Write the pictures and the list of them; what an earlier list names is removed first.
 
     Raises ResourceError.
     """
     with translate_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_listed(folder)
     kept = []
     for index, pair in enumerate(pairs):
         suite = pair.result.suite
@@ -74,6 +76,20 @@ def write_pictures(folder: Path, pairs: Sequence[Pair]) -> None:
         )
     listed = KeptPictures(schema_version=SCHEMA_VERSION, pictures=tuple(kept))
     write_atomic(folder / LIST_NAME, dump_json(listed))
+
+
+def _remove_listed(folder: Path) -> None:
+    """Remove the pictures that a list names, after the list: a kill leaves no list of a part."""
+    place = folder / LIST_NAME
+    try:
+        old = load_json(KeptPictures, place).pictures
+        paths = [inside(folder, name) for it in old for name in (it.reference, it.package)]
+    except (ConfigError, IntegrityError):  # there is none, or it is another program's
+        paths = []
+    place.unlink(missing_ok=True)
+    for path in paths:
+        if path.suffix == ".png":
+            path.unlink(missing_ok=True)
 
 
 def _plain(name: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from edgegen_runner.metrics import psnr_db
 
 from edgegen.core.evaluation import SCHEMA_VERSION, Evaluation, PictureResult
+from edgegen.core.figures import Limit
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
@@ -18,6 +19,7 @@ from edgegen.devices.device import Device
 from edgegen.drawer import Pixels
 from edgegen.evaluate import clip
 from edgegen.evaluate.faults import fault_of
+from edgegen.evaluate.findable import require_asked
 from edgegen.evaluate.metrics import EXTRA, missing, scores
 from edgegen.evaluate.package_side import draw_here, draw_there
 from edgegen.evaluate.pictures import Pair, write_pictures
@@ -83,11 +85,8 @@ def evaluate_with_pictures(
     shown = progress or SilentProgress()
     settings = settings or EvaluateSettings()
     manifest = load_manifest(package)
-    # what was built of a built-in model is asked what that knows, wherever its files lie now
-    folder = replace(model or resolve_source(manifest.source, None), source=manifest.source.model)
-    own = read_pipeline(folder)
-    spec = packaged_spec(own, manifest)
-    examination = examine(folder, own, spec, settings)
+    folder, examination = _prepared(manifest, model, settings)
+    spec = examination.spec
     require_same_weights(folder, spec, manifest, package, shown)
     there = None if device is None or device.is_local else device
     subject = _Subject(
@@ -136,6 +135,31 @@ def evaluate_model(
         yield from references.of(wanted, on_picture=lambda _is_kept: None)
 
     return _evaluate(subject, model, examination, settings, draw, shown).evaluation
+
+
+def check_before(
+    package: Path,
+    *,
+    model: ModelFolder | None,
+    settings: EvaluateSettings,
+    limits: Sequence[Limit],
+) -> None:
+    """Raise, before anything is drawn, for settings and limits that a package cannot be held to.
+
+    Raises ConfigError, SourceError, and MissingDependencyError.
+    """
+    manifest = load_manifest(package)
+    _, examination = _prepared(manifest, model, settings)
+    require_asked(limits, examination)
+
+
+def _prepared(
+    manifest: PackageManifest, model: ModelFolder | None, settings: EvaluateSettings
+) -> tuple[ModelFolder, Examination]:
+    # what was built of a built-in model is asked what that knows, wherever its files lie now
+    folder = replace(model or resolve_source(manifest.source, None), source=manifest.source.model)
+    own = read_pipeline(folder)
+    return folder, examine(folder, own, packaged_spec(own, manifest), settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ def test_a_picture_beside_a_threshold_and_near_its_reference_is_not_lost() -> No
     assert not result(12.0, fault="constant", reference_fault="black").is_lost
     assert result(29.0, fault="noise").is_lost
     assert result(49.0, fault="black").is_lost
+    assert result(12.0, fault="constant", reference_fault="noise").is_lost
     assert result(31.0, fault="not finite").is_lost
     assert result(31.0, fault="not finite", reference_fault="black").is_lost
     assert not result(scores={}, fault="not finite", reference_fault="not finite").is_lost

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from edgegen.core.errors import ConfigError
+from edgegen.core.figures import Limit
+from edgegen.evaluate.findable import findable, require_asked
 from edgegen.evaluate.settings import (
     LARGE_MODEL_PICTURES,
     TEXTLESS_PICTURES,
@@ -89,6 +91,20 @@ def test_a_suite_that_is_given_twice_and_a_count_of_none_are_refused(model: Mode
         asked_of(model, suites=("known", "known"))
     with pytest.raises(ConfigError, match="--seeds"):
         asked_of(model, seeds=0)
+
+
+def test_a_limit_that_what_is_asked_says_nothing_about_is_refused(model: ModelFolder) -> None:
+    psnr = [Limit(figure="psnr", value=30.0)]
+    require_asked(psnr, asked_of(model, pictures=2))
+    require_asked([], asked_of(model, suites=("stress",), pictures=1))
+    for settings in ({"suites": ("stress",)}, {"pictures": 1}, {"pictures": 1, "seeds": 3}):
+        with pytest.raises(ConfigError, match=r"--min-psnr .*'known'"):
+            require_asked(psnr, asked_of(model, **settings))
+    with pytest.raises(ConfigError, match="--min-right"):
+        require_asked([Limit(figure="right", value=0.5)], asked_of(model))
+    with pytest.raises(ConfigError, match="150 dB"):
+        require_asked([Limit(figure="psnr", value=150.0)], asked_of(model))
+    assert findable(asked_of(resolve("builtin:scenes"))) == {"right", "psnr", "ssim"}
 
 
 def test_what_can_be_found_is_known_before_anything_is_drawn(model: ModelFolder) -> None:
