@@ -36,7 +36,7 @@ _LIMITS = quality_limits()
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
         "The package": ("verify",),
-        "The result": ("output", "as_json"),
+        "The result": ("output", "as_json", "no_history"),
     },
     ends_with=(
         "MissingDependencyError",
@@ -104,6 +104,11 @@ _LIMITS = quality_limits()
     help="Keep evaluation.json, all pictures, and the worst on one page.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the evaluations as JSON.")
+@click.option(
+    "--no-history",
+    is_flag=True,
+    help="Keep evaluations out of `edgegen history`; so does EDGEGEN_HISTORY=0.",
+)
 @click.pass_obj
 def evaluate(
     console: Console,
@@ -114,6 +119,7 @@ def evaluate(
     verify: bool,
     output: Path | None,
     as_json: bool,
+    no_history: bool,
     **options: Any,
 ) -> int:
     """Compare the pictures of each PACKAGE with those of its model in torch.
@@ -130,6 +136,7 @@ def evaluate(
     from edgegen.evaluate.run import check_before, evaluate_with_pictures
     from edgegen.evaluate.settings import EvaluateSettings
     from edgegen.evaluate.suite import DEFAULT
+    from edgegen.history.keep import keep
     from edgegen.models.source import resolve
 
     limits = take_limits(options, _LIMITS)
@@ -180,6 +187,9 @@ def evaluate(
         show_kinds(console, names, evaluations)
         if output is not None:
             console.print(f"Pictures, and the worst of them: {output}")
+    problem = None if no_history else keep(*evaluations)
+    if problem is not None:
+        console.warn(f"Not in the history: {problem.message} {problem.hint}")
     return _end(console, names, found, broken)
 
 

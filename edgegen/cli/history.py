@@ -17,7 +17,7 @@ from edgegen.cli.typed_options import refuse_typed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgegen.history.record import Record
+    from edgegen.history.record import EvaluationRecord, Record
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -66,10 +66,10 @@ def _query_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--json", "as_json", is_flag=True, help="Write the records as JSON.")
 @click.pass_context
 def history(context: click.Context, /, as_json: bool, **wanted: Any) -> None:
-    """List what was measured, the latest first; `edgegen bench` adds to it by itself.
+    """List what was measured, the latest first; `bench` and `evaluate` add to it by themselves.
 
     It is one SQLite file in the state folder, and nothing of it is uploaded. EDGEGEN_HISTORY=0
-    keeps measurements out.
+    keeps results out.
     """
     if context.invoked_subcommand is not None:
         if as_json or any(value is not None for value in wanted.values()):
@@ -83,13 +83,19 @@ def history(context: click.Context, /, as_json: bool, **wanted: Any) -> None:
     console = context.find_object(Console) or Console()
     with History.open() as kept:
         records = kept.find(Query(**wanted))
+        evaluated = kept.find_evaluations(Query(**wanted))
         if as_json:
-            console.json({"file": str(kept.path), "records": records})
+            found = {"records": records, "evaluations": evaluated}
+            console.json({"file": str(kept.path), **found})
             return
-        if not records:
+        if not records and not evaluated:
             console.print(f"Nothing of that was measured yet. The file would be {kept.path}.")
-            return
-        _show(console, records, kept.path)
+        if records:
+            _show(console, records, kept.path)
+        if evaluated:
+            if records:
+                console.print()
+            _show_evaluations(console, evaluated, kept.path)
 
 
 @history.command(
@@ -103,7 +109,7 @@ def history(context: click.Context, /, as_json: bool, **wanted: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write what was added as JSON.")
 @click.pass_obj
 def import_(console: Console, files: tuple[Path, ...], as_json: bool) -> None:
-    """Add FILEs: what `edgegen bench --json-file` or `edgegen history export` wrote elsewhere.
+    """Add FILEs: what `bench --json-file`, `evaluate` or `history export` wrote elsewhere.
 
     All that is added says which file it came from. What is there already is left out. A file that
     holds anything else is refused whole.
@@ -123,7 +129,7 @@ def import_(console: Console, files: tuple[Path, ...], as_json: bool) -> None:
 @history.command(
     "export",
     cls=Command,
-    short_help="Write measurements to a file, or to MLflow.",
+    short_help="Write results to a file, or to MLflow.",
     examples=(
         "edgegen history export mine.jsonl --since 30d",
         "edgegen history export --mlflow http://localhost:5000 --model scenes",
@@ -153,9 +159,10 @@ def export_(
     as_json: bool,
     **wanted: Any,
 ) -> None:
-    """Write measurements, raw, to FILE: JSON Lines that `edgegen history import` reads.
+    """Write results, raw, to FILE: JSON Lines that `edgegen history import` reads.
 
-    With --mlflow each becomes a run, with its figures, every image and the raw samples. Look before
+    With --device only measurements: an evaluation has no device. With --mlflow each measurement
+    becomes a run, with its figures, every image and the raw samples. Look before
     you give them away: they have prompts, the names of models and the addresses of devices.
     """
     from edgegen.history.record import Query
@@ -180,11 +187,13 @@ def export_(
         from edgegen.history.exchange import export
 
         assert file is not None
-        count = export(kept, query, file)
+        written = export(kept, query, file)
     if as_json:
-        console.json({"file": str(file), "measurements": count})
+        console.json(written)
     else:
-        console.print(f"{file}: {count} measurement{'s' if count != 1 else ''}.")
+        counts = {"measurement": written.measurements, "evaluation": written.evaluations}
+        told = [f"{n} {kind}{'s' if n != 1 else ''}" for kind, n in counts.items() if n]
+        console.print(f"{file}: {' and '.join(told) or 'nothing'}.")
 
 
 def _show(console: Console, records: tuple[Record, ...], path: Path) -> None:
@@ -210,3 +219,30 @@ def _show(console: Console, records: tuple[Record, ...], path: Path) -> None:
     if not all(each.complete for each in records):
         notes.append("Some were quick, cut short, or emulated; --json says which.")
     console.table("Measured", (*columns, "from"), rows, notes)
+
+
+def _show_evaluations(console: Console, records: tuple[EvaluationRecord, ...], path: Path) -> None:
+    from edgegen.core.figures import FIGURES
+    from edgegen.report.figure_text import format_value
+
+    columns = ("kept", "model", "package", "drawn", "suite", "pictures", "right", "PSNR", "SSIM")
+    rows: list[list[Cell]] = []
+    for each in records:
+        for suite in each.suites:
+            means = {name: spread.mean for name, spread in suite.metrics.items()}
+            rows.append(
+                [
+                    f"{each.added_at[:10]} {each.added_at[11:16]}",
+                    each.model,
+                    f"{each.target}-{each.recipe}",
+                    f"{each.width}×{each.height}, {each.steps} steps",
+                    suite.suite,
+                    suite.pictures,
+                    format_value(FIGURES["right"], suite.right),
+                    format_value(FIGURES["psnr"], means.get("psnr")),
+                    format_value(FIGURES["ssim"], means.get("ssim")),
+                    "here" if each.source is None else each.source,
+                ]
+            )
+    notes = [f"{len(records)} in {path}; moments are UTC. A suite is a row."]
+    console.table("Evaluated", (*columns, "from"), rows, notes)

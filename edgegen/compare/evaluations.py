@@ -93,7 +93,7 @@ def quality_changes(pairs: Sequence[Pair]) -> tuple[FigureChange, ...]:
     suites: dict[str, list[Pair]] = {}
     for pair in sorted(pairs, key=lambda pair: pair[0].suite != "known"):
         suites.setdefault(pair[0].suite, []).append(pair)
-    confidence = 1 - (1 - CONFIDENCE) / len(suites)
+    confidence = _confidence(len(suites))
     found: list[FigureChange] = []
     for figure, value in _VALUES.items():
         told = [
@@ -103,6 +103,11 @@ def quality_changes(pairs: Sequence[Pair]) -> tuple[FigureChange, ...]:
         ]
         found += told or [unknown(figure, "no picture tells it on either side")]
     return tuple(found)
+
+
+def _confidence(suites: int) -> float:
+    """Return that of each interval where suites share what `CONFIDENCE` leaves."""
+    return 1 - (1 - CONFIDENCE) / suites
 
 
 def worse_pictures(pairs: Sequence[Pair]) -> tuple[WorsePicture, ...]:
@@ -209,6 +214,10 @@ _VALUES: Mapping[str, Callable[[PictureResult], float | None]] = {
 
 def _notes(old: Evaluation, new: Evaluation, common: int) -> tuple[str, ...]:
     notes = []
+    suites = {picture.suite for picture in old.pictures} & {each.suite for each in new.pictures}
+    if len(suites) > 1:
+        percent = 100 * _confidence(len(suites))
+        notes.append(f"Of {len(suites)} suites, each interval of quality is of {percent:.3g} %.")
     left = len(old.pictures) + len(new.pictures) - 2 * common
     if left:
         notes.append(f"{left} pictures are in one of the two only, and were left out.")

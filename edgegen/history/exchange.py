@@ -60,14 +60,25 @@ class Imported:
     known: int
 
 
-def export(history: History, query: Query, path: Path) -> int:
-    """Write the measurements that a query wants, raw, and return how many.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What an export wrote."""
+
+    file: str
+    measurements: int
+    evaluations: int
+
+
+def export(history: History, query: Query, path: Path) -> Written:
+    """Write the measurements and evaluations that a query wants, raw.
 
     Raises ResourceError where the file cannot be written.
     """
-    lines = [_line("measurement", history.measurement(each)) for each in history.find(query)]
+    measurements, evaluations = history.find(query), history.find_evaluations(query)
+    lines = [_line("measurement", history.measurement(each)) for each in measurements]
+    lines += [_line("evaluation", history.evaluation(each)) for each in evaluations]
     write_atomic(path, "".join(lines), setting="another FILE")
-    return len(lines)
+    return Written(file=str(path), measurements=len(measurements), evaluations=len(evaluations))
 
 
 def import_file(history: History, path: Path) -> Imported:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from edgegen.core.errors import ConfigError
+from edgegen.core.evaluation import SuiteResult
 from edgegen.core.measurement import MemoryMode, Residency, Workload
 
 
@@ -58,12 +59,36 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRecord:
+    """What the history says of an evaluation; its pictures are left out.
+
+    An evaluation has no moment of its own and no device: `added_at` is when it was kept. Moments
+    are UTC, ISO 8601. `source` is the name of the file that it was imported from; None is: here.
+    """
+
+    content_sha256: str
+    added_at: str
+    source: str | None
+    model: str
+    weights_sha256: str
+    manifest_sha256: str
+    target: str
+    recipe: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    suites: tuple[SuiteResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """Which records are wanted; a field that is None wants any.
 
     `model` and `device` are what people type: a part of the model's name, and a part of the
     device's address, model, profile or processor. `threads` is "default" for what ran with the
-    runtime's own number. The other fields are equal or not.
+    runtime's own number. The other fields are equal or not. Evaluations have no device and no
+    workload but size, steps and guidance: a query for another of those wants none of them.
     """
 
     model: str | None = None

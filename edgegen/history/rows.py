@@ -12,12 +12,15 @@ from typing import Any
 from edgegen.core.codec import encode
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.measurement import Measurement
-from edgegen.history.record import Query, Record, moment
+from edgegen.history.record import EvaluationRecord, Query, Record, moment
 from edgegen.statistics.energy import image_energies, whole
 from edgegen.statistics.latencies import summarise
 from edgegen.statistics.series import steady_images
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Record))
+EVALUATION_COLUMNS = tuple(
+    field.name for field in dataclasses.fields(EvaluationRecord) if field.name != "suites"
+)
 
 
 def content_of(value: object) -> str:
@@ -108,8 +111,22 @@ def record_of(row: sqlite3.Row) -> Record:
     return Record(**values)
 
 
-def condition_of(query: Query) -> tuple[str, dict[str, Any]]:
-    """Return the condition of a query in SQL, and the values that it names."""
+def evaluation_record_of(row: sqlite3.Row, evaluation: Evaluation) -> EvaluationRecord:
+    return EvaluationRecord(
+        **{name: row[name] for name in EVALUATION_COLUMNS}, suites=evaluation.suites
+    )
+
+
+def wants_evaluations(query: Query) -> bool:
+    """Return whether a query asks for nothing that evaluations lack."""
+    return given(query).keys() <= {"since", *EVALUATION_COLUMNS}
+
+
+def condition_of(query: Query, *, moment_in: str = "started_at") -> tuple[str, dict[str, Any]]:
+    """Return the condition of a query in SQL, and the values that it names.
+
+    `moment_in` is the column that `since` is about.
+    """
     parts, values = ["1"], given(query)
     if "providers" in values:
         values["providers"] = json.dumps(values["providers"])
@@ -118,7 +135,7 @@ def condition_of(query: Query) -> tuple[str, dict[str, Any]]:
     for name in values:
         match name:
             case "since":
-                parts.append("started_at >= :since")
+                parts.append(f"{moment_in} >= :since")
             case "model":
                 parts.append("instr(lower(model), lower(:model))")
             case "device":

@@ -21,14 +21,17 @@ from edgegen.core.evaluation import Evaluation
 from edgegen.core.folders import state_folder
 from edgegen.core.measurement import Measurement, PackageIdentity, Workload
 from edgegen.history.file import connect, damaged, transaction, translated
-from edgegen.history.record import Query, Record, same_work
+from edgegen.history.record import EvaluationRecord, Query, Record, same_work
 from edgegen.history.rows import (
     COLUMNS,
+    EVALUATION_COLUMNS,
     condition_of,
+    evaluation_record_of,
     evaluation_row_of,
     given,
     record_of,
     row_of,
+    wants_evaluations,
 )
 
 SWITCH = "EDGEGEN_HISTORY"
@@ -141,33 +144,31 @@ class History:
         raw = self._raw("measurements", record.content_sha256)
         return decode(Measurement, raw, source=str(self.path))
 
-    def find_evaluations(
-        self,
-        *,
-        weights_sha256: str | None = None,
-        manifest_sha256: str | None = None,
-        target: str | None = None,
-        recipe: str | None = None,
-    ) -> tuple[Evaluation, ...]:
-        """Return the evaluations of these weights, manifest, target and recipe, the latest first.
+    def find_evaluations(self, query: Query) -> tuple[EvaluationRecord, ...]:
+        """Return the records of the evaluations that a query wants, the latest kept first.
 
         Raises IntegrityError where one is not what was added.
         """
-        query = Query(
-            weights_sha256=weights_sha256,
-            manifest_sha256=manifest_sha256,
-            target=target,
-            recipe=recipe,
-        )
-        condition, values = condition_of(query)
+        if not wants_evaluations(query):
+            return ()
+        condition, values = condition_of(query, moment_in="added_at")
         with translated(self.path):
             rows = self._connection.execute(
-                "SELECT content_sha256 FROM evaluations"  # noqa: S608 - names of fields
-                f" WHERE {condition} ORDER BY id DESC",
+                f"SELECT {', '.join(EVALUATION_COLUMNS)} FROM evaluations"  # noqa: S608 - as above
+                f" WHERE {condition} ORDER BY added_at DESC, id DESC",
                 values,
             ).fetchall()
-        raw = (self._raw("evaluations", row["content_sha256"]) for row in rows)
-        return tuple(decode(Evaluation, each, source=str(self.path)) for each in raw)
+        return tuple(
+            evaluation_record_of(row, self._evaluation(row["content_sha256"])) for row in rows
+        )
+
+    def evaluation(self, record: EvaluationRecord) -> Evaluation:
+        """Return an evaluation with its pictures; raises what `measurement` raises."""
+        return self._evaluation(record.content_sha256)
+
+    def _evaluation(self, content_sha256: str) -> Evaluation:
+        raw = self._raw("evaluations", content_sha256)
+        return decode(Evaluation, raw, source=str(self.path))
 
     def _raw(self, table: str, content_sha256: str) -> dict[str, Any]:
         with translated(self.path):

@@ -13,8 +13,10 @@ from edgegen.cli.bench_result import BenchResult
 from edgegen.cli.console import Console
 from edgegen.cli.main import run
 from edgegen.core.codec import dump_json
+from edgegen.history.keep import keep
 from edgegen.history.record import Query
 from edgegen.history.store import History, default_path
+from tests.history.results import evaluation
 from tests.statistics.samples import measurement, sustained
 
 USUAL = measurement()
@@ -71,6 +73,19 @@ def test_a_history_is_given_away_and_taken_in(
     assert "mine.jsonl" in capsys.readouterr().out
     assert run(["history", "import", str(tmp_path / "none.json")]) == 2
     assert run(["history", "--json", "import", str(file)]) == 2
+
+
+def test_evaluations_are_listed_beside_measurements(capsys: pytest.CaptureFixture[str]) -> None:
+    assert keep(USUAL, evaluation()) is None
+    assert run(["history"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("Measured", "Evaluated", "known", "31.0 dB", "1 in "):
+        assert word in shown
+    assert run(["history", "--since", "1h", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (len(found["records"]), len(found["evaluations"])) == (0, 1)
+    assert run(["history", "export", "mine.jsonl", "--experiment", "devices"]) == 2
+    assert "--experiment" in capsys.readouterr().err
 
 
 def test_bench_adds_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

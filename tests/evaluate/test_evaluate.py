@@ -16,6 +16,8 @@ from edgegen.core.evaluation import Evaluation
 from edgegen.evaluate.pictures import KeptPictures
 from edgegen.evaluate.run import evaluate_model, evaluate_package
 from edgegen.evaluate.settings import EvaluateSettings
+from edgegen.history.record import Query
+from edgegen.history.store import History
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.source import resolve
 from edgegen.runner.png import read_pixels
@@ -84,6 +86,9 @@ def test_the_command_writes_evaluation_pictures_and_the_worst(
         for name in (each.reference, each.package):
             assert read_pixels(output / "pictures" / name).shape == (32, 32, 3)
     assert read_pixels(output / "worst.png").shape[2] == 3
+    with History.open() as history:
+        (record,) = history.find_evaluations(Query(manifest_sha256=again.manifest_sha256))
+        assert history.evaluation(record) == again
 
 
 def test_packages_of_the_same_name_have_folders_of_their_own(tmp_path: Path) -> None:

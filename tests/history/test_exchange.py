@@ -23,8 +23,9 @@ def test_what_was_exported_is_imported_once_and_says_where_it_is_from(tmp_path: 
     file = tmp_path / "theirs.jsonl"
     with History.open(tmp_path / "theirs.sqlite", write=True) as theirs:
         theirs.add_all([USUAL, sustained()])
-        assert export(theirs, Query(), file) == 2
-        assert export(theirs, Query(device="raspberry"), tmp_path / "one.jsonl") == 1
+        assert export(theirs, Query(), file).measurements == 2
+        one = export(theirs, Query(device="raspberry"), tmp_path / "one.jsonl")
+        assert (one.measurements, one.evaluations) == (1, 0)
     with History.open(tmp_path / "mine.sqlite", write=True) as mine:
         mine.add(USUAL)
         assert import_file(mine, file) == Imported(file=str(file), added=1, known=1)
@@ -47,9 +48,16 @@ def test_a_result_of_bench_or_evaluate_is_imported_as_it_is(tmp_path: Path) -> N
         assert import_file(mine, quality).added == 1
         assert not mine.add_evaluation(evaluation())
         assert mine.add_evaluation(evaluation(manifest="02"))
-        assert mine.find_evaluations(manifest_sha256="01" * 32) == (evaluation(),)
-        assert len(mine.find_evaluations(target="onnx", recipe="fp16-storage")) == 2
-        assert mine.find_evaluations(recipe="fp32") == ()
+        (record,) = mine.find_evaluations(Query(manifest_sha256="01" * 32))
+        assert mine.evaluation(record) == evaluation()
+        assert (record.source, record.suites) == ("evaluation.json", evaluation().suites)
+        assert len(mine.find_evaluations(Query(target="onnx", recipe="fp16-storage"))) == 2
+        for other in (Query(recipe="fp32"), Query(device="raspberry"), Query(threads=1)):
+            assert mine.find_evaluations(other) == ()
+        written = export(mine, Query(model="scenes"), tmp_path / "all.jsonl")
+        assert (written.measurements, written.evaluations) == (0, 2)
+    with History.open(tmp_path / "others.sqlite", write=True) as others:
+        assert import_file(others, tmp_path / "all.jsonl").added == 2
 
 
 def _line(**changed: object) -> str:
