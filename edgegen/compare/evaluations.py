@@ -160,8 +160,10 @@ def _key(picture: PictureResult) -> tuple[str, str | None, int]:
 
 
 def _new_fault(old: PictureResult, new: PictureResult) -> str | None:
-    """Return what NEW's picture is that shows nothing, where neither OLD's nor the model's is."""
-    return new.fault if new.is_lost and new.fault != old.fault else None
+    """Return what NEW's picture is that shows nothing, where OLD's isn't so."""
+    if new.is_lost and not (old.is_lost and new.fault == old.fault):
+        return new.fault
+    return None
 
 
 def _quality_change(

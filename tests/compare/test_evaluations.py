@@ -149,7 +149,9 @@ def test_a_figure_that_a_suite_has_on_neither_side_is_left_out_there() -> None:
 
 def test_pictures_that_show_nothing_in_new_only_are_counted_past_the_end_of_the_list() -> None:
     old = evaluation([35.0] * 60)
-    new = replace(old, pictures=tuple(replace(each, fault="noise") for each in old.pictures))
+    far = {"psnr": 9.0}
+    noise = tuple(replace(each, fault="noise", scores=far) for each in old.pictures)
+    new = replace(old, pictures=noise)
     found = compare(old, new)
     assert (found.new_faults, len(found.worse_pictures)) == (60, 50)
     assert compare(new, new).new_faults == 0
