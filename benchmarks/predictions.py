@@ -45,7 +45,8 @@ from edgegen.runner.session import RunnerSession
 RESULTS = Path(__file__).parent / "results"
 MODELS = ("builtin:emoji", "builtin:scenes", "builtin:scenes-4step", "builtin:scenes-4step-tiny")
 CALIBRATED = "static"
-"""In the names of recipes whose calibration takes minutes: in bytes they are int8-dynamic."""
+"""In the names of recipes whose calibration takes minutes: they are built where `--package` names
+them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgegen_runner.runtimes import called, of_target
-
 from edgegen.choose.space import Space
 from edgegen.core.figures import Figure
 from edgegen.core.profile import DeviceProfile
@@ -13,15 +11,10 @@ from edgegen.core.progress import Progress
 from edgegen.packaging.candidate import Candidate as PackageCandidate
 from edgegen.packaging.candidate import make_candidate
 from edgegen.packaging.model_facts import ModelFacts
+from edgegen.predict.figures import memory_figure
 from edgegen.predict.memory import predict_memory
+from edgegen.predict.survey import backend_of
 from edgegen.predict.traces import read_traces
-
-MEMORY_SLACK = 0.35
-"""By what share a run may take more or less than predicted, on a runtime that was measured: TFLite
-with 16-bit activations takes 30 % less."""
-
-UNMEASURED_SLACK = 0.5
-"""The same on a runtime whose memory nobody here has measured."""
 
 
 def memory_of_packages(
@@ -53,16 +46,5 @@ def memory_of_packages(
 
 
 def _memory(made: PackageCandidate, facts: ModelFacts, progress: Progress) -> Figure:
-    runtime = called(made.runtime.package) or of_target(made.target.name)[0]
-    predicted = predict_memory(
-        made, facts, read_traces(made, facts, progress=progress), backend=runtime.name
-    )
-    slack = UNMEASURED_SLACK if predicted.unmeasured else MEMORY_SLACK
-    value = float(predicted.peak_bytes)
-    return Figure(
-        value=value,
-        low=value * (1 - slack),
-        high=value * (1 + slack),
-        origin="predicted",
-        source=f"weights and activations on {runtime.name}",
-    )
+    traces = read_traces(made, facts, progress=progress)
+    return memory_figure(predict_memory(made, facts, traces, backend=backend_of(made)))

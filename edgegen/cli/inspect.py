@@ -21,6 +21,7 @@ from edgegen.cli.outlook_table import show_outlooks
 from edgegen.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from edgegen.core.measurement import Measurement
     from edgegen.core.profile import DeviceProfile
     from edgegen.models.model_folder import ModelFolder
     from edgegen.models.summary import PipelineSummary
@@ -96,7 +97,8 @@ def inspect(
     model that ships with edgegen (builtin:scenes). Only configurations and the headers of weights
     are read; of a model on the hub nothing else is fetched. With --profile or --target it says what
     packages would take: their size, the highest memory of a run with all components loaded and with
-    one at a time, and the largest single buffer. For that the networks are traced once at the size
+    one at a time, the largest single buffer, and the latency of an image where the history has
+    measurements of the device (edgegen history). For that the networks are traced once at the size
     of the images, and remembered.
     """
     from edgegen.core.codec import encode
@@ -154,8 +156,26 @@ def _outlooks(
         profile=device,
         width=width,
         height=height,
+        measurements=() if device is None else _measured_on(device),
         progress=console.progress,
     )
+
+
+def _measured_on(device: DeviceProfile) -> tuple[Measurement, ...]:
+    """Return the history's measurements of a device, the latest of each package and workload."""
+    from edgegen.history.record import Query, Record
+    from edgegen.history.store import History, is_on
+
+    if not is_on():
+        return ()
+    with History.open() as history:
+        latest: dict[tuple[object, ...], Record] = {}
+        for record in history.find(Query(device_profile=device.name, complete=True)):
+            package = (record.model, record.weights_sha256, record.target, record.recipe)
+            image = (record.width, record.height, record.steps, record.guidance, record.scheduler)
+            drawn = (record.providers, record.threads, record.residency, record.memory_mode)
+            latest.setdefault((package, image, drawn), record)
+        return tuple(history.measurement(record) for record in latest.values())
 
 
 def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> None:

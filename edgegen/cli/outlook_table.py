@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgegen.cli.console import Console
-from edgegen.core.units import format_bytes
+from edgegen.core.units import counted, format_bytes, format_latency
 
 if TYPE_CHECKING:
     from edgegen.core.profile import DeviceProfile
+    from edgegen.predict.latency import LatencyPrediction
     from edgegen.predict.survey import Outlook
 
-_COLUMNS = ("package", "size", "memory", "one at a time", "largest buffer", "fits")
+_COLUMNS = ("package", "size", "memory", "one at a time", "largest buffer", "latency", "fits")
 
 
 def show_outlooks(
@@ -25,12 +26,14 @@ def show_outlooks(
     """Print a row a package, and with `verbose` a row for each of its components."""
     rows = [_row(outlook) for outlook in outlooks if outlook.refused is None]
     title = "Packages" if profile is None else f"Packages for {profile.title}"
-    columns = _COLUMNS if profile is not None else _COLUMNS[:-1]
+    columns = _COLUMNS if profile is not None else _COLUMNS[:-2]
     notes = ["All figures are predicted. Memory is the highest sum of PSS while it runs: with"]
     notes[0] += " all components loaded, and with one at a time."
     unmeasured = {it.target for it in outlooks if it.memory and it.memory["all"].unmeasured}
     if unmeasured:
         notes.append(f"{', '.join(sorted(unmeasured))}: no measurement stands behind its memory.")
+    if profile is not None:
+        notes.append(_latency_note(outlooks))
     notes += [f"{it.target} {it.recipe}: {it.refused}" for it in outlooks if it.refused]
     console.print()
     console.table(title, columns, [row[: len(columns)] for row in rows], notes)
@@ -49,8 +52,28 @@ def _row(outlook: Outlook) -> tuple[str | None, ...]:
         format_bytes(together.peak_bytes),
         format_bytes(apart.peak_bytes),
         format_bytes(together.largest_buffer_bytes),
+        _latency(outlook.latency),
         _fits(outlook),
     )
+
+
+def _latency(found: LatencyPrediction | None) -> str | None:
+    if found is None:
+        return None
+    return f"{format_latency(found.low_s)} to {format_latency(found.high_s)}"
+
+
+def _latency_note(outlooks: Sequence[Outlook]) -> str:
+    """Return what the latencies were scaled from."""
+    found = {
+        (it.latency.from_, it.latency.measurements) for it in outlooks if it.latency is not None
+    }
+    if not found:
+        return "Latency: nothing was measured on this device that it could be scaled from."
+    sources = "; ".join(
+        f"{counted(number, 'measurement')} of the {origin}" for origin, number in sorted(found)
+    )
+    return f"Latency is that of an image, scaled from the history: {sources}."
 
 
 def _fits(outlook: Outlook) -> str | None:

@@ -53,7 +53,8 @@ class StoredSizes:
     `small_in_float32`. `scale_bytes` is what a scale takes. The graph takes `layer_bytes` for each
     layer with a matrix or a kernel, by the role of the network, `norm_bytes` for each other layer,
     and `widened_bytes` for each weight that is computed with in more bits than it is stored in, by
-    the type of storage.
+    the type of storage. `calibrated_bytes` is what a layer takes besides whose activations have
+    calibrated ranges; each number of its bias has a scale then.
     """
 
     small: int
@@ -62,6 +63,7 @@ class StoredSizes:
     layer_bytes: Mapping[Role, int]
     norm_bytes: int
     widened_bytes: Mapping[str, int]
+    calibrated_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

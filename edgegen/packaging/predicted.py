@@ -26,6 +26,8 @@ _HEADER_BYTES = 128
 _MANIFEST_BYTES, _LISTED_BYTES = 4_500, 1_400
 """What the manifest and the evidence take, and of that a component."""
 _TOKENIZER_GRAPH_BYTES = 31_600
+_WIDER_BIAS_BYTES = 4
+"""A bias beside activations in 16 bits is int64, beside those in 8 bits int32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,25 @@ def component_bytes(
     types = recipe.of(component)
     for weight in weights:
         total += _weight_bytes(sizes, types, granularity, weight.layer, weight.shape)
+    return total + _calibrated_bytes(sizes, types, weights)
+
+
+def _calibrated_bytes(
+    sizes: StoredSizes, recipe: ComponentRecipe, weights: Sequence[StoredWeight]
+) -> int:
+    """Return what calibrated activations add: conversions, and biases in whole numbers."""
+    kinds = {
+        weight.layer: recipe.activations_of(weight.layer)
+        for weight in weights
+        if len(weight.shape) > 1 and math.prod(weight.shape) > sizes.small
+    }
+    total = 0
+    for weight in weights:
+        kind = kinds.get(weight.layer, "float")
+        if kind in ("int8", "int16"):
+            bias = sizes.scale_bytes + (_WIDER_BIAS_BYTES if kind == "int16" else 0)
+            is_bias = len(weight.shape) == 1
+            total += bias * weight.shape[0] if is_bias else sizes.calibrated_bytes
     return total
 
 

@@ -19,7 +19,7 @@ MIB = 1 << 20
 Kind = Literal["convolution", "linear", "embedding"]
 """How a weight is used: a table's rows are read where they are needed, and nothing else of it."""
 
-Form = Literal["float32", "float16", "int8", "int8 arithmetic", "other"]
+Form = Literal["float32", "float16", "int8", "int8 arithmetic", "int16 arithmetic", "other"]
 """How a weight is stored, and whether a runtime computes with what is stored."""
 
 
@@ -78,7 +78,7 @@ def _both(form: Form, held: Held) -> dict[tuple[Kind, Form], Held]:
 _ROWS_ONLY = Held(mapped=False)
 _ROWS: dict[tuple[Kind, Form], Held] = {
     ("embedding", form): _ROWS_ONLY
-    for form in ("float32", "float16", "int8", "int8 arithmetic", "other")
+    for form in ("float32", "float16", "int8", "int8 arithmetic", "int16 arithmetic", "other")
 }
 
 ONNX_RUNTIME_FAST = RuntimeMemory(
@@ -130,6 +130,7 @@ LITERT = RuntimeMemory(
         **_both("float16", Held(copied=4.0)),
         **_both("int8", Held(copied=8.0)),
         **_both("int8 arithmetic", Held(copied=1.0)),
+        **_both("int16 arithmetic", Held()),
         ("embedding", "float16"): Held(copied=6.3),
     },
     others=Held(copied=4.0),
@@ -137,7 +138,8 @@ LITERT = RuntimeMemory(
     indirection=True,
     scores_bytes=64 * MIB,
 )
-"""XNNPACK repacks weights, and its convolutions read through tables of pointers."""
+"""XNNPACK repacks weights, and its convolutions read through tables of pointers. It has nothing
+for activations in 16 bits: LiteRT's own kernels read those weights where they lie."""
 
 CORE_ML = RuntimeMemory(
     base_bytes=60 * MIB,

@@ -10,7 +10,7 @@ from edgegen_runner.runtimes import called, of_target
 
 from edgegen.core.errors import ConfigError
 from edgegen.core.figures import Figure
-from edgegen.core.measurement import Residency
+from edgegen.core.measurement import Measurement, Residency
 from edgegen.core.model import Component
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
@@ -22,7 +22,9 @@ from edgegen.packaging.candidate import Candidate, Prediction, make_candidate, p
 from edgegen.packaging.model_facts import ModelFacts
 from edgegen.packaging.wanted import Wanted
 from edgegen.predict.figures import buffer_figure, memory_figure, size_figure
+from edgegen.predict.latency import LatencyPrediction
 from edgegen.predict.memory import MemoryPrediction, predict_memory
+from edgegen.predict.times import known_of, latency_of
 from edgegen.predict.traces import read_traces
 
 RESIDENCIES: tuple[Residency, ...] = ("all", "sequential")
@@ -40,7 +42,8 @@ class Outlook:
 
     `memory` is by residency. `fits` says whether it meets the device's limits in the best way of
     running it, `residency`; None without a device. `doubts` are the limits, in words, that it
-    breaks there, or may break.
+    breaks there, or may break. `latency` is that of an image in the model's own steps, with all
+    components loaded; None where no measurement says anything of it.
     """
 
     target: str
@@ -51,6 +54,7 @@ class Outlook:
     fits: Verdict | None = None
     residency: Residency | None = None
     doubts: tuple[str, ...] = ()
+    latency: LatencyPrediction | None = None
 
 
 def survey(
@@ -60,14 +64,18 @@ def survey(
     profile: DeviceProfile | None,
     width: int | None = None,
     height: int | None = None,
+    measurements: Sequence[Measurement] = (),
     progress: Progress | None = None,
 ) -> tuple[Outlook, ...]:
     """Return the outlook of each wanted package; a recipe of None is each of the target's.
+
+    `measurements` are those of the profile's device, from which latency is scaled.
 
     Raises ConfigError for an unknown target, recipe or size, and ExportError where torch cannot
     trace a network.
     """
     traced: dict[tuple[Component, ...], Mapping[str, ComponentTrace]] = {}
+    known = () if profile is None else known_of(measurements, facts, profile, progress)
     rows = []
     for target, recipe in _pairs(wanted):
         spec = load_target(target)
@@ -85,7 +93,9 @@ def survey(
             continue
         if candidate.components not in traced:  # most recipes share them
             traced[candidate.components] = read_traces(candidate, facts, progress=progress)
-        rows.append(_outlook(candidate, facts, traced[candidate.components]))
+        traces = traced[candidate.components]
+        outlook = _outlook(candidate, facts, traces)
+        rows.append(replace(outlook, latency=latency_of(candidate, facts, traces, known)))
     refusals = [row.refused for row in rows if row.refused is not None]
     if rows and len(refusals) == len(rows):
         raise ConfigError(refusals[0], hint="Give another target, recipe, size or profile.")

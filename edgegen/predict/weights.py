@@ -75,6 +75,7 @@ def widened_bytes(recipe: ComponentRecipe, layer: str, shape: tuple[int, ...]) -
 
 
 def _form(recipe: ComponentRecipe, layer: str, storage: str) -> Form:
-    if storage == "int8" and recipe.activations_of(layer) != "float":
-        return "int8 arithmetic"
+    activations = recipe.activations_of(layer)
+    if storage == "int8" and activations != "float":
+        return "int16 arithmetic" if activations == "int16" else "int8 arithmetic"
     return _FORMS.get(storage, "other")
