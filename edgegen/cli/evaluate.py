@@ -198,7 +198,8 @@ def _write(found: Evaluated, folder: Path) -> None:
     from edgegen.cli.evaluation_tables import worst_page
     from edgegen.core.codec import dump_json
     from edgegen.core.files import translate_disk_errors, write_atomic
-    from edgegen.evaluate.pictures import FOLDER_NAME, write_pictures
+    from edgegen.core.kept_pictures import FOLDER_NAME
+    from edgegen.evaluate.pictures import write_pictures
 
     with translate_disk_errors(folder):  # until all is written, there is no evaluation here
         (folder / "evaluation.json").unlink(missing_ok=True)

@@ -12,31 +12,8 @@ from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.evaluation import PictureResult
 from edgegen.core.files import inside, translate_disk_errors, write_atomic
+from edgegen.core.kept_pictures import LIST_NAME, SCHEMA_VERSION, KeptPicture, KeptPictures
 from edgegen.drawer import Pixels
-
-FOLDER_NAME = "pictures"
-"""The folder beside `evaluation.json`."""
-LIST_NAME = "pictures.json"
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptPicture:
-    """The files of a picture, beside the list. `index` is its place in the evaluation's."""
-
-    index: int
-    suite: str
-    number: int
-    reference: str
-    package: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptPictures:
-    """The list of an evaluation's pictures: `pictures.json`."""
-
-    schema_version: int
-    pictures: tuple[KeptPicture, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +37,7 @@ def write_pictures(folder: Path, pairs: Sequence[Pair]) -> None:
     kept = []
     for index, pair in enumerate(pairs):
         suite = pair.result.suite
-        stem = f"{_plain(suite)}-{pair.number}"
+        stem = f"{index}-{_plain(suite)}-{pair.number}"
         names: Mapping[str, Pixels] = {
             f"{stem}-reference.png": pair.reference,
             f"{stem}-package.png": pair.package,

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edgegen.core.evaluation import Evaluation, PictureResult
+from edgegen.core.codec import load_json
+from edgegen.core.errors import ConfigError, IntegrityError
+from edgegen.core.evaluation import Evaluation
+from edgegen.core.files import inside
+from edgegen.core.kept_pictures import FOLDER_NAME, LIST_NAME, KeptPicture, KeptPictures
 
 if TYPE_CHECKING:
     from edgegen_runner.png_reader import Pixels
 
 LARGEST_SIDE = 256
 """Pictures that are wider or taller are shown smaller, in pixels."""
-
-_NAME = re.compile(r"(?P<suite>[^/]+)-(?P<number>\d{1,6})-(?P<whose>reference|package)\.png")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,51 +45,43 @@ class NoPictures:
 
 
 class PictureFolder:
-    """Pictures in files `<suite>-<number>-reference.png` and `…-package.png`.
+    """Pictures in the files that `pictures.json` names, in a folder or its folder `pictures`.
 
-    The number counts a suite's results in `Evaluation.pictures`, from 0; of a suite's name, letters
-    and digits are kept. They are read when they
-    are asked for, and made no larger than `LARGEST_SIDE`.
+    They are read when they are asked for, and made no larger than `LARGEST_SIDE`. What cannot be
+    read, or lies elsewhere, was not kept.
     """
 
     def __init__(self, folder: Path, evaluation: Evaluation) -> None:
         self._folder = folder
-        self._names = numbered(evaluation.pictures)
+        self._suites = [result.suite for result in evaluation.pictures]
 
     def pair(self, index: int) -> Pair:
         """Return the pictures of one result."""
-        suite, number = self._names[index]
-        name = _plain(suite)
-        paths = {
-            whose: self._files.get((name, number, whose)) for whose in ("reference", "package")
-        }
+        folder, listed = self._listed
+        kept = listed.get(index)
+        if kept is None or kept.suite != self._suites[index]:
+            return Pair()
         return Pair(
-            **{whose: None if path is None else thumbnail(path) for whose, path in paths.items()}
+            reference=_thumbnail_of(folder, kept.reference),
+            package=_thumbnail_of(folder, kept.package),
         )
 
     @cached_property
-    def _files(self) -> Mapping[tuple[str, int, str], Path]:
-        found = {}
-        for folder in (self._folder, self._folder / "pictures"):
-            for path in sorted(folder.glob("*.png")):
-                match = _NAME.fullmatch(path.name)
-                if match is not None:
-                    found[_plain(match["suite"]), int(match["number"]), match["whose"]] = path
-        return found
+    def _listed(self) -> tuple[Path, Mapping[int, KeptPicture]]:
+        for folder in (self._folder, self._folder / FOLDER_NAME):
+            try:
+                listed = load_json(KeptPictures, folder / LIST_NAME)
+            except ConfigError:  # there is none here
+                continue
+            return folder, {kept.index: kept for kept in listed.pictures}
+        return self._folder, {}
 
 
-def _plain(suite: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in suite)
-
-
-def numbered(results: Sequence[PictureResult]) -> tuple[tuple[str, int], ...]:
-    """Return each result's suite, and its number among the results of that suite, from 0."""
-    counts: dict[str, int] = {}
-    names = []
-    for result in results:
-        names.append((result.suite, counts.get(result.suite, 0)))
-        counts[result.suite] = names[-1][1] + 1
-    return tuple(names)
+def _thumbnail_of(folder: Path, name: str) -> bytes | None:
+    try:
+        return thumbnail(inside(folder, name))
+    except IntegrityError:
+        return None
 
 
 def thumbnail(path: Path) -> bytes | None:

@@ -13,7 +13,7 @@ from edgegen.cli.main import run
 from edgegen.core.codec import load_json
 from edgegen.core.errors import SourceError
 from edgegen.core.evaluation import Evaluation
-from edgegen.evaluate.pictures import KeptPictures
+from edgegen.core.kept_pictures import KeptPictures
 from edgegen.evaluate.run import evaluate_model, evaluate_package
 from edgegen.evaluate.settings import EvaluateSettings
 from edgegen.history.record import Query
@@ -79,8 +79,8 @@ def test_the_command_writes_evaluation_pictures_and_the_worst(
     assert again.pictures == evaluated.pictures
     kept = load_json(KeptPictures, output / "pictures" / "pictures.json")
     assert [it.package for it in kept.pictures[:2]] == [
-        "known-0-package.png",
-        "known-1-package.png",
+        "0-known-0-package.png",
+        "1-known-1-package.png",
     ]
     for each in kept.pictures:
         for name in (each.reference, each.package):

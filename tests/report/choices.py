@@ -16,8 +16,9 @@ from edgegen.core.choice import Advice, Choice, Row, Spent, Standing, Way
 from edgegen.core.codec import dump_json
 from edgegen.core.evaluation import Evaluation, PictureResult, Spread, SuiteResult
 from edgegen.core.figures import Figure, Limit, exact
+from edgegen.core.kept_pictures import LIST_NAME, KeptPicture, KeptPictures
 from edgegen.core.measurement import Measurement
-from edgegen.report.picture_pairs import Pair, numbered
+from edgegen.report.picture_pairs import Pair
 from tests.statistics.samples import measurement, sustained
 
 MODELS = ("builtin:scenes-1step", "builtin:scenes-4step", "builtin:scenes")
@@ -204,11 +205,23 @@ def write_result(folder: Path, whole: Choice) -> None:
 def write_pictures(folder: Path, of: Evaluation) -> None:
     """Write the pictures of an evaluation as `edgegen evaluate` does."""
     folder.mkdir(parents=True)
-    for index, (suite, number) in enumerate(numbered(of.pictures)):
+    kept = []
+    for index, result in enumerate(of.pictures):
         pair = Drawn().pair(index)
         for whose, png in (("reference", pair.reference), ("package", pair.package)):
             assert png is not None
-            (folder / f"{suite}-{number}-{whose}.png").write_bytes(png)
+            (folder / f"{index}-{whose}.png").write_bytes(png)
+        kept.append(
+            KeptPicture(
+                index=index,
+                suite=result.suite,
+                number=index,
+                reference=f"{index}-reference.png",
+                package=f"{index}-package.png",
+            )
+        )
+    listed = KeptPictures(schema_version=1, pictures=tuple(kept))
+    (folder / LIST_NAME).write_text(dump_json(listed), encoding="utf-8")
 
 
 def _row(way: Way, index: int, generator: random.Random) -> Row:

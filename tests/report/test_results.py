@@ -14,6 +14,7 @@ from edgegen.cli.main import run
 from edgegen.core.choice import Choice
 from edgegen.core.codec import decode, dump_json
 from edgegen.core.errors import ConfigError, IntegrityError
+from edgegen.core.kept_pictures import KeptPicture, KeptPictures
 from edgegen.report import choice_files
 from edgegen.report.picture_pairs import LARGEST_SIDE, PictureFolder, reduced, thumbnail
 from edgegen.report.quality import format_metric
@@ -197,10 +198,19 @@ def test_a_suite_of_any_name_has_its_pictures(tmp_path: Path) -> None:
     one = evaluation(choice().winners[0].way)
     own = replace(one, pictures=tuple(replace(it, suite="my suite/1") for it in one.pictures[:1]))
     png = encode_png(__import__("numpy").zeros((2, 2, 3), "uint8"))
-    (tmp_path / "my-suite-1-000-package.png").write_bytes(png)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "0.png").write_bytes(png)
+    (tmp_path / "elsewhere.png").write_bytes(png)
+    kept = KeptPicture(
+        index=0, suite="my suite/1", number=0, reference="../elsewhere.png", package="0.png"
+    )
+    listed = KeptPictures(schema_version=1, pictures=(kept,))
+    (tmp_path / "pictures" / "pictures.json").write_text(dump_json(listed), encoding="utf-8")
     pair = PictureFolder(tmp_path, own).pair(0)
     assert pair.package == png
     assert pair.reference is None
+    other = replace(own, pictures=one.pictures[:1])
+    assert PictureFolder(tmp_path, other).pair(0).package is None
 
 
 def test_the_page_of_several_measurements_and_of_quality_load_nothing(tmp_path: Path) -> None:
