@@ -3,9 +3,9 @@
     python -m benchmarks.choose_replay [TABLE] [--budgets 200] [--seed 1] [--json FILE]
 
 For each budget `choose` searches as it does, with the table in place of toolkits and device.
-Its winner is held against that of trying everything; conversions and measurements are counted
-against all of them. Every second budget is drawn again until its winner is neither the smallest nor
-the largest.
+Its winner is held against that of a plain filter and minimum over the whole table; conversions and
+measurements are counted against all of them. Every second budget is drawn again until its winner
+is neither the smallest nor the largest.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.choose_table import TABLE, RecordedCandidate, RecordedTable
 from edgegen.choose.search import Action, Search, run_through
+from edgegen.core.choice import Way
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.figures import FIGURES, Limit
 from edgegen.core.files import write_atomic
@@ -42,6 +43,7 @@ class Replayed:
     expected: str | None
     packages_tried: int
     candidates_measured: int
+    measuring_runs: int
     looks: int
     evaluated: int
     probes: int
@@ -95,9 +97,7 @@ def _in_between(table: RecordedTable, dice: random.Random) -> Replayed:
     """Draw budgets until the winner is neither the smallest nor the largest; replay that one."""
     for _ in range(MOST_DRAWS):
         limits = _budget(table, dice)
-        everything = Search(table.problem(limits, exhaustive=True))
-        run_through(everything, table.outcome)
-        if _in_the_middle(everything):
+        if _in_the_middle(table, limits):
             return _replay(table, limits)
     raise SystemExit(f"No budget of {MOST_DRAWS} has a winner between the extremes: seed another.")
 
@@ -106,43 +106,80 @@ def _replay(table: RecordedTable, limits: tuple[Limit, ...]) -> Replayed:
     search = Search(table.problem(limits))
     done: list[Action] = []
     run_through(search, table.outcome, done.append)
-    everything = Search(table.problem(limits, exhaustive=True))
-    run_through(everything, table.outcome)
+    measured = [it for it in done if it.kind == "measure"]
     return Replayed(
         limits=limits,
-        winner=_winner(search),
-        expected=_winner(everything),
+        winner=_names(search.problem.candidates[place].way for place in search.winners()),
+        expected=_names(it.way for it in winners_of_all(table, limits)),
         packages_tried=len({it.package for it in done if it.kind == "build"}),
-        candidates_measured=len({it.place for it in done if it.kind == "measure"}),
-        looks=sum(it.effort == "look" for it in done if it.kind == "measure"),
+        candidates_measured=len({it.place for it in measured}),
+        measuring_runs=len(measured),
+        looks=sum(it.effort == "look" for it in measured),
         evaluated=sum(it.kind == "evaluate" for it in done),
         probes=sum(it.kind == "probe" for it in done),
-        in_the_middle=_in_the_middle(everything),
+        in_the_middle=_in_the_middle(table, limits),
     )
 
 
-def _winner(search: Search) -> str | None:
+def _names(ways: Iterable[Way]) -> str | None:
     """Return the names of the winners, one a model where models cannot be compared."""
-    names = [search.problem.candidates[place].way.name for place in search.winners()]
-    return "; ".join(sorted(names)) or None
+    return "; ".join(sorted(way.name for way in ways)) or None
 
 
-def _in_the_middle(search: Search) -> bool:
-    """Return whether there is a winner that is neither the smallest nor the largest."""
-    problem = search.problem
-    for place in search.winners():
-        group = problem.group(problem.candidates[place])
-        sizes = [
-            figure.value
-            for other, candidate in enumerate(problem.candidates)
-            if problem.group(candidate) == group
-            and (figure := search.figures(other).get("size")) is not None
-            and figure.value is not None
-        ]
-        own = search.figures(place)["size"].value
-        if own is None or own in (min(sizes), max(sizes)):
+def winners_of_all(
+    table: RecordedTable, limits: tuple[Limit, ...]
+) -> tuple[RecordedCandidate, ...]:
+    """Return what wins where everything was tried: a filter and a minimum over the table.
+
+    It uses nothing of the search, so that an error there shows. The rules are those of
+    docs/guides/choosing.md; every candidate of the table draws at one size.
+    """
+    guarded = any(FIGURES[limit.figure].of_quality for limit in limits)
+    groups: dict[str, list[RecordedCandidate]] = {}
+    for row in table.candidates:
+        group = _group(row, limits)
+        if not row.failed and all(_meets(row, limit) for limit in limits):
+            groups.setdefault(group, []).append(row)
+
+    def rank(row: RecordedCandidate) -> tuple[float, int, str]:
+        steps = row.way.steps if guarded else -row.way.steps
+        return _size(row), steps, row.way.name
+
+    return tuple(min(rows, key=rank) for rows in groups.values())
+
+
+def _group(row: RecordedCandidate, limits: tuple[Limit, ...]) -> str:
+    """Return with which candidates one competes: models do under a figure that they share."""
+    shared = any(
+        FIGURES[limit.figure].of_quality and not FIGURES[limit.figure].paired for limit in limits
+    )
+    return "" if shared else row.way.model
+
+
+def _meets(row: RecordedCandidate, limit: Limit) -> bool:
+    if limit.figure not in row.figures:
+        return False
+    bound = _held(row, limit.figure)
+    if FIGURES[limit.figure].sense == "at most":
+        return bound <= limit.value
+    return bound >= limit.value
+
+
+def _size(row: RecordedCandidate) -> float:
+    value = row.figures["size"].value
+    assert value is not None
+    return value
+
+
+def _in_the_middle(table: RecordedTable, limits: tuple[Limit, ...]) -> bool:
+    """Return whether there is a winner, and none is the smallest or the largest of its group."""
+    winners = winners_of_all(table, limits)
+    for winner in winners:
+        group = _group(winner, limits)
+        sizes = [_size(it) for it in table.candidates if _group(it, limits) == group]
+        if _size(winner) in (min(sizes), max(sizes)):
             return False
-    return bool(search.winners())
+    return bool(winners)
 
 
 def _budget(table: RecordedTable, dice: random.Random) -> tuple[Limit, ...]:
@@ -183,6 +220,8 @@ def lines(result: Replay) -> Iterable[str]:
     yield f"the same winner as trying everything: {result.same} of {count}"
     yield f"conversions: {100 * result.conversions:.1f} % of all"
     yield f"measurements: {100 * result.measurements:.1f} % of all"
+    runs = sum(it.measuring_runs for it in result.budgets) / (result.candidates * count)
+    yield f"measuring runs, a look and a whole one each counted: {100 * runs:.1f} % of all"
     for title, some in (("feasible", feasible), ("infeasible", _infeasible(result))):
         if some:
             built = sum(it.packages_tried for it in some) / (result.packages * len(some))
