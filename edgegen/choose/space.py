@@ -20,12 +20,7 @@ from edgegen.packaging.candidate import Candidate as PackageCandidate
 from edgegen.packaging.candidate import make_candidate, predict
 from edgegen.packaging.drawing import drawn_with
 from edgegen.packaging.model_facts import ModelFacts, read_facts
-
-SIZE_SLACK = 0.01
-"""By what share a package may be larger or smaller than predicted; tests hold it."""
-
-CALIBRATED_SLACK = 0.04
-"""The same of recipes that quantize activations: their scales are not predicted one by one."""
+from edgegen.predict.figures import size_figure
 
 _SIZE = re.compile(r"([0-9]{1,5})(?:[x×]([0-9]{1,5}))?")
 
@@ -199,17 +194,7 @@ def _add(
             height=None if own_size else height,
         )
         space.built_as[name] = made
-        size_bytes = float(predict(made, facts).package_bytes)
-        slack = CALIBRATED_SLACK if recipe.needs_calibration else SIZE_SLACK
-        known = {
-            "size": Figure(
-                value=size_bytes,
-                low=size_bytes * (1 - slack),
-                high=size_bytes * (1 + slack),
-                origin="predicted",
-                source="from the headers of the weights",
-            )
-        }
+        known = {"size": size_figure(predict(made, facts))}
         _add_steps(space, model, facts, (target, recipe), drawn, name, known, wanted, "")
 
 
