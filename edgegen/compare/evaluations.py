@@ -160,9 +160,11 @@ def _key(picture: PictureResult) -> tuple[str, str | None, int]:
 
 
 def _new_fault(old: PictureResult, new: PictureResult) -> str | None:
-    """Return what NEW's picture is that shows nothing, where OLD's isn't so."""
+    """Return what is wrong with NEW's picture as a whole, where OLD's isn't so."""
     if new.is_lost and not (old.is_lost and new.fault == old.fault):
         return new.fault
+    if new.is_uncompared and not old.is_uncompared:
+        return "of another size"
     return None
 
 

@@ -123,12 +123,12 @@ def _name(change: FigureChange) -> str:
 
 
 def _faults_text(comparison: Comparison) -> str:
-    """Return how many pictures show nothing in NEW only, and which is the first."""
+    """Return how many pictures are lost in NEW only, and which is the first."""
     first = next(each for each in comparison.worse_pictures if each.fault is not None)
     prompt = "without a prompt" if first.prompt is None else f"'{first.prompt}'"
     return (
-        f"{comparison.new_faults} of {comparison.pictures} pictures of NEW show nothing, and OLD's "
-        f"do: {prompt} ({first.suite}, seed {first.seed}) is {first.fault}."
+        f"{comparison.new_faults} of {comparison.pictures} pictures of NEW are lost, and OLD's "
+        f"are not: {prompt} ({first.suite}, seed {first.seed}) is {first.fault}."
     )
 
 

@@ -25,7 +25,7 @@ One of one color is within 48 dB of one that varies by a level, and has lost all
 class PictureResult:
     """A picture of a package beside the reference's of the same prompt, seed and noise.
 
-    `scores` has the paired metrics by name (`psnr`, `ssim`, `gmsd`, …); psnr is None where the
+    `scores` has the paired metrics by name (`psnr`, `ssim`, `flip`, …); psnr is None where the
     pictures are equal. `steps_psnr_db` is that of the latents after each step, where they were
     kept. `fault` is what is wrong with the package's picture, `reference_fault` with the
     reference's. `right` and `reference_right` say whether they show what was asked for, None where

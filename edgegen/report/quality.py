@@ -15,10 +15,7 @@ from edgegen.report.table import Table
 METRICS: Mapping[str, str] = {
     "psnr": "PSNR",
     "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "gmsd": "GMSD",
     "flip": "FLIP",
-    "lpips": "LPIPS",
     "clip": "CLIP",
 }
 """What the metrics of pictures are called; another one keeps its name."""

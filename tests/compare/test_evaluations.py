@@ -159,6 +159,14 @@ def test_pictures_that_show_nothing_in_new_only_are_counted_past_the_end_of_the_
     assert compare(old, replace(new, pictures=meant)).new_faults == 0
 
 
+def test_a_picture_that_no_metric_can_compare_any_more_is_lost() -> None:
+    old = evaluation([35.0] * 8)
+    other_size = replace(old.pictures[3], scores={})
+    found = compare(old, replace(old, pictures=(*old.pictures[:3], other_size, *old.pictures[4:])))
+    assert found.new_faults == 1
+    assert found.worse_pictures[0].fault == "of another size"
+
+
 def test_a_picture_that_is_there_twice_is_refused() -> None:
     old = evaluation()
     with pytest.raises(ConfigError, match="NEW has the picture 'picture 0' with seed 0"):

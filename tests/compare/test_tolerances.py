@@ -135,6 +135,6 @@ def test_one_picture_that_shows_nothing_any_more_breaks_every_limit_of_quality()
         new_faults=1,
     )
     (broken,) = failures(found, (Tolerance(figure="psnr", value=9.0),))
-    assert broken.startswith("1 of 24 pictures of NEW show nothing")
+    assert broken.startswith("1 of 24 pictures of NEW are lost")
     assert "'a dog' (known, seed 1) is black" in broken
     assert failures(found, FIVE) == ()
