@@ -14,6 +14,7 @@ from edgegen.core.errors import ConfigError
 from edgegen.core.figures import UNKNOWN, Figure, Limit
 from edgegen.core.recipes import load_recipe
 from edgegen.core.units import format_bytes
+from edgegen.networks import TINY_AUTOENCODER
 from edgegen.packaging.candidate import Candidate as PackageCandidate
 from edgegen.packaging.candidate import make_candidate, predict
 
@@ -196,13 +197,13 @@ def _tiny_autoencoder(row: Row, space: Space) -> Iterator[Advice]:
     """Say what a tiny autoencoder saves: the decoder and the encoder take what theirs take."""
     facts = space.facts[row.way.model]
     autoencoders = [it for it in facts.spec.components if it.role in ("decoder", "encoder")]
-    if not autoencoders or any(it.class_name == "AutoencoderTiny" for it in autoencoders):
+    if not autoencoders or any(it.class_name == TINY_AUTOENCODER for it in autoencoders):
         return
     tiny = next(
         (
             name
             for name, other in space.facts.items()
-            if any(it.class_name == "AutoencoderTiny" for it in other.spec.components)
+            if any(it.class_name == TINY_AUTOENCODER for it in other.spec.components)
             and other.spec.family == facts.spec.family
         ),
         None,

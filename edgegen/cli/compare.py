@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgegen.devices.device import Device
 
 _MEMORY_RUNS = 3
-_PATH = click.Path(path_type=Path, exists=True)
+_PATH = click.Path(path_type=Path)
 _MEASURING = ("restarts", "images", "seed", "threads", "memory", "patience_s", "root")
 _DRAWING = ("steps", "guidance", "width", "height")
 _JUDGING = ("suites", "pictures", "model")

@@ -63,9 +63,7 @@ _TIME = _Amount({"s": 1.0, "ms": 1e-3, "min": 60.0}, "0.8s")
     },
     ends_with=("IntegrityError", "ResourceError"),
 )
-@click.argument(
-    "measurement", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True)
-)
+@click.argument("measurement", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--power", type=_POWER, metavar="6W", help="What the device takes; default: as measured."
 )

@@ -32,6 +32,9 @@ NETWORKS: Mapping[str, Network] = {
     "UNet2DModel": unet_2d.UNET_2D,
 }
 
+TINY_AUTOENCODER = autoencoder_tiny.AUTOENCODER_TINY.class_name
+"""The class whose models take the place of a larger autoencoder."""
+
 OLD_NAMES: Mapping[str, str] = {
     old: network.class_name for network in NETWORKS.values() for old in network.old_names
 }

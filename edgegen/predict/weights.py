@@ -71,11 +71,12 @@ def held_weights(
 
 def widened_bytes(recipe: ComponentRecipe, layer: str, shape: tuple[int, ...]) -> int:
     """Return what a weight takes in float32 where it is stored in fewer bits, else nothing."""
-    return 0 if recipe.storage_of(layer) == "float32" else 4 * math.prod(shape)
+    return 0 if CODECS[recipe.storage_of(layer)].bits == 32 else 4 * math.prod(shape)
 
 
 def _form(recipe: ComponentRecipe, layer: str, storage: str) -> Form:
     activations = recipe.activations_of(layer)
-    if storage == "int8" and activations != "float":
+    form = _FORMS.get(storage, "other")
+    if form == "int8" and activations != "float":
         return "int16 arithmetic" if activations == "int16" else "int8 arithmetic"
-    return _FORMS.get(storage, "other")
+    return form

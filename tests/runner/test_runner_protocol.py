@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgegen.core.errors import ConfigError, IntegrityError, ResourceError, RunnerError
+from edgegen.core.errors import ConfigError, IntegrityError, OutOfMemoryError, RunnerError
 from edgegen.runner.protocol import Done, Error, Step, parse_line
 from edgegen.runner.session import error_from
 
@@ -96,7 +96,7 @@ def test_runner_of_another_protocol_version_is_refused() -> None:
         ("bad-request", ConfigError),
         ("unsupported-scheduler", ConfigError),
         ("bad-package", IntegrityError),
-        ("memory", ResourceError),
+        ("memory", OutOfMemoryError),
         ("missing-provider", RunnerError),
         ("something-new", RunnerError),
     ],
