@@ -146,8 +146,7 @@ def test_sampling_takes_a_small_share_of_the_time() -> None:
     time.sleep(2)
     sampler.stop()
     assert held
-    # A tenth of 2 s for samples, a tenth for looking around, and room for a busy machine.
-    assert time.process_time() - before < 0.6
+    assert time.process_time() - before < 0.2  # of 2 s: a bound that a busy machine keeps too
 
 
 def test_a_sample_sees_what_lasts_too_short_for_the_thread() -> None:

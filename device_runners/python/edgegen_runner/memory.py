@@ -21,7 +21,8 @@ from .sensors.jetson import NVMAP_CLIENTS, read_gpu_bytes
 from .sensors.reading import parse_number
 
 _SHORTEST_INTERVAL_S = 0.02
-_SHARE = 0.1  # of the time, for PSS; as much again for looking for children
+_PSS_SHARE = 0.1  # of the time
+_LOOKING_SHARE = 0.02  # of the time, for looking for children
 _STEADY_INTERVAL_S = 0.5
 _GROWTH = 1.005
 
@@ -66,7 +67,7 @@ class MemorySampler:
 
     def _run(self) -> None:
         tree: list[int] = []
-        highest, taken, looked = 0, _Budget(), _Budget()
+        highest, taken, looked = 0, _Budget(_PSS_SHARE), _Budget(_LOOKING_SHARE)
         while True:
             stopping = self._stop.wait(_SHORTEST_INTERVAL_S)
             if stopping or looked.is_due():
@@ -103,7 +104,8 @@ class MemorySampler:
 class _Budget:
     """Lets something that costs time happen for a share of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
+        self._share = share
         self._last_s = 0.0
         self._cost_s = 0.0
 
@@ -113,7 +115,7 @@ class _Budget:
 
     def is_due(self) -> bool:
         """Say whether it may happen again."""
-        return self.idle_s() >= self._cost_s / _SHARE
+        return self.idle_s() >= self._cost_s / self._share
 
     def spent(self, began_s: float) -> None:
         """Note that it happened, from ``began_s`` until now."""
