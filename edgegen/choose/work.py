@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgegen.choose.cache import Cache, Failure
 from edgegen.choose.measured import figures_of, glimpse_of, slowdown_of, step_of
@@ -37,6 +38,9 @@ from edgegen.packaging.candidate import make_candidate, predict
 from edgegen.packaging.model_facts import read_facts
 from edgegen.packaging.plan import BuildPlan
 from edgegen.runner.attach import attach
+
+if TYPE_CHECKING:
+    from edgegen.evaluate.settings import EvaluateSettings
 
 IMAGES, RESTARTS = 12, 3
 MORE_IMAGES, MORE_RESTARTS = 48, 6
@@ -237,19 +241,12 @@ def _measured(
 def evaluate(task: EvaluateTask, cache: Cache, progress: Progress) -> Done:
     """Judge a package's pictures beside its model's, or take the judgement that is there."""
     from edgegen.evaluate.run import evaluate_package
-    from edgegen.evaluate.settings import EvaluateSettings
 
     def judge(pictures: Path) -> Evaluation:
         return evaluate_package(
             Path(task.package),
             model=resolved(task.model, progress),
-            settings=EvaluateSettings(
-                suites=_SUITES,
-                pictures=task.pictures,
-                steps=task.steps,
-                width=task.width,
-                height=task.height,
-            ),
+            settings=_settings_of(task),
             progress=progress,
             pictures_dir=pictures,
         )
@@ -260,22 +257,27 @@ def evaluate(task: EvaluateTask, cache: Cache, progress: Progress) -> Done:
 def probe(task: ProbeTask, cache: Cache, progress: Progress) -> Done:
     """Judge what a model itself draws in other steps, in torch."""
     from edgegen.evaluate.run import evaluate_model
-    from edgegen.evaluate.settings import EvaluateSettings
 
     def judge(pictures: Path) -> Evaluation:
         return evaluate_model(
             resolved(task.model, progress),
-            settings=EvaluateSettings(
-                suites=_SUITES,
-                pictures=task.pictures,
-                steps=task.steps,
-                width=task.width,
-                height=task.height,
-            ),
+            settings=_settings_of(task),
             progress=progress,
         )
 
     return _evaluated(task.key, judge, cache)
+
+
+def _settings_of(task: EvaluateTask | ProbeTask) -> EvaluateSettings:
+    from edgegen.evaluate.settings import EvaluateSettings
+
+    return EvaluateSettings(
+        suites=_SUITES,
+        pictures=task.pictures,
+        steps=task.steps,
+        width=task.width,
+        height=task.height,
+    )
 
 
 def _evaluated(key: str, judge: Callable[[Path], Evaluation], cache: Cache) -> Done:

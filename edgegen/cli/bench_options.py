@@ -11,6 +11,7 @@ import click
 
 from edgegen.cli.completion import complete_profile
 from edgegen.cli.durations import DURATION
+from edgegen.cli.shared_options import no_history_option
 from edgegen.cli.text import TEXT
 from edgegen.runner.runtimes import listed_choices
 
@@ -154,9 +155,5 @@ result_options: Callable[[F], F] = _stacked(
     click.option(
         "--html", "html_file", type=_FILE, metavar="FILE", help="Write a page with all series."
     ),
-    click.option(
-        "--no-history",
-        is_flag=True,
-        help="Keep the measurement out of `edgegen history`; so does EDGEGEN_HISTORY=0.",
-    ),
+    no_history_option,
 )

@@ -21,6 +21,11 @@ from edgegen.cli.console import Console
 from edgegen.cli.durations import DURATION
 from edgegen.cli.limit_options import limit_options, parameters, take_limits
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
+from edgegen.cli.shared_options import (
+    no_history_option,
+    offline_option,
+    variant_option,
+)
 from edgegen.core.errors import (
     INTERRUPTED_EXIT_CODE,
     BudgetNotMetError,
@@ -118,8 +123,8 @@ _LIMITS = tuple(FIGURES)
     help="Who builds, judges and measures.",
 )
 @click.option("--address", metavar="ADDRESS", help="Where the engine's machines are found.")
-@click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
-@click.option("--offline", is_flag=True, help="Use the hub's cache only.")
+@variant_option
+@offline_option
 @click.option(
     "-o",
     "--output",
@@ -128,11 +133,7 @@ _LIMITS = tuple(FIGURES)
     help="Where the result goes. Default: choice-<models>-<device>.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
-@click.option(
-    "--no-history",
-    is_flag=True,
-    help="Keep measurements out of `edgegen history`; so does EDGEGEN_HISTORY=0.",
-)
+@no_history_option
 @click.pass_context
 def choose(
     context: click.Context,

@@ -11,6 +11,7 @@ from edgegen.cli.command import command
 from edgegen.cli.console import Console
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, attached, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.shared_options import no_history_option
 from edgegen.cli.text import TEXT
 from edgegen.cli.typed_options import refuse_typed
 
@@ -104,7 +105,7 @@ _JUDGING = ("suites", "pictures", "model")
     help="How the runtime holds weights; see `edgegen bench --help`.",
 )
 @patience_option
-@click.option("--no-history", is_flag=True, help="Keep what is measured out of the history.")
+@no_history_option
 @click.option("--json", "as_json", is_flag=True, help="Write the comparison as JSON.")
 @click.pass_context
 def compare(

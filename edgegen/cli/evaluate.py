@@ -15,6 +15,7 @@ from edgegen.cli.console import Console
 from edgegen.cli.limit_options import limit_options, parameters, quality_limits, take_limits
 from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.shared_options import no_history_option
 
 if TYPE_CHECKING:
     from edgegen.evaluate.gate import Broken
@@ -104,11 +105,7 @@ _LIMITS = quality_limits()
     help="Keep evaluation.json, all pictures, and the worst on one page.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the evaluations as JSON.")
-@click.option(
-    "--no-history",
-    is_flag=True,
-    help="Keep evaluations out of `edgegen history`; so does EDGEGEN_HISTORY=0.",
-)
+@no_history_option
 @click.pass_obj
 def evaluate(
     console: Console,

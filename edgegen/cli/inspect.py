@@ -10,7 +10,6 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import (
     complete_model,
     complete_profile,
-    complete_recipe,
     complete_target,
     known_models,
     known_profiles,
@@ -18,6 +17,14 @@ from edgegen.cli.completion import (
 )
 from edgegen.cli.console import Console
 from edgegen.cli.outlook_table import show_outlooks
+from edgegen.cli.shared_options import (
+    height_option,
+    offline_option,
+    recipe_option,
+    revision_option,
+    variant_option,
+    width_option,
+)
 from edgegen.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,8 +33,6 @@ if TYPE_CHECKING:
     from edgegen.models.model_folder import ModelFolder
     from edgegen.models.summary import PipelineSummary
     from edgegen.predict.survey import Outlook
-
-_PIXELS = click.IntRange(1, 16_384)
 
 
 @command(
@@ -61,19 +66,12 @@ _PIXELS = click.IntRange(1, 16_384)
     help="Say what such a package would take; repeatable. Default: those of the profile's "
     "runtimes, in every recipe.",
 )
-@click.option(
-    "-r",
-    "--recipe",
-    "recipes",
-    multiple=True,
-    shell_complete=complete_recipe,
-    help="Recipe of the target, or a .toml file of your own; repeatable.",
-)
-@click.option("--width", type=_PIXELS, help="Width of the images; default: the model's own.")
-@click.option("--height", type=_PIXELS, help="Height of the images; default: the model's own.")
-@click.option("--revision", help="Branch, tag or commit of a model of the hub.")
-@click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
-@click.option("--offline", is_flag=True, help="Ask the cache alone, never the hub.")
+@recipe_option
+@width_option
+@height_option
+@revision_option
+@variant_option
+@offline_option
 @click.option("--verbose", "-v", is_flag=True, help="Show the components' inputs and outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Write everything as JSON.")
 @click.pass_obj

@@ -12,7 +12,6 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import (
     complete_model,
     complete_profile,
-    complete_recipe,
     complete_target,
     known_models,
     known_profiles,
@@ -32,6 +31,14 @@ from edgegen.cli.package_tables import (
     show_packages,
     show_plan,
 )
+from edgegen.cli.shared_options import (
+    height_option,
+    offline_option,
+    recipe_option,
+    revision_option,
+    variant_option,
+    width_option,
+)
 from edgegen.cli.text import TEXT
 from edgegen.core.errors import ConfigError, EdgegenError
 from edgegen.core.units import format_bytes
@@ -43,7 +50,6 @@ if TYPE_CHECKING:
     from edgegen.parity.side_by_side import SideBySide
 
 
-_PIXELS = click.IntRange(1, 16_384)
 _LIMITS = quality_limits()
 
 
@@ -98,16 +104,9 @@ _LIMITS = quality_limits()
     shell_complete=complete_profile,
     help="Device profile: `edgegen profiles` lists them.",
 )
-@click.option(
-    "-r",
-    "--recipe",
-    "recipes",
-    multiple=True,
-    shell_complete=complete_recipe,
-    help="Recipe of the target, or a .toml file of your own; repeatable.",
-)
-@click.option("--width", type=_PIXELS, help="Width of the images; default: the model's own.")
-@click.option("--height", type=_PIXELS, help="Height of the images; default: the model's own.")
+@recipe_option
+@width_option
+@height_option
 @click.option(
     "--scheduler",
     help="What it draws with unless told: ddim, euler, dpmsolver++, … or a diffusers class name; "
@@ -119,9 +118,9 @@ _LIMITS = quality_limits()
 @click.option(
     "--guidance", type=float, help="Guidance scale that it draws with; default: the pipeline's."
 )
-@click.option("--revision", help="Branch, tag or commit of a hub model.")
-@click.option("--variant", help="Weights to take where a component has them: fp16, non_ema.")
-@click.option("--offline", is_flag=True, help="Use the hub's cache alone.")
+@revision_option
+@variant_option
+@offline_option
 @click.option("--force", is_flag=True, help="Replace a package that is there already.")
 @click.option("--skip-parity", is_flag=True, help="Do not compare with torch; no golden case.")
 @click.option("--accept-failed-parity", is_flag=True, help="Keep a package that fails, marked so.")
