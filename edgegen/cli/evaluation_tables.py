@@ -99,9 +99,9 @@ def _metrics(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _title(name: str) -> str:
-    from edgegen.evaluate.metrics import METRICS
+    from edgegen.core.evaluation import METRIC_TITLES
 
-    title = METRICS[name].title if name in METRICS else name.upper()
+    title = METRIC_TITLES.get(name, name.upper())
     return f"{title} (dB)" if name == "psnr" else title
 
 

@@ -11,6 +11,9 @@ SCHEMA_VERSION = 1
 EQUAL_DB = 100.0
 """What the PSNR of equal pictures counts as in means and limits; a higher one counts as this."""
 
+METRIC_TITLES: Mapping[str, str] = {"psnr": "PSNR", "ssim": "SSIM", "flip": "FLIP", "clip": "CLIP"}
+"""What the metrics of pictures are called, in the order of tables; another one keeps its name."""
+
 Fault = Literal["black", "constant", "not finite", "noise"]
 """What a picture is that shows nothing."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgegen_runner.metrics import psnr_db
 
-from edgegen.core.evaluation import EQUAL_DB
+from edgegen.core.evaluation import EQUAL_DB, METRIC_TITLES
 from edgegen.drawer import Pixels
 
 EXTRA = "evaluate"
@@ -33,11 +33,15 @@ class Metric:
     """
 
     name: str
-    title: str
     higher_is_better: bool
     equal: float
     compute: Callable[[Pixels, Pixels], float | None]
     library: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Return what it is called."""
+        return METRIC_TITLES[self.name]
 
     @property
     def is_here(self) -> bool:
@@ -90,10 +94,9 @@ def _flip(reference: Pixels, value: Pixels) -> float | None:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(name="psnr", title="PSNR", higher_is_better=True, equal=EQUAL_DB, compute=_psnr),
+        Metric(name="psnr", higher_is_better=True, equal=EQUAL_DB, compute=_psnr),
         Metric(
             name="ssim",
-            title="SSIM",
             higher_is_better=True,
             equal=1.0,
             compute=_ssim,
@@ -101,7 +104,6 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="flip",
-            title="FLIP",
             higher_is_better=False,
             equal=0.0,
             compute=_flip,

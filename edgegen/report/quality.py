@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from edgegen.core.choice import Way
-from edgegen.core.evaluation import Evaluation, SuiteResult
+from edgegen.core.evaluation import METRIC_TITLES, Evaluation, SuiteResult
 from edgegen.core.units import MISSING, format_decibels, three_digits
 from edgegen.report.choice_text import short_names
 from edgegen.report.picture_grid import FAULTS
 from edgegen.report.plain import csv_text
 from edgegen.report.table import Table
-
-METRICS: Mapping[str, str] = {
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "flip": "FLIP",
-    "clip": "CLIP",
-}
-"""What the metrics of pictures are called; another one keeps its name."""
-
 
 _SMALLEST = 0.001
 """A metric nearer to 0 is written as below it: nobody sees the difference."""
@@ -27,7 +18,7 @@ _SMALLEST = 0.001
 
 def metric_title(name: str) -> str:
     """Return what a metric is called."""
-    return METRICS.get(name, name)
+    return METRIC_TITLES.get(name, name)
 
 
 def metric_names(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
@@ -38,7 +29,10 @@ def metric_names(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
         for suite in evaluation.suites
         for name in suite.metrics
     }
-    return (*(name for name in METRICS if name in found), *(n for n in found if n not in METRICS))
+    return (
+        *(name for name in METRIC_TITLES if name in found),
+        *(n for n in found if n not in METRIC_TITLES),
+    )
 
 
 def format_metric(name: str, value: float | None) -> str:
