@@ -15,13 +15,15 @@ class Granularity:
 
     `axis` is that of the output channels. Without `per_channel` one scale serves the whole weight.
     With `half_scales` scales are numbers that float16 has. `palette_channels` is how many channels
-    share a palette; None is all of them.
+    share a palette; None is all of them. `block` is how many numbers of the second axis share a
+    scale, where a codec has blocks; None is the codec's own.
     """
 
     axis: int = 0
     per_channel: bool = True
     half_scales: bool = False
     palette_channels: int | None = None
+    block: int | None = None
 
 
 BY_CHANNEL = Granularity()
@@ -33,12 +35,14 @@ class Encoded:
 
     `values` has the weight's shape: its numbers, integers that `scales` multiply, or indices into a
     palette. `scales` has as many axes, each as long as the values' or a divisor of that, so that
-    one scale serves a run of values. `palettes` is (groups, numbers): the groups are runs of the
+    one scale serves a run of values; `zero_points`, of the scales' shape, are subtracted from the
+    values before. `palettes` is (groups, numbers): the groups are runs of the
     first axis, equally long.
     """
 
     values: NDArray[Any]
     scales: NDArray[np.float32] | None = None
+    zero_points: NDArray[np.uint8] | None = None
     palettes: NDArray[np.float16] | None = None
 
 
@@ -71,11 +75,20 @@ def packed_bytes(elements: int, bits: int) -> int:
 
 
 def scaled(encoded: Encoded) -> NDArray[np.float32]:
-    """Return values times scales, each of which is repeated over the run that it serves."""
-    scales = encoded.scales
-    if scales is None:
+    """Return values, less their zero points, times scales: each serves a run of values."""
+    if encoded.scales is None:
         raise ValueError("values without scales")
-    for axis, size in enumerate(encoded.values.shape):
-        scales = np.repeat(scales, size // scales.shape[axis], axis=axis)
-    product: NDArray[np.float32] = np.multiply(encoded.values, scales, dtype=np.float32)
+    shape = encoded.values.shape
+    values: NDArray[Any] = encoded.values
+    if encoded.zero_points is not None:
+        values = values.astype(np.float32) - _repeated(encoded.zero_points, shape)
+    product: NDArray[np.float32] = np.multiply(
+        values, _repeated(encoded.scales, shape), dtype=np.float32
+    )
     return product
+
+
+def _repeated(by_run: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    for axis, size in enumerate(shape):
+        by_run = np.repeat(by_run, size // by_run.shape[axis], axis=axis)
+    return by_run

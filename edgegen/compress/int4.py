@@ -16,6 +16,7 @@ from edgegen.compress.int8 import round_up_to_half
 
 HIGHEST = 7
 BLOCK = 32
+SHORTEST = 8
 _SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 """Parts of a block's largest magnitude that become ±7; at 4 bits clipping it can gain."""
 
@@ -28,7 +29,7 @@ class Int4:
 
     def encode(self, weight: NDArray[Any], granularity: Granularity) -> Encoded:
         """Round a weight in blocks."""
-        return quantize_blocks(weight)
+        return quantize_blocks(weight, granularity.block or BLOCK)
 
     def decode(self, encoded: Encoded) -> NDArray[np.float32]:
         """Return the integers times their blocks' scales."""
@@ -38,19 +39,19 @@ class Int4:
         self, shape: tuple[int, ...], granularity: Granularity, *, scale_bytes: int
     ) -> int:
         """Return half a byte a number, and the scales."""
-        scales = shape[0] * (shape[1] // _block_size(shape[1], BLOCK))
+        scales = shape[0] * (shape[1] // block_size(shape[1], granularity.block or BLOCK))
         return packed_bytes(math.prod(shape), self.bits) + scales * scale_bytes
 
 
 def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Encoded:
     """Round a weight of two axes or more to int4; scales are numbers that float16 has.
 
-    Where the second axis is no multiple of `block` its blocks are as long as it is. Each block
-    takes the scale, of a few, with the smallest sum of squared errors. The first axis is taken in
-    runs, so that little more than the weight and its result is in memory.
+    Where the second axis is no multiple of `block` its blocks are shorter (`block_size`). Each
+    block takes the scale, of a few, with the smallest sum of squared errors. The first axis is
+    taken in runs, so that little more than the weight and its result is in memory.
     """
     rows, columns, *rest = weight.shape
-    blocks = columns // _block_size(columns, block)
+    blocks = columns // block_size(columns, block)
     values = np.empty(weight.shape, np.int8)
     scales = np.empty((rows, blocks), np.float32)
     run = max(1, (1 << 20) // max(1, weight[:1].size))
@@ -63,8 +64,16 @@ def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Encoded
     return Encoded(values=values, scales=scales.reshape(rows, blocks, *[1] * len(rest)))
 
 
-def _block_size(columns: int, block: int) -> int:
-    return block if columns % block == 0 else columns
+def block_size(columns: int, block: int) -> int:
+    """Return how long the blocks of an axis are: its largest divisor up to `block`.
+
+    Divisors below `SHORTEST` would store more scales than they gain: then the axis is one block.
+
+    >>> block_size(320, 32), block_size(100, 32), block_size(74, 32)
+    (32, 25, 74)
+    """
+    fitting = (size for size in range(min(block, columns), SHORTEST - 1, -1) if columns % size == 0)
+    return next(fitting, columns)
 
 
 def _best(blocks: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -34,7 +34,7 @@ class Component:
     `name` is the artifact's (`vae_decoder`), `folder` the source's (`vae`), `class_name` the
     diffusers or transformers class that builds it. `variant` is that of the weight files that were
     taken (`fp16`), None for the plain ones. `float32_layers` are patterns of layers whose
-    arithmetic doesn't survive float16.
+    arithmetic doesn't survive float16, `sensitive_layers` of those that lose most with few bits.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Component:
     parameters: int
     variant: str | None = None
     float32_layers: tuple[str, ...] = ()
+    sensitive_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

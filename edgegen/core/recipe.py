@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -59,7 +59,11 @@ class Recipe:
     """How weights are stored and in what type the device computes; later rules win.
 
     A `storage` names a codec, of those that the target lists: `load_recipe` looks.
-    `palette_channels` is how many output channels share a palette; None is all of a tensor.
+    `sensitive_storage` is that of the layers that networks declare (`sensitive_layers`); None is no
+    exception for them. `palette_channels` is how many output channels share a palette; None is all
+    of a tensor. `block` is how many numbers of a weight's second axis share a scale, for the codecs
+    that have blocks; None is the codec's own. `assigned` says how single layers are stored, by
+    component: what a search found, before all rules.
     `quality` is what `edgegen evaluate` asks for where the user says nothing.
     """
 
@@ -69,14 +73,19 @@ class Recipe:
     compute: ComputeType
     tolerance: Tolerance
     activations: ActivationType = "float"
+    sensitive_storage: str | None = None
     palette_channels: int | None = None
+    block: int | None = None
+    assigned: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     quality: Quality | None = None
     rules: tuple[Rule, ...] = ()
 
     @property
     def storages(self) -> frozenset[str]:
         """Return every type in which it may store weights."""
-        return frozenset({self.storage, *(rule.storage for rule in self.rules if rule.storage)})
+        named = {self.storage, self.sensitive_storage, *(rule.storage for rule in self.rules)}
+        chosen = {it for layers in self.assigned.values() for it in layers.values()}
+        return frozenset({*chosen, *(storage for storage in named if storage is not None)})
 
     @property
     def needs_calibration(self) -> bool:
@@ -93,6 +102,11 @@ class Recipe:
             activations=self.activations,
             rules=tuple(rule for rule in self.rules if rule.speaks_of(component)),
             float32_layers=component.float32_layers,
+            sensitive_storage=self.sensitive_storage,
+            sensitive_layers=component.sensitive_layers,
+            palette_channels=self.palette_channels,
+            block=self.block,
+            assigned=self.assigned.get(component.name, {}),
         )
 
 
@@ -101,7 +115,8 @@ class ComponentRecipe:
     """What a recipe says of one component; `rules` are those that speak of it.
 
     Layers that a network declares (`float32_layers`) compute in float32, except where a rule says
-    how they compute.
+    how they compute. Those that lose most with few bits (`sensitive_layers`) are stored as the
+    recipe says of them, except where a rule says otherwise; what is `assigned` wins over all.
     """
 
     name: str
@@ -110,12 +125,21 @@ class ComponentRecipe:
     activations: ActivationType
     rules: tuple[Rule, ...]
     float32_layers: tuple[str, ...]
+    sensitive_storage: str | None = None
+    sensitive_layers: tuple[str, ...] = ()
+    palette_channels: int | None = None
+    block: int | None = None
+    assigned: Mapping[str, str] = field(default_factory=dict)
 
     def storage_of(self, layer: str) -> str:
         """Return the type in which a layer's weights are stored."""
+        if layer in self.assigned:
+            return self.assigned[layer]
         for rule in self._rules_of(layer):
             if rule.storage is not None:
                 return rule.storage
+        if self.sensitive_storage is not None and _matches(layer, self.sensitive_layers):
+            return self.sensitive_storage
         return self.storage
 
     def compute_of(self, layer: str) -> ComputeType:
@@ -123,7 +147,7 @@ class ComponentRecipe:
         for rule in self._rules_of(layer):
             if rule.compute is not None:
                 return rule.compute
-        if any(fnmatchcase(layer, pattern) for pattern in self.float32_layers):
+        if _matches(layer, self.float32_layers):
             return "float32"
         return self.compute
 
@@ -137,3 +161,7 @@ class ComponentRecipe:
     def _rules_of(self, layer: str) -> Iterator[Rule]:
         """Yield the rules that match a layer, the last one first: later ones win."""
         return (rule for rule in reversed(self.rules) if fnmatchcase(layer, rule.layers))
+
+
+def _matches(layer: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(layer, pattern) for pattern in patterns)

@@ -33,7 +33,13 @@ def load_recipe(name_or_path: str | None, target: TargetSpec) -> Recipe:
 
 def _check_storage(recipe: Recipe, target: TargetSpec, source: str) -> None:
     keys = {f"rules[{number}].storage": rule.storage for number, rule in enumerate(recipe.rules)}
-    for key, storage in ({"storage": recipe.storage} | keys).items():
+    keys |= {
+        f"assigned.{component}.{layer}": storage
+        for component, layers in recipe.assigned.items()
+        for layer, storage in layers.items()
+    }
+    named = {"storage": recipe.storage, "sensitive_storage": recipe.sensitive_storage}
+    for key, storage in (named | keys).items():
         if storage is not None and storage not in target.storage:
             raise ConfigError(
                 f"{source}: {key} is {storage!r:.82}, which the target '{target.name}' cannot "

@@ -120,6 +120,7 @@ def _made_of(
             parameters=0,
             variant=weights.variant,
             float32_layers=part.float32_layers,
+            sensitive_layers=part.sensitive_layers,
         )
         elements = sum(weights.entries[key].elements for key in component_keys(component, weights))
         yield replace(component, parameters=elements)

@@ -22,6 +22,8 @@ from edgegen.networks.base import (
 _FLOAT32_LAYERS = ("*",)
 """Activations of Stable Diffusion XL's autoencoder pass 65504, the largest float16. Apple's and
 optimum's converters leave autoencoders in 32 bits, too."""
+_SENSITIVE_LAYERS = ("*",)
+"""A few percent of a pipeline's weights, whose errors nothing behind them mends."""
 
 
 def latent(config: ComponentConfig, name: str, scale: int, *, times: int = 1) -> TensorSpec:
@@ -56,6 +58,7 @@ DECODER = Part(
     forward=_decode,
     probe=probes.latents,
     float32_layers=_FLOAT32_LAYERS,
+    sensitive_layers=_SENSITIVE_LAYERS,
     natives={
         "coreml": NativeNames(
             file="VAEDecoder",
@@ -90,5 +93,6 @@ def encoder(
         forward=forward,
         probe=probes.picture,
         float32_layers=_FLOAT32_LAYERS,
+        sensitive_layers=_SENSITIVE_LAYERS,
         natives={"coreml": _ENCODER_COREML},
     )

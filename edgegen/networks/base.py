@@ -94,8 +94,9 @@ class Part:
     its layers' paths and of its keys in weight files. `forward` computes the outputs from the
     inputs, both by name, for the export and for the probes that it is compared with. `fixed_axes`
     are those whose size the graph holds in its constants, so that no target can leave them open.
-    `float32_layers` are patterns of layers whose arithmetic doesn't survive float16. `natives` are
-    the names of each target whose ecosystem has some.
+    `float32_layers` are patterns of layers whose arithmetic doesn't survive float16,
+    `sensitive_layers` of those that lose most with few bits: first and last ones, embeddings,
+    modulation. `natives` are the names of each target whose ecosystem has some.
     """
 
     role: Role
@@ -106,6 +107,7 @@ class Part:
     prefixes: tuple[str, ...] = ("",)
     fixed_axes: tuple[str, ...] = ()
     float32_layers: tuple[str, ...] = ()
+    sensitive_layers: tuple[str, ...] = ()
     natives: Mapping[str, NativeNames] = field(default_factory=dict)
 
 

@@ -26,6 +26,8 @@ from edgegen.networks.base import (
 _PREFIX = "text_model."  # transformers 5 dropped it from parameters, and reads keys with it
 _IGNORED = ("logit_scale", "vision_model.", "visual_projection.")
 """Where all of CLIP was saved."""
+_SENSITIVE_LAYERS = ("*embeddings.*", "text_projection")
+"""The words themselves, where they stand, and what SDXL is conditioned on."""
 _OPTIONS: Options = {
     "hidden_act": (
         *("quick_gelu", "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new"),
@@ -83,6 +85,7 @@ def _part(*, projects: bool) -> Part:
         signature=partial(_signature, projects=projects),
         forward=_forward,
         probe=probes.tokens,
+        sensitive_layers=_SENSITIVE_LAYERS,
         natives={
             "coreml": NativeNames(
                 file="TextEncoder{number}",

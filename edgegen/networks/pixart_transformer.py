@@ -27,6 +27,8 @@ from edgegen.networks.base import (
 
 FLOAT32_LAYERS = ("*time_proj", "*additional_condition_proj")
 """Timesteps, and sizes such as 1024, whose angles float16 would lose."""
+SENSITIVE_LAYERS = ("pos_embed.*", "adaln_single.*", "caption_projection.*", "proj_out")
+"""The ends of the network, and what modulates all of its blocks."""
 _CONDITIONED_SIZE = 128
 """The size of the only models that take the resolution, unless their config says otherwise."""
 
@@ -130,6 +132,7 @@ PIXART_TRANSFORMER = Denoiser(
             probe=_probe,
             fixed_axes=("height", "width"),
             float32_layers=FLOAT32_LAYERS,
+            sensitive_layers=SENSITIVE_LAYERS,
         ),
     ),
     keys=KeyRules(ignored=("pos_embed.pos_embed",)),

@@ -22,6 +22,9 @@ FLOAT32_LAYERS = ("encoder.block.*.layer.?", "*layer_norm", "*.wo")
 """The sums behind the layers of T5-XXL pass 65504, the largest float16, and so does the mean of
 their squares in the norms; transformers keeps `wo` in 32 bits, too."""
 
+SENSITIVE_LAYERS = ("shared", "*embed_tokens", "*relative_attention_bias")
+"""The words themselves, and where they stand."""
+
 
 def _signature(config: ComponentConfig, _: Neighbours) -> Signature:
     inputs = tuple(
@@ -53,6 +56,7 @@ T5_ENCODER = TextEncoder(
             forward=_forward,
             probe=probes.tokens,
             float32_layers=FLOAT32_LAYERS,
+            sensitive_layers=SENSITIVE_LAYERS,
         ),
     ),
     keys=KeyRules(

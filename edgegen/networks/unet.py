@@ -20,6 +20,13 @@ FLOAT32_LAYERS = ("*time_proj",)
 """A timestep such as 873.4 has no float16, and the angles of its embedding would be off by up to a
 quarter of a radian; diffusers computes them in 32 bits too."""
 
+SENSITIVE_LAYERS = (
+    *("conv_in", "conv_out", "time_embedding.*", "add_embedding.*", "*time_emb_proj"),
+    *("encoder_hid_proj*", "time_embed_act*", "time_cond_proj"),
+)
+"""The ends of the network, and what brings the timestep and further conditions in: together they
+are a few percent of its weights, and each of their errors reaches all layers behind."""
+
 _REFUSED_CONDITIONS = {
     "class_embed_type": "class labels",
     "num_class_embeds": "class labels",

@@ -69,6 +69,7 @@ UNET_2D = Denoiser(
             forward=_forward,
             probe=_probe,
             float32_layers=unet.FLOAT32_LAYERS,
+            sensitive_layers=unet.SENSITIVE_LAYERS,
             natives={"coreml": unet.COREML},
         ),
     ),

@@ -211,6 +211,7 @@ UNET_2D_CONDITION = Denoiser(
             forward=_forward,
             probe=_probe,
             float32_layers=unet.FLOAT32_LAYERS,
+            sensitive_layers=unet.SENSITIVE_LAYERS,
             natives={"coreml": unet.COREML},
         ),
     ),

@@ -49,8 +49,8 @@ def component_bytes(
     """Return about how large a component's files will be, from the weights that it has."""
     mask = text_length if component.role == "text_encoder" and text_length else 0
     total = 4 * mask**2 + _graph_bytes(sizes, component.role, weights)
-    granularity = Granularity(palette_channels=recipe.palette_channels)
     types = recipe.of(component)
+    granularity = Granularity(palette_channels=types.palette_channels, block=types.block)
     for weight in weights:
         total += _weight_bytes(sizes, types, granularity, weight.layer, weight.shape)
     return total + _calibrated_bytes(sizes, types, weights)

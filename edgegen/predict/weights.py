@@ -39,6 +39,7 @@ def held_weights(
 ) -> Iterator[HeldWeight]:
     """Yield each weight as a runtime holds it."""
     tables = {shape for it in trace.operators if it.kind == "embedding" for shape in it.weights}
+    granularity = Granularity(palette_channels=recipe.palette_channels, block=recipe.block)
     for weight in weights:
         elements = math.prod(weight.shape)
         if len(weight.shape) < 2 or elements <= sizes.small:
@@ -55,7 +56,7 @@ def held_weights(
             kind = "embedding"
         held = runtime.held(kind, _form(recipe, weight.layer, storage))
         stored = CODECS[storage].stored_bytes(
-            weight.shape, Granularity(), scale_bytes=sizes.scale_bytes
+            weight.shape, granularity, scale_bytes=sizes.scale_bytes
         )
         mapped = stored if held.mapped else 0
         copy = min(held.copied, 4.0) * elements

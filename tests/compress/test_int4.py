@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgegen.compress.codec import scaled
+from edgegen.compress.codec import Encoded, scaled
 from edgegen.compress.int4 import quantize_blocks
 
 RANDOM = np.random.default_rng(4)
@@ -28,7 +28,23 @@ def test_values_times_scales_are_about_the_weight(shape: tuple[int, ...]) -> Non
 def test_blocks_are_32_long_where_the_axis_is_a_multiple() -> None:
     weight = RANDOM.normal(size=(4, 96, 1, 1)).astype(np.float32)
     assert quantize_blocks(weight).scales.shape == (4, 3, 1, 1)
-    assert quantize_blocks(weight[:, :50]).scales.shape == (4, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("columns", "blocks"), [(50, 2), (100, 4), (320, 10), (74, 1), (4, 1), (31, 1), (36, 2)]
+)
+def test_blocks_of_other_axes_are_their_largest_divisors(columns: int, blocks: int) -> None:
+    weight = RANDOM.normal(size=(4, columns, 1, 1)).astype(np.float32)
+    assert quantize_blocks(weight).scales.shape == (4, blocks, 1, 1)
+
+
+def test_zero_points_are_subtracted_before_a_scale_multiplies() -> None:
+    encoded = Encoded(
+        values=np.array([[0, 15, 8, 9]], np.uint8),
+        scales=np.array([[0.5, 2.0]], np.float32),
+        zero_points=np.array([[8, 7]], np.uint8),
+    )
+    np.testing.assert_array_equal(scaled(encoded), [[-4.0, 3.5, 2.0, 4.0]])
 
 
 def test_a_chosen_scale_is_at_least_as_good_as_the_largest_numbers() -> None:

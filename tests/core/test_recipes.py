@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import Component, Role
-from edgegen.core.recipe import Recipe, Rule, Tolerance
+from edgegen.core.recipe import ComponentRecipe, Recipe, Rule, Tolerance
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 
@@ -54,6 +56,50 @@ def test_layers_that_a_network_declares_compute_in_32_bits_and_are_stored_as_all
     assert recipe().of(DENOISER).compute_of("blocks.0.attn1") == "float16"
     assert recipe().of(DECODER).compute_of("decoder.up_blocks.3") == "float32"
     assert recipe().of(DECODER).storage_of("decoder.up_blocks.3") == "float16"
+
+
+def sensitive(**fields: Any) -> ComponentRecipe:
+    made = replace(recipe(), storage="int4", sensitive_storage="int8", **fields)
+    return made.of(replace(DENOISER, sensitive_layers=("conv_in", "time_embedding.*")))
+
+
+def test_sensitive_layers_keep_more_bits() -> None:
+    types = sensitive()
+    assert types.storage_of("conv_in") == types.storage_of("time_embedding.linear_1") == "int8"
+    assert types.storage_of("blocks.0.conv_in") == "int4"
+    assert recipe().of(DENOISER).storage_of("conv_in") == "float16"
+
+
+def test_a_rule_wins_over_a_sensitive_layer_and_what_is_assigned_over_both() -> None:
+    rules = (Rule(layers="conv_in", storage="float16"),)
+    assert sensitive(rules=rules).storage_of("conv_in") == "float16"
+    assigned = {"transformer": {"conv_in": "float32"}, "vae_decoder": {"conv_in": "int4"}}
+    types = sensitive(rules=rules, assigned=assigned)
+    assert types.storage_of("conv_in") == "float32"
+    assert types.storage_of("time_embedding.linear_2") == "int8"
+
+
+def test_every_storage_of_a_recipe_is_known() -> None:
+    made = replace(
+        recipe(Rule(storage="int8")), sensitive_storage="float32", assigned={"unet": {"a": "int4"}}
+    )
+    assert made.storages == {"float16", "int8", "float32", "int4"}
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('sensitive_storage = "int3"', "sensitive_storage"),
+        ('assigned = { unet = { conv_in = "int3" } }', "assigned.unet.conv_in"),
+    ],
+)
+def test_a_storage_that_the_target_lacks_is_refused_wherever_it_stands(
+    tmp_path: Path, line: str, key: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(RECIPE + line + "\n")
+    with pytest.raises(ConfigError, match=f"{key} is 'int3', which the target 'onnx' cannot hold"):
+        load_recipe(str(path), load_target("onnx"))
 
 
 def test_a_rule_wins_over_what_a_network_declares() -> None:

@@ -57,6 +57,7 @@ class CoreMlExporter:
                     file=file,
                     minimum_os=minimum_os,
                     palette_channels=job.recipe.palette_channels,
+                    block=job.recipe.block,
                     bound=opened.bound,
                     weights=opened.weights,
                     progress=progress.advance,

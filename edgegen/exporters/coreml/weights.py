@@ -43,6 +43,7 @@ class ConstantWriter:
     file: WeightFileWriter
     minimum_os: int
     palette_channels: int | None
+    block: int | None
     bound: Mapping[str, BoundTensor]
     weights: WeightSource
     progress: Callable[[int], None]
@@ -81,7 +82,9 @@ class ConstantWriter:
     def _encoded(self, data: StreamedWeight) -> Encoded:
         grouped = self.minimum_os >= GROUPED_FROM
         granularity = Granularity(
-            half_scales=True, palette_channels=self.palette_channels if grouped else None
+            half_scales=True,
+            palette_channels=self.palette_channels if grouped else None,
+            block=self.block,
         )
         encoded = encode_weight(
             data.form, CODECS[data.storage], granularity, self.bound, self.weights
