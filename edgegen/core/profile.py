@@ -38,7 +38,8 @@ class Hardware:
 class RuntimeOptions:
     """How one target's runtime is used on the device.
 
-    `package` is the runtime's, as pip or its author calls it. `providers` are tried in order (ONNX
+    `package` is the runtime's, as pip or its author calls it, and `version` the release that the
+    device has, None where nobody says. `providers` are tried in order (ONNX
     Runtime's execution providers, OpenVINO's devices, XNNPACK); none means the runtime's processor
     alone. `operators` says whether the runtime has the fused `com.microsoft` operators; `shapes`
     whether dynamic axes cost nothing there. `minimum_os` is the oldest version of iOS that the
@@ -51,6 +52,7 @@ class RuntimeOptions:
     target: str
     package: str
     recipe: str
+    version: str | None = None
     providers: tuple[str, ...] = ()
     operators: OperatorSet = "contrib"
     shapes: Shapes = "dynamic"

@@ -88,10 +88,15 @@ class Recipe:
         return frozenset({*chosen, *(storage for storage in named if storage is not None)})
 
     @property
+    def activation_types(self) -> frozenset[ActivationType]:
+        """Return everything that it may multiply weights of integers with."""
+        named = (rule.activations for rule in self.rules)
+        return frozenset({self.activations, *(kind for kind in named if kind is not None)})
+
+    @property
     def needs_calibration(self) -> bool:
         """Say whether a layer's activations have ranges that have to be measured first."""
-        kinds = {self.activations, *(rule.activations for rule in self.rules)}
-        return bool(kinds & {"int8", "int16"})
+        return bool(self.activation_types & {"int8", "int16"})
 
     def of(self, component: Component) -> ComponentRecipe:
         """Return what the recipe says of a component's layers."""

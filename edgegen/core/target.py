@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgegen.core.model import Role
 from edgegen.core.profile import Shapes
-from edgegen.core.recipe import ActivationType
+from edgegen.core.recipe import ActivationType, Recipe
 
 CompatibilityResult = Literal["same-image", "loads", "cannot"]
 
@@ -43,6 +43,28 @@ class StorageSince:
 
     storage: str
     minimum_os: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSince:
+    """The first version of a runtime that executes what a recipe may ask for.
+
+    `runtime` is a name of `edgegen_runner.runtimes`, `version` its release (`1.18.0`). It concerns
+    recipes that store weights as `storage` and that compute with `activations`; None is any. `why`
+    names the operator or kernel.
+    """
+
+    runtime: str
+    version: str
+    why: str
+    storage: str | None = None
+    activations: ActivationType | None = None
+
+    def concerns(self, recipe: Recipe) -> bool:
+        """Return whether a recipe asks for it."""
+        return (self.storage is None or self.storage in recipe.storages) and (
+            self.activations is None or self.activations in recipe.activation_types
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +111,7 @@ class TargetSpec:
     `minimum_os` is the oldest version of the operating system for which a package is made unless a
     profile says, and `storage_since` lists the types of storage that need a later one; palettes of
     groups of channels can be had from `palette_groups_since` on, and never where that is None.
+    `runtime_since` lists what needs a later version of a runtime.
     A target holds every family but those that are `excepted`. With `tokenizer_graphs` a tokenizer
     becomes a graph beside its files.
     """
@@ -110,6 +133,7 @@ class TargetSpec:
     minimum_os: int | None = None
     storage_since: tuple[StorageSince, ...] = ()
     palette_groups_since: int | None = None
+    runtime_since: tuple[RuntimeSince, ...] = ()
     text_outputs: Literal["all", "used"] = "all"
     tokenizer_graphs: bool = False
     other_runner: OtherRunner | None = None

@@ -18,6 +18,7 @@ from edgegen.packaging.axes import fix_axes, timestep_for_each, used_outputs, wh
 from edgegen.packaging.image_size import at_size
 from edgegen.packaging.model_facts import ModelFacts
 from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
+from edgegen.packaging.runtime_versions import refuse_older
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,8 @@ def make_candidate(
 ) -> Candidate:
     """Return a candidate; what is not given comes from the profile, else from the model.
 
-    Raises ConfigError for a family that the target lacks, a recipe that its format or the profile's
-    oldest system cannot hold, and a size that the model cannot draw.
+    Raises ConfigError for a family that the target lacks, a recipe that its format, the profile's
+    oldest system cannot hold or runtime cannot execute, and a size that the model cannot draw.
     """
     why = target.lacks(facts.spec.family)
     if why is not None:
@@ -79,6 +80,7 @@ def make_candidate(
     runtime = runtime_of(profile, target)
     spec = at_size(facts.spec, runtime, width, height)
     _check_recipe(recipe, target)
+    refuse_older(recipe, target, runtime, profile)
     if runtime.shapes not in target.shapes:
         raise ConfigError(
             f"The target '{target.name}' has no {runtime.shapes} shapes.",
@@ -162,8 +164,7 @@ def _components(
 
 def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:
     """Raise ConfigError for a recipe of the user's own that the target's format cannot hold."""
-    asked = {recipe.activations, *(rule.activations for rule in recipe.rules if rule.activations)}
-    for kind in sorted(asked - set(target.activations)):
+    for kind in sorted(recipe.activation_types - set(target.activations)):
         raise ConfigError(
             f"The recipe '{recipe.name}' asks for activations = \"{kind}\", which the target "
             f"'{target.name}' cannot hold.",
