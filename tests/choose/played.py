@@ -249,11 +249,15 @@ def new_run(
         limits=tuple(limits),
         exhaustive=exhaustive,
     )
-    cache = Cache(fresh=fresh)
+    return run_of(asked, place, Cache(fresh=fresh), output)
+
+
+def run_of(asked: Asked, place: Place, cache: Cache, output: Path, *, device: str = "local") -> Run:
+    """Return a choice of what is asked, for a device, with nobody who looks on."""
     prepared = prepare(asked, place, cache, SilentProgress())
     setting = Setting(
         command="edgegen choose",
-        device="local",
+        device=device,
         device_title=place.title,
         profile=None,
         limits=prepared.limits,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgegen.choose.engines import ray_node
 from edgegen.choose.engines.farm import LOCAL, Node, node_of
-from edgegen.choose.engines.messages import Answer, Making, Message, Question, making_here
+from edgegen.choose.engines.messages import Answer, Job, Making, Message, Question, making_here
 from edgegen.choose.engines.messages import read as read_text
 from edgegen.choose.engines.messages import write as write_text
 from edgegen.choose.engines.parcels import Parcel
@@ -36,7 +36,8 @@ class PlayedCluster:
     """Machines in folders below `root`. What is started goes on by one event at a time, in turn.
 
     `befalls` is asked before each event of a job, with the job's machine and how many events it has
-    had; it may lose machines. Devices, by resource and machine, are never used twice at once.
+    had; it may lose machines. `ends` is asked whether a job's process ends now, its machine going
+    on. Devices, by resource and machine, are never used twice at once.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class PlayedCluster:
         self.shared = shared
         self.closed = False
         self.changes: Callable[[Event], Event] = lambda event: event
+        self.ends: Callable[[Job], Ended | None] = lambda job: None
         self._last = 0
         self._answers: dict[int, tuple[str, str]] = {}
         self._jobs: dict[int, tuple[str, Iterator[Event]]] = {}
+        self._texts: dict[int, str] = {}
         self._counts: dict[int, int] = {}
         self._waiting: dict[int, tuple[str, Mapping[str, float]]] = {}
         self._offered: dict[str, Parcel] = {}
@@ -91,6 +94,7 @@ class PlayedCluster:
         self._last += 1
         self._waiting[self._last] = (node.id, resources)
         self._jobs[self._last] = (node.id, iter(ray_node.work(job, self._feed)))
+        self._texts[self._last] = job
         self._counts[self._last] = 0
         assert all(self._taken(node.id, it) <= self.machines[node.id][it] for it in resources)
         return self._last
@@ -119,6 +123,9 @@ class PlayedCluster:
         self._counts[number] += 1
         if name not in self.machines:
             return Ended(why="the machine was lost")
+        ended = self.ends(read_text(Job, self._texts[number]))
+        if ended is not None:
+            return ended
         with self._on(name):
             return self.changes(next(events, Ended()))
 

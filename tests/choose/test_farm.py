@@ -16,15 +16,16 @@ from edgegen.choose.engines.farm import (
     MOST_ATTEMPTS,
     Assignment,
     Dispatch,
+    Lost,
     Node,
     device_of,
     node_of,
 )
-from edgegen.choose.engines.messages import making_here
+from edgegen.choose.engines.messages import Job, making_here
 from edgegen.choose.engines.parcels import Shelf, artifact_of, pack, pieces_of
 from edgegen.choose.engines.ray import RayEngine
-from edgegen.choose.engines.ray_cluster import connect
-from edgegen.choose.run import Run
+from edgegen.choose.engines.ray_cluster import Ended, connect, ended_by
+from edgegen.choose.run import Run, fault_of
 from edgegen.choose.tasks import BuildTask, Done, MeasureTask, ModelRef, Task
 from edgegen.core.choice import Choice
 from edgegen.core.errors import (
@@ -174,6 +175,72 @@ def test_a_task_that_is_lost_each_time_is_given_up_with_the_reasons() -> None:
     assert waiting.waiting == ()
 
 
+@pytest.mark.parametrize(
+    ("lost", "kind", "words"),
+    [
+        (("memory",) * 3, "OutOfMemoryError", "ran out of memory on host-a and host-b each of 3"),
+        (("process",) * 3, "ExportError", "host-a: why (2 times); host-b: why"),
+        (("machine", "process", "process"), "ExportError", "lost each time"),
+        (("machine", "memory", "process"), "OutOfMemoryError", "lost each time"),
+        (("machine",) * 3, "ResourceError", "lost each time"),
+    ],
+)
+def test_a_task_whose_processes_are_killed_is_at_fault_itself(
+    lost: tuple[Lost, ...], kind: str, words: str
+) -> None:
+    waiting = dispatch(build("1"))
+    given_up: list[Done] = []
+    for what in lost:
+        (assignment,) = waiting.assign([node("a"), node("b")])
+        given_up = waiting.ended(assignment, "why", what)
+    (done,) = given_up
+    assert done.kind == kind
+    assert words in done.failed
+    assert done.hint
+    assert (fault_of(done) is None) == (kind != "ResourceError")
+
+
+class PlayedRayError(Exception):
+    """Stands in for `ray.exceptions`, by the names of the classes."""
+
+    class RayTaskError(Exception):
+        def __init__(self, cause: Exception) -> None:
+            self.cause = cause
+
+    class OutOfMemoryError(Exception): ...
+
+    class WorkerCrashedError(Exception): ...
+
+    class NodeDiedError(Exception): ...
+
+    class ActorDiedError(Exception): ...
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "lost"),
+    [
+        (PlayedRayError.OutOfMemoryError(), "memory ran out there", "memory"),
+        (PlayedRayError.RayTaskError(MemoryError()), "memory ran out there", "memory"),
+        (PlayedRayError.WorkerCrashedError(), "its process was ended", "process"),
+        (PlayedRayError.NodeDiedError(), "the machine was lost", "machine"),
+        # The worker goes on: what sends it files, on the machine that asks, ran out of memory.
+        (
+            PlayedRayError.RayTaskError(PlayedRayError.OutOfMemoryError()),
+            "memory ran out there",
+            "machine",
+        ),
+        (
+            PlayedRayError.RayTaskError(KeyError("x")),
+            "it failed: KeyError: 'x'",
+            "machine",
+        ),
+        (PlayedRayError("something new"), "Ray says: something new", "machine"),
+    ],
+)
+def test_an_error_of_ray_says_what_was_lost(error: Exception, why: str, lost: Lost) -> None:
+    assert ended_by(error, PlayedRayError) == Ended(why=why, lost=lost)
+
+
 def test_what_a_machine_is_to_blame_for_is_tried_elsewhere_and_what_a_task_is_isnt() -> None:
     nodes = [node("a"), node("b")]
     for kind, elsewhere in (("ResourceError", True), ("ExportError", False), ("", False)):
@@ -273,7 +340,7 @@ def here(output: Path) -> Choice:
     return run.write()
 
 
-def told(choice: Choice) -> dict[str, object]:
+def told(choice: Choice) -> dict[str, tuple[object, str, str]]:
     return {row.way.name: (row.figures, row.standing, row.why) for row in choice.rows}
 
 
@@ -312,6 +379,46 @@ def test_a_farm_says_what_this_machine_says_whichever_machines_are_lost(
         quiet = PlayedCluster(tmp_path / "farm", {"a": BOARD}, befalls=all_lost)
         with RayEngine(cache, SilentProgress(), connects=lambda address: quiet) as engine:
             assert told(farm_run(engine, cache, tmp_path / "again")) == expected
+
+
+def test_a_candidate_whose_worker_memory_ends_each_time_is_a_row_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(job: Job) -> Ended | None:
+        is_hungry = any(isinstance(it, BuildTask) and it.recipe.name == "int8" for it in job.tasks)
+        return Ended(why="memory ran out there", lost="memory") if is_hungry else None
+
+    with Played(tmp_path / "log").standing_in():
+        monkeypatch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path / "other"))
+        expected = told(here(tmp_path / "here"))
+        monkeypatch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path / "cache"))
+        cluster = PlayedCluster(tmp_path / "farm", {"a": BOARD})
+        cluster.ends = ends
+        cache = Cache()
+        with RayEngine(cache, SilentProgress(), connects=lambda address: cluster) as engine:
+            run = farm_choice(engine, cache, tmp_path / "there")
+            run.go(engine)
+        found = run.write()
+    assert run.gone is None
+    assert found.interrupted is None
+    hungry = [row for row in found.rows if row.way.recipe == "int8"]
+    assert hungry
+    why = (
+        f"could not be built: the worker ran out of memory on host-a each of {MOST_ATTEMPTS} times"
+    )
+    assert {(row.standing, row.why) for row in hungry} == {("failed", why)}
+    others = {name: said for name, said in told(found).items() if "int8" not in name}
+    assert others
+    assert {name: figures for name, (figures, *_) in others.items()} == {
+        name: figures for name, (figures, *_) in expected.items() if name in others
+    }
+    assert {row.standing for row in found.rows if row.way.recipe != "int8"} <= {
+        "breaks",
+        "winner",
+        "fits",
+    }
+    assert any("was begun again" in it for it in engine.warnings)
+    assert any("is given up" in it for it in engine.warnings)
 
 
 @pytest.mark.parametrize("change", [spoiled, strayed])

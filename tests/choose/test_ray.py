@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -19,8 +20,9 @@ from edgegen.choose.engine import Engine
 from edgegen.choose.engines.farm import MOST_ATTEMPTS
 from edgegen.choose.engines.local import LocalEngine
 from edgegen.choose.engines.ray import RayEngine, Span
-from edgegen.choose.prepare import Asked, place_of_device, prepare
-from edgegen.choose.run import Run, Setting
+from edgegen.choose.engines.ray_cluster import Ended, ended_by
+from edgegen.choose.prepare import Asked, place_of_device
+from edgegen.choose.run import Run, fault_of
 from edgegen.choose.space import Wanted
 from edgegen.core.choice import Choice, Row
 from edgegen.core.errors import ConfigError, ResourceError
@@ -29,7 +31,7 @@ from edgegen.core.files import STAGING_PREFIX
 from edgegen.core.progress import SilentProgress
 from edgegen.models.source import resolve
 from edgegen.runner.attach import attach
-from tests.choose.played import Silent
+from tests.choose.played import run_of
 from tests.choose.ray_farm import Farm, Machine, farm
 
 pytestmark = [
@@ -74,22 +76,7 @@ def new_run(engine: Engine, cache: Cache, output: Path) -> Run:
         pictures=2,
         exhaustive=True,
     )
-    prepared = prepare(asked, place, cache, SilentProgress())
-    setting = Setting(
-        command="edgegen choose",
-        device=DEVICE,
-        device_title=place.title,
-        profile=None,
-        limits=prepared.limits,
-        output=output,
-    )
-    return Run(
-        setting=setting,
-        search=prepared.search,
-        jobs=prepared.jobs,
-        cache=cache,
-        watcher=Silent(),
-    )
+    return run_of(asked, place, cache, output, device=DEVICE)
 
 
 def is_measuring(span: Span) -> bool:
@@ -195,6 +182,58 @@ def test_a_farm_that_loses_a_machine_says_what_this_machine_says(
     assert told(by_farm) == told(by_this_machine)
     assert [row.way for row in by_farm.winners] == [row.way for row in by_this_machine.winners]
     assert by_farm.winners
+
+
+def test_a_task_whose_worker_is_killed_each_time_is_given_up_and_the_next_is_done(
+    tmp_path: Path,
+) -> None:
+    with farm(tmp_path / "farm") as opened:
+        machine = opened.add(RESOURCES)
+        cache = Cache()
+        with RayEngine(cache, SilentProgress(), address=opened.address) as engine:
+            run = new_run(engine, cache, tmp_path / "out")
+            doomed, other = (run.jobs._build(it) for it in run.jobs.space.packages)
+            killed: set[int] = set()
+            over = threading.Event()
+            killer = threading.Thread(target=kill_workers, args=(machine, killed, over))
+            killer.start()
+            try:
+                engine.submit([doomed])
+                (lost,) = engine.completed()
+            finally:
+                over.set()
+                killer.join()
+            engine.submit([other])
+            (done,) = engine.completed()
+    assert lost.key == doomed.key
+    assert f"begun {MOST_ATTEMPTS} times and lost each time" in lost.failed
+    assert f"its process was ended ({MOST_ATTEMPTS} times)" in lost.failed
+    assert fault_of(lost) is None  # it is a row, and no end of the run
+    assert len(killed) >= MOST_ATTEMPTS
+    assert (done.key, done.failed) == (other.key, "")
+
+
+def kill_workers(machine: Machine, killed: set[int], over: threading.Event) -> None:
+    """End each worker that does a task, as the kernel does where memory runs out."""
+    while not over.wait(0.05):
+        for pid in machine.processes()[1:]:
+            with contextlib.suppress(OSError):
+                if b"work_there" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+
+
+def test_errors_of_ray_say_what_was_lost() -> None:
+    import ray.exceptions as errors
+
+    memory = ended_by(
+        errors.OutOfMemoryError("Task was killed due to the node running low"), errors
+    )
+    assert memory == Ended(why="memory ran out there", lost="memory")
+    worker = ended_by(errors.WorkerCrashedError(), errors)
+    assert worker == Ended(why="its process was ended", lost="process")
+    assert ended_by(errors.NodeDiedError("it is gone"), errors).lost == "machine"
+    assert ended_by(errors.LocalRayletDiedError(), errors).lost == "machine"
 
 
 def test_ctrl_c_cancels_what_runs_and_leaves_nothing(three_machines: Farm, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from edgegen.core.errors import (
 from edgegen.core.figures import Limit
 from edgegen.core.manifest import load_manifest
 from edgegen.core.measurement import Measurement
+from edgegen.core.worker import call
+from edgegen.packaging.batch import Built
+from edgegen.packaging.plan import BuildPlan
 from tests.choose.played import Played, go, new_run
 
 
@@ -216,6 +219,33 @@ def test_memory_that_runs_out_is_a_verdict_on_the_candidate(tmp_path: Path) -> N
     assert choice.interrupted is None
     (failed,) = [row for row in choice.rows if row.standing == "failed"]
     assert failed.why == "could not be measured: memory ran out"
+    assert choice.winners
+
+
+def test_a_child_that_the_system_kills_is_a_row_and_the_next_candidate_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = Played(tmp_path / "log")
+
+    def build(plan: BuildPlan) -> Built | EdgegenError:
+        if plan.candidate.recipe.name != "int8":
+            return Played._build(played, plan)
+        try:
+            call("tests.choose.killed_worker", None, stage="unet", on_event=print)
+        except EdgegenError as error:
+            return error
+        raise AssertionError("the worker lived")
+
+    monkeypatch.setattr(played, "_build", build)
+    with played.standing_in():
+        run = new_run(tmp_path / "out")
+        choice = go(run)
+    assert run.gone is None
+    assert choice.interrupted is None
+    failed = [row for row in choice.rows if row.standing == "failed"]
+    assert {row.way.recipe for row in failed} == {"int8"}
+    assert all("unet: the worker was ended by SIGKILL" in row.why for row in failed)
+    assert all("memory" in row.why for row in failed)
     assert choice.winners
 
 

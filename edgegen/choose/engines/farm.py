@@ -11,10 +11,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from edgegen.choose.tasks import BuildTask, Done, MeasureTask, Task
 from edgegen.core import errors
-from edgegen.core.errors import DeviceError, MissingDependencyError, ResourceError
+from edgegen.core.errors import (
+    DeviceError,
+    ExportError,
+    MissingDependencyError,
+    OutOfMemoryError,
+    ResourceError,
+)
 
 SLOTS = "edgegen"
 DEVICE = "device:"
@@ -92,13 +99,20 @@ class Assignment:
         return taken if self.device is None else {**taken, self.device.resource: 1.0}
 
 
+Lost = Literal["machine", "process", "memory"]
+"""What was lost in the middle of a task: the machine or the way to it, or the task's process on a
+machine that goes on, which says something of the task. `memory` is such a process, for want of it.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """An attempt that came to nothing: on which machine, and why."""
+    """An attempt that came to nothing: on which machine, why, and what was lost."""
 
     node: str
     host: str
     why: str
+    lost: Lost = "machine"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -164,15 +178,15 @@ class Dispatch:
             self._running[made] = together
             yield made
 
-    def ended(self, assignment: Assignment, why: str = "") -> list[Done]:
-        """Note that a machine is done with an assignment, or was lost in the middle of it.
+    def ended(self, assignment: Assignment, why: str = "", lost: Lost = "machine") -> list[Done]:
+        """Note that a machine is done with an assignment, or that something was lost meanwhile.
 
         What it left unanswered waits again; the tasks that are given up are returned.
         """
         node, given_up = assignment.node, []
         for waiting in self._running.pop(assignment):
             reason = why or "it ended without an answer"
-            waiting.losses.append(Loss(node=node.id, host=node.host, why=reason))
+            waiting.losses.append(Loss(node=node.id, host=node.host, why=reason, lost=lost))
             if len(waiting.losses) < MOST_ATTEMPTS:
                 self._waiting.insert(0, waiting)
             else:
@@ -189,7 +203,8 @@ class Dispatch:
         self._running[assignment] = tuple(it for it in running if it is not waiting)
         if done.failed and _is_of_the_machine(done.kind):
             node = assignment.node
-            waiting.losses.append(Loss(node=node.id, host=node.host, why=done.failed))
+            lost: Lost = "memory" if done.kind == OutOfMemoryError.__name__ else "machine"
+            waiting.losses.append(Loss(node=node.id, host=node.host, why=done.failed, lost=lost))
             others = [it for it, _ in self._places(waiting.task, nodes) if not waiting.avoids(it)]
             if others and len(waiting.losses) < MOST_ATTEMPTS:
                 self._waiting.insert(0, waiting)
@@ -268,11 +283,23 @@ def _is_of_the_machine(kind: str) -> bool:
 
 
 def _given_up(waiting: _Waiting) -> Done:
-    counts = Counter(f"{loss.host}: {loss.why}" for loss in waiting.losses)
+    """Return the failure of a task; it is the task's own, unless only machines were lost."""
+    task, losses = waiting.task, waiting.losses
+    lost = {loss.lost for loss in losses}
+    if lost == {"memory"}:
+        hosts = " and ".join(dict.fromkeys(loss.host for loss in losses))
+        return Done(
+            key=task.key,
+            failed=f"the worker ran out of memory on {hosts} each of {len(losses)} times",
+            kind=OutOfMemoryError.__name__,
+            hint="Give it a machine with more memory, or one that does fewer tasks at once.",
+        )
+    counts = Counter(f"{loss.host}: {loss.why}" for loss in losses)
     told = "; ".join(f"{text} ({n} times)" if n > 1 else text for text, n in counts.items())
+    kind = ResourceError if lost == {"machine"} else ExportError
     return Done(
-        key=waiting.task.key,
-        failed=f"it was begun {len(waiting.losses)} times and lost each time: {told}",
-        kind="ResourceError",
+        key=task.key,
+        failed=f"it was begun {len(losses)} times and lost each time: {told}",
+        kind=(OutOfMemoryError if "memory" in lost else kind).__name__,
         hint="`ray status` and the logs of these machines say more; then repeat the command.",
     )

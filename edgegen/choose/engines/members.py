@@ -165,9 +165,10 @@ class Members:
         return True
 
     def doubt(self, node: Node, why: str) -> None:
-        """Ask a machine again before it is given more work, and warn of it once."""
-        if self._nodes.pop(node.id, None) is not None:
-            self.warnings.append(f"{node.host}: {why}. What it did was begun again.")
+        """Ask a machine again before it is given more work, and warn of it once; say why."""
+        warning = f"{node.host}: {why}."
+        if self._nodes.pop(node.id, None) is not None and warning not in self.warnings:
+            self.warnings.append(warning)
 
     def close(self) -> None:
         """Remove what was put into the cache."""

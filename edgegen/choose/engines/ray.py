@@ -171,7 +171,7 @@ class RayEngine:
         if doing is None:
             return  # of something that was cancelled
         if isinstance(event, Ended):
-            self._end(number, doing, event.why)
+            self._end(number, doing, event)
             return
         try:
             done = doing.intake.take(event)
@@ -179,7 +179,7 @@ class RayEngine:
             raise
         except EdgegenError as error:
             self._cluster.cancel(number)
-            self._end(number, doing, error.message)
+            self._end(number, doing, Ended(why=error.message))
             return
         doing.span.begun_at_s = doing.intake.begun_at_s
         if done is not None:
@@ -188,14 +188,16 @@ class RayEngine:
             if answer is not None:
                 self._ready.append(answer)
 
-    def _end(self, number: int, doing: _Doing, why: str) -> None:
+    def _end(self, number: int, doing: _Doing, ended: Ended) -> None:
         del self._doing[number]
         doing.intake.close()
-        if why:
-            doing.span.why_lost = why
+        given_up = self._dispatch.ended(doing.assignment, ended.why, ended.lost)
+        if ended.why:
+            doing.span.why_lost = ended.why
             doing.span.ended_at_s = None
-            self._members.doubt(doing.assignment.node, why)
-        self._ready += self._dispatch.ended(doing.assignment, why)
+            then = "is given up" if given_up else "was begun again"
+            self._members.doubt(doing.assignment.node, f"{ended.why}. What it did {then}")
+        self._ready += given_up
 
     def _give_up_homeless(self) -> None:
         """Give up what no machine can do, if none comes back in a while."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from edgegen.choose.engines import ray_node
-from edgegen.choose.engines.farm import Node, node_of
+from edgegen.choose.engines.farm import Lost, Node, node_of
 from edgegen.choose.engines.parcels import Parcel
 from edgegen.core.errors import ConfigError, MissingDependencyError, ResourceError
 
@@ -39,9 +39,13 @@ JOIN = """ray start --address=HEAD:6379 --resources '{"edgegen": 1}'"""
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Something that was started has ended; `why` is empty where it came to its end."""
+    """Something that was started has ended; `why` is empty where it came to its end.
+
+    Else `lost` is what ended too early.
+    """
 
     why: str = ""
+    lost: Lost = "machine"
 
 
 Event = str | bytes | Ended
@@ -182,7 +186,7 @@ class RayCluster:
         except StopIteration:
             return Ended()
         except errors.RayError as error:
-            return Ended(why=_told(error, errors))
+            return ended_by(error, errors)
         if isinstance(item, str | bytes):
             return item
         return Ended(why=f"it sent a {type(item).__name__}")
@@ -292,16 +296,23 @@ _WHY = {
 }
 
 
-def _told(error: Exception, errors: Any) -> str:
-    """Return why something failed, as the end of a sentence."""
+_LOST: Mapping[str, Lost] = {"WorkerCrashedError": "process", "OutOfMemoryError": "memory"}
+"""What was lost where it isn't the machine; Ray's memory monitor raises the second one."""
+
+
+def ended_by(error: Exception, errors: Any) -> Ended:
+    """Return how something ended by an error of Ray; `errors` is `ray.exceptions`."""
     if isinstance(error, errors.RayTaskError):
         cause = error.cause
+        if isinstance(cause, MemoryError):
+            return Ended(why=_WHY["OutOfMemoryError"], lost="memory")
+        # An error of Ray here is that of another process, from which the worker wanted something.
         named = _WHY.get(type(cause).__name__)
-        return named or f"it failed: {type(cause).__name__}: {_first_line(cause)}"
+        return Ended(why=named or f"it failed: {type(cause).__name__}: {_first_line(cause)}")
     for kind in type(error).__mro__:
         if kind.__name__ in _WHY:
-            return _WHY[kind.__name__]
-    return f"Ray says: {_first_line(error)}"
+            return Ended(why=_WHY[kind.__name__], lost=_LOST.get(kind.__name__, "machine"))
+    return Ended(why=f"Ray says: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:
