@@ -76,7 +76,7 @@ class Recipe:
     sensitive_storage: str | None = None
     palette_channels: int | None = None
     block: int | None = None
-    assigned: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    assigned: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
     quality: Quality | None = None
     rules: tuple[Rule, ...] = ()
 
@@ -134,7 +134,7 @@ class ComponentRecipe:
     sensitive_layers: tuple[str, ...] = ()
     palette_channels: int | None = None
     block: int | None = None
-    assigned: Mapping[str, str] = field(default_factory=dict)
+    assigned: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def storage_of(self, layer: str) -> str:
         """Return the type in which a layer's weights are stored."""
