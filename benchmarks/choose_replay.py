@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.choose_table import TABLE, RecordedCandidate, RecordedTable
-from edgegen.choose.search import Action, Search, run_through
+from edgegen.choose.search import Action, Outcome, Search
 from edgegen.core.choice import Way
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.figures import FIGURES, Limit
@@ -100,6 +100,17 @@ def _in_between(table: RecordedTable, dice: random.Random) -> Replayed:
         if _in_the_middle(table, limits):
             return _replay(table, limits)
     raise SystemExit(f"No budget of {MOST_DRAWS} has a winner between the extremes: seed another.")
+
+
+def run_through(
+    search: Search, do: Callable[[Action], Outcome], started: Callable[[Action], None]
+) -> None:
+    """Do one action after the other until nothing is left to do; `started` hears of each first."""
+    while actions := search.next_actions(1):
+        (action,) = actions
+        search.start(action)
+        started(action)
+        search.learn(action, do(action))
 
 
 def _replay(table: RecordedTable, limits: tuple[Limit, ...]) -> Replayed:

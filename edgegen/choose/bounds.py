@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgegen.choose.problem import Candidate, Effort, FloatModel, Problem
-from edgegen.core.figures import FIGURES, UNKNOWN, Figure
+from edgegen.core.figures import FIGURES, UNKNOWN, Figure, predicted_around
 
 LATENCY_SLACK = 0.35
 """A latency that is worked out from other steps of the same package may be off by this share."""
@@ -123,7 +123,9 @@ def _sibling_bounds(
             found["latency"] = replace(further, source=source)
     memory = measured.get("memory", UNKNOWN)
     if memory.value is not None:
-        found["memory"] = _around(memory, MEMORY_SLACK, source)
+        low = memory.value if memory.low is None else memory.low
+        high = memory.value if memory.high is None else memory.high
+        found["memory"] = predicted_around(low, memory.value, high, MEMORY_SLACK, source)
     return found
 
 
@@ -143,20 +145,6 @@ def _further(latency: Figure, step: Figure, more: int) -> Figure | None:
         low=low * (1 - LATENCY_SLACK),
         high=((latency.high or latency.value) + more * slow) * (1 + LATENCY_SLACK),
         origin="predicted",
-    )
-
-
-def _around(like: Figure, slack: float, source: str) -> Figure:
-    """Return another figure with slack around its bounds."""
-    assert like.value is not None
-    low = like.value if like.low is None else like.low
-    high = like.value if like.high is None else like.high
-    return Figure(
-        value=like.value,
-        low=low * (1 - slack),
-        high=high * (1 + slack),
-        origin="predicted",
-        source=source,
     )
 
 

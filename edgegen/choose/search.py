@@ -7,7 +7,7 @@ bound rules out costs nothing more; one that is worse than a candidate that pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -286,24 +286,3 @@ class Search:
             ]
             self._bests[group] = min(found, default=None)
         return self._bests[group]
-
-
-Do = Callable[[Action], Outcome]
-
-
-def run_through(search: Search, do: Do, started: Callable[[Action], None] | None = None) -> None:
-    """Do one action after the other until nothing is left to do."""
-    while actions := search.next_actions(1):
-        (action,) = actions
-        search.start(action)
-        if started is not None:
-            started(action)
-        search.learn(action, do(action))
-
-
-def counted(actions: Sequence[Action]) -> dict[ActionKind, int]:
-    """Return how often each kind was done; a look and the measurement after it count twice."""
-    counts: dict[ActionKind, int] = {"probe": 0, "build": 0, "evaluate": 0, "measure": 0}
-    for action in actions:
-        counts[action.kind] += 1
-    return counts

@@ -11,6 +11,7 @@ import click
 
 from edgegen.cli.completion import complete_profile
 from edgegen.cli.durations import DURATION
+from edgegen.cli.numbers import NUMBER
 from edgegen.cli.shared_options import no_history_option
 from edgegen.cli.text import TEXT
 from edgegen.runner.runtimes import listed_choices
@@ -36,7 +37,7 @@ amount_options: Callable[[F], F] = _stacked(
     click.option(
         "--start-temperature",
         "start_c",
-        type=float,
+        type=NUMBER,
         metavar="CELSIUS",
         help="Wait for this before anything is timed, five minutes at most; --sustained waits "
         "until the device no longer cools down by default.",
@@ -77,7 +78,7 @@ drawing_options: Callable[[F], F] = _stacked(
     click.option(
         "--steps", type=click.IntRange(1), help="Denoising steps. Default: the package's."
     ),
-    click.option("--guidance", type=float, help="Guidance scale. Default: the package's."),
+    click.option("--guidance", type=NUMBER, help="Guidance scale. Default: the package's."),
     click.option("--scheduler", help="Another scheduler than the package's."),
 )
 

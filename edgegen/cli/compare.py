@@ -9,6 +9,7 @@ import click
 
 from edgegen.cli.command import command
 from edgegen.cli.console import Console
+from edgegen.cli.numbers import NUMBER
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, attached, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.shared_options import no_history_option
@@ -92,7 +93,7 @@ _JUDGING = ("suites", "pictures", "model")
 @click.option("--model", help="Where the packages' model is, if not where they say.")
 @click.option("--no-quality", is_flag=True, help="Draw no pictures of packages to compare.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the packages'.")
-@click.option("--guidance", type=float, help="Guidance scale. Default: the packages'.")
+@click.option("--guidance", type=NUMBER, help="Guidance scale. Default: the packages'.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of timed images.")
 @click.option("--width", type=click.IntRange(1), help="Pixels. Default: the packages'.")
 @click.option("--height", type=click.IntRange(1), help="Pixels. Default: the packages'.")

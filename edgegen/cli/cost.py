@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from edgegen.cli.command import command
 from edgegen.cli.console import Cell, Console
+from edgegen.cli.numbers import NUMBER
 from edgegen.cli.text import TEXT
 from edgegen.cli.typed_options import refuse_typed
 
@@ -32,9 +34,11 @@ class _Amount(click.ParamType[float]):
     ) -> float:
         """Return the value, or fail with an example."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", str(value).strip())
-        if match is None or match[2] not in self._units or float(match[1]) == 0:
+        unit = 0.0 if match is None else self._units.get(match[2], 0.0)
+        amount = 0.0 if match is None else float(match[1]) * unit
+        if not 0 < amount < math.inf:
             self.fail(f"'{value}' has to be a number with a unit: {self._example}.", param, ctx)
-        return float(match[1]) * self._units[match[2]]
+        return amount
 
 
 _POWER = _Amount({"W": 1.0, "mW": 1e-3, "kW": 1e3}, "6W")
@@ -89,7 +93,7 @@ _TIME = _Amount({"s": 1.0, "ms": 1e-3, "min": 60.0}, "0.8s")
 @click.option("--gpu-latency", type=_TIME, metavar="0.8s", help="What a picture takes there.")
 @click.option(
     "--gpu-use",
-    type=float,
+    type=NUMBER,
     default=1.0,
     show_default=True,
     metavar="SHARE",

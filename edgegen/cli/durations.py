@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -23,7 +24,7 @@ class Duration(click.ParamType[float]):
             return float(value)
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h)?\s*", str(value))
         seconds = float(match[1]) * _UNITS_S[match[2] or ""] if match else 0.0
-        if seconds <= 0:
+        if not 0 < seconds < math.inf:
             self.fail(f"'{value}' is no duration; write 90s, 10m or 1h.", param, ctx)
         return seconds
 

@@ -13,6 +13,7 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.limit_options import limit_options, parameters, quality_limits, take_limits
+from edgegen.cli.numbers import NUMBER
 from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.shared_options import no_history_option
@@ -81,7 +82,7 @@ _LIMITS = quality_limits()
 @click.option(
     "--steps", type=click.IntRange(1, 10_000), help="Steps of the package; default: its own."
 )
-@click.option("--guidance", type=float, help="Guidance scale of both; default: the package's.")
+@click.option("--guidance", type=NUMBER, help="Guidance scale of both; default: the package's.")
 @click.option(
     "--reference-steps",
     type=click.IntRange(1, 10_000),

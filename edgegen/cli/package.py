@@ -19,6 +19,7 @@ from edgegen.cli.completion import (
 )
 from edgegen.cli.console import Console
 from edgegen.cli.limit_options import limit_options, parameters, quality_limits, take_limits
+from edgegen.cli.numbers import NUMBER
 from edgegen.cli.package_tables import (
     add_picture,
     distance,
@@ -116,7 +117,7 @@ _LIMITS = quality_limits()
     "--steps", type=click.IntRange(1), help="Steps that it draws in; default: the scheduler's."
 )
 @click.option(
-    "--guidance", type=float, help="Guidance scale that it draws with; default: the pipeline's."
+    "--guidance", type=NUMBER, help="Guidance scale that it draws with; default: the pipeline's."
 )
 @revision_option
 @variant_option

@@ -12,6 +12,7 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.image_files import ImageFiles, image_files
+from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.text import TEXT
@@ -54,9 +55,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--negative-prompt", type=TEXT, help="What not to draw.")
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of the scheduler.")
-@click.option("--guidance", type=float, help="How closely to follow the prompt; 1 is not at all.")
-@click.option("--guidance-rescale", type=click.FloatRange(0, 1), help="Against over-exposure.")
-@click.option("--eta", type=click.FloatRange(0), help="Noise of each DDIM step; 1 is as in DDPM.")
+@click.option("--guidance", type=NUMBER, help="How closely to follow the prompt; 1 is not at all.")
+@click.option("--guidance-rescale", type=NumberRange(0, 1), help="Against over-exposure.")
+@click.option("--eta", type=NumberRange(0), help="Noise of each DDIM step; 1 is as in DDPM.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--scheduler", help="ddim, euler, dpmsolver++, … or a diffusers class name.")
 @click.option(
@@ -66,7 +67,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--height", type=click.IntRange(1, 16_384), help="In pixels.")
 @click.option("--image", type=_FILE, help="Picture to start from: PNG, JPEG, WebP, …")
 @click.option("--mask", type=_FILE, help="Mask, white where to draw anew.")
-@click.option("--strength", type=click.FloatRange(0, 1), help="How much of the image to redraw.")
+@click.option("--strength", type=NumberRange(0, 1), help="How much of the image to redraw.")
 @click.option("--threads", type=click.IntRange(1, 1_024), help="Threads of the runtime.")
 @click.option(
     "--runtime",

@@ -40,6 +40,18 @@ MAXIMUM_INTEGER = 2**63 - 1
 """Counts and sizes in bytes are below it; larger numbers break whatever computes with them."""
 
 
+_CALLED: Mapping[Any, str] = {
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    tuple: "a list",
+    **dict.fromkeys((dict, Mapping, types.MappingProxyType), "a table"),
+}
+"""What TOML and JSON call a kind of value; none of these is `null`."""
+
+
 def load_toml(cls: type[T], path: Path) -> T:
     """Read a TOML file into `cls`.
 
@@ -109,7 +121,8 @@ def parse_json_object(text: str, *, source: str, strict: bool = True) -> dict[st
         raise ConfigError(f"{source} is not JSON: {error}.", hint="Restore the file.") from error
     if not isinstance(data, dict):
         raise ConfigError(
-            f"{source} holds a {type(data).__name__}, not an object.", hint="Restore the file."
+            f"{source} holds {_CALLED.get(type(data), 'null')}, not an object.",
+            hint="Restore the file.",
         )
     return data
 
@@ -178,10 +191,10 @@ def _decode(kind: Any, data: object, source: str, at: str) -> Any:
         return data
     elif kind is types.NoneType and data is None:
         return None
-    wanted = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
+    wanted = "a whole number" if kind is int else _CALLED.get(origin or kind, "null")
     raise ConfigError(
-        f"{source}: {at or 'the file'} is {_shown(data)}, which is not a {wanted}.",
-        hint=f"Give {at or 'it'} a {wanted}.",
+        f"{source}: {at or 'the file'} is {_shown(data)}, which is not {wanted}.",
+        hint=f"Give {at or 'it'} {wanted}.",
     )
 
 
@@ -189,7 +202,7 @@ def _decode_dataclass(cls: type[Any], data: object, source: str, at: str) -> Any
     if not isinstance(data, Mapping):
         raise ConfigError(
             f"{source}: {at or 'the file'} is {_shown(data)}, which is not a table.",
-            hint=f"Give it the keys of {cls.__name__}.",
+            hint=f"Give it the keys {', '.join(it.name for it in dataclasses.fields(cls))}.",
         )
     fields = {field.name: field for field in dataclasses.fields(cls)}
     hints = _type_hints(cls)  # type: ignore[arg-type]  # typeshed: a class is hashable
@@ -219,7 +232,7 @@ def _decode_dataclass(cls: type[Any], data: object, source: str, at: str) -> Any
         return cls(**values)
     except ValueError as error:
         raise ConfigError(
-            f"{source}: {at or cls.__name__}: {error}.", hint="Correct it."
+            f"{source}: {f'{at}: ' if at else ''}{error}.", hint="Correct it."
         ) from error
 
 

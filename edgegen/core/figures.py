@@ -152,6 +152,20 @@ def exact(value: float, origin: Origin = "measured", source: str = "") -> Figure
     return Figure(value=value, low=value, high=value, origin=origin, source=source)
 
 
+def predicted_around(low: float, value: float, high: float, error: float, source: str) -> Figure:
+    """Return a prediction that is off by at most `error`, as a share of what will be measured.
+
+    `low` and `high` are the bounds of what it is made of; both are `value` where that is sure.
+    """
+    return Figure(
+        value=value,
+        low=low / (1 + error),
+        high=high / (1 - error),
+        origin="predicted",
+        source=source,
+    )
+
+
 def check_limits(limits: tuple[Limit, ...]) -> None:
     """Raise ConfigError for a limit of a figure that there is not, given twice, or impossible."""
     seen: set[str] = set()

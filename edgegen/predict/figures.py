@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgegen.core.figures import UNKNOWN, Figure
+from edgegen.core.figures import UNKNOWN, Figure, predicted_around
 from edgegen.packaging.candidate import Prediction
 from edgegen.predict.latency import LatencyPrediction
 from edgegen.predict.memory import MemoryPrediction
@@ -52,10 +52,4 @@ def latency_figure(prediction: LatencyPrediction | None) -> Figure:
 
 
 def _within(value: float, error: float, source: str) -> Figure:
-    return Figure(
-        value=value,
-        low=value / (1 + error),
-        high=value / (1 - error),
-        origin="predicted",
-        source=source,
-    )
+    return predicted_around(value, value, value, error, source)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.choose_replay import run_through
 from edgegen.choose.problem import Candidate, FloatModel, Problem
-from edgegen.choose.search import Action, Outcome, Search, run_through
+from edgegen.choose.search import Action, ActionKind, Outcome, Search
 from edgegen.core.choice import Way
 from edgegen.core.figures import Figure, Limit, exact
 
@@ -78,6 +79,14 @@ class Table:
         done: list[Action] = []
         run_through(search, self.do, done.append)
         return done
+
+
+def counted(actions: Sequence[Action]) -> dict[ActionKind, int]:
+    """Return how often each kind was done; a look and the measurement after it count twice."""
+    counts: dict[ActionKind, int] = {"probe": 0, "build": 0, "evaluate": 0, "measure": 0}
+    for action in actions:
+        counts[action.kind] += 1
+    return counts
 
 
 def random_table(seed: int, *, models: int = 2, packages: int = 5) -> Table:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegen.choose.problem import FloatModel
-from edgegen.choose.search import Search, counted
+from edgegen.choose.search import Search
 from edgegen.choose.standings import rows_of
 from edgegen.core.choice import Way
 from edgegen.core.figures import Figure, Limit, exact
-from tests.choose.tables import Table, random_limits, random_table
+from tests.choose.tables import Table, counted, random_limits, random_table
 
 
 def names_of_winners(search: Search) -> set[str]:

@@ -103,12 +103,12 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(compute="fp16"), "compute is 'fp16'", "Known: float16, float32."),
         (changed(compute=["float16"]), "compute is ['float16']", ""),
         (changed(storage=["float16"]), "storage is ['float16']", ""),
-        (changed(name=3), "name is 3, which is not a str", ""),
-        (changed(name=None), "name is None, which is not a str", ""),
-        (changed(rules={}), "rules is {}", ""),
-        (changed(rules="all"), "rules is 'all'", ""),
+        (changed(name=3), "name is 3, which is not a text", "Give name a text."),
+        (changed(name=None), "name is None, which is not a text", ""),
+        (changed(rules={}), "rules is {}, which is not a list", "Give rules a list."),
+        (changed(rules="all"), "rules is 'all', which is not a list", ""),
         (changed(rules=["all"]), "rules[0] is 'all', which is not a table", ""),
-        (changed(tolerance=5), "tolerance is 5, which is not a table", "Tolerance"),
+        (changed(tolerance=5), "tolerance is 5, which is not a table", "keys component_psnr_db, "),
         ({**RECIPE, "tolerance": {}}, "'tolerance.component_psnr_db' is missing", ""),
         ([RECIPE], "which is not a table", ""),
     ],
@@ -136,6 +136,27 @@ def test_a_whole_number_is_read_as_a_float() -> None:
     assert isinstance(tolerance.image_psnr_db, float)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "wanted"),
+    [
+        (str, 1, "a text"),
+        (float, "1", "a number"),
+        (int, 1.5, "a whole number"),
+        (bool, 1, "true or false"),
+        (tuple[int, ...], "1", "a list"),
+        (Mapping[str, int], [], "a table"),
+        (int | None, "1", "a whole number"),
+        (Recipe, 1, "a table"),
+    ],
+)
+def test_an_error_names_what_belongs_there_as_people_call_it(
+    kind: Any, value: object, wanted: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        decode(kind, value, source="mine.toml", at="key")
+    assert str(raised.value) == f"mine.toml: key is {value!r}, which is not {wanted}."
+
+
 def test_a_bool_is_not_a_number() -> None:
     @dataclass(frozen=True)
     class Counted:
@@ -154,7 +175,7 @@ def test_what_a_value_checks_itself_is_an_error_of_the_file() -> None:
             if self.number < 1:
                 raise ValueError("number is not positive")
 
-    with pytest.raises(ConfigError, match=r"p\.json: Positive: number is not positive"):
+    with pytest.raises(ConfigError, match=r"p\.json: number is not positive"):
         decode(Positive, {"number": 0}, source="p.json")
 
 
@@ -204,13 +225,16 @@ PIPELINE: dict[str, Any] = {
         ('{"a": -Infinity}', "-Infinity is not JSON"),
         ('{"a": 1', "is not JSON"),
         ("[1]", "holds a list, not an object"),
+        ('"a"', "holds a text, not an object"),
+        ("1.5", "holds a number, not an object"),
+        ("null", "holds null, not an object"),
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ('{"a": ' + "1" * 5000 + "}", "is not JSON"),
         ('{"a": ["\\ud800"]}', "surrogates not allowed"),
         ('{"\\uDFFF": 1}', "surrogates not allowed"),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_json_that_is_not_one_plain_object_is_refused(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as raised:
