@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,6 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+from tests.browsers import chromium
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,12 +73,9 @@ def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
 
 @pytest.mark.slow
 def test_a_browser_shows_it_from_the_disk(site: Path, tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("chromium is not here")
     done = subprocess.run(
         [
-            browser,
+            chromium(),
             *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"),
             f"--user-data-dir={tmp_path}",
             "--dump-dom",

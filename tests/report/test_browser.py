@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from edgegen.report import choice_page, html, measurements_page, quality_page
 from edgegen.statistics.analysis import analyse
+from tests.browsers import chromium
 from tests.report.choices import (
     Drawn,
     choice,
@@ -23,7 +23,6 @@ from tests.report.choices import (
 )
 from tests.statistics.samples import measurement, throttled
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 PROBE = """
 <script>
 addEventListener("load", () => {
@@ -68,12 +67,9 @@ def pages() -> dict[str, Callable[[], str]]:
 
 
 def probe(page: Path, width: int, *flags: str) -> dict[str, Any]:
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip("no Chromium is here")
     done = subprocess.run(
         [
-            browser,
+            chromium(),
             *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *flags),
             f"--window-size={width},900",
             f"--user-data-dir={page.parent / 'browser'}",
