@@ -12,6 +12,7 @@ from edgegen_runner import process_tree
 
 from edgegen.core.memory import PeakSampler, read_tree
 from edgegen.core.process import Child
+from tests.own_process import in_own_process
 
 MIB = 1 << 20
 
@@ -21,6 +22,10 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_peak_holds_memory_that_was_freed_before_the_end() -> None:
+    in_own_process(check_peak_of_a_block)
+
+
+def check_peak_of_a_block() -> None:
     before = read_tree(os.getpid())
     assert before is not None
     with PeakSampler() as sampler:
@@ -60,7 +65,11 @@ def test_short_peak_between_two_slow_readings_is_found_by_its_resident_size() ->
 
 
 def test_mapped_pages_count_as_file_pages(tmp_path: Path) -> None:
-    path = tmp_path / "weights"
+    in_own_process(check_mapped_pages, tmp_path / "weights")
+
+
+def check_mapped_pages(file_name: str) -> None:
+    path = Path(file_name)
     path.write_bytes(os.urandom(32 * MIB))
     before = read_tree(os.getpid())
     assert before is not None

@@ -13,6 +13,7 @@ from edgegen_runner.memory import MemorySampler
 from edgegen_runner.process_tree import members, memory_of, parse_smaps
 
 from edgegen.core.shipped import shipped
+from tests.own_process import in_own_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
@@ -62,7 +63,11 @@ def test_memory_of_a_child_counts_and_it_is_told_how_many_there_were() -> None:
 
 
 def test_a_mapped_file_is_page_cache_and_a_buffer_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "weights"
+    in_own_process(check_a_mapped_file_and_a_buffer, tmp_path / "weights")
+
+
+def check_a_mapped_file_and_a_buffer(file_name: str) -> None:
+    path = Path(file_name)
     path.write_bytes(os.urandom(48 * MIB))
     before = memory_of([os.getpid()])
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -82,7 +87,11 @@ def test_a_mapped_file_is_page_cache_and_a_buffer_is_not(tmp_path: Path) -> None
 
 
 def test_a_kernel_without_a_rollup_gives_the_same_figures(tmp_path: Path) -> None:
-    path = tmp_path / "weights"
+    in_own_process(check_maps_against_their_rollup, tmp_path / "weights")
+
+
+def check_maps_against_their_rollup(file_name: str) -> None:
+    path = Path(file_name)
     path.write_bytes(os.urandom(16 * MIB))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
         assert sum(mapped[:: mmap.PAGESIZE]) > 0

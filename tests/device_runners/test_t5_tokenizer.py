@@ -285,9 +285,9 @@ def test_long_texts_take_linear_time(pairs: dict[str, Pair]) -> None:
     ours = pairs["sentencepiece_alone"].ours
     for text in ("photograph", "a", "é", "\u0301", "☃"):
         assert_same(pairs["sentencepiece_alone"], [text * 1000])
-        started = time.process_time()
+        started = time.thread_time()
         ours.encode(text * (100_000 // len(text)))
-        assert time.process_time() - started < 5
+        assert time.thread_time() - started < 5
 
 
 def test_the_table_opens_it(folder: Path) -> None:
