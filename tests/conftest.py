@@ -6,11 +6,13 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edgegen.core.folders import cache_folder
+from tests.shared import built_once
 from tests.tiny_models import build
 
 # As many tests run side by side as there are processors. Each computes on one thread: with more,
@@ -55,21 +57,37 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> TinyPipeline:
-    """Return a function that builds a tiny pipeline once a session: `tiny_pipeline("sd15")`.
+    """Return a function that builds a tiny pipeline once a run: `tiny_pipeline("sd15")`.
 
-    The folder is shared by all tests: copy it before changing it.
+    The folder is shared by all tests, of all workers: copy it before changing it.
     """
-    root = tmp_path_factory.mktemp("tiny")
-    built: dict[tuple[str, str, int], Path] = {}
 
     def get(family: str, *, dtype: str = "float32", seed: int = 0) -> Path:
-        key = (family, dtype, seed)
-        if key not in built:
-            folder = root / f"{family}-{dtype}-{seed}"
-            built[key] = build(family, folder, dtype=dtype, seed=seed)
-        return built[key]
+        name = f"tiny/{family}-{dtype}-{seed}"
+        make = partial(build, family, dtype=dtype, seed=seed)
+        return built_once(tmp_path_factory, name, make)
 
     return get
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx_package(
+    tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return an ONNX package of the tiny `sd15` in float32, with its golden case.
+
+    It passed parity. It is built once a run, for all workers: copy it before changing it.
+    """
+
+    def make(destination: Path) -> None:
+        from edgegen.models.source import resolve
+        from edgegen.packaging.build import build
+        from edgegen.packaging.plan import plan
+
+        model = resolve(str(tiny_pipeline("sd15")))
+        build(plan(model, target="onnx", recipe="fp32", destination=destination))
+
+    return built_once(tmp_path_factory, "sd15-onnx-fp32/package", make)
 
 
 @pytest.fixture

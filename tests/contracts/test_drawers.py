@@ -17,8 +17,6 @@ from edgegen.drawer import Drawer, DrawRequest
 from edgegen.models.pipeline_source import FolderSource
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
-from edgegen.packaging.build import build
-from edgegen.packaging.plan import plan
 from edgegen.reference.drawer import TorchDrawer
 from edgegen.reference.pipeline import load_reference
 from edgegen.runner.drawers import DeviceDrawer, PackageDrawer
@@ -48,14 +46,6 @@ def model(tiny_pipeline: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def package(model: Path, folders: Path) -> Path:
-    planned = plan(
-        resolve(str(model)), target="onnx", recipe="fp32", destination=folders / "package"
-    )
-    return build(planned, parity=False).path
-
-
-@pytest.fixture(scope="module")
 def torch_drawer(model: Path, folders: Path) -> Iterator[Drawer]:
     spec = read_pipeline(resolve(str(model)))
     reference = load_reference(spec, FolderSource(model))
@@ -64,14 +54,16 @@ def torch_drawer(model: Path, folders: Path) -> Iterator[Drawer]:
 
 
 @pytest.fixture(scope="module", params=["torch", "package", "device"])
-def drawer(request: pytest.FixtureRequest, package: Path, folders: Path) -> Iterator[Drawer]:
+def drawer(
+    request: pytest.FixtureRequest, tiny_onnx_package: Path, folders: Path
+) -> Iterator[Drawer]:
     if request.param == "torch":
         yield request.getfixturevalue("torch_drawer")
     elif request.param == "package":
-        yield PackageDrawer(package)
+        yield PackageDrawer(tiny_onnx_package)
     else:
         with Device(OtherMachine(folders / "device"), pack_runner()) as device:
-            yield DeviceDrawer(device, push_package(device, package, SilentProgress()))
+            yield DeviceDrawer(device, push_package(device, tiny_onnx_package, SilentProgress()))
 
 
 def test_a_drawer_draws_what_diffusers_draws(drawer: Drawer, torch_drawer: Drawer) -> None:

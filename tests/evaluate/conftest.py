@@ -9,8 +9,6 @@ import pytest
 
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.source import resolve
-from edgegen.packaging.build import build
-from edgegen.packaging.plan import plan
 from tests.conftest import TinyPipeline
 
 BuildTiny = Callable[..., Path]
@@ -22,7 +20,6 @@ def model(tiny_pipeline: TinyPipeline) -> ModelFolder:
 
 
 @pytest.fixture(scope="session")
-def package(model: ModelFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package(tiny_onnx_package: Path) -> Path:
     """Return an ONNX package in float32, with its golden case. Copy it before changing it."""
-    folder = tmp_path_factory.mktemp("evaluate") / "package"
-    return build(plan(model, target="onnx", recipe="fp32", destination=folder)).path
+    return tiny_onnx_package
