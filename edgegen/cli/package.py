@@ -33,6 +33,7 @@ from edgegen.cli.package_tables import (
     show_plan,
 )
 from edgegen.cli.shared_options import (
+    guidance_part_options,
     height_option,
     offline_option,
     recipe_option,
@@ -62,7 +63,10 @@ _LIMITS = quality_limits()
     ),
     groups={
         "What is built": ("targets", "recipes", "profile", "width", "height"),
-        "What it draws with": ("scheduler", "steps", "guidance"),
+        "What it draws with": (
+            *("scheduler", "steps", "guidance"),
+            *("guidance_start", "guidance_stop"),
+        ),
         "The model": ("variant", "revision", "offline"),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": (
@@ -119,6 +123,7 @@ _LIMITS = quality_limits()
 @click.option(
     "--guidance", type=NUMBER, help="Guidance scale that it draws with; default: the pipeline's."
 )
+@guidance_part_options
 @revision_option
 @variant_option
 @offline_option
@@ -154,6 +159,8 @@ def package(
     scheduler: str | None,
     steps: int | None,
     guidance: float | None,
+    guidance_start: float | None,
+    guidance_stop: float | None,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -199,7 +206,14 @@ def package(
     )
     in_folders = several or output is None
     base = output or Path(folder.name)
-    facts = read_facts(folder, scheduler=scheduler, steps=steps, guidance=guidance)
+    facts = read_facts(
+        folder,
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        guidance_start=guidance_start,
+        guidance_stop=guidance_stop,
+    )
     plans = plan_packages(
         facts,
         wanted,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from edgegen.cli.image_files import ImageFiles, image_files
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.shared_options import guidance_part_options
 from edgegen.cli.text import TEXT
 from edgegen.core.units import format_duration
 from edgegen.runner.runtimes import listed_choices
@@ -38,7 +41,10 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     ),
     groups={
         "What is drawn": ("prompt", "negative_prompt", "seed", "count", "width", "height"),
-        "How": ("steps", "guidance", "guidance_rescale", "eta", "scheduler"),
+        "How": (
+            *("steps", "guidance", "guidance_start", "guidance_stop", "guidance_rescale"),
+            *("eta", "scheduler"),
+        ),
         "From a picture": ("image", "mask", "strength"),
         "Where": ("device", "patience_s"),
         "The runtime": ("runtime", "provider", "threads", "memory", "residency"),
@@ -56,6 +62,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--negative-prompt", type=TEXT, help="What not to draw.")
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of the scheduler.")
 @click.option("--guidance", type=NUMBER, help="How closely to follow the prompt; 1 is not at all.")
+@guidance_part_options
 @click.option("--guidance-rescale", type=NumberRange(0, 1), help="Against over-exposure.")
 @click.option("--eta", type=NumberRange(0), help="Noise of each DDIM step; 1 is as in DDPM.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
@@ -129,6 +136,7 @@ def run(
 
     manifest = load_manifest(package)
     _check_prompt(manifest, prompt)
+    _check_guidance(manifest, options)
     image, mask = options.pop("image"), options.pop("mask")
     files = image_files(output, prompt, seed, count)
     files.check(console, image, mask)
@@ -176,6 +184,20 @@ def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:
         )
     if prompt is None and takes_text:
         raise ConfigError(f"{manifest.source.model} draws from a prompt.", hint='Add --prompt "…".')
+
+
+def _check_guidance(manifest: PackageManifest, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a part of the steps that is none, or that gains nothing."""
+    from edgegen.packaging.drawing import guided_in_part
+
+    start, stop = options["guidance_start"], options["guidance_stop"]
+    if start is None and stop is None:
+        return
+    drawn = manifest.generation
+    for name in ("steps", "guidance"):
+        if options[name] is not None:
+            drawn = replace(drawn, **{name: options[name]})
+    guided_in_part(manifest.facts, drawn, start, stop)
 
 
 def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) -> list[ImageResult]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from edgegen.cli.completion import complete_recipe
@@ -25,6 +28,23 @@ width_option = click.option(
 height_option = click.option(
     "--height", type=PIXELS, help="Height of the images; default: the model's own."
 )
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def guidance_part_options(command: _Command) -> _Command:
+    """Add the options that say in which part of the steps guidance acts."""
+    part = click.FloatRange(0, 1)
+    stop = click.option(
+        "--guidance-stop",
+        type=part,
+        help="Guide this part of the steps, 0 to 1: the others cost half. Default: 1, all.",
+    )
+    start = click.option(
+        "--guidance-start", type=part, help="Begin to guide after this part of the steps."
+    )
+    return start(stop(command))
+
 
 revision_option = click.option("--revision", help="Branch, tag or commit of a model of the hub.")
 

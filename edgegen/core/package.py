@@ -69,6 +69,8 @@ class GoldenCase:
     seed: int
     scheduler: str
     strength: float | None = None  # of a pipeline that starts from an image
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

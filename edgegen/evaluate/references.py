@@ -161,7 +161,14 @@ class References:
             "scheduler": encode(spec.scheduler),
             "generation": encode(
                 replace(  # the rest is in each case
-                    spec.generation, steps=1, guidance=1.0, inpaint_guidance=None, width=1, height=1
+                    spec.generation,
+                    steps=1,
+                    guidance=1.0,
+                    inpaint_guidance=None,
+                    guidance_start=0.0,
+                    guidance_stop=1.0,
+                    width=1,
+                    height=1,
                 )
             ),
             "libraries": {name: _version(name) for name in _LIBRARIES},

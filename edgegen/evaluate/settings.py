@@ -104,12 +104,13 @@ def examine(
         ]
         for number, question in enumerate(repeated):
             case = replace(first, prompt=question.prompt, seed=question.seed)
+            reference_case = replace(case, steps=steps, guidance_start=0.0, guidance_stop=1.0)
             asked.append(
                 Asked(
                     number=number,
                     question=question,
                     case=case,
-                    reference_case=replace(case, steps=steps),
+                    reference_case=reference_case,
                     with_steps=number < TRAJECTORIES and case.steps == steps,
                 )
             )
@@ -179,6 +180,8 @@ def _case(spec: PipelineSpec, settings: EvaluateSettings) -> GoldenCase:
         seed=0,
         scheduler=spec.scheduler.class_name,
         strength=STRENGTHS[facts.starts[0]],
+        guidance_start=generation.guidance_start,
+        guidance_stop=generation.guidance_stop,
     )
 
 

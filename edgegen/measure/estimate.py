@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
+from edgegen_runner.generation import guided_calls
+
 from edgegen.core.measurement import Workload
 from edgegen.core.package import PackageManifest
 from edgegen.measure.planned_run import PlannedRun
@@ -63,7 +65,9 @@ def _image_s(
         calls = {"denoiser": steps, "encoder": 0}.get(component.role, 1)
         operations = 0.0  # a text encoder's do not count beside the denoiser's
         if component.role == "denoiser":
-            operations = _DENOISER_OPERATIONS * component.parameters * latents * (1 + guided)
+            part = guided_calls(generation.guidance_start, generation.guidance_stop, steps)
+            samples = 1 + guided * len(part) / steps
+            operations = _DENOISER_OPERATIONS * component.parameters * latents * samples
         elif component.role == "decoder":
             operations = _DECODER_OPERATIONS * component.parameters * latents
         total_s += calls * (operations / speed + component.parameters * _SECONDS_A_PARAMETER)

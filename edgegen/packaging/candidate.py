@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgegen_runner.runtimes import of_target
@@ -86,6 +86,8 @@ def make_candidate(
             f"The target '{target.name}' has no {runtime.shapes} shapes.",
             hint=f"Its axes are {' or '.join(target.shapes)}: change the profile.",
         )
+    components = _components(facts, spec, target, runtime)
+    _check_guidance(spec, components)
     return Candidate(
         spec=spec,
         target=target,
@@ -93,7 +95,7 @@ def make_candidate(
         profile=profile,
         runtime=runtime,
         options=resolve_options(target, recipe, runtime, profile),
-        components=_components(facts, spec, target, runtime),
+        components=components,
     )
 
 
@@ -160,6 +162,20 @@ def _components(
     if target.timestep_for_each:
         components = tuple(map(timestep_for_each, components))
     return components
+
+
+def _check_guidance(spec: PipelineSpec, components: Sequence[Component]) -> None:
+    """Raise ConfigError where a denoiser takes both samples of guidance, whether or not it acts."""
+    generation = spec.generation
+    in_part = (generation.guidance_start, generation.guidance_stop) != (0.0, 1.0)
+    denoiser = next(it for it in components if it.role == "denoiser")
+    if in_part and denoiser.inputs[0].shape[0] == 2:
+        raise ConfigError(
+            "With fixed shapes the denoiser computes two samples a call, so guidance in a part of "
+            "the steps gains nothing.",
+            hint="Give a profile whose runtime has denoiser_batch = 1, or leave --guidance-start "
+            "and --guidance-stop out.",
+        )
 
 
 def _check_recipe(recipe: Recipe, target: TargetSpec) -> None:

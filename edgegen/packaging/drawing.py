@@ -9,10 +9,13 @@ from pathlib import Path
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError
-from edgegen.core.model import PipelineSpec
+from edgegen.core.model import FamilyFacts, Generation, PipelineSpec
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.scheduler import CONFIG_PATH, scheduler_config, with_defaults
 from edgegen.runner.schedule import check_scheduler
+
+FEWEST_STEPS = 10
+"""Models of fewer steps need each of them, and most draw without guidance."""
 
 
 def drawn_with(
@@ -22,11 +25,14 @@ def drawn_with(
     scheduler: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
+    guidance_start: float | None = None,
+    guidance_stop: float | None = None,
 ) -> PipelineSpec:
     """Return a pipeline with another scheduler, steps or guidance; None keeps the model's own.
 
     Another scheduler brings its own defaults. Raises ConfigError where the runner does not draw
-    with the scheduler, or not in so many steps, and for guidance of a model that takes no text.
+    with the scheduler, or not in so many steps, for guidance of a model that takes no text, and
+    for a part of the steps (`guidance_start` to `guidance_stop`, 0…1) where that gains nothing.
     """
     if guidance is not None and spec.facts.guidance == "none":
         raise ConfigError(f"{spec.source} draws without guidance.", hint="Leave --guidance out.")
@@ -40,8 +46,39 @@ def drawn_with(
         generation = replace(generation, steps=steps)
     if guidance is not None:
         generation = replace(generation, guidance=guidance, inpaint_guidance=None)
+    if guidance_start is not None or guidance_stop is not None:
+        generation = guided_in_part(spec.facts, generation, guidance_start, guidance_stop)
     check_scheduler(spec, scheduler_config(folder, spec.scheduler), steps=generation.steps)
     return replace(spec, generation=generation)
+
+
+def guided_in_part(
+    facts: FamilyFacts, generation: Generation, start: float | None, stop: float | None
+) -> Generation:
+    """Return what is drawn with, guided from `start` to `stop` of the steps, 0…1; None: the ends.
+
+    Raises ConfigError for what is no part, and where it would gain nothing: in few steps, and
+    without guidance.
+    """
+    start, stop = 0.0 if start is None else start, 1.0 if stop is None else stop
+    if not 0 <= start < stop <= 1:
+        raise ConfigError(
+            f"--guidance-start is {start:g} and --guidance-stop {stop:g}: parts of the steps.",
+            hint="Give 0 ≤ start < stop ≤ 1: --guidance-stop 0.5 guides the first half.",
+        )
+    if (start, stop) == (0.0, 1.0):
+        return generation
+    if not facts.is_guided(generation.guidance):
+        raise ConfigError(
+            "This model draws without classifier-free guidance, so no step can leave it out.",
+            hint="Leave --guidance-start and --guidance-stop out.",
+        )
+    if generation.steps < FEWEST_STEPS:
+        raise ConfigError(
+            f"Guidance in a part of {generation.steps} steps gains next to nothing.",
+            hint=f"Leave --guidance-start and --guidance-stop out below {FEWEST_STEPS} steps.",
+        )
+    return replace(generation, guidance_start=start, guidance_stop=stop)
 
 
 def scheduler_problem(spec: PipelineSpec, folder: Path) -> str | None:

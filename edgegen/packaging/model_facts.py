@@ -42,14 +42,22 @@ def read_facts(
     scheduler: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
+    guidance_start: float | None = None,
+    guidance_stop: float | None = None,
 ) -> ModelFacts:
     """Read a model's configs and headers; it draws with what is given, else with its own.
 
     Raises SourceError for a model that cannot be read, and ConfigError for a scheduler that the
-    runner lacks.
+    runner lacks, and as `drawn_with` does.
     """
     spec = drawn_with(
-        read_pipeline(model), model.path, scheduler=scheduler, steps=steps, guidance=guidance
+        read_pipeline(model),
+        model.path,
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        guidance_start=guidance_start,
+        guidance_stop=guidance_stop,
     )
     return ModelFacts(
         spec=spec,

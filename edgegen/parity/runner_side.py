@@ -155,6 +155,8 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
         negative_prompt=case.negative_prompt,
         steps=case.steps,
         guidance=case.guidance,
+        guidance_start=case.guidance_start,
+        guidance_stop=case.guidance_stop,
         seed=case.seed,
         width=case.width,
         height=case.height,

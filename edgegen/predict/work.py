@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen.core.model import Component, Role
+from edgegen_runner.generation import guided_calls
+
+from edgegen.core.model import Component, Generation, Role
 from edgegen.core.trace import ComponentTrace, Operator
 from edgegen.packaging.candidate import Candidate
 
@@ -53,19 +55,22 @@ def work_of(
     for component in candidate.components:
         phase = PHASES.get(component.role)
         if phase is not None:
-            calls = _calls(component, guided=guided, steps=count)
+            calls = _calls(component, generation, guided=guided, steps=count)
             one = operations_of(traces[component.name])
-            operations[phase] = operations.get(phase, 0) + calls * one
+            operations[phase] = operations.get(phase, 0) + round(calls * one)
     return Work(operations=operations, steps=count)
 
 
-def _calls(component: Component, *, guided: bool, steps: int) -> int:
+def _calls(component: Component, generation: Generation, *, guided: bool, steps: int) -> float:
     passes = 2 if guided else 1
     match component.role:
         case "text_encoder":
             return passes
-        case "denoiser":  # a batch that is open, or 2, takes both passes at once
-            return steps * (passes if component.inputs[0].shape[0] == 1 else 1)
+        case "denoiser":
+            part = guided_calls(generation.guidance_start, generation.guidance_stop, steps)
+            samples = steps + (len(part) if guided else 0)
+            # a batch that is open, or 2, takes both samples of guidance at once
+            return samples / (1 if component.inputs[0].shape[0] == 1 else passes)
     return 1
 
 

@@ -67,6 +67,8 @@ def _case(spec: PipelineSpec, least: tuple[int, int] | None, name: str) -> Golde
         seed=SEED,
         scheduler=spec.scheduler.class_name,
         strength=STRENGTHS[facts.starts[0]],
+        guidance_start=generation.guidance_start,
+        guidance_stop=generation.guidance_stop,
     )
 
 

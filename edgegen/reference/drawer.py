@@ -22,6 +22,7 @@ from edgegen.core.model import Generation
 from edgegen.drawer import DrawRequest, Pixels, drawn_together, rgb
 from edgegen.families import family_of
 from edgegen.families.base import Family
+from edgegen.reference.guidance import guided_part
 
 
 class TorchDrawer:
@@ -43,16 +44,19 @@ class TorchDrawer:
         """
         pictures: dict[DrawRequest, Pixels] = {}
         for settings, alike in drawn_together(requests).items():
-            arguments = self._arguments(settings, alike)
-            with _another_scheduler(self._pipeline, settings.scheduler), torch.inference_mode():
-                images = self._pipeline(**arguments).images
+            one = _completed(settings, self._generation, self._family)
+            with (
+                _another_scheduler(self._pipeline, one.scheduler),
+                guided_as(self._pipeline, self._family, one),
+                torch.inference_mode(),
+            ):
+                images = self._pipeline(**self._arguments(one, alike)).images
             levels = np.rint(images * 255).astype(np.uint8)
             pictures |= zip(alike, map(rgb, levels), strict=True)
         return [pictures[request] for request in requests]
 
-    def _arguments(self, settings: DrawRequest, alike: Sequence[DrawRequest]) -> dict[str, Any]:
+    def _arguments(self, one: DrawRequest, alike: Sequence[DrawRequest]) -> dict[str, Any]:
         count = len(alike)
-        one = _completed(settings, self._generation, self._family)
         arguments = call_arguments(self._family, one)
         arguments["generator"] = [torch.Generator().manual_seed(it.seed) for it in alike]
         if self._family.facts.takes_text:
@@ -93,14 +97,28 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
     return arguments
 
 
+@contextmanager
+def guided_as(pipeline: Any, family: Family, request: DrawRequest) -> Iterator[None]:
+    """Guide the part of the steps that a request says, where the image is guided at all."""
+    start, stop = request.guidance_start, request.guidance_stop
+    guided = family.facts.is_guided(request.guidance or 0.0)
+    whole = (0.0, 1.0)
+    part = (0.0 if start is None else start, 1.0 if stop is None else stop) if guided else whole
+    with guided_part(pipeline, family, *part):
+        yield
+
+
 def _completed(request: DrawRequest, known: Generation | None, family: Family) -> DrawRequest:
     if known is None:
         return request
     guidance = known.guidance
     if family.facts.needs_mask and known.inpaint_guidance is not None:
         guidance = known.inpaint_guidance
+    start, stop = request.guidance_start, request.guidance_stop
     return replace(
         request,
+        guidance_start=known.guidance_start if start is None else start,
+        guidance_stop=known.guidance_stop if stop is None else stop,
         steps=known.steps if request.steps is None else request.steps,
         guidance=guidance if request.guidance is None else request.guidance,
         width=known.width if request.width is None else request.width,

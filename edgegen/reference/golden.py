@@ -53,6 +53,8 @@ def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
         seed=case.seed,
         steps=case.steps,
         guidance=case.guidance,
+        guidance_start=case.guidance_start,
+        guidance_stop=case.guidance_stop,
         scheduler=case.scheduler,
         width=case.width,
         height=case.height,

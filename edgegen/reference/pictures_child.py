@@ -63,7 +63,9 @@ def _draw(reference: Reference, job: Job, picture: PictureJob) -> None:
     import numpy as np
     import torch
 
+    from edgegen.families import family_of
     from edgegen.reference import golden
+    from edgegen.reference.drawer import guided_as
     from edgegen.reference.trajectory import case_arguments, to_numpy, watched_steps
 
     seen: list[torch.Tensor] = []
@@ -72,9 +74,11 @@ def _draw(reference: Reference, job: Job, picture: PictureJob) -> None:
         if picture.trajectory is not None:
             seen.append(latents.clone())
 
-    with watched_steps(reference.pipeline, keep):
+    pipeline, family = reference.pipeline, family_of(job.spec.family)
+    request = golden.draw_request(picture.case, Path(job.starts))
+    with watched_steps(pipeline, keep), guided_as(pipeline, family, request):
         arguments = case_arguments(job.spec, picture.case, Path(job.starts))
-        images = reference.pipeline(**arguments).images
+        images = pipeline(**arguments).images
     if picture.trajectory is not None:
         path = Path(picture.trajectory)
         golden.write_array(path.parent, path.name, to_numpy(torch.cat(seen)))

@@ -18,7 +18,7 @@ from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.families import family_of
 from edgegen.reference import golden
-from edgegen.reference.drawer import call_arguments
+from edgegen.reference.drawer import call_arguments, guided_as
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.probes import check_finite
 from edgegen.reference.start_pictures import write_start_pictures
@@ -44,7 +44,9 @@ def run_case(
         golden.write_array(destination, golden.trajectory_name(index), to_numpy(latents))
         on_step(index + 1)
 
-    with watched_steps(reference.pipeline, see):
+    request = golden.draw_request(case, destination)
+    family = family_of(spec.family)
+    with watched_steps(reference.pipeline, see), guided_as(reference.pipeline, family, request):
         image = reference.pipeline(**case_arguments(spec, case, destination)).images
     pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32) * 2 - 1
     golden.write_array(destination, golden.IMAGE_NAME, pixels)

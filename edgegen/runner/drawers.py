@@ -140,6 +140,8 @@ def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds
         negative_prompt=settings.negative_prompt,
         steps=settings.steps,
         guidance=settings.guidance,
+        guidance_start=settings.guidance_start,
+        guidance_stop=settings.guidance_stop,
         scheduler=settings.scheduler,
         seed=seeds.first,
         count=seeds.count,

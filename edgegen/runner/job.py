@@ -27,6 +27,8 @@ class Request:
     negative_prompt: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    guidance_start: float | None = None
+    guidance_stop: float | None = None
     guidance_rescale: float | None = None
     guidance_batch: Literal[1, 2] | None = None
     eta: float | None = None

@@ -48,7 +48,44 @@ class Case:
     scheduler: tuple[str, dict[str, Any]] | None = None
 
 
+def guided_until(share: float, *conditions: str) -> dict[str, Any]:
+    """Return the arguments with which diffusers' documentation ends guidance early."""
+    names = ["prompt_embeds", *conditions]
+
+    def callback(
+        pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        if index + 1 == int(pipeline.num_timesteps * share):
+            pipeline._guidance_scale = 0.0
+            return {name: tensors[name].chunk(2)[-1] for name in names}
+        return tensors
+
+    return {"callback_on_step_end": callback, "callback_on_step_end_tensor_inputs": names}
+
+
 CASES = [
+    Case(
+        "sd15 guided in its first half",
+        "sd15",
+        "StableDiffusionPipeline",
+        {"guidance_stop": 0.5, "steps": 7},
+        {"num_inference_steps": 7, **guided_until(0.5)},
+    ),
+    Case(
+        "sd15 image to image, guided in its first third",
+        "sd15",
+        "StableDiffusionImg2ImgPipeline",
+        {"guidance_stop": 0.34, "steps": 10, "strength": 0.6},
+        {"num_inference_steps": 10, "strength": 0.6, **guided_until(0.34)},
+        uses=("image",),
+    ),
+    Case(
+        "sdxl guided in its first half",
+        "sdxl",
+        "StableDiffusionXLPipeline",
+        {"guidance_stop": 0.5},
+        guided_until(0.5, "add_text_embeds", "add_time_ids"),
+    ),
     Case("sd15", "sd15", "StableDiffusionPipeline", {}, {}),
     Case(
         "sd15 with a negative prompt and rescaled guidance",

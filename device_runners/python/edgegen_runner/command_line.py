@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
                 negative_prompt=options.negative_prompt,
                 steps=options.steps,
                 guidance=options.guidance,
+                guidance_start=options.guidance_start,
+                guidance_stop=options.guidance_stop,
                 guidance_rescale=options.guidance_rescale,
                 eta=options.eta,
                 scheduler=options.scheduler,
@@ -102,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--negative-prompt")
     parser.add_argument("--steps", type=_positive)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--guidance-start", type=_share, help="part of the steps, 0 to 1")
+    parser.add_argument("--guidance-stop", type=_share)
     parser.add_argument("--guidance-rescale", type=float, default=0.0)
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -126,4 +130,11 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value

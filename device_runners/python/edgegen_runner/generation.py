@@ -42,6 +42,17 @@ class FamilyFacts:
         return "noise" not in self.starts
 
 
+def guided_calls(start: float, stop: float, calls: int) -> range:
+    """Return which of the denoiser's calls of an image are guided, by their index.
+
+    The rounding is that of diffusers' guiders (``BaseGuidance.start`` and ``stop``).
+
+    >>> guided_calls(0.0, 0.5, 25)
+    range(0, 12)
+    """
+    return range(int(start * calls), int(stop * calls))
+
+
 @dataclass(frozen=True)
 class Generation:
     """What the denoising loop has to know besides the scheduler's own configuration.
@@ -53,7 +64,8 @@ class Generation:
     (``timestep_cond``, latent consistency models). ``latents_mean`` and ``latents_std``, one a
     channel, are set where SDXL's pipelines normalize latents with them. ``steps`` and ``guidance``
     are the defaults; ``inpaint_guidance`` takes the place of the latter behind a mask, where
-    diffusers' inpainting class has another default.
+    diffusers' inpainting class has another default. ``guidance_start`` and ``guidance_stop``, 0…1,
+    are the part of the denoiser's calls in which it looks at an empty prompt, too.
     """
 
     width: int
@@ -68,6 +80,8 @@ class Generation:
     steps: int = 25
     guidance: float = 7.5
     inpaint_guidance: Optional[float] = None
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
     text_length: Optional[int] = None
     guidance_embedding_dim: Optional[int] = None
     force_zeros_for_empty_prompt: bool = False

@@ -125,6 +125,8 @@ def _request(golden: Golden) -> Request:
         negative_prompt=golden.negative_prompt,
         steps=golden.steps,
         guidance=golden.guidance,
+        guidance_start=golden.guidance_start,
+        guidance_stop=golden.guidance_stop,
         seed=golden.seed,
         width=golden.width,
         height=golden.height,

@@ -181,6 +181,8 @@ def _read_request(table: Table) -> Request:
         negative_prompt=table.optional_text("negative_prompt"),
         steps=table.optional_whole("steps", least=1, most=MOST_STEPS),
         guidance=table.optional_number("guidance"),
+        guidance_start=table.optional_number("guidance_start", least=0, most=1),
+        guidance_stop=table.optional_number("guidance_stop", least=0, most=1),
         guidance_rescale=table.number("guidance_rescale", 0.0, least=0, most=1),
         guidance_batch=table.whole("guidance_batch", 2, least=1, most=2),
         eta=table.number("eta", 0.0, least=0),

@@ -86,6 +86,8 @@ class Golden:
     seed: int
     scheduler: str
     strength: Optional[float] = None
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,8 @@ def _read_generation(table: Table) -> Generation:
         steps=table.whole("steps", 25, least=1, most=MOST_STEPS),
         guidance=table.number("guidance", 7.5),
         inpaint_guidance=table.optional_number("inpaint_guidance"),
+        guidance_start=table.number("guidance_start", 0.0, least=0, most=1),
+        guidance_stop=table.number("guidance_stop", 1.0, least=0, most=1),
         text_length=table.optional_whole("text_length", least=1, most=_LARGEST_AXIS),
         guidance_embedding_dim=table.optional_whole(
             "guidance_embedding_dim", least=1, most=_LARGEST_AXIS
@@ -367,6 +371,8 @@ def _read_golden(folder: Path, golden: Table) -> Golden:
         seed=golden.whole("seed", least=0, most=HIGHEST_SEED),
         scheduler=golden.text("scheduler"),
         strength=golden.optional_number("strength", least=0, most=1),
+        guidance_start=golden.number("guidance_start", 0.0, least=0, most=1),
+        guidance_stop=golden.number("guidance_stop", 1.0, least=0, most=1),
     )
 
 

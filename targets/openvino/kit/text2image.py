@@ -51,6 +51,21 @@ def check_scheduler(package: Path) -> None:
         )
 
 
+class UnsupportedGuidance(Exception):  # noqa: N818 - reads as the sentence that it says
+    """The package guides a part of the steps, and OpenVINO GenAI guides all of them."""
+
+
+def check_guidance(package: Path) -> None:
+    """Raise UnsupportedGuidance for a package that guides a part of the steps."""
+    generation = json.loads((package / "edgegen.json").read_text("utf-8"))["generation"]
+    start, stop = generation.get("guidance_start", 0), generation.get("guidance_stop", 1)
+    if (start, stop) != (0, 1):
+        raise UnsupportedGuidance(
+            f"The package guides its steps from {start:g} to {stop:g}, and OpenVINO GenAI guides "
+            "all of them. Package the model without --guidance-start and --guidance-stop."
+        )
+
+
 class Cancelled(Exception):  # noqa: N818 - the word that apps know
     """The progress callback asked to stop; there is no image."""
 
@@ -107,11 +122,12 @@ def write_png(path: Path, pixels: Any) -> None:
 
 
 def main() -> int:
-    """Draw one image; return 0, 2 where the package's scheduler is missing, 3 if cancelled."""
+    """Draw one image; return 0, 2 where GenAI cannot draw as the package does, 3 if cancelled."""
     options = _options()
     try:
         check_scheduler(options.package)
-    except UnsupportedScheduler as error:
+        check_guidance(options.package)
+    except (UnsupportedScheduler, UnsupportedGuidance) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     import openvino_genai  # takes a second: --help need not wait

@@ -198,7 +198,8 @@ def denoise(
         sample = latents
         if scales_input:
             sample = scheduler.scale_model_input(latents, timestep)
-        prediction = denoiser.predict(sample, timestep, start.extra)
+        guided = denoiser.guides(index, len(timesteps))
+        prediction = denoiser.predict(sample, timestep, start.extra, guided=guided)
         latents = scheduler.step(prediction, timestep, latents, start.noise)
         if start.keep is not None:
             latents = start.keep(latents, index)

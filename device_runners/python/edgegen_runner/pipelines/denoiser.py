@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunnerFailure
+from ..generation import Generation, guided_calls
+from ..request import Request
 from ..residency import Components
 from ..schedulers.guidance import classifier_free_guidance, rescale_noise_cfg
 
@@ -21,11 +23,37 @@ Row = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Guidance:
-    """Classifier-free guidance: how strong, how much of it is taken back, and how it is batched."""
+    """Classifier-free guidance: how strong, how much of it is taken back, and how it is batched.
+
+    Of the calls of an image those from ``start`` to ``stop``, 0…1, are guided.
+    """
 
     scale: float
     rescale: float = 0.0
     batch: int = 2
+    start: float = 0.0
+    stop: float = 1.0
+
+
+def guidance_of(scale: float, request: Request, generation: Generation) -> Guidance:
+    """Return how an image is guided: as the request says, else as the package does.
+
+    Raises RunnerFailure (bad-request) where guidance would stop before it starts.
+    """
+    start, stop = (
+        own if asked is None else asked
+        for asked, own in (
+            (request.guidance_start, generation.guidance_start),
+            (request.guidance_stop, generation.guidance_stop),
+        )
+    )
+    if start >= stop:
+        raise RunnerFailure(
+            "bad-request",
+            f"Guidance would start at {start:g} of the steps and stop at {stop:g}.",
+            "Give a start below the stop, or --guidance 1 for none at all.",
+        )
+    return Guidance(scale, request.guidance_rescale, request.guidance_batch, start, stop)
 
 
 @dataclass(frozen=True)
@@ -58,40 +86,56 @@ class Denoiser:
         self._channels = channels
         self._guidance = guidance
         rows = [conditioning.positive]
+        fixed = self._component.inputs["sample"].shape[0]
+        alone = fixed if isinstance(fixed, int) else 1
+        self._plain = [_stack(rows, alone)]
         if conditioning.negative is not None:
             rows.insert(0, conditioning.negative)  # diffusers' order: without, with the prompt
         self._guided = len(rows) == 2
-        fixed = self._component.inputs["sample"].shape[0]
-        self._batch = fixed if isinstance(fixed, int) else min(guidance.batch, len(rows))
+        batch = fixed if isinstance(fixed, int) else min(guidance.batch, len(rows))
         self._chunks = [
-            _stack(rows[start : start + self._batch], self._batch)
-            for start in range(0, len(rows), self._batch)
+            _stack(rows[start : start + batch], batch) for start in range(0, len(rows), batch)
         ]
-        self._rows = len(rows)
+        self._batch, self._alone = batch, alone
 
-    def predict(self, sample: Array, timestep: Any, extra: Sequence[Array] = ()) -> Array:
-        """Return the prediction, after guidance, for a sample (1, channels, height, width).
+    def guides(self, index: int, calls: int) -> bool:
+        """Return whether a call of an image, of so many, looks at the negative prompt, too."""
+        interval = guided_calls(self._guidance.start, self._guidance.stop, calls)
+        return self._guided and index in interval
 
-        ``extra`` channels (an inpainting model's mask and masked picture) are joined to it.
+    def predict(
+        self,
+        sample: Array,
+        timestep: Any,
+        extra: Sequence[Array] = (),
+        *,
+        guided: bool = True,
+    ) -> Array:
+        """Return the prediction for a sample (1, channels, height, width).
+
+        ``extra`` channels (an inpainting model's mask and masked picture) are joined to it. Where
+        it is not ``guided`` the denoiser is told the prompt alone.
         """
+        guided = guided and self._guided
+        batch, chunks = (self._batch, self._chunks) if guided else (self._alone, self._plain)
         joined = np.concatenate([sample, *extra], axis=1) if extra else sample
-        batched = np.concatenate([joined] * self._batch) if self._batch > 1 else joined
+        batched = np.concatenate([joined] * batch) if batch > 1 else joined
         moment = {"sample": batched, "timestep": self._moment(timestep)}
         output = self._component.first_output
         predictions = [
             self._components.run(self._component.name, {**moment, **chunk}, [output])[output]
-            for chunk in self._chunks
+            for chunk in chunks
         ]
         both = predictions[0] if len(predictions) == 1 else np.concatenate(predictions)
         if self._channels is not None:
             both = both[:, : self._channels]
-        if not self._guided:
+        if not guided:
             return both[:1]
         uncond, cond = both[:1], both[1:2]
-        guided = classifier_free_guidance(uncond, cond, self._guidance.scale)
+        prediction = classifier_free_guidance(uncond, cond, self._guidance.scale)
         if self._guidance.rescale > 0.0:
-            guided = rescale_noise_cfg(guided, cond, self._guidance.rescale)
-        return guided
+            prediction = rescale_noise_cfg(prediction, cond, self._guidance.rescale)
+        return prediction
 
     def _moment(self, timestep: Any) -> Array:
         """Return a timestep in the type and shape that the package wants.

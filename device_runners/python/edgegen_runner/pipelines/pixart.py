@@ -18,7 +18,7 @@ from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
-from .denoiser import Conditioning, Denoiser, Guidance
+from .denoiser import Conditioning, Denoiser, guidance_of
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts
 from .text import TextEncoder
@@ -42,7 +42,7 @@ class PixArt:
         self._text = TextEncoder(components, encoder, "t5")
         self._sizes = self._resolution(starts.height, starts.width)
         scale = starts.guidance
-        self._guidance = Guidance(scale, request.guidance_rescale, request.guidance_batch)
+        self._guidance = guidance_of(scale, request, package.generation)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
         self.components = (encoder.name, *names_of(package))
 

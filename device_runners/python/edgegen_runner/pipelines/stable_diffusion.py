@@ -15,7 +15,7 @@ from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
-from .denoiser import Conditioning, Denoiser, Guidance
+from .denoiser import Conditioning, Denoiser, guidance_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, start_kind
@@ -62,7 +62,7 @@ class StableDiffusion:
         self._embedding_dim = package.generation.guidance_embedding_dim
         starts = self._starts
         scale = starts.guidance
-        self._guidance = Guidance(scale, request.guidance_rescale, request.guidance_batch)
+        self._guidance = guidance_of(scale, request, package.generation)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
         self.components = (encoder.name, *starts.components, *names_of(package))
 

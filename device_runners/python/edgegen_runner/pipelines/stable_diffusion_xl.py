@@ -16,7 +16,7 @@ from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
-from .denoiser import Conditioning, Denoiser, Guidance
+from .denoiser import Conditioning, Denoiser, guidance_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, start_kind
@@ -47,7 +47,7 @@ class StableDiffusionXL:
         self._generation = package.generation
         starts = self._starts
         guidance = starts.guidance
-        self._guidance = Guidance(guidance, request.guidance_rescale, request.guidance_batch)
+        self._guidance = guidance_of(guidance, request, package.generation)
         self.plan = Plan(starts.width, starts.height, starts.steps, guidance, self._scheduler)
         names = (encoder.name for encoder in encoders)
         self.components = (*names, *starts.components, *names_of(package))

@@ -9,9 +9,16 @@ public struct PackageFacts: Decodable {
         public let shiftFactor: Float
         public let steps: Int
         public let guidance: Float
+        let guidanceStart: Float?
+        let guidanceStop: Float?
+
+        /// Whether every step is guided; Apple's pipelines cannot leave guidance out of some.
+        var isGuidedThroughout: Bool { (guidanceStart ?? 0) == 0 && (guidanceStop ?? 1) == 1 }
 
         enum CodingKeys: String, CodingKey {
             case width, height, steps, guidance
+            case guidanceStart = "guidance_start"
+            case guidanceStop = "guidance_stop"
             case scalingFactor = "scaling_factor"
             case shiftFactor = "shift_factor"
         }
@@ -54,7 +61,7 @@ public struct PackageFacts: Decodable {
     /// Whether one of Apple's pipelines draws with the package.
     var isDrawnByApple: Bool {
         facts.guidance == "classifier-free" && facts.takesText && facts.starts != ["mask"]
-            && (isXL || denoiserInputs == Self.inputs)
+            && generation.isGuidedThroughout && (isXL || denoiserInputs == Self.inputs)
     }
 
     private static let inputs: Set = ["sample", "timestep", "encoder_hidden_states"]

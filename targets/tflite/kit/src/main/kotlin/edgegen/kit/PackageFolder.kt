@@ -34,6 +34,8 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
     val shiftFactor: Float = number("shift_factor", 0.0).toFloat()
     val steps: Int = number("steps", 25.0).toInt()
     val guidance: Float = number("guidance", 7.5).toFloat()
+    val guidanceStart: Double = number("guidance_start", 0.0)
+    val guidanceStop: Double = number("guidance_stop", 1.0)
 
     /** Tokens of a prompt, where the tokenizer's own files do not say. */
     val textLength: Int? = (generation["text_length"] as? Double)?.toInt()

@@ -47,6 +47,9 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
             if (guidance > 1f) listOf(request.negativePrompt, request.prompt)
             else listOf(request.prompt)
         val states = encode(prompts)
+        val calls = trajectory.timesteps.size
+        val guidedCalls =
+            (folder.guidanceStart * calls).toInt() until (folder.guidanceStop * calls).toInt()
         val random = TorchRandom(request.seed)
         val deviation = trajectory.firstDeviation
         var latents = random.normals(latentSize()).also { for (i in it.indices) it[i] *= deviation }
@@ -54,7 +57,8 @@ class TextToImage(private val folder: PackageFolder, private val opener: GraphOp
             for (index in trajectory.timesteps.indices) {
                 val moment = trajectory.timesteps[index]
                 val scaled = trajectory.scaled(index, latents)
-                val predictions = states.map { predict(unet, scaled, moment, it) }
+                val told = if (index in guidedCalls) states else states.takeLast(1)
+                val predictions = told.map { predict(unet, scaled, moment, it) }
                 val prediction =
                     if (predictions.size == 1) predictions[0]
                     else guided(predictions[0], predictions[1], guidance)
