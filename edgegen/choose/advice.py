@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from edgegen.choose.problem import Candidate, FloatModel
+from edgegen.choose.problem import Candidate, float_model_of
 from edgegen.choose.search import Search
 from edgegen.choose.space import Space
 from edgegen.choose.standings import rows_of
@@ -110,8 +110,7 @@ def _fewer_steps(limit: Limit, row: Row, search: Search) -> Iterator[Advice]:
 
 def _float_quality(way: Way, search: Search) -> dict[str, Figure]:
     """Return what the model itself reached at steps, where that was judged."""
-    model = FloatModel(model=way.model, steps=way.steps, width=way.width, height=way.height)
-    known = search.knowledge.float_models.get(model, {})
+    known = search.knowledge.float_models.get(float_model_of(way), {})
     return {
         name: replace(figure, origin="predicted", source="the model itself in torch")
         for name, figure in known.items()

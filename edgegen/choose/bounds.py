@@ -107,6 +107,7 @@ def _sibling_bounds(
         if other != place
         and (other in knowledge.measured or other in knowledge.glimpsed)
         and problem.candidates[other].pixels == candidate.pixels
+        and problem.candidates[other].way.guidance_stop == candidate.way.guidance_stop
     ]
     if not measured_ones:
         return {}

@@ -48,6 +48,8 @@ def measured_elsewhere(
                 width=way.width,
                 height=way.height,
                 guidance=made.spec.generation.guidance,
+                guidance_start=0.0,
+                guidance_stop=way.guidance_stop,
                 residency="all",
                 memory_mode="auto",
                 complete=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +100,21 @@ class Jobs:
         candidate = self.search.problem.candidates[place]
         way, key = candidate.way, self.package_key(candidate.package)
         base = self.cache.package_place(key)
-        generation = load_manifest(base).generation
-        if (generation.steps, generation.width, generation.height) == (
-            way.steps,
-            way.width,
-            way.height,
-        ):
+        own = load_manifest(base).generation
+        drawn = replace(
+            own,
+            steps=way.steps,
+            width=way.width,
+            height=way.height,
+            guidance_stop=way.guidance_stop,
+        )
+        if drawn == own:
             return base
-        name = f"{key}-{way.steps}-{way.width}x{way.height}"
+        part = "" if way.guidance_stop == 1 else f"-guided-{way.guidance_stop:g}"
+        name = f"{key}-{way.steps}-{way.width}x{way.height}{part}"
         if self.cache.package(name) is None:
             place_ = self.cache.package_place(name)
-            write_redrawn(base, place_, steps=way.steps, width=way.width, height=way.height)
+            write_redrawn(base, place_, drawn)
             self.cache.made(place_)
         return self.cache.package_place(name)
 
@@ -121,14 +125,7 @@ class Jobs:
                 return
         except (ConfigError, OSError):
             pass
-        generation = load_manifest(source).generation
-        write_redrawn(
-            source,
-            destination,
-            steps=generation.steps,
-            width=generation.width,
-            height=generation.height,
-        )
+        write_redrawn(source, destination, load_manifest(source).generation)
 
     def _content_of(self, model: ModelFolder) -> str:
         """Return a hash of a model: its weights, and its small files."""
@@ -166,6 +163,7 @@ class Jobs:
             steps=model.steps,
             width=model.width,
             height=model.height,
+            guidance_stop=model.guidance_stop,
             pictures=self.pictures,
         )
 

@@ -43,8 +43,7 @@ class Candidate:
     @property
     def float_model(self) -> FloatModel:
         """Return what it would be as the model itself, without a package."""
-        way = self.way
-        return FloatModel(model=way.model, steps=way.steps, width=way.width, height=way.height)
+        return float_model_of(self.way)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +54,18 @@ class FloatModel:
     steps: int
     width: int
     height: int
+    guidance_stop: float = 1.0
+
+
+def float_model_of(way: Way) -> FloatModel:
+    """Return what draws as a candidate does, without a package."""
+    return FloatModel(
+        model=way.model,
+        steps=way.steps,
+        width=way.width,
+        height=way.height,
+        guidance_stop=way.guidance_stop,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

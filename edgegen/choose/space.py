@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgegen.choose.problem import Candidate
 from edgegen.core.choice import Way
@@ -17,7 +17,7 @@ from edgegen.core.target import TargetSpec
 from edgegen.core.targets import load_target
 from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.candidate import Candidate as PackageCandidate
-from edgegen.packaging.candidate import make_candidate, predict
+from edgegen.packaging.candidate import always_guides, make_candidate, predict
 from edgegen.packaging.drawing import drawn_with
 from edgegen.packaging.model_facts import ModelFacts, read_facts
 from edgegen.predict.figures import size_figure
@@ -35,6 +35,7 @@ class Wanted:
     targets: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
+    guidance_stops: tuple[float, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
 
 
@@ -93,6 +94,20 @@ def parse_steps(text: str) -> tuple[int, ...]:
             hint="Write --steps 4,8,20.",
         )
     return tuple(sorted({int(word) for word in words}))
+
+
+def parse_stops(text: str) -> tuple[float, ...]:
+    """Read `1,0.6`: until which part of the steps images are guided, 0…1.
+
+    Raises ConfigError for what is no such part.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(r"1(\.0*)?|0?\.[0-9]{1,4}", word) and float(word) for word in words):
+        raise ConfigError(
+            f"--guidance-stops is '{text:.40}', not a list of parts of the steps.",
+            hint="Write --guidance-stops 1,0.6: all steps, and the first 60 percent.",
+        )
+    return tuple(dict.fromkeys(float(word) for word in words))
 
 
 def make_space(
@@ -219,14 +234,21 @@ def _add_steps(
             width=size[0],
             height=size[1],
         )
-        why = refused or _steps_problem(facts, steps)
-        space.candidates.append(Candidate(way=way, package=package, known=known, refused=why))
+        for stop in wanted.guidance_stops or (1.0,):
+            why = refused or _drawing_problem(facts, steps, stop)
+            if not why and stop < 1 and always_guides(space.built_as[package].components):
+                why = "its denoiser computes two samples a call, guided or not"
+            space.candidates.append(
+                Candidate(
+                    way=replace(way, guidance_stop=stop), package=package, known=known, refused=why
+                )
+            )
 
 
-def _steps_problem(facts: ModelFacts, steps: int) -> str:
-    """Return why a model cannot draw in so many steps; nothing where it can."""
+def _drawing_problem(facts: ModelFacts, steps: int, stop: float) -> str:
+    """Return why a model cannot draw in so many steps, guided until a part of them."""
     try:
-        drawn_with(facts.spec, facts.folder, steps=steps)
+        drawn_with(facts.spec, facts.folder, steps=steps, guidance_stop=stop)
     except ConfigError as error:
         return error.message
     return ""

@@ -46,6 +46,7 @@ class ProbeTask:
     steps: int
     width: int
     height: int
+    guidance_stop: float
     pictures: int | None
 
 

@@ -274,6 +274,9 @@ def _settings_of(task: EvaluateTask | ProbeTask) -> EvaluateSettings:
     return EvaluateSettings(
         suites=_SUITES,
         pictures=task.pictures,
+        guidance_stop=task.guidance_stop
+        if isinstance(task, ProbeTask)
+        else None,  # a package's own
         steps=task.steps,
         width=task.width,
         height=task.height,

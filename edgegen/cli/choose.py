@@ -55,7 +55,7 @@ _LIMITS = tuple(FIGURES)
     groups={
         "Where": ("device", "root", "profile", "patience_s"),
         "Limits (default: the profile's budget)": parameters(_LIMITS),
-        "Candidates": ("targets", "recipes", "steps", "sizes", "prefer"),
+        "Candidates": ("targets", "recipes", "steps", "sizes", "guidance_stops", "prefer"),
         "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
         "Who does it": ("engine", "address"),
         "The models": ("variant", "offline"),
@@ -89,6 +89,11 @@ _LIMITS = tuple(FIGURES)
 )
 @click.option("-r", "--recipes", metavar="RECIPE,…", help="Default: all of each target.")
 @click.option("--steps", metavar="N,…", help="Default: each model's own.")
+@click.option(
+    "--guidance-stops",
+    metavar="PART,…",
+    help="Until which part of the steps images are guided: 1,0.6. Default: all steps.",
+)
 @click.option("--sizes", metavar="PIXELS,…", help="512,384 or 512x768. Default: the model's own.")
 @click.option(
     "--prefer",
@@ -152,10 +157,11 @@ def choose(
 ) -> int:
     """Find the smallest package of MODEL… that meets a device's limits, and say why it is that one.
 
-    Candidates are models × targets × recipes × steps × sizes. What cannot pass by what is predicted
-    is dropped; the rest is built, compared with torch, judged by its pictures and, last, measured
-    on the device, the smallest first, until nothing that was not tried can win. What was made is
-    kept by its content: a run that was interrupted goes on where it was.
+    Candidates are models × targets × recipes × steps × sizes × parts of the steps that are guided.
+    What cannot pass by what is predicted is dropped; the rest is built, compared with torch, judged
+    by its pictures and, last, measured on the device, the smallest first, until nothing that was
+    not tried can win. What was made is kept by its content: a run that was interrupted goes on
+    where it was.
     """
     from edgegen.choose.cache import Cache
     from edgegen.choose.engine import open_engine
@@ -189,16 +195,17 @@ def choose(
 def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -> Asked:
     """Return what the options ask for. Raises ConfigError for what they cannot."""
     from edgegen.choose.prepare import Asked
-    from edgegen.choose.space import Wanted, parse_sizes, parse_steps
+    from edgegen.choose.space import Wanted, parse_sizes, parse_steps, parse_stops
     from edgegen.models.source import resolve
 
     limits = take_limits(options, _LIMITS)
-    steps, sizes = options["steps"], options["sizes"]
+    steps, sizes, stops = options["steps"], options["sizes"], options["guidance_stops"]
     wanted = Wanted(
         targets=_words("--targets", options["targets"]),
         recipes=_words("--recipes", options["recipes"]),
         steps=() if steps is None else parse_steps(steps),
         sizes=() if sizes is None else parse_sizes(sizes),
+        guidance_stops=() if stops is None else parse_stops(stops),
     )
     folders = tuple(
         resolve(

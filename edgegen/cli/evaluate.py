@@ -13,7 +13,7 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.limit_options import limit_options, parameters, quality_limits, take_limits
-from edgegen.cli.numbers import NUMBER
+from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.shared_options import no_history_option
@@ -33,7 +33,7 @@ _LIMITS = quality_limits()
     ),
     groups={
         "What is asked": ("suites", "pictures", "seeds"),
-        "How": ("steps", "guidance", "reference_steps", "width", "height"),
+        "How": ("steps", "guidance", "guidance_stop", "reference_steps", "width", "height"),
         "What it is compared with": ("model", "clip"),
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
@@ -83,6 +83,11 @@ _LIMITS = quality_limits()
     "--steps", type=click.IntRange(1, 10_000), help="Steps of the package; default: its own."
 )
 @click.option("--guidance", type=NUMBER, help="Guidance scale of both; default: the package's.")
+@click.option(
+    "--guidance-stop",
+    type=NumberRange(0, 1, min_open=True),
+    help="Part of the steps in which the package is guided, 0 to 1; default: its own.",
+)
 @click.option(
     "--reference-steps",
     type=click.IntRange(1, 10_000),

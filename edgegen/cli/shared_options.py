@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from edgegen.cli.completion import complete_recipe
+from edgegen.cli.numbers import NumberRange
 
 PIXELS = click.IntRange(1, 16_384)
 """The sides of a picture."""
@@ -34,7 +35,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def guidance_part_options(command: _Command) -> _Command:
     """Add the options that say in which part of the steps guidance acts."""
-    part = click.FloatRange(0, 1)
+    part = NumberRange(0, 1)
     stop = click.option(
         "--guidance-stop",
         type=part,

@@ -101,7 +101,10 @@ def _facts(old: Measurement, new: Measurement) -> Mapping[str, tuple[object, obj
 def _work_facts(
     old: Workload, new: Workload, *, same_target: bool
 ) -> dict[str, tuple[object, object]]:
-    names = ("steps", "guidance", "scheduler", "threads", "residency", "memory")
+    names = (
+        *("steps", "guidance", "guidance_start", "guidance_stop"),
+        *("scheduler", "threads", "residency", "memory"),
+    )
     facts: dict[str, tuple[object, object]] = {
         name: (getattr(old, name), getattr(new, name)) for name in names
     }

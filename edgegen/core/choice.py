@@ -24,7 +24,10 @@ Standing = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A candidate: what would be built, and how it would draw."""
+    """A candidate: what would be built, and how it would draw.
+
+    Of the steps those until `guidance_stop`, 0…1, are guided.
+    """
 
     model: str
     target: str
@@ -32,14 +35,20 @@ class Way:
     steps: int
     width: int
     height: int
+    guidance_stop: float = 1.0
+
+    @property
+    def drawn(self) -> str:
+        """Return how it draws: `25 steps`, or `25 steps guided until 0.6`."""
+        part = "" if self.guidance_stop == 1 else f" guided until {self.guidance_stop:g}"
+        return counted(self.steps, "step") + part
 
     @property
     def name(self) -> str:
         """Return what it is called in tables: `scenes-4step, onnx int8, 4 steps, 64×64`."""
         model = self.model.removeprefix("builtin:")
         size = f"{self.width}×{self.height}"
-        how = f"{self.target} {self.recipe}, {counted(self.steps, 'step')}"
-        return f"{model}, {how}, {size}"
+        return f"{model}, {self.target} {self.recipe}, {self.drawn}, {size}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,6 +115,8 @@ class Evaluation:
     runtime: str
     steps: int
     guidance: float
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
     width: int
     height: int
     reference: str

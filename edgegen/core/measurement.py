@@ -54,6 +54,8 @@ class Workload:
     height: int
     steps: int
     guidance: float
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
     seed: int
     scheduler: str
     providers: tuple[str, ...]
@@ -64,6 +66,8 @@ class Workload:
     def __post_init__(self) -> None:
         check_count(self.width, self.height, self.steps, self.threads)
         check_value("guidance", self.guidance)
+        check_value("guidance_start", self.guidance_start)
+        check_value("guidance_stop", self.guidance_stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

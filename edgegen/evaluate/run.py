@@ -295,6 +295,8 @@ def _evaluation(subject: _Subject, examination: Examination, pairs: Sequence[Pai
         runtime=subject.runtime,
         steps=case.steps,
         guidance=case.guidance,
+        guidance_start=case.guidance_start,
+        guidance_stop=case.guidance_stop,
         width=case.width,
         height=case.height,
         reference=REFERENCE,

@@ -23,6 +23,7 @@ from edgegen.evaluate.suite import (
 from edgegen.families import family_of
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.scheduler import with_defaults
+from edgegen.packaging.drawing import guided_in_part
 from edgegen.reference.case import SMALL_MODEL_PX, STRENGTHS
 from edgegen.scenes.scene import PICTURE_PX
 
@@ -49,6 +50,7 @@ class EvaluateSettings:
     pictures: int | None = None
     steps: int | None = None
     guidance: float | None = None
+    guidance_stop: float | None = None
     width: int | None = None
     height: int | None = None
     seeds: int = 1
@@ -169,19 +171,22 @@ def _case(spec: PipelineSpec, settings: EvaluateSettings) -> GoldenCase:
                 hint=f"Give a number of at most {MOST_GUIDANCE}; most models draw with 1 to 15.",
             )
         guidance = settings.guidance
+    drawn = replace(generation, steps=settings.steps or generation.steps, guidance=guidance)
+    if settings.guidance_stop is not None:
+        drawn = guided_in_part(facts, drawn, None, settings.guidance_stop)
     return GoldenCase(
         folder="",
         prompt=None,
         negative_prompt=None,
         width=size[0],
         height=size[1],
-        steps=settings.steps or generation.steps,
+        steps=drawn.steps,
         guidance=guidance,
         seed=0,
         scheduler=spec.scheduler.class_name,
         strength=STRENGTHS[facts.starts[0]],
-        guidance_start=generation.guidance_start,
-        guidance_stop=generation.guidance_stop,
+        guidance_start=drawn.guidance_start,
+        guidance_stop=drawn.guidance_stop,
     )
 
 

@@ -42,6 +42,8 @@ class Record:
     height: int
     steps: int
     guidance: float
+    guidance_start: float
+    guidance_stop: float
     scheduler: str
     providers: tuple[str, ...]
     threads: int | None
@@ -106,6 +108,8 @@ class Query:
     height: int | None = None
     steps: int | None = None
     guidance: float | None = None
+    guidance_start: float | None = None
+    guidance_stop: float | None = None
     scheduler: str | None = None
     providers: tuple[str, ...] | None = None
     threads: int | Literal["default"] | None = None
@@ -121,6 +125,8 @@ def same_work(workload: Workload) -> Query:
         height=workload.height,
         steps=workload.steps,
         guidance=workload.guidance,
+        guidance_start=workload.guidance_start,
+        guidance_stop=workload.guidance_stop,
         scheduler=workload.scheduler,
         providers=workload.providers,
         threads="default" if workload.threads is None else workload.threads,

@@ -65,6 +65,8 @@ def row_of(measurement: Measurement, source: str | None) -> dict[str, Any]:
         height=work.height,
         steps=work.steps,
         guidance=work.guidance,
+        guidance_start=work.guidance_start,
+        guidance_stop=work.guidance_stop,
         scheduler=work.scheduler,
         providers=work.providers,
         threads=work.threads,

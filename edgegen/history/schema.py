@@ -82,9 +82,17 @@ def _evaluations(database: Database) -> None:
     )
 
 
+def _guidance_part(database: Database) -> None:
+    for column, whole in (("guidance_start", 0), ("guidance_stop", 1)):
+        database.execute(
+            f"ALTER TABLE measurements ADD COLUMN {column} REAL NOT NULL DEFAULT {whole}"
+        )
+
+
 STEPS: Mapping[str, Callable[[Database], None]] = {
     "0001 measurements": _measurements,
     "0002 evaluations": _evaluations,
+    "0003 the part of the steps that is guided": _guidance_part,
 }
 """By name, in their order. A file holds the names of those that it has had; none is ever edited."""
 

@@ -37,6 +37,8 @@ def job_of(
         negative_prompt=work.negative_prompt,
         steps=work.steps,
         guidance=work.guidance,
+        guidance_start=work.guidance_start,
+        guidance_stop=work.guidance_stop,
         scheduler=scheduler,
         seed=work.seed,
         width=work.width,

@@ -166,6 +166,8 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         height=settings.height or generation.height,
         steps=settings.steps or generation.steps,
         guidance=guidance,
+        guidance_start=generation.guidance_start,
+        guidance_stop=generation.guidance_stop,
         seed=settings.seed,
         scheduler=settings.scheduler or _own_scheduler(package, manifest),
         providers=settings.providers,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edgegen_runner.runtimes import of_target
 
 from edgegen.core.errors import ConfigError, nearest
-from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.model import Component, Generation, PipelineSpec
 from edgegen.core.profile import DeviceProfile, RuntimeOptions
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
@@ -87,7 +87,7 @@ def make_candidate(
             hint=f"Its axes are {' or '.join(target.shapes)}: change the profile.",
         )
     components = _components(facts, spec, target, runtime)
-    _check_guidance(spec, components)
+    _check_guidance(spec.generation, components)
     return Candidate(
         spec=spec,
         target=target,
@@ -164,15 +164,18 @@ def _components(
     return components
 
 
-def _check_guidance(spec: PipelineSpec, components: Sequence[Component]) -> None:
-    """Raise ConfigError where a denoiser takes both samples of guidance, whether or not it acts."""
-    generation = spec.generation
+def always_guides(components: Sequence[Component]) -> bool:
+    """Return whether the denoiser takes both samples of guidance in each call, needed or not."""
+    return any(it.role == "denoiser" and it.inputs[0].shape[0] == 2 for it in components)
+
+
+def _check_guidance(generation: Generation, components: Sequence[Component]) -> None:
+    """Raise ConfigError for guidance in a part of the steps where that gains nothing."""
     in_part = (generation.guidance_start, generation.guidance_stop) != (0.0, 1.0)
-    denoiser = next(it for it in components if it.role == "denoiser")
-    if in_part and denoiser.inputs[0].shape[0] == 2:
+    if in_part and always_guides(components):
         raise ConfigError(
-            "With fixed shapes the denoiser computes two samples a call, so guidance in a part of "
-            "the steps gains nothing.",
+            "This package's denoiser computes two samples a call, so guidance in a part of the "
+            "steps gains nothing.",
             hint="Give a profile whose runtime has denoiser_batch = 1, or leave --guidance-start "
             "and --guidance-stop out.",
         )

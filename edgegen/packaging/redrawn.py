@@ -12,34 +12,34 @@ from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError
 from edgegen.core.files import inside, sha256_of
 from edgegen.core.manifest import load_manifest
+from edgegen.core.model import Generation
 from edgegen.core.package import EVIDENCE_NAME, MANIFEST_NAME, Evidence, PackageManifest
 from edgegen.core.staging import staged_folder
 
 
-def redrawn(manifest: PackageManifest, *, steps: int, width: int, height: int) -> PackageManifest:
+def redrawn(manifest: PackageManifest, drawn: Generation) -> PackageManifest:
     """Return a package's manifest with other defaults of what is drawn.
 
     Raises ConfigError for another size of a package whose axes are fixed.
     """
     generation = manifest.generation
-    if manifest.shapes == "fixed" and (width, height) != (generation.width, generation.height):
+    size = drawn.width, drawn.height
+    if manifest.shapes == "fixed" and size != (generation.width, generation.height):
         raise ConfigError(
             f"This package draws {generation.width} × {generation.height} pixels only.",
             hint="Build one of another size: edgegen package --width --height",
         )
-    return replace(
-        manifest, generation=replace(generation, steps=steps, width=width, height=height)
-    )
+    return replace(manifest, generation=drawn)
 
 
-def write_redrawn(package: Path, destination: Path, *, steps: int, width: int, height: int) -> None:
+def write_redrawn(package: Path, destination: Path, drawn: Generation) -> None:
     """Write a package that has another's files and draws otherwise by default.
 
     The files are hard links where the disk has them. The checks in the evidence hold for it, too:
     the golden case has its own steps and size. Raises what `redrawn` does, and ResourceError.
     """
     manifest = load_manifest(package)
-    changed = redrawn(manifest, steps=steps, width=width, height=height)
+    changed = redrawn(manifest, drawn)
     evidence = load_json(Evidence, package / EVIDENCE_NAME)
     with staged_folder(destination, replace=True) as staging:
         for artifact in manifest.files:

@@ -66,6 +66,7 @@ def csv(choice: Choice) -> str:
         "target",
         "recipe",
         "steps",
+        "guidance_stop",
         "width",
         "height",
         "standing",
@@ -79,7 +80,8 @@ def csv(choice: Choice) -> str:
     rows = []
     for row in sorted_rows(choice):
         way = row.way
-        cells: list[CsvCell] = [way.model, way.target, way.recipe, way.steps, way.width, way.height]
+        cells: list[CsvCell] = [way.model, way.target, way.recipe, way.steps, way.guidance_stop]
+        cells += [way.width, way.height]
         cells += [row.standing, verdict(choice, row)]
         for name in FIGURES:
             it = figure_of(row, name)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from edgegen.core.choice import Choice, Row
 from edgegen.core.evaluation import Evaluation
-from edgegen.core.units import counted
 from edgegen.report.blocks import explain, section, table_markup
 from edgegen.report.choice_text import figure_of, sorted_rows
 from edgegen.report.frontier import models
@@ -93,5 +92,5 @@ def _chosen(rows: Sequence[Row], evaluations: Mapping[str, Evaluation]) -> tuple
 
 
 def _title(row: Row) -> str:
-    title = f"{row.way.target} {row.way.recipe}, {counted(row.way.steps, 'step')}"
+    title = f"{row.way.target} {row.way.recipe}, {row.way.drawn}"
     return f"{title} (winner)" if row.standing == "winner" else title

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from edgegen.core.choice import Choice, Row
 from edgegen.core.figures import FIGURES, Figure, Origin
-from edgegen.core.units import counted
 from edgegen.report.choice_text import STANDINGS, figure_of, shown_figures, sorted_rows, verdict
 from edgegen.report.figure_text import MEANINGS, format_range, format_value, titled
 from edgegen.report.frontier import COLOURS, models
@@ -75,7 +74,7 @@ def _row(choice: Choice, row: Row, figures: tuple[str, ...], colour: str) -> Mar
         element("span", "", class_=f"chip {colour}"),
         element("span", way.model.removeprefix("builtin:"), class_="model"),
         element("span", f"{way.target} {way.recipe}", class_="how"),
-        element("span", f"{counted(way.steps, 'step')}, {way.width}×{way.height}", class_="detail"),
+        element("span", f"{way.drawn}, {way.width}×{way.height}", class_="detail"),
         scope="row",
         data_value=way.name,
     )

@@ -245,16 +245,16 @@ def short_names(ways: Sequence[Way]) -> tuple[list[str], str]:
 
     Model, target and recipe always stay.
     """
-    steps = {way.steps for way in ways}
+    drawn = {way.drawn for way in ways}
     sizes = {(way.width, way.height) for way in ways}
     names, shared = [], []
-    if len(steps) == 1:
-        shared.append(counted(steps.copy().pop(), "step"))
+    if len(drawn) == 1:
+        shared.append(drawn.copy().pop())
     if len(sizes) == 1:
         shared.append("{}×{}".format(*sizes.copy().pop()))
     for way in ways:
         parts = [f"{way.model.removeprefix('builtin:')}, {way.target} {way.recipe}"]
-        parts += [counted(way.steps, "step")] if len(steps) > 1 else []
+        parts += [way.drawn] if len(drawn) > 1 else []
         parts += [f"{way.width}×{way.height}"] if len(sizes) > 1 else []
         names.append(", ".join(parts))
     return names, ", ".join(shared)

@@ -93,6 +93,8 @@ def test_the_same_work_on_a_device_of_the_profile_is_taken(space: Space) -> None
         ({}, {"providers": ("XnnpackExecutionProvider",)}),
         ({}, {"threads": 1}),
         ({}, {"guidance": 99.0}),
+        ({}, {"guidance_stop": 0.5}),
+        ({}, {"guidance_start": 0.5}),
         ({}, {"residency": "sequential"}),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgegen.choose.problem import FloatModel
-from edgegen.choose.search import Search
+from edgegen.choose.problem import FloatModel, float_model_of
+from edgegen.choose.search import Search, counted
 from edgegen.choose.standings import rows_of
 from edgegen.core.choice import Way
 from edgegen.core.figures import Figure, Limit, exact
@@ -185,6 +185,29 @@ def test_steps_of_a_package_that_are_surely_too_slow_are_not_measured() -> None:
     done = table.run(search)
     assert counted(done)["build"] == 1
     assert {action.place for action in done if action.kind == "measure"} == {0}
+
+
+def test_a_latency_bounds_that_of_other_steps_and_not_of_another_guidance() -> None:
+    table = Table()
+    for steps, stop in ((12, 1.0), (24, 1.0), (24, 0.5)):
+        way = Way(
+            model="m",
+            target="onnx",
+            recipe="a",
+            steps=steps,
+            width=64,
+            height=64,
+            guidance_stop=stop,
+        )
+        latency = steps * (1 + stop) / 10
+        table.float_models[float_model_of(way)] = {}
+        figures = {"size": 1e6, "latency": latency, "memory": 1e8, "right": 1.0, "psnr": 40.0}
+        table.add(way, package="a", figures=figures)
+    search = table.search(Limit(figure="latency", value=4.0))
+    table.run(search)
+    standings = {(row.way.steps, row.way.guidance_stop): row for row in rows_of(search)}
+    assert standings[24, 1.0].standing == "breaks"
+    assert standings[24, 0.5].standing == "winner"
 
 
 def test_the_fewest_steps_win_where_quality_is_guarded_and_else_the_most() -> None:

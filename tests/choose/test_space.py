@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgegen.choose.space import Wanted, make_space
+from edgegen.choose.space import Wanted, make_space, parse_stops
 from edgegen.core.errors import ConfigError
 from edgegen.core.shipped import shipped
 from edgegen.models.source import resolve
@@ -35,3 +35,28 @@ def test_the_same_recipe_twice_is_one_candidate(tmp_path: Path) -> None:
     words = ("fp16", recipe(tmp_path / "own"))
     space = make_space([resolve(MODEL)], Wanted(recipes=words), profile=None, targets=("onnx",))
     assert [candidate.way.recipe for candidate in space.candidates] == ["fp16"]
+
+
+def test_parts_of_the_steps_share_a_package_and_few_steps_have_none() -> None:
+    wanted = Wanted(targets=("onnx:fp16", "coreml:fp16"), steps=(4, 25), guidance_stops=(1.0, 0.6))
+    space = make_space([resolve("builtin:scenes")], wanted, profile=None, targets=())
+    told = {
+        (it.way.target, it.way.steps, it.way.guidance_stop): it.refused for it in space.candidates
+    }
+    assert len({it.way.name for it in space.candidates}) == len(space.candidates) == 8
+    assert {it.package for it in space.candidates if it.way.target == "onnx"} == {
+        "builtin:scenes onnx fp16"
+    }
+    assert told["onnx", 25, 0.6] == told["onnx", 25, 1.0] == told["onnx", 4, 1.0] == ""
+    assert "part of 4 steps" in told["onnx", 4, 0.6]
+    assert "two samples a call" in told["coreml", 25, 0.6]
+
+
+def test_parts_of_the_steps_are_read() -> None:
+    assert parse_stops("1, 0.6,.25,1.0") == (1.0, 0.6, 0.25)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.0", "1.5", "-0.5", "half", "1,,0.5", "nan", "1e-1"])
+def test_what_is_no_part_of_the_steps_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--guidance-stops is"):
+        parse_stops(text)
