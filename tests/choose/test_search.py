@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegen.choose.problem import FloatModel, float_model_of
-from edgegen.choose.search import Search, counted
+from edgegen.choose.search import Search
 from edgegen.choose.standings import rows_of
 from edgegen.core.choice import Way
 from edgegen.core.figures import Figure, Limit, exact
