@@ -262,8 +262,9 @@ def test_ctrl_c_cancels_what_runs_and_leaves_nothing(three_machines: Farm, tmp_p
 
 
 def test_a_machine_with_another_edgegen_takes_no_part_and_a_device_must_be_there(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray lets workers import from the driver's folder first
     other = tmp_path / "other" / "edgegen"
     copy_package(other)
     (other / "newer.py").write_text('"""What this machine lacks."""\n')
