@@ -46,6 +46,9 @@ class PeakSampler:
         self.cost_s = 0.0
         """Processor seconds that the sampling itself took."""
         self._stop = threading.Event()
+        self._taking = threading.Lock()
+        self._last: TreeMemory | None = None
+        self._measured_high = _Resident(0, 0)
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     @property
@@ -75,31 +78,48 @@ class PeakSampler:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def end_lap(self) -> int | None:
+        """Take a sample, and return the highest sum of PSS since the last lap or the start.
+
+        The next lap begins with that sample. It is for stages that follow one another: a sampler
+        for each of them and one for all would read the same processes twice.
+        """
+        with self._taking:
+            began = time.thread_time()
+            pids = members(self.pid)
+            resident = _resident(pids) or _Resident(0, 0)
+            self._take(pids, resident)
+            peak_bytes = self.peak_pss_bytes
+            self.at_peak = self._last
+            self.peak_resident_bytes = resident.total or None
+            self._measured_high = resident
+            self.cost_s += time.thread_time() - began
+        return peak_bytes
+
     def _run(self) -> None:
         started = time.monotonic()
-        measured_high = _Resident(0, 0)
         spent_s, last_s, cost_s = 0.0, 0.0, 0.0
         interval_s = _SHORTEST_INTERVAL_S
         while True:
             stopping = self._stop.wait(interval_s)
-            began = time.thread_time()
-            now_s = time.monotonic() - started
-            pids = members(self.pid)
-            resident = _resident(pids)
-            if resident is not None:
-                self.peak_resident_bytes = max(self.peak_resident_bytes or 0, resident.total)
-                grown = resident.is_above(measured_high)
-                burst_is_free = spent_s + cost_s <= _BURST_SHARE * (now_s + 0.2)
-                steady_is_due = now_s - last_s >= max(0.1, cost_s / _STEADY_SHARE)
-                if stopping or (grown and burst_is_free) or steady_is_due:
-                    pss_began = time.thread_time()
-                    self._take(pids)
-                    cost_s = time.thread_time() - pss_began
-                    spent_s += cost_s
-                    last_s = now_s
-                    measured_high = measured_high.higher(resident)
-            step_s = time.thread_time() - began
-            self.cost_s += step_s
+            with self._taking:
+                began = time.thread_time()
+                now_s = time.monotonic() - started
+                pids = members(self.pid)
+                resident = _resident(pids)
+                if resident is not None:
+                    self.peak_resident_bytes = max(self.peak_resident_bytes or 0, resident.total)
+                    grown = resident.is_above(self._measured_high)
+                    burst_is_free = spent_s + cost_s <= _BURST_SHARE * (now_s + 0.2)
+                    steady_is_due = now_s - last_s >= max(0.1, cost_s / _STEADY_SHARE)
+                    if stopping or (grown and burst_is_free) or steady_is_due:
+                        pss_began = time.thread_time()
+                        self._take(pids, resident)
+                        cost_s = time.thread_time() - pss_began
+                        spent_s += cost_s
+                        last_s = now_s
+                step_s = time.thread_time() - began
+                self.cost_s += step_s
             if stopping:
                 return
             cheap_s = step_s - (cost_s if last_s == now_s else 0.0)
@@ -107,10 +127,11 @@ class PeakSampler:
                 max(_SHORTEST_INTERVAL_S, cheap_s / _STEADY_SHARE), _LONGEST_INTERVAL_S
             )
 
-    def _take(self, pids: list[int]) -> None:
-        sample = memory_of(pids)
+    def _take(self, pids: list[int], resident: _Resident) -> None:
+        sample = self._last = memory_of(pids)
         if sample is None:
             return
+        self._measured_high = self._measured_high.higher(resident)
         self.samples += 1
         if self.at_peak is None or sample.pss_bytes > self.at_peak.pss_bytes:
             self.at_peak = sample

@@ -1,9 +1,11 @@
 """A job in a process of its own, so that its memory is given back and its crash is an error.
 
 The worker is a module that is run with `python -m`. It gets a frozen value as one line of JSON on
-its standard input, and writes JSON lines: events of its own, then `{"event": "done", …}` or
-`{"event": "error", "kind": …, "message": …, "hint": …}`, where the kind names an error class. What
-libraries print goes to its log. It ends when its input does, so it never outlives edgegen.
+its standard input, and writes JSON lines: events of its own, then `{"event": "done", …}`, whose
+`cpu_s` is what the worker and its children have taken since it began, or
+`{"event": "error", "kind": …, "message": …, "hint": …}`, where the kind names an error class. After
+`done` it takes the next job. What libraries print goes to its log. It ends when its input does, so
+it never outlives edgegen.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from edgegen.core import errors
 from edgegen.core.codec import decode, encode
@@ -58,10 +62,11 @@ class Finished:
 
 
 def serve(job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str) -> int:
-    """Do the job on standard input, in the worker; return its exit code.
+    """Do the jobs on standard input, in the worker; return its exit code.
 
-    `work` takes the job and a function that emits events, and returns the fields of `done`.
-    `extra` is the extra of `pip install edgegen[...]` to name where a toolkit is missing.
+    An error ends the worker. `work` takes a job and a function that emits events, and returns the
+    fields of `done`. `extra` is the extra of `pip install edgegen[...]` to name where a toolkit is
+    missing.
     """
     # Only this stream is the protocol: whatever a library prints belongs into the log.
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -71,28 +76,69 @@ def serve(job_class: type[J], work: Callable[[J, Emit], Event], *, extra: str) -
         protocol.write(json.dumps({"event": event, **fields}) + "\n")
         protocol.flush()
 
-    def fail(error: EdgegenError) -> int:
+    jobs = _Jobs()
+    try:
+        with as_edgegen_errors(extra):
+            while (line := jobs.next()) is not None:
+                # Not as a file of somebody's: a path in it may have bytes that are no UTF-8.
+                job = decode(job_class, json.loads(line), source="the job")
+                fields = work(job, emit)
+                jobs.done()
+                emit("done", cpu_s=_spent_s(), **fields)
+    except EdgegenError as error:
         emit("error", **error_fields(error))
         return error.exit_code
+    return 0
 
+
+@contextmanager
+def as_edgegen_errors(extra: str) -> Iterator[None]:
+    """Raise what toolkits and the system raise as edgegen's errors; see `serve` for `extra`."""
     try:
-        line = sys.stdin.readline()
-        # Not as a file of somebody's: a path in it may have bytes that are no UTF-8.
-        job = decode(job_class, json.loads(line), source="the job")
-        threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
-        emit("done", **work(job, emit))
-    except EdgegenError as error:
-        return fail(error)
+        yield
     except ImportError as error:
-        return fail(missing_toolkit(error, extra))
+        raise missing_toolkit(error, extra) from error
     except MemoryError as error:
-        return fail(out_of_memory(error))
+        raise out_of_memory(error) from error
     except OSError as error:
         known = system_error(error)
         if known is None:
             raise
-        return fail(known)
-    return 0
+        raise known from error
+
+
+class _Jobs:
+    """The lines of standard input; where it ends in the middle of a job, so does the process."""
+
+    def __init__(self) -> None:
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._left = 0
+        self._counting = threading.Lock()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self) -> str | None:
+        """Return the next line; None at the end."""
+        return self._lines.get()
+
+    def done(self) -> None:
+        """Say that the job of the last line is done."""
+        with self._counting:
+            self._left -= 1
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            with self._counting:
+                self._left += 1
+            self._lines.put(line)
+        with self._counting:
+            if self._left:
+                os._exit(errors.INTERRUPTED_EXIT_CODE)
+        self._lines.put(None)
+
+
+def _spent_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def call(
@@ -102,41 +148,104 @@ def call(
     stage: str,
     on_event: Callable[[Event], None],
     log: Path | None = None,
+    sampler: PeakSampler | None = None,
 ) -> Finished:
-    """Run a worker to its end; return its last event and what it cost.
+    """Have a worker do one job; return its last event and what it cost.
 
-    Raises the error that the worker names, ResourceError where the system killed it, and
-    ExportError where it died otherwise; both show the end of its log.
+    `sampler` measures the memory; default: one for this job. Raises the error that the worker
+    names, ResourceError where the system killed it, and ExportError where it died otherwise; both
+    show the end of its log.
     """
-    arguments = [sys.executable, "-P", "-m", module]
-    started_s, cpu_started_s = time.monotonic(), time.process_time()
-    done: Event | None = None
-    with (
-        _own_environment() as (scratch, environment),
-        PeakSampler() as sampler,
-        Child(arguments, log=log, env=environment, cwd=scratch) as child,
-    ):
-        child.send(json.dumps(encode(job)))
-        for line in child.lines():
-            event = _parse(line, stage)
-            if event["event"] == "done":
-                done = event
-            elif event["event"] == "error":
-                raise error_from(event)
-            else:
-                on_event(event)
-        code = child.wait(timeout_s=60)
-        if done is None or code != 0:
-            raise _death(child, stage)
-    return Finished(
-        done=done,
-        cost=StageCost(
+    with Worker(module, log=log) as worker:
+        finished = worker.do(job, stage=stage, on_event=on_event, sampler=sampler)
+        ending_s = worker.end(stage)
+    return replace(finished, cost=replace(finished.cost, cpu_s=finished.cost.cpu_s + ending_s))
+
+
+class Worker:
+    """A worker that does one job after another: what it imported for the first serves them all.
+
+    A context manager, which leaves no process behind. All jobs have one log.
+    """
+
+    def __init__(self, module: str, *, log: Path | None = None) -> None:
+        self._module = module
+        self._log = log
+        self._stack = ExitStack()
+        self._counted_s = 0.0
+        self.is_ready = False
+        """Whether it can take a job: it runs, and none has failed."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            scratch, environment = stack.enter_context(_own_environment())
+            arguments = [sys.executable, "-P", "-m", self._module]
+            self._child = stack.enter_context(
+                Child(arguments, log=self._log, env=environment, cwd=scratch)
+            )
+            self._lines = self._child.lines()
+            self._stack = stack.pop_all()
+        self.is_ready = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.is_ready = False
+        self._stack.close()
+
+    def do(
+        self,
+        job: object,
+        *,
+        stage: str,
+        on_event: Callable[[Event], None],
+        sampler: PeakSampler | None = None,
+    ) -> Finished:
+        """Have a job done; return its last event and what it cost. Raises as `call` does."""
+        self.is_ready = False
+        started_s, cpu_started_s = time.monotonic(), time.process_time()
+        with ExitStack() as stack:
+            memory = sampler or stack.enter_context(PeakSampler())
+            self._child.send(json.dumps(encode(job)))
+            done = self._hear(stage, on_event)
+        cpu_s = float(done["cpu_s"])
+        cost = StageCost(
             stage=stage,
             wall_s=time.monotonic() - started_s,
-            cpu_s=time.process_time() - cpu_started_s + (child.cpu_s or 0.0),
-            peak_memory_bytes=sampler.peak_pss_bytes,
-        ),
-    )
+            cpu_s=time.process_time() - cpu_started_s + cpu_s - self._counted_s,
+            peak_memory_bytes=memory.peak_pss_bytes,
+        )
+        self._counted_s = cpu_s
+        self.is_ready = True
+        return Finished(done=done, cost=cost)
+
+    def end(self, stage: str) -> float:
+        """Let the worker end; return the processor seconds since its last job.
+
+        Raises as `call` does where it doesn't end well.
+        """
+        self.is_ready = False
+        self._child.close_input()
+        if self._child.wait(timeout_s=60) != 0:
+            raise _death(self._child, stage)
+        return max(0.0, (self._child.cpu_s or 0.0) - self._counted_s)
+
+    def _hear(self, stage: str, on_event: Callable[[Event], None]) -> Event:
+        for line in self._lines:
+            event = _parse(line, stage)
+            match event["event"]:
+                case "done":
+                    return event
+                case "error":
+                    raise error_from(event)
+                case _:
+                    on_event(event)
+        self._child.wait(timeout_s=60)
+        raise _death(self._child, stage)
 
 
 @contextmanager
@@ -195,8 +304,3 @@ def _death(child: Child, stage: str) -> EdgegenError:
     if child.returncode == -9:
         return OutOfMemoryError(message, hint=_MEMORY_HINT)
     return ExportError(message, hint=f"The end of its log: {tail}" if tail else "It left no log.")
-
-
-def _end_with(stream: IO[str]) -> None:
-    stream.read()
-    os._exit(errors.INTERRUPTED_EXIT_CODE)

@@ -14,6 +14,7 @@ from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.options import TargetOptions
 from edgegen.models.pipeline_source import SourceSpec
+from edgegen.reference.child import GoldenJobs
 
 if TYPE_CHECKING:
     from edgegen.exporters.capture import Capture
@@ -104,6 +105,14 @@ class ExportJobs:
     """The components of one or more packages of a model; those of a package have one target."""
 
     packages: tuple[tuple[ExportJob, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConverterJob:
+    """What the exporter's process does next: it exports, or has torch make golden cases."""
+
+    exports: ExportJobs | None = None
+    goldens: GoldenJobs | None = None
 
 
 class Exporter(Protocol):

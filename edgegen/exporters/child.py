@@ -6,6 +6,9 @@ artifact, a crash ends nothing else, and the peak is that of one artifact howeve
 (docs/decisions/0042-one-capture-many-packages.md). Importing torch and diffusers takes as long as
 tracing a small network, so it is done before the forks; no thread of a toolkit runs yet.
 
+The golden cases of several packages are made here too, in another fork, once all artifacts are
+written (docs/decisions/0062-one-import-of-torch.md).
+
 Packages are named by their place in the job. The events are `capture` (`name`, `packages`),
 `captured` (`cpu_s`), `component` (`name`, `package`), `step` (`name`, `total_bytes`), `bytes`
 (`done`), `warning` (`text`), `converted` (`name`, `package`, `cpu_s`, `result`) and `failed`
@@ -29,6 +32,7 @@ from edgegen.core.process import describe_exit
 from edgegen.core.worker import (
     Emit,
     Event,
+    as_edgegen_errors,
     error_fields,
     error_from,
     missing_toolkit,
@@ -36,6 +40,7 @@ from edgegen.core.worker import (
     serve,
 )
 from edgegen.exporters.base import (
+    ConverterJob,
     Exporter,
     ExportJob,
     ExportJobs,
@@ -44,6 +49,8 @@ from edgegen.exporters.base import (
     load_exporter,
 )
 from edgegen.exporters.opened import open_component
+from edgegen.reference.child import GoldenJobs
+from edgegen.reference.child import run as run_goldens
 
 _REPORTED_BYTES = 4 << 20
 
@@ -85,7 +92,33 @@ class _Placed:
     exporter: Exporter
 
 
-def _work(batch: ExportJobs, emit: Emit) -> Event:
+def _work(job: ConverterJob, emit: Emit) -> Event:
+    if job.exports is not None:
+        _export_all(job.exports, emit)
+    return {} if job.goldens is None else _make_goldens(job.goldens, emit)
+
+
+def _make_goldens(job: GoldenJobs, emit: Emit) -> Event:
+    """Run torch in a fork, which has threads of its own and gives its memory back."""
+
+    def work() -> str:
+        try:
+            with as_edgegen_errors("reference"):
+                return json.dumps({"result": run_goldens(job, emit)})
+        except EdgegenError as error:
+            return json.dumps({"error": error_fields(error)})
+
+    forked = run_forked(work)
+    if not forked.text:
+        raise _death("reference", forked)
+    outcome = json.loads(forked.text)
+    if "error" in outcome:
+        raise error_from(outcome["error"])
+    made: Event = outcome["result"]
+    return made
+
+
+def _export_all(batch: ExportJobs, emit: Emit) -> None:
     exporters = _prepare(batch, emit)
     # What was imported stays: a trace takes a quarter longer where each collection walks it again,
     # and a fork copies the pages that a collection writes to.
@@ -95,7 +128,6 @@ def _work(batch: ExportJobs, emit: Emit) -> Event:
         wanted = [it for it in jobs if it.package in left]
         if wanted:
             left -= _capture_and_export(wanted, emit)
-    return {}
 
 
 def _prepare(batch: ExportJobs, emit: Emit) -> Mapping[int, Exporter]:
@@ -197,4 +229,4 @@ def _fail(packages: Collection[int], error: EdgegenError, emit: Emit) -> set[int
 
 
 if __name__ == "__main__":
-    sys.exit(serve(ExportJobs, _work, extra="onnx"))
+    sys.exit(serve(ConverterJob, _work, extra="onnx"))

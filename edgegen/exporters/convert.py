@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from edgegen.core.codec import decode
 from edgegen.core.errors import EdgegenError
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import StageCost
 from edgegen.core.progress import Progress, Step
-from edgegen.core.worker import Event, call, error_from
-from edgegen.exporters.base import ExportJob, ExportJobs, ExportResult
+from edgegen.core.worker import Event, Finished, Worker, error_from
+from edgegen.exporters.base import ConverterJob, ExportJob, ExportJobs, ExportResult
+from edgegen.reference.child import GoldenJobs
+from edgegen.reference.run import STAGE as REFERENCE_STAGE
+from edgegen.reference.run import RunGoldens
+
+WORKER = "edgegen.exporters.child"
 
 TOOLKITS_STAGE = "import the toolkits"
 
@@ -46,23 +50,25 @@ class PackageJobs:
 
 
 def convert(
-    packages: Sequence[PackageJobs], *, progress: Progress, log: Path
+    packages: Sequence[PackageJobs], worker: Worker, *, progress: Progress
 ) -> tuple[Conversion | EdgegenError, ...]:
     """Convert the components of several packages of a model; return what became of each package.
 
     What they have in common is done once. A package that fails leaves the others as they are.
+    `worker` is one of `WORKER`.
     """
+    exports = ExportJobs(packages=tuple(it.jobs for it in packages))
     with ExitStack() as stack:
-        follower = _Follower(packages, progress, stack)
+        sampler = stack.enter_context(PeakSampler())
+        follower = _Follower(packages, progress, stack, sampler)
         error: EdgegenError | None = None
         cpu_s = 0.0
         try:
-            finished = call(
-                "edgegen.exporters.child",
-                ExportJobs(packages=tuple(it.jobs for it in packages)),
+            finished = worker.do(
+                ConverterJob(exports=exports),
                 stage="convert",
                 on_event=follower.hear,
-                log=log,
+                sampler=sampler,
             )
             cpu_s = finished.cost.cpu_s
         except EdgegenError as ended:
@@ -71,13 +77,28 @@ def convert(
     return follower.outcomes(error, worker_cpu_s=cpu_s)
 
 
+def goldens_by(worker: Worker) -> RunGoldens:
+    """Return what has a converter's worker make golden cases, in a fork of it."""
+
+    def run(job: GoldenJobs, on_event: Callable[[Event], None], sampler: PeakSampler) -> Finished:
+        made = ConverterJob(goldens=job)
+        return worker.do(made, stage=REFERENCE_STAGE, on_event=on_event, sampler=sampler)
+
+    return run
+
+
 class _Follower:
     """Hears a worker's events: a stage for the toolkits, one a capture, and one an artifact."""
 
     def __init__(
-        self, packages: Sequence[PackageJobs], progress: Progress, stack: ExitStack
+        self,
+        packages: Sequence[PackageJobs],
+        progress: Progress,
+        stack: ExitStack,
+        sampler: PeakSampler,
     ) -> None:
         self._packages = packages
+        self._sampler = sampler
         self._progress = progress
         self._stack = stack
         self._results: list[dict[str, ExportResult]] = [{} for _ in packages]
@@ -118,12 +139,12 @@ class _Follower:
 
     def end_stage(self) -> None:
         """Write down what the stage under way cost."""
-        self._inner.close()
+        peak_bytes = self._sampler.end_lap()
         cost = StageCost(
             stage=self._stage,
             wall_s=time.monotonic() - self._started_s,
             cpu_s=self._cpu_s,
-            peak_memory_bytes=self._sampler.peak_pss_bytes,
+            peak_memory_bytes=peak_bytes,
             packages=len(self._for),
         )
         self._costs.append((cost, self._for))
@@ -175,5 +196,3 @@ class _Follower:
         self._for = packages
         self._cpu_s = 0.0
         self._started_s = time.monotonic()
-        self._inner = self._stack.enter_context(ExitStack())
-        self._sampler = self._inner.enter_context(PeakSampler())

@@ -26,8 +26,9 @@ from edgegen.core.package import Evidence, GoldenCase, PackageManifest, StageCos
 from edgegen.core.progress import Progress, SilentProgress, Step, Unit
 from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.core.staging import no_empty_folders_above, staged_folder
+from edgegen.core.worker import Worker
 from edgegen.exporters.base import ExportJob
-from edgegen.exporters.convert import Conversion, PackageJobs, convert
+from edgegen.exporters.convert import WORKER, Conversion, PackageJobs, convert, goldens_by
 from edgegen.models.pipeline_source import folder_source
 from edgegen.packaging.assemble import Shared, assemble
 from edgegen.packaging.plan import BuildPlan
@@ -38,7 +39,7 @@ from edgegen.parity.side import Draw, Outcome
 from edgegen.parity.side_by_side import SideBySide, plan_drawing, set_side_by_side
 from edgegen.reference.calibrate import Calibrated, make_calibration
 from edgegen.reference.case import FOLDER_NAME
-from edgegen.reference.run import GoldenRequest, GoldenRun, make_goldens
+from edgegen.reference.run import GoldenRequest, GoldenRun, RunGoldens, make_goldens
 
 CALIBRATION_NAME = "calibration.json"
 
@@ -135,13 +136,18 @@ def build_all(
             places.push(work.place)
             work.attempt(partial(_open, work))
         _calibrate(works, logs, shown)
-        _convert(works, logs, shown)
         drawing = None
         if picture and parity:
             scratch = places.enter_context(ScratchFolder("draw"))
             drawing = _Drawing.planned(plans[0].candidate.spec, model, prompt, scratch)
-        if parity:
-            _run_reference(works, drawing, model, logs, shown)
+        with ExitStack() as process:
+            worker = process.enter_context(Worker(WORKER, log=logs / "convert.log"))
+            _convert(works, worker, shown)
+            if not (parity and count > 1 and worker.is_ready):
+                process.close()
+            if parity:
+                run = goldens_by(worker) if worker.is_ready else None
+                _run_reference(works, drawing, model, logs, shown, run)
         _finish(
             works,
             drawing,
@@ -209,7 +215,7 @@ def _distinct(specs: Iterator[PipelineSpec]) -> list[PipelineSpec]:
     return found
 
 
-def _convert(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
+def _convert(works: Sequence[_Work], worker: Worker, progress: Progress) -> None:
     wanted = _alive(works)
     if not wanted:
         return
@@ -221,7 +227,7 @@ def _convert(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
         )
         for work in wanted
     ]
-    outcomes = convert(packages, progress=progress, log=logs / "convert.log")
+    outcomes = convert(packages, worker, progress=progress)
     for work, outcome in zip(wanted, outcomes, strict=True):
         if isinstance(outcome, EdgegenError):
             work.fail(outcome)
@@ -250,6 +256,7 @@ def _run_reference(
     model: Path,
     logs: Path,
     progress: Progress,
+    run: RunGoldens | None,
 ) -> None:
     """Run torch once: the golden case of each package and, last, the picture of them all."""
     wanted = _alive(works)
@@ -265,7 +272,7 @@ def _run_reference(
     if drawing is not None:
         requests.append(drawing.request)
     made = make_goldens(
-        requests, folder_source(model), progress=progress, log=logs / "reference.log"
+        requests, folder_source(model), progress=progress, log=logs / "reference.log", run=run
     )
     goldens = made[: len(wanted)]
     for work, golden in zip(wanted, goldens, strict=True):

@@ -1,5 +1,7 @@
 """The reference's own process, so that torch and its memory are gone when it ends.
 
+For several packages it is a fork of the exporter's, which has imported torch already.
+
 Its events are `total` (`steps`), `step` (`text`) for each step that is done, and `made` (`index`,
 `cpu_s` since the process began) for each golden case.
 """
@@ -48,7 +50,7 @@ class GoldenJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class GoldenJobs:
     """The golden cases of one model, which draws with the same scheduler in all of them."""
 
     source: SourceSpec
@@ -74,7 +76,8 @@ class _Once:
         self._made[key] = destination, names
 
 
-def _run(job: Job, emit: Emit) -> Event:
+def run(job: GoldenJobs, emit: Emit) -> Event:
+    """Make golden cases; return the most weights that were in memory at once."""
     import torch
 
     from edgegen.reference.pipeline import load_reference
@@ -146,4 +149,4 @@ def _probe(reference: Reference, job: GoldenJob, component: Component, destinati
 
 
 if __name__ == "__main__":
-    sys.exit(serve(Job, _run, extra="reference"))
+    sys.exit(serve(GoldenJobs, run, extra="reference"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgegen.core.errors import EdgegenError
@@ -14,7 +15,7 @@ from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase, StageCost
 from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.core.units import format_bytes
-from edgegen.core.worker import Event, call
+from edgegen.core.worker import Event, Finished, call
 from edgegen.models.pipeline_source import SourceSpec, open_source
 from edgegen.reference.case import (
     PROBE_BATCH,
@@ -22,10 +23,16 @@ from edgegen.reference.case import (
     predict_memory_bytes,
     probe_latent_size,
 )
-from edgegen.reference.child import GoldenJob, Job
+from edgegen.reference.child import GoldenJob, GoldenJobs
 
 STAGE = "reference"
 WORKER = "edgegen.reference.child"
+
+RunGoldens = Callable[[GoldenJobs, Callable[[Event], None], PeakSampler], Finished]
+"""Has golden cases made in some process; gets what hears of its events, and the memory's sampler.
+
+It raises what `make_golden` does.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +90,13 @@ def make_goldens(
     *,
     progress: Progress | None = None,
     log: Path | None = None,
+    run: RunGoldens | None = None,
 ) -> tuple[GoldenRun | EdgegenError, ...]:
     """Run golden cases of one model in torch; return what became of each, in their order.
 
     `source` is the pipeline's. What cases have in common is computed once. A case that fails ends
-    those after it. The standard error of the process goes to `log`.
+    those after it. `run` has it done; default: in a process of its own, whose standard error goes
+    to `log`.
     """
     configs = open_source(source).configs
     jobs = tuple(_job(request, configs) for request in requests)
@@ -114,9 +123,9 @@ def make_goldens(
                     )
                 )
 
-        job = Job(source=source, cases=jobs)
+        job = GoldenJobs(source=source, cases=jobs)
         try:
-            finished = call(WORKER, job, stage=STAGE, on_event=on_event, log=log)
+            finished = (run or partial(_run, log))(job, on_event, sampler)
         except EdgegenError as ended:
             error = ended
         else:
@@ -129,6 +138,12 @@ def make_goldens(
     if error is not None:
         outcomes += [error] * (len(jobs) - len(made))
     return tuple(outcomes)
+
+
+def _run(
+    log: Path | None, job: GoldenJobs, on_event: Callable[[Event], None], sampler: PeakSampler
+) -> Finished:
+    return call(WORKER, job, stage=STAGE, on_event=on_event, log=log, sampler=sampler)
 
 
 def _job(request: GoldenRequest, configs: Path) -> GoldenJob:

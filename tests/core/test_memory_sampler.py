@@ -64,6 +64,23 @@ def test_short_peak_between_two_slow_readings_is_found_by_its_resident_size() ->
     assert sampler.peak_pss_bytes - before.pss_bytes > 40 * MIB
 
 
+def test_a_lap_forgets_the_peak_of_the_lap_before_it() -> None:
+    before = read_tree(os.getpid())
+    assert before is not None
+    with PeakSampler() as sampler:
+        block = bytearray(64 * MIB)
+        block[::4096] = b"x" * len(block[::4096])
+        first = sampler.end_lap()
+        del block
+        sampler.end_lap()  # of a lap that began with the block
+        time.sleep(0.3)
+        last = sampler.end_lap()
+    assert first is not None
+    assert last is not None
+    assert first - before.pss_bytes > 40 * MIB
+    assert first - last > 40 * MIB
+
+
 def test_mapped_pages_count_as_file_pages(tmp_path: Path) -> None:
     in_own_process(check_mapped_pages, tmp_path / "weights")
 

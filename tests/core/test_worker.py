@@ -11,8 +11,9 @@ import pytest
 
 from edgegen.core import worker
 from edgegen.core.errors import ConfigError, ExportError, ResourceError, SourceError
+from edgegen.core.memory import PeakSampler
 from edgegen.core.process import Child
-from edgegen.core.worker import Event, call
+from edgegen.core.worker import Event, Worker, call
 
 _SERVING = """
 import sys
@@ -111,3 +112,47 @@ def test_a_worker_ends_when_its_input_does(module: Path) -> None:
         next(child.lines())
         child.close_input()
         assert child.wait(timeout_s=20) == 130
+
+
+def test_a_worker_does_one_job_after_another_in_the_same_process(module: Path) -> None:
+    module.write_text(_SERVING.format(body="import os; emit('mine', pid=os.getpid())"))
+    heard: list[Event] = []
+    with Worker("played") as serving:
+        finished = [
+            serving.do(Job(number), stage="play", on_event=heard.append) for number in (1, 2)
+        ]
+        assert serving.is_ready
+        assert serving.end("play") >= 0
+    assert [it.done["double"] for it in finished] == [2, 4]
+    assert len({event["pid"] for event in heard if event["event"] == "mine"}) == 1
+    assert finished[1].done["cpu_s"] >= finished[0].done["cpu_s"] > 0
+
+
+def test_the_cost_of_a_job_leaves_out_the_jobs_before_it(module: Path) -> None:
+    spin = "import time; end = time.process_time() + 0.5 * (2 - job.number)"
+    module.write_text(_SERVING.format(body=f"{spin}\n    while time.process_time() < end: pass"))
+    with Worker("played") as serving:
+        first, second = (
+            serving.do(Job(number), stage="play", on_event=lambda event: None) for number in (1, 2)
+        )
+    assert first.cost.cpu_s >= 0.5 > second.cost.cpu_s
+
+
+def test_a_worker_whose_job_failed_takes_no_other(module: Path) -> None:
+    module.write_text(_SERVING.format(body="raise SourceError('no weights')"))
+    with Worker("played") as serving:
+        with pytest.raises(SourceError):
+            serving.do(Job(1), stage="play", on_event=lambda event: None)
+        assert not serving.is_ready
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PSS is told by Linux's /proc only")
+def test_a_sampler_that_runs_already_measures_the_memory_of_a_job(module: Path) -> None:
+    module.write_text(_SERVING.format(body="pass"))
+    with PeakSampler() as sampler:
+        block = bytearray(b"x" * (96 << 20))
+        sampler.end_lap()
+        del block
+        done = call("played", Job(1), stage="play", on_event=lambda event: None, sampler=sampler)
+    assert done.cost.peak_memory_bytes is not None
+    assert done.cost.peak_memory_bytes >= 96 << 20  # the block was held before the worker began
