@@ -15,6 +15,7 @@ from tests.conftest import TinyPipeline
 from tests.faults.command import GUARD, Command, Outcome
 from tests.faults.pickles import plant_pickles, run_marks
 from tests.faults.socket_guard import supported
+from tests.shared import built_once
 
 Edgegen = Callable[..., Outcome]
 Mount = Callable[..., Path]
@@ -63,27 +64,31 @@ def guarded_package(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Tin
     """Build a package with a golden case, with parity, where no process may open a socket.
 
     The model's folder also holds pickles that would leave a mark if they were ever loaded.
+    It is built once a run, for all workers.
     """
-    root = tmp_path_factory.mktemp("guarded")
-    model = Path(shutil.copytree(tiny_pipeline("ddpm"), root / "model"))
-    plant_pickles(model, root)
-    launcher = (sys.executable, GUARD) if supported() else ()
-    command = Command(
-        arguments=["package", model, "-t", "onnx", "-o", root / "package"],
-        folder=root,
-        launcher=launcher,
-        env={
-            "EDGEGEN_STATE_DIR": str(root / "state"),
-            "EDGEGEN_CACHE_DIR": str(root / "cache"),
-            "OMP_NUM_THREADS": "1",
-        },
-    )
-    with command:
-        outcome = command.wait()
-        assert outcome.code == 0, outcome.errors
-        assert list(command.scratch.iterdir()) == []
-    assert run_marks(root) == []
-    return root / "package"
+
+    def make(package: Path) -> None:
+        root = tmp_path_factory.mktemp("guarded")
+        model = Path(shutil.copytree(tiny_pipeline("ddpm"), root / "model"))
+        plant_pickles(model, root)
+        launcher = (sys.executable, GUARD) if supported() else ()
+        command = Command(
+            arguments=["package", model, "-t", "onnx", "-o", package],
+            folder=root,
+            launcher=launcher,
+            env={
+                "EDGEGEN_STATE_DIR": str(root / "state"),
+                "EDGEGEN_CACHE_DIR": str(root / "cache"),
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        with command:
+            outcome = command.wait()
+            assert outcome.code == 0, outcome.errors
+            assert list(command.scratch.iterdir()) == []
+        assert run_marks(root) == []
+
+    return built_once(tmp_path_factory, "guarded/package", make)
 
 
 @pytest.fixture
