@@ -18,7 +18,7 @@ from edgegen.predict.work import Work
 
 Origin = Literal["same package", "same format", "same device"]
 
-_WIDTHS: Mapping[Origin, float] = {"same package": 1.1, "same format": 1.7, "same device": 4.0}
+WIDTHS: Mapping[Origin, float] = {"same package": 1.1, "same format": 1.7, "same device": 4.0}
 """By how much a median may be off, either way, where only steps differ, the model, or the format:
 judgement, checked by four packages only (docs/decisions/0050-predicting-latency.md)."""
 _PER_DOUBLING = 1.1
@@ -68,7 +68,7 @@ def predict_latency(wanted: Wanted, known: Sequence[Known]) -> LatencyPrediction
     `known` are measurements of the same device, with the same threads, providers and memory mode.
     Those of the same package are taken, or else those of the same target and recipe, or else all.
     """
-    for origin in _WIDTHS:
+    for origin in WIDTHS:
         found = [
             scaled
             for it in known
@@ -116,7 +116,7 @@ def _scaled(wanted: Wanted, known: Known, origin: Origin) -> LatencyPrediction |
         distance = max(distance, abs(math.log2(per_call[0] / per_call[1])))
     middle_s = max(0.0, between_s) + phases_s
     spread = latencies[math.ceil(0.9 * len(latencies)) - 1] / statistics.median(latencies)
-    width = _WIDTHS[origin] * _PER_DOUBLING**distance
+    width = WIDTHS[origin] * _PER_DOUBLING**distance
     return LatencyPrediction(
         low_s=middle_s / width,
         median_s=middle_s,

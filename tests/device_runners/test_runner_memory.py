@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgegen_runner.process_tree import members, memory_of, parse_smaps
 
 from edgegen.core.shipped import shipped
 from tests.own_process import in_own_process
+from tests.tiny_packages import onnx_package
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
@@ -177,3 +179,37 @@ def test_a_sample_sees_what_lasts_too_short_for_the_thread() -> None:
     assert before is not None
     assert sampler.peak_pss_bytes is not None
     assert sampler.peak_pss_bytes > before + 60 * MIB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_a_lean_runtime_gives_large_blocks_back_when_they_are_freed(tmp_path: Path) -> None:
+    # A freed block of 16 MiB would have those of 8 MiB come from the heap from then on.
+    code = (
+        "import ctypes, sys\n"
+        "from pathlib import Path\n"
+        "from edgegen_runner.backends import BackendOptions, open_backend\n"
+        "from edgegen_runner.package import load_package\n"
+        "class Heap(ctypes.Structure):\n"
+        "    _fields_ = [(it, ctypes.c_size_t) for it in 'arena ordblks smblks hblks'.split()]\n"
+        "    _fields_ += [('others', ctypes.c_size_t * 6)]\n"
+        "c = ctypes.CDLL(None)\n"
+        "c.mallinfo2.restype = Heap\n"
+        "c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]\n"
+        "c.free.argtypes = [ctypes.c_void_p]\n"
+        "component = load_package(Path(sys.argv[1])).component('unet')\n"
+        "backend = open_backend(BackendOptions(memory=sys.argv[2]))\n"
+        "session = backend.load(component.path, component)\n"
+        "c.free(c.malloc(16 << 20))\n"
+        "before = c.mallinfo2().hblks\n"
+        "c.malloc(8 << 20)\n"
+        "print(c.mallinfo2().hblks - before)\n"
+    )
+    runner = shipped("device_runners") / "python"
+    package = onnx_package(tmp_path / "package")
+
+    def mapped(mode: str) -> int:
+        command = [sys.executable, "-c", code, str(package), mode]
+        done = subprocess.run(command, check=True, cwd=runner, timeout=120, capture_output=True)
+        return int(done.stdout)
+
+    assert [mapped("lean"), mapped("fast")] == [1, 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,6 +73,8 @@ class OnnxRuntimeBackend:
                     + " Install the build of onnxruntime that has it.",
                 )
         lean = self._is_lean(path)
+        if lean:
+            _map_blocks()
         try:
             session = ort.InferenceSession(
                 str(path),
@@ -116,6 +120,22 @@ class OnnxRuntimeBackend:
             options.enable_cpu_mem_arena = False
             options.enable_mem_pattern = False
         return options
+
+
+def _map_blocks() -> None:
+    """Ask glibc to map each large block by itself, so that it is given back when it is freed.
+
+    By default a block that was freed raises the size from which blocks are mapped, up to 32 MiB.
+    What is smaller then comes from the heap, where a freed block seldom fits the next one, for each
+    is aligned: the heap of an SDXL decoder at 256 × 256 grew to three times what was alive. Other C
+    libraries don't have this setting.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+
+
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_MAPPED_BYTES = 1 << 20
 
 
 class OnnxRuntimeSession:
