@@ -49,6 +49,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "evaluate": LazyCommand(
         "edgegen.cli.evaluate:evaluate", "Compare a package's pictures with its model's."
     ),
+    "sensitivity": LazyCommand(
+        "edgegen.cli.sensitivity:sensitivity", "Say which layers bear few bits, and which don't."
+    ),
     "run": LazyCommand("edgegen.cli.run:run", "Make images with a package, without torch."),
     "bench": LazyCommand("edgegen.cli.bench:bench", "Measure a package on a device."),
     "report": LazyCommand(

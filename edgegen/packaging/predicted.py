@@ -50,9 +50,8 @@ def component_bytes(
     mask = text_length if component.role == "text_encoder" and text_length else 0
     total = 4 * mask**2 + _graph_bytes(sizes, component.role, weights)
     types = recipe.of(component)
-    granularity = Granularity(palette_channels=types.palette_channels, block=types.block)
     for weight in weights:
-        total += _weight_bytes(sizes, types, granularity, weight.layer, weight.shape)
+        total += weight_bytes(sizes, types, weight.layer, weight.shape)
     return total + _calibrated_bytes(sizes, types, weights)
 
 
@@ -82,19 +81,17 @@ def _graph_bytes(sizes: StoredSizes, role: Role, weights: Sequence[StoredWeight]
     return sizes.layer_bytes[role] * len(with_matrix) + sizes.norm_bytes * norms
 
 
-def _weight_bytes(
-    sizes: StoredSizes,
-    recipe: ComponentRecipe,
-    granularity: Granularity,
-    layer: str,
-    shape: tuple[int, ...],
+def weight_bytes(
+    sizes: StoredSizes, recipe: ComponentRecipe, layer: str, shape: tuple[int, ...]
 ) -> int:
+    """Return what a weight of a layer takes in a component's file."""
     elements = math.prod(shape)
     if len(shape) < 2 or elements <= sizes.small:
         halved = recipe.compute_of(layer) == "float16" and not sizes.small_in_float32
         return elements * (2 if halved else 4)
     storage = recipe.storage_of(layer)
     widened = 0 if storage == recipe.compute_of(layer) else sizes.widened_bytes.get(storage, 0)
+    granularity = Granularity(palette_channels=recipe.palette_channels, block=recipe.block)
     stored = CODECS[storage].stored_bytes(shape, granularity, scale_bytes=sizes.scale_bytes)
     return stored + widened
 

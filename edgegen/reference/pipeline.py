@@ -39,13 +39,16 @@ class Reference:
     weights: StreamedWeights
 
 
-def load_reference(spec: PipelineSpec, source: PipelineSource) -> Reference:
+def load_reference(
+    spec: PipelineSpec, source: PipelineSource, weights: StreamedWeights | None = None
+) -> Reference:
     """Build the pipeline of a family from its configs, in float32; no weight is kept in memory.
 
-    Nothing is loaded by the hub's machinery. Raises SourceError where a config makes no module,
-    and where the weights do not fit it.
+    `weights` streams them; by default, plain ones do. Nothing is loaded by the hub's machinery.
+    Raises SourceError where a config makes no module, and where the weights do not fit it.
     """
-    weights, folder = StreamedWeights(), source.configs
+    weights = weights or StreamedWeights()
+    folder = source.configs
     modules = {
         component.folder: _load_module(source, component, weights)
         for component in {component.folder: component for component in spec.components}.values()

@@ -59,7 +59,9 @@ _METADATA = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
+    """Where a parameter of a component's folder is read from."""
+
     stub: Any  # held, so that its id stays its own
     component: str
     name: str
@@ -78,9 +80,10 @@ class StreamedWeights(TorchFunctionMode):
         self.live_bytes = 0
         self.peak_bytes = 0
         self.read_bytes = 0
-        self._sources: dict[int, _Source] = {}
+        self._sources: dict[int, Source] = {}
         self._checked: set[int] = set()
         self._kept: dict[int, torch.Tensor] | None = None
+        self._live: dict[int, Source] = {}
 
     def add(
         self,
@@ -101,7 +104,7 @@ class StreamedWeights(TorchFunctionMode):
             if stub is None:
                 filled = torch.full((), torch.nan).expand(parameter.shape)
                 stub = stubs[id(parameter)] = torch.nn.Parameter(filled, requires_grad=False)
-                self._sources[id(stub)] = _Source(stub, component, name, read)
+                self._sources[id(stub)] = Source(stub, component, name, read)
             path, _, attribute = name.rpartition(".")
             module.get_submodule(path)._parameters[attribute] = stub
         for name, buffer in module.named_buffers():
@@ -142,7 +145,7 @@ class StreamedWeights(TorchFunctionMode):
             return {key: self._filled(item) for key, item in value.items()}
         return value
 
-    def _take(self, source: _Source) -> torch.Tensor:
+    def _take(self, source: Source) -> torch.Tensor:
         key = id(source.stub)
         if self._kept is None:
             return self._load(source)
@@ -150,7 +153,7 @@ class StreamedWeights(TorchFunctionMode):
             self._kept[key] = self._load(source)
         return self._kept[key]
 
-    def _load(self, source: _Source) -> torch.Tensor:
+    def _load(self, source: Source) -> torch.Tensor:
         stored = source.read(source.name)
         shape = tuple(source.stub.shape)
         if stored.shape != shape:
@@ -172,11 +175,17 @@ class StreamedWeights(TorchFunctionMode):
         self.live_bytes += size_bytes
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         # torch holds the memory for as long as any tensor looks at it
-        weakref.finalize(memory, self._forget, size_bytes).atexit = False
+        weakref.finalize(memory, self._forget, size_bytes, tensor.data_ptr()).atexit = False
+        self._live[tensor.data_ptr()] = source
         return tensor
 
-    def _forget(self, size_bytes: int) -> None:
+    def source_of(self, tensor: torch.Tensor) -> Source | None:
+        """Return whose weight, or part of a weight, a tensor is; None for any other tensor."""
+        return self._live.get(tensor.untyped_storage().data_ptr())
+
+    def _forget(self, size_bytes: int, place: int) -> None:
         self.live_bytes -= size_bytes
+        del self._live[place]
 
 
 def _kind(func: Any) -> str:

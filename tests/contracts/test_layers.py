@@ -35,7 +35,7 @@ TOOLKITS = {
 """What takes long to import, or may not be installed."""
 
 RUNTIMES_OF_THE_RUNNER = {runtime.module.partition(".")[0] for runtime in RUNTIMES}
-MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil"}
+MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil", "sensitivity"}
 """Layers whose modules may import toolkits at their top: others import them in functions."""
 
 ALWAYS_LIGHT = {
@@ -44,6 +44,8 @@ ALWAYS_LIGHT = {
     "edgegen.exporters.options",
     *(code.options.partition(":")[0] for code in EXPORTERS.values()),
     "edgegen.reference",
+    "edgegen.sensitivity",
+    "edgegen.sensitivity.run",
 }
 """Modules of those layers that commands import before they know that a toolkit is needed."""
 

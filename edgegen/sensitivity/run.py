@@ -1,0 +1,129 @@
+"""Measures a model's sensitivity, or recalls it from the cache; torch is never imported here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from edgegen import __version__
+from edgegen.compress.codecs import CODECS
+from edgegen.core.codec import dump_json, encode, load_json
+from edgegen.core.errors import ConfigError, ResourceError
+from edgegen.core.files import sha256_of, write_atomic
+from edgegen.core.folders import cache_folder
+from edgegen.core.model import PipelineSpec
+from edgegen.core.package import GoldenCase
+from edgegen.core.progress import Progress
+from edgegen.core.scratch import ScratchFolder
+from edgegen.core.sensitivity import Sensitivity
+from edgegen.core.worker import Event, call
+from edgegen.models.pipeline_source import SourceSpec, open_source
+from edgegen.reference.calibration_cases import plan_calibration
+from edgegen.reference.case import MOST_STEPS, STEPS
+from edgegen.sensitivity.child import Job, Measured
+
+WORKER = "edgegen.sensitivity.child"
+STAGE = "sensitivity"
+
+_TOOLKITS = ("torch", "diffusers", "transformers", "numpy")
+_ROOMS = ("compress", "families", "networks", "reference", "sensitivity")
+"""Other versions of these may find other figures."""
+
+
+def plan_cases(spec: PipelineSpec, configs: Path) -> tuple[GoldenCase, ...]:
+    """Return the trajectories: those of calibration, each in few steps.
+
+    A model that draws in few steps takes its own number. Raises what `plan_calibration` raises.
+    """
+    own = spec.generation.steps
+    steps = own if own <= MOST_STEPS else STEPS
+    return tuple(replace(case, steps=steps) for case in plan_calibration(spec, configs, full=False))
+
+
+def measure_sensitivity(
+    spec: PipelineSpec,
+    source: SourceSpec,
+    *,
+    weights_sha256: str,
+    progress: Progress,
+    fresh: bool = False,
+) -> Sensitivity:
+    """Return what each storage of each layer costs; `weights_sha256` is that of the model.
+
+    It is remembered by its content: the model's weights and configs, the trajectories, the codecs
+    and the toolkits. With `fresh` it is measured again.
+
+    Raises SourceError where the model cannot be built, MissingDependencyError without torch,
+    ResourceError where memory or disk ran out, and ExportError where the process died.
+    """
+    configs = open_source(source).configs
+    cases = plan_cases(spec, configs)
+    place = _place(spec, configs, cases, weights_sha256)
+    if not fresh:
+        with contextlib.suppress(ConfigError):  # there is none, or another edgegen wrote it
+            return load_json(Sensitivity, place)
+    with (
+        ScratchFolder("sensitivity") as scratch,
+        progress.step("sensitivity in torch", total=len(cases), unit="images") as step,
+    ):
+
+        def on_event(event: Event) -> None:
+            if event["event"] == "run":
+                step.advance()
+            elif event["event"] == "step":
+                step.describe(str(event["text"]))
+
+        destination = scratch / "measured.json"
+        job = Job(spec=spec, source=source, destination=str(destination), cases=cases)
+        finished = call(WORKER, job, stage=STAGE, on_event=on_event)
+        measured = load_json(Measured, destination)
+    found = Sensitivity(
+        model=spec.source,
+        weights_sha256=weights_sha256,
+        cases=cases,
+        bits={name: codec.bits for name, codec in CODECS.items()},
+        components=measured.components,
+        cost=finished.cost,
+    )
+    with contextlib.suppress(OSError, ResourceError):  # without a cache, it is measured each time
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, dump_json(found), setting="EDGEGEN_CACHE_DIR")
+    return found
+
+
+def _place(
+    spec: PipelineSpec, configs: Path, cases: tuple[GoldenCase, ...], weights_sha256: str
+) -> Path:
+    """Return where a table is remembered: its name says what it was made from."""
+    about = {
+        "spec": encode(spec),
+        "cases": [encode(case) for case in cases],
+        "weights": weights_sha256,
+        "configs": {
+            path.relative_to(configs).as_posix(): sha256_of(path)
+            for path in sorted(configs.rglob("*.json"))
+        },
+        "made_by": dict(_made_by()),
+    }
+    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    return cache_folder() / "sensitivity" / f"{name}.json"
+
+
+@cache
+def _made_by() -> Mapping[str, str]:
+    """Return the versions of what measures: edgegen, the toolkits, and the modules that do it."""
+    found = {"edgegen": __version__}
+    for toolkit in _TOOLKITS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[toolkit] = importlib.metadata.version(toolkit)
+    edgegen = Path(__file__).resolve().parents[1]
+    for room in _ROOMS:
+        for module in sorted((edgegen / room).glob("*.py")):
+            found[module.relative_to(edgegen).as_posix()] = sha256_of(module)
+    return found
