@@ -1,43 +1,51 @@
-"""Holds predictions against what is measured: bytes, the highest memory, and an image's time.
+"""Holds predictions against what is measured: bytes, and the highest memory.
 
     python benchmarks/predictions.py FOLDER [--model NAME …] [--package onnx:fp32 …] [--write NAME]
 
 Packages are built in FOLDER without parity, or found there. Each is run twice as `edgegen bench`
-does its memory run, with all components loaded and with one at a time, for `--steps` steps; with
-`--images 5` it is timed as well, and each time predicted from the other packages' times. The model
-of another shape is a folder: `--model sd15=FOLDER`. Libraries count as far as no other process maps
-them, so run it alone on the machine.
+does its memory run, with all components loaded and with one at a time, for `--steps` steps.
+`--components` also runs each component in a process that has nothing else, and holds the largest
+predicted buffer against the file. The model of another shape is a folder: `--model sd15=FOLDER`.
+Libraries count as far as no other process maps them, so run it alone on the machine.
+
+Times are those of `prediction_times.py`.
+
+`--update NAME` keeps the rows of results/NAME.json that are not measured now. With `--predict-only`
+nothing is built or measured: the predictions of all rows are made again by today's code, where the
+model is a built-in one or is named with `--model`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from edgegen_runner.package import load_package
+
+from benchmarks.graph_buffers import largest_buffer
 from benchmarks.machine import Machine, read_machine
-from edgegen.core.codec import dump_json
-from edgegen.core.measurement import Measurement, Residency
+from edgegen.core.codec import dump_json, load_json
+from edgegen.core.measurement import Residency
+from edgegen.core.process import run
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_targets
-from edgegen.measure.plan import BenchSettings
-from edgegen.measure.plan import plan as plan_bench
-from edgegen.measure.session import measure
 from edgegen.models.source import resolve
 from edgegen.packaging.batch import build_all
 from edgegen.packaging.candidate import Candidate, make_candidate, predict
 from edgegen.packaging.model_facts import ModelFacts, read_facts
 from edgegen.packaging.plan import plan_package
-from edgegen.predict.latency import Known, LatencyPrediction, Wanted, predict_latency
-from edgegen.predict.memory import predict_memory
+from edgegen.predict.memory import called_components, predict_memory
+from edgegen.predict.runtime_memory import RUNTIMES
 from edgegen.predict.survey import RESIDENCIES, backend_of
 from edgegen.predict.traces import read_traces
-from edgegen.predict.work import Work, work_of
 from edgegen.runner.job import Backend, GenerateJob, Request
 from edgegen.runner.protocol import Memory
 from edgegen.runner.session import RunnerSession
@@ -50,12 +58,19 @@ them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
-    """How long images took, and what would have been predicted from the other packages."""
+class Alone:
+    """A component in a process that has nothing else: bytes, and its largest single buffer.
 
-    median_s: float
-    p90_s: float
-    predicted: LatencyPrediction | None = None
+    `peak_bytes` is the highest resident memory, which the system keeps without gaps: a small one
+    runs for less time than sampling PSS takes. `buffer_bytes` is the largest tensor of the file,
+    `buffer` its name.
+    """
+
+    predicted_bytes: int
+    predicted_buffer_bytes: int
+    peak_bytes: int
+    buffer_bytes: int
+    buffer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +88,12 @@ class Row:
     peak_bytes: dict[Residency, int]
     resident_bytes: dict[Residency, int]
     predicted_peak_bytes: dict[Residency, int]
-    timed: Timed | None = None
+    components: dict[str, Alone] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        """Return which package of which model it is of."""
+        return (self.model, self.target, self.recipe, self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,26 +136,56 @@ def packages_of(
     yield from found
 
 
-def measured_row(built: _Built, steps: int | None) -> Row:
-    """Return what a package takes, predicted and measured."""
+def _key_of(built: _Built) -> tuple[str, str, str, int, int]:
+    candidate = built.candidate
+    size = candidate.spec.generation
+    return (built.name, candidate.target.name, candidate.recipe.name, size.width, size.height)
+
+
+def predicted_row(built: _Built, row: Row) -> Row:
+    """Return a row with what today's code predicts."""
     candidate, facts = built.candidate, built.facts
-    generation = candidate.spec.generation
     traces = read_traces(candidate, facts)
     size = predict(candidate, facts)
+    found = {
+        residency: predict_memory(
+            candidate, facts, traces, backend=backend_of(candidate), residency=residency
+        )
+        for residency in RESIDENCIES
+    }
+    memory = found["sequential"]
+    components = {
+        name: replace(
+            alone,
+            predicted_bytes=memory.base_bytes + memory.components[name].total_bytes,
+            predicted_buffer_bytes=memory.components[name].largest_buffer_bytes,
+        )
+        for name, alone in row.components.items()
+    }
+    return replace(
+        row,
+        predicted_bytes=size.package_bytes - size.golden_bytes,
+        predicted_peak_bytes={name: it.peak_bytes for name, it in found.items()},
+        components=components,
+    )
+
+
+def measured_row(built: _Built, steps: int | None, *, components: bool) -> Row:
+    """Return what a package takes, predicted and measured; by component as well, if asked."""
+    candidate = built.candidate
+    generation = candidate.spec.generation
     backend = backend_of(candidate)
     files = [path for path in built.path.rglob("*") if path.is_file()]
     golden = sum(path.stat().st_size for path in files if path.parent.name == "golden")
     peaks: dict[Residency, int] = {}
     resident: dict[Residency, int] = {}
-    predicted: dict[Residency, int] = {}
-    for residency in RESIDENCIES:
-        memory = predict_memory(candidate, facts, traces, backend=backend, residency=residency)
-        predicted[residency] = memory.peak_bytes
-        found = None if memory.unmeasured else peak_of(built, backend, residency, steps)
+    is_measured = not RUNTIMES[backend].unmeasured
+    for residency in RESIDENCIES if is_measured else ():
+        found = peak_of(built, backend, residency, steps)
         if found is not None and found.peak_pss_bytes is not None:
             peaks[residency] = found.peak_pss_bytes
             resident[residency] = found.peak_resident_bytes or 0
-    return Row(
+    row = Row(
         model=built.name,
         target=candidate.target.name,
         recipe=candidate.recipe.name,
@@ -143,11 +193,43 @@ def measured_row(built: _Built, steps: int | None) -> Row:
         height=generation.height,
         steps=steps or generation.steps,
         package_bytes=sum(path.stat().st_size for path in files) - golden,
-        predicted_bytes=size.package_bytes - size.golden_bytes,
+        predicted_bytes=0,
         peak_bytes=peaks,
         resident_bytes=resident,
-        predicted_peak_bytes=predicted,
+        predicted_peak_bytes={},
+        components=alone(built, backend) if components and is_measured else {},
     )
+    return predicted_row(built, row)
+
+
+def alone(built: _Built, backend: str) -> dict[str, Alone]:
+    """Run each component that an image calls in a process that has nothing else."""
+    traces = read_traces(built.candidate, built.facts)
+    paths = {it.name: it.path for it in load_package(built.path).components.values()}
+    parts = {it.name: it.parts for it in load_package(built.path).components.values()}
+    found = {}
+    for component in called_components(built.candidate.spec):
+        name = component.name
+        operators = [it for it in traces[name].operators if it.kind == "input"]
+        inputs = zip(component.inputs, operators, strict=True)
+        shapes = {tensor.name: it.shape for tensor, it in inputs}
+        job = {
+            "package": str(built.path.absolute()),
+            "component": name,
+            "backend": backend,
+            "shapes": shapes,
+        }
+        command = [sys.executable, str(Path(__file__).with_name("component_memory.py"))]
+        memory = json.loads(run([*command, json.dumps(job)], timeout_s=1800).stdout)
+        buffer = largest_buffer(built.candidate.target.name, (paths[name], *parts[name]), shapes)
+        found[name] = Alone(
+            predicted_bytes=0,
+            predicted_buffer_bytes=0,
+            peak_bytes=memory["peak_resident_bytes"],
+            buffer_bytes=buffer.size_bytes,
+            buffer=buffer.name,
+        )
+    return found
 
 
 def peak_of(built: _Built, backend: str, residency: Residency, steps: int | None) -> Memory | None:
@@ -169,58 +251,12 @@ def peak_of(built: _Built, backend: str, residency: Residency, steps: int | None
     return next((event for event in events if isinstance(event, Memory)), None)
 
 
-def timed_rows(pairs: Sequence[tuple[_Built, Row]], images: int, steps: int | None) -> list[Row]:
-    """Time each package that runs here, and predict it from all the others."""
-    known: list[tuple[Known, _Built]] = []
-    for built, row in pairs:
-        if row.peak_bytes:
-            settings = BenchSettings(images=images, quick=True, steps=steps)
-            measurement = measure(plan_bench(built.path, settings))
-            known.append((Known(measurement=measurement, work=_work(built, steps)), built))
-    rows = []
-    for built, row in pairs:
-        mine = next((it for it, of in known if of is built), None)
-        if mine is not None:
-            row = replace(row, timed=_timed(mine, [it for it, _ in known if it is not mine]))
-        rows.append(row)
-    return rows
-
-
-def _timed(mine: Known, others: Sequence[Known]) -> Timed:
-    latencies = sorted(_latencies(mine.measurement))
-    package = mine.measurement.package
-    wanted = Wanted(
-        target=package.target,
-        recipe=package.recipe,
-        work=mine.work,
-        weights_sha256=package.weights_sha256,
-    )
-    return Timed(
-        median_s=latencies[len(latencies) // 2],
-        p90_s=latencies[-(-9 * len(latencies) // 10) - 1],
-        predicted=predict_latency(wanted, others),
-    )
-
-
-def _latencies(measurement: Measurement) -> list[float]:
-    return [
-        image.latency_s
-        for run in measurement.of_kind("steady")
-        for image in run.images
-        if not image.warmup
-    ]
-
-
-def _work(built: _Built, steps: int | None) -> Work:
-    return work_of(built.candidate, read_traces(built.candidate, built.facts), steps=steps)
-
-
 def markdown(results: Results) -> str:
     """Return the rows as tables, the largest errors first named."""
     lines = [
         "# Predicted against measured",
         "",
-        f"{results.machine.describe()}. Made by `benchmarks/predictions.py`. Bytes are those of "
+        f"{results.machine.name()}. Made by `benchmarks/predictions.py`. Bytes are those of "
         "the package without its golden case. Memory is the highest sum of PSS, in MB, with all "
         "components loaded and with one at a time.",
         "",
@@ -245,9 +281,8 @@ def markdown(results: Results) -> str:
                 cells += [text, _error(predicted, peak)]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *_summary(results.rows)]
-    timed = [row for row in results.rows if row.timed is not None]
-    if timed:
-        lines += ["", *_times(timed)]
+    if any(row.components for row in results.rows):
+        lines += ["", *_components(results.rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -268,26 +303,32 @@ def _summary(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _times(rows: Sequence[Row]) -> list[str]:
+def _components(rows: Sequence[Row]) -> list[str]:
     lines = [
-        "| model | package | median | predicted | interval | from |",
-        "|---|---|---|---|---|---|",
+        "Components, each in a process that has nothing else: the highest resident memory, "
+        "predicted and measured, and the largest single buffer, predicted and in the file.",
+        "",
+        "| model | package | size | component | memory | error | largest buffer | in the file |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    inside = known = 0
+    errors = []
     for row in rows:
-        timed = row.timed
-        assert timed is not None
-        found = timed.predicted
-        interval = from_ = "unknown"
-        middle = ""
-        if found is not None:
-            known += 1
-            inside += found.low_s <= timed.p90_s <= found.high_s
-            middle = f"{found.median_s:.3f} s"
-            interval, from_ = f"{found.low_s:.3f} … {found.high_s:.3f} s", found.from_
-        cells = (row.model, f"{row.target} `{row.recipe}`", f"{timed.median_s:.3f} s")
-        lines.append(f"| {' | '.join((*cells, middle, interval, from_))} |")
-    return [*lines, "", f"Time: the p90 of {inside} of {known} is inside its interval."]
+        for name, it in row.components.items():
+            cells = [row.model, f"{row.target} `{row.recipe}`", f"{row.width} × {row.height}", name]
+            cells.append(f"{it.predicted_bytes / 1e6:,.0f} of {it.peak_bytes / 1e6:,.0f}")
+            cells.append(_error(it.predicted_bytes, it.peak_bytes))
+            errors.append(abs(it.predicted_bytes / it.peak_bytes - 1))
+            found = f"{it.buffer_bytes / 1e6:,.1f}, `{it.buffer}`"
+            cells += [f"{it.predicted_buffer_bytes / 1e6:,.1f}", found]
+            lines.append(f"| {' | '.join(cells)} |")
+    if errors:
+        within = sum(error <= 0.15 for error in errors)
+        lines += [
+            "",
+            f"Components: {len(errors)} runs, {within} within 15 %, the largest error "
+            f"{max(errors):.1%}.",
+        ]
+    return lines
 
 
 def _error(predicted: int, measured: int) -> str:
@@ -302,9 +343,14 @@ def main() -> None:
     parser.add_argument("--package", action="append", dest="packages", metavar="TARGET:RECIPE")
     parser.add_argument("--size", type=int, help="side of the images; default: the model's own")
     parser.add_argument("--steps", type=int, default=2, help="of each image; default: 2")
-    parser.add_argument("--images", type=int, default=0, help="to time; default: none")
+    parser.add_argument("--components", action="store_true", help="each by itself, too")
+    parser.add_argument(
+        "--components-only", action="store_true", help="add those to a row that --update keeps"
+    )
     parser.add_argument("--remove", action="store_true", help="remove a package once measured")
+    parser.add_argument("--predict-only", action="store_true", help="all rows of --update again")
     parser.add_argument("--write", metavar="NAME", help="write results/NAME.json and .md")
+    parser.add_argument("--update", metavar="NAME", help="the same, and keep its other rows")
     options = parser.parse_args()
     wanted = options.packages or [
         f"{name}:{recipe}"
@@ -312,23 +358,54 @@ def main() -> None:
         for recipe in target.recipes
         if CALIBRATED not in recipe
     ]
+    models = dict((*it.partition("="),)[::2] for it in options.models or MODELS)
     machine = read_machine()
-    pairs: list[tuple[_Built, Row]] = []
-    for model in options.models or MODELS:
-        name, _, source = model.partition("=")
+    if options.update and options.predict_only:
+        before = _read(options.update)
+        rows = [predicted_again(row, models) for row in before.rows]
+        _write(options.update, replace(before, rows=tuple(rows)))
+        print(markdown(_read(options.update)))
+        return
+    results = Results(machine=machine, rows=())
+    for name, source in models.items():
         for built in packages_of(name, source or name, options.folder, wanted, options.size):
-            row = measured_row(built, options.steps)
-            pairs.append((built, row))
-            print(markdown(Results(machine=machine, rows=(row,))).splitlines()[6], flush=True)
-            _write(options.write, Results(machine=machine, rows=tuple(row for _, row in pairs)))
-            if options.remove and not options.images:
+            if options.components_only:
+                row = next(it for it in _read(options.update).rows if it.key == _key_of(built))
+                row = replace(row, components=alone(built, backend_of(built.candidate)))
+                row = predicted_row(built, row)
+            else:
+                row = measured_row(built, options.steps, components=options.components)
+            print(markdown(replace(results, rows=(row,))), flush=True)
+            if options.update:  # as it is now: another process may have added a row
+                results = _read(options.update)
+            others = {it.key: it for it in results.rows}
+            results = Results(machine=machine, rows=tuple({**others, row.key: row}.values()))
+            _write(options.write or options.update, results)
+            if options.remove:
                 shutil.rmtree(built.path)
-    rows = [row for _, row in pairs]
-    if options.images:
-        rows = timed_rows(pairs, options.images, options.steps)
-    results = Results(machine=machine, rows=tuple(rows))
     print(markdown(results))
-    _write(options.write, results)
+
+
+def predicted_again(row: Row, models: Mapping[str, str]) -> Row:
+    """Return a kept row with today's predictions, or as it is where its model isn't at hand."""
+    source = models.get(row.model) or (row.model if row.model.startswith("builtin:") else None)
+    if source is None:
+        print(f"{row.model} {row.target}:{row.recipe}: predictions as they were", flush=True)
+        return row
+    spec = load_targets()[row.target]
+    facts = _facts_of(source)
+    recipe = load_recipe(row.recipe, spec)
+    candidate = make_candidate(facts, spec, recipe, width=row.width, height=row.height)
+    return predicted_row(_Built(name=row.model, candidate=candidate, facts=facts, path=Path()), row)
+
+
+@cache
+def _facts_of(source: str) -> ModelFacts:
+    return read_facts(resolve(source))
+
+
+def _read(name: str) -> Results:
+    return load_json(Results, (RESULTS / name).with_suffix(".json"))
 
 
 def _write(name: str | None, results: Results) -> None:

@@ -20,7 +20,8 @@ Origin = Literal["same package", "same format", "same device"]
 
 WIDTHS: Mapping[Origin, float] = {"same package": 1.1, "same format": 1.7, "same device": 4.0}
 """By how much a median may be off, either way, where only steps differ, the model, or the format:
-judgement, checked by four packages only (docs/decisions/0050-predicting-latency.md)."""
+judgement, held against 51 measurements of a busy machine
+(docs/decisions/0050-predicting-latency.md)."""
 _PER_DOUBLING = 1.1
 """By how much more for each doubling of a phase's arithmetic: kernels are not equally fast at all
 sizes."""
