@@ -18,7 +18,8 @@ from edgegen.core.shipped import shipped
 MEASURES = ("builtin", "core", "devices", "drawer", "measure", "mil", "runner")
 BUILDS = (
     *("builtin", "compress", "core", "devices", "drawer", "exporters", "families", "mil"),
-    *("models", "networks", "packaging", "parity", "reference", "runner", "tokenizers"),
+    *("models", "networks", "packaging", "parity", "reference", "runner", "sensitivity"),
+    "tokenizers",
 )
 EVALUATES = (*BUILDS, "evaluate", "scenes", "statistics")
 """Rooms that make packages, judge their pictures and measure them, with all that these import."""

@@ -11,6 +11,7 @@ from edgegen.choose.foreseen import memory_of_packages
 from edgegen.choose.history import measured_elsewhere
 from edgegen.choose.jobs import DeviceRef, Jobs
 from edgegen.choose.limits import complete, require_energy, require_quality
+from edgegen.choose.mixes import add_mixes
 from edgegen.choose.problem import Candidate, Problem
 from edgegen.choose.search import Search
 from edgegen.choose.space import Space, Wanted, make_space
@@ -142,6 +143,14 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
     prefer = _preferred(asked.prefer, models)
     space = make_space(
         tuple(models.values()), asked.wanted, profile=place.profile, targets=place.targets
+    )
+    add_mixes(
+        space,
+        tuple(models.values()),
+        asked.wanted,
+        limits,
+        profile=place.profile,
+        progress=progress,
     )
     judged = {name: quality_names(facts.spec) for name, facts in space.facts.items()}
     require_quality(limits, judged)

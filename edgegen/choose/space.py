@@ -128,7 +128,7 @@ def make_space(
         facts = read_facts(model)
         space.facts[model.source] = facts
         for target, recipe in pairs:
-            _add(space, model, facts, target, recipe, wanted, profile)
+            add_candidates(space, model, facts, target, recipe, wanted, profile)
     return space
 
 
@@ -171,7 +171,7 @@ def _check_recipes(recipes: Sequence[str], targets: Mapping[str, TargetSpec]) ->
             )
 
 
-def _add(
+def add_candidates(
     space: Space,
     model: ModelFolder,
     facts: ModelFacts,

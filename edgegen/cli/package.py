@@ -60,9 +60,10 @@ _LIMITS = quality_limits()
         "edgegen package builtin:scenes -t onnx",
         "edgegen package ./my-model -p iphone-15-pro -o out",
         "edgegen package ORG/NAME -t onnx:fp16-storage -t tflite:int8-dynamic -o out",
+        "edgegen package builtin:scenes -t coreml --target-size 12MB",
     ),
     groups={
-        "What is built": ("targets", "recipes", "profile", "width", "height"),
+        "What is built": ("targets", "recipes", "target_size", "profile", "width", "height"),
         "What it draws with": (
             *("scheduler", "steps", "guidance"),
             *("guidance_start", "guidance_stop"),
@@ -110,6 +111,11 @@ _LIMITS = quality_limits()
     help="Device profile: `edgegen profiles` lists them.",
 )
 @recipe_option
+@click.option(
+    "--target-size",
+    metavar="SIZE",
+    help="The best mix of storages in a package of that size: 300MB; as --recipe mixed-300MB.",
+)
 @width_option
 @height_option
 @click.option(
@@ -154,6 +160,7 @@ def package(
     output: Path | None,
     profile: str | None,
     recipes: tuple[str, ...],
+    target_size: str | None,
     width: int | None,
     height: int | None,
     scheduler: str | None,
@@ -180,19 +187,24 @@ def package(
     also as the address of its page.
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
     the packages draws beside torch's picture, with the PSNR. What they have in common is done once,
-    and a package that fails leaves the others as they are. With a limit on quality, or --evaluate,
+    and a package that fails leaves the others as they are. The recipe `mixed-4.5` stores each layer
+    in what serves the pictures best at 4.5 bits a weight on average, `mixed-300MB` in a package of
+    that size (`edgegen sensitivity`). With a limit on quality, or --evaluate,
     each package draws what the model knows, and one that breaks a limit isn't kept.
     """
     from edgegen.cli.package_quality import QualityGate
     from edgegen.devices.profiles import load_profile
     from edgegen.models.source import resolve
     from edgegen.packaging.batch import build_all
+    from edgegen.packaging.mixed import describe, mix_wanted, of_size
     from edgegen.packaging.model_facts import read_facts
     from edgegen.packaging.plan import plan_packages
     from edgegen.packaging.wanted import wanted_packages
 
     asked = take_limits(limits, _LIMITS)
     device = None if profile is None else load_profile(profile)
+    if target_size is not None:
+        recipes = (of_size(target_size, targets, recipes),)
     wanted = wanted_packages(targets, recipes, device)
     several = len(wanted) > 1
     draws = several and not skip_parity and not no_picture
@@ -214,6 +226,11 @@ def package(
         guidance_start=guidance_start,
         guidance_stop=guidance_stop,
     )
+    facts, wanted, mixes = mix_wanted(
+        facts, wanted, profile=device, width=width, height=height, progress=console.progress
+    )
+    for mixed in mixes:
+        console.note(describe(mixed))
     plans = plan_packages(
         facts,
         wanted,

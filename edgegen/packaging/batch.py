@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from edgegen.core.codec import encode
-from edgegen.core.errors import EdgegenError
+from edgegen.core.errors import BudgetNotMetError, EdgegenError
 from edgegen.core.files import translate_disk_errors
 from edgegen.core.folders import state_folder
 from edgegen.core.model import PipelineSpec
@@ -26,6 +26,7 @@ from edgegen.core.package import Evidence, GoldenCase, PackageManifest, StageCos
 from edgegen.core.progress import Progress, SilentProgress, Step, Unit
 from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.core.staging import no_empty_folders_above, staged_folder
+from edgegen.core.units import format_bytes
 from edgegen.core.worker import Worker
 from edgegen.exporters.base import ExportJob
 from edgegen.exporters.convert import WORKER, Conversion, PackageJobs, convert, goldens_by
@@ -344,6 +345,7 @@ def _put(
             progress=work.progress,
             log=logs / "companions.log",
         )
+        _require_size(work)
         if accept is not None:
             accept(work.staging, work.plan.name)
     work.drawn = made.drawn
@@ -353,6 +355,22 @@ def _put(
         evidence=made.evidence,
         warnings=conversion.warnings,
     )
+
+
+def _require_size(work: _Work) -> None:
+    """Raise BudgetNotMetError for a package that takes more than it was to take."""
+    limit_bytes = work.plan.limit_bytes
+    if limit_bytes is None:
+        return
+    files = (path for path in work.staging.rglob("*") if path.is_file())
+    size_bytes = sum(path.stat().st_size for path in files)
+    if size_bytes > limit_bytes:
+        raise BudgetNotMetError(
+            f"The package takes {format_bytes(size_bytes)}, and {format_bytes(limit_bytes)} is "
+            "the most that it may take.",
+            hint="Ask for one or two percent less, and please report the model's config: its size "
+            "was predicted too low.",
+        )
 
 
 @dataclass(kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgegen.core.errors import ConfigError, ResourceError
 from edgegen.core.profile import DeviceProfile
+from edgegen.core.recipe import Recipe
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.core.units import format_bytes
@@ -35,7 +36,8 @@ ROOM_BYTES = 64 << 20
 class BuildPlan:
     """One package to build: what it is, how large it will be, where it comes from and goes.
 
-    `warnings` say what the device will probably not hold, and what will not be drawn everywhere.
+    `warnings` say what the device will probably not hold, and what will not be drawn everywhere. A
+    package that takes more than `limit_bytes` isn't kept.
     """
 
     candidate: Candidate
@@ -44,6 +46,7 @@ class BuildPlan:
     destination: Path
     force: bool
     warnings: tuple[str, ...] = ()
+    limit_bytes: int | None = None
 
     @property
     def name(self) -> str:
@@ -87,11 +90,12 @@ def plan_package(
     target: str,
     destination: Path,
     profile: DeviceProfile | None = None,
-    recipe: str | None = None,
+    recipe: str | Recipe | None = None,
     width: int | None = None,
     height: int | None = None,
     force: bool = False,
     in_folder_of_its_own: bool = False,
+    limit_bytes: int | None = None,
 ) -> BuildPlan:
     """Plan a package of a model that was read, for a target.
 
@@ -103,7 +107,9 @@ def plan_package(
     """
     target_spec = load_target(target)
     runtime = runtime_of(profile, target_spec)
-    chosen = load_recipe(recipe or runtime.recipe, target_spec)
+    chosen = recipe
+    if not isinstance(chosen, Recipe):
+        chosen = load_recipe(chosen or runtime.recipe, target_spec)
     candidate = make_candidate(
         facts, target_spec, chosen, profile=profile, width=width, height=height
     )
@@ -121,6 +127,7 @@ def plan_package(
             *_buffer_warnings(candidate, facts),
             *lost_elsewhere(candidate.spec, facts.folder, candidate.target),
         ),
+        limit_bytes=limit_bytes,
     )
     require_replaceable(destination, force=force)
     require_room([plan])
@@ -155,6 +162,7 @@ def plan_packages(
             height=height,
             force=force,
             in_folder_of_its_own=in_folders,
+            limit_bytes=each.limit_bytes,
         )
         for each in wanted
     )

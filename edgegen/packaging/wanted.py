@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 from edgegen.core.errors import ConfigError
 from edgegen.core.profile import DeviceProfile
+from edgegen.core.recipe import Recipe
 from edgegen.core.targets import target_names
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One package to build; without a recipe it is the profile's, else the target's default."""
+    """One package to build; without a recipe it is the profile's, else the target's default.
+
+    A recipe that was made for the model is one itself. More than `limit_bytes` it must not take.
+    """
 
     target: str
-    recipe: str | None
+    recipe: str | Recipe | None
+    limit_bytes: int | None = None
 
 
 def wanted_packages(

@@ -14,6 +14,7 @@ from edgegen.core.measurement import Measurement, Residency
 from edgegen.core.model import Component
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
+from edgegen.core.recipe import Recipe
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.core.trace import ComponentTrace
@@ -79,17 +80,18 @@ def survey(
     rows = []
     for target, recipe in _pairs(wanted):
         spec = load_target(target)
+        name = recipe.name if isinstance(recipe, Recipe) else recipe
         try:
             candidate = make_candidate(
                 facts,
                 spec,
-                load_recipe(recipe, spec),
+                recipe if isinstance(recipe, Recipe) else load_recipe(recipe, spec),
                 profile=profile,
                 width=width,
                 height=height,
             )
         except ConfigError as error:
-            rows.append(Outlook(target=target, recipe=recipe, refused=error.message))
+            rows.append(Outlook(target=target, recipe=name, refused=error.message))
             continue
         if candidate.components not in traced:  # most recipes share them
             traced[candidate.components] = read_traces(candidate, facts, progress=progress)
@@ -108,7 +110,7 @@ def backend_of(candidate: Candidate) -> str:
     return (called(candidate.runtime.package, known) or known[0]).name
 
 
-def _pairs(wanted: Sequence[Wanted]) -> Iterator[tuple[str, str]]:
+def _pairs(wanted: Sequence[Wanted]) -> Iterator[tuple[str, str | Recipe]]:
     for each in wanted:
         recipes = (each.recipe,) if each.recipe is not None else load_target(each.target).recipes
         yield from ((each.target, recipe) for recipe in recipes)

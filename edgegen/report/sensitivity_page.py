@@ -55,7 +55,7 @@ def page(table: Sensitivity) -> str:
             section(
                 component,
                 explain(
-                    "Every layer in the order of the network; darker is worse: "
+                    "Every layer in the order of the network; more colour is worse: "
                     f"empty from {_BEST_DB:g} dB on, full at {_WORST_DB:g} dB."
                 ),
                 wide(
