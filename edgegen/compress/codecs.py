@@ -8,6 +8,7 @@ from edgegen.compress.codec import Codec
 from edgegen.compress.float16 import Float16
 from edgegen.compress.float32 import Float32
 from edgegen.compress.int4 import Int4
+from edgegen.compress.int4_channel import Int4Channel
 from edgegen.compress.int8 import Int8
 from edgegen.compress.palettes import Palettes
 
@@ -16,6 +17,7 @@ CODECS: Mapping[str, Codec] = {
     "float16": Float16(),
     "int8": Int8(),
     "int4": Int4(),
+    "int4-channel": Int4Channel(),
     "palette8": Palettes(bits=8),
     "palette6": Palettes(bits=6),
     "palette4": Palettes(bits=4),

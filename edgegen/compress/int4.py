@@ -6,6 +6,7 @@ Core ML's `constexpr_blockwise_shift_scale` (iOS 18) takes this form.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def quantize_blocks(weight: NDArray[np.floating], block: int = BLOCK) -> Encoded
     for start in range(0, rows, run):
         part = weight[start : start + run].astype(np.float32)
         split = part.reshape(len(part), blocks, -1)
-        rounded, found = _best(split)
+        rounded, found = least_errors(split, _SHARES, half_scales=True)
         values[start : start + run] = rounded.reshape(part.shape)
         scales[start : start + run] = found
     return Encoded(values=values, scales=scales.reshape(rows, blocks, *[1] * len(rest)))
@@ -76,15 +77,22 @@ def block_size(columns: int, block: int) -> int:
     return next(fitting, columns)
 
 
-def _best(blocks: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return the values and scales of (rows, blocks, numbers)."""
+def least_errors(
+    blocks: NDArray[np.float32], shares: Sequence[float], *, half_scales: bool
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return the values and scales of (rows, blocks, numbers).
+
+    Each block takes the share of its largest magnitude, as that of ±7, which has the smallest sum
+    of squared errors; with `half_scales` scales are numbers that float16 has.
+    """
     highest = np.abs(blocks).max(axis=2)
     highest = np.where(highest > 0, highest, np.float32(HIGHEST))
     best_error = np.full(highest.shape, np.inf, np.float32)
     best_scale = np.empty(highest.shape, np.float32)
     best = np.empty(blocks.shape, np.int8)
-    for share in _SHARES:
-        scale = round_up_to_half((highest * np.float32(share / HIGHEST)).astype(np.float32))
+    for share in shares:
+        scale = (highest * np.float32(share / HIGHEST)).astype(np.float32)
+        scale = round_up_to_half(scale) if half_scales else scale
         rounded = np.clip(np.rint(blocks / scale[..., None]), -HIGHEST, HIGHEST)
         error = ((rounded * scale[..., None] - blocks) ** 2).sum(axis=2)
         better = error < best_error

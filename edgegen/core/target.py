@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from edgegen.core.model import Role
@@ -77,6 +77,10 @@ class StoredSizes:
     and `widened_bytes` for each weight that is computed with in more bits than it is stored in, by
     the type of storage. `calibrated_bytes` is what a layer takes besides whose activations have
     calibrated ranges; each number of its bias has a scale then.
+
+    `matrices_only` are types of storage that only matrices have whose rows are whole blocks, and
+    the type that other weights are stored in instead; with `pixels_are_matrices` a kernel of one
+    pixel is a matrix. Their scales take `block_scale_bytes`, if other than `scale_bytes`.
     """
 
     small: int
@@ -86,6 +90,22 @@ class StoredSizes:
     norm_bytes: int
     widened_bytes: Mapping[str, int]
     calibrated_bytes: int = 0
+    matrices_only: Mapping[str, str] = field(default_factory=dict)
+    pixels_are_matrices: bool = False
+    block_scale_bytes: int | None = None
+
+    def held_as(self, storage: str, shape: tuple[int, ...], block: int) -> str:
+        """Return the type in which a weight is stored where a recipe says `storage`."""
+        pixel = self.pixels_are_matrices and set(shape[2:]) == {1}
+        if (len(shape) == 2 or pixel) and shape[1] % block == 0:
+            return storage
+        return self.matrices_only.get(storage, storage)
+
+    def scale_bytes_of(self, storage: str) -> int:
+        """Return what a scale of a type of storage takes."""
+        if self.block_scale_bytes is None or storage not in self.matrices_only:
+            return self.scale_bytes
+        return self.block_scale_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,10 @@ EXPORTERS: Mapping[str, TargetCode] = {
         options="edgegen.exporters.onnx.options:resolve",
     ),
     "openvino": TargetCode(exporter="edgegen.exporters.openvino.exporter:OpenVinoExporter"),
-    "tflite": TargetCode(exporter="edgegen.exporters.tflite.exporter:TfliteExporter"),
+    "tflite": TargetCode(
+        exporter="edgegen.exporters.tflite.exporter:TfliteExporter",
+        options="edgegen.exporters.tflite.options:resolve",
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
+from edgegen.compress.int4 import BLOCK
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
 from edgegen.core.recipe import ComponentRecipe, Recipe
@@ -89,10 +90,12 @@ def weight_bytes(
     if len(shape) < 2 or elements <= sizes.small:
         halved = recipe.compute_of(layer) == "float16" and not sizes.small_in_float32
         return elements * (2 if halved else 4)
-    storage = recipe.storage_of(layer)
+    storage = sizes.held_as(recipe.storage_of(layer), shape, recipe.block or BLOCK)
     widened = 0 if storage == recipe.compute_of(layer) else sizes.widened_bytes.get(storage, 0)
     granularity = Granularity(palette_channels=recipe.palette_channels, block=recipe.block)
-    stored = CODECS[storage].stored_bytes(shape, granularity, scale_bytes=sizes.scale_bytes)
+    stored = CODECS[storage].stored_bytes(
+        shape, granularity, scale_bytes=sizes.scale_bytes_of(storage)
+    )
     return stored + widened
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.measurement import MemoryMode
@@ -19,7 +19,7 @@ MIB = 1 << 20
 Kind = Literal["convolution", "linear", "embedding"]
 """How a weight is used: a table's rows are read where they are needed, and nothing else of it."""
 
-Form = Literal["float32", "float16", "int8", "int8 arithmetic", "int16 arithmetic", "other"]
+Form = Literal["float32", "float16", "int8", "int8 arithmetic", "int16 arithmetic", "int4", "other"]
 """How a weight is stored, and whether a runtime computes with what is stored."""
 
 
@@ -76,10 +76,7 @@ def _both(form: Form, held: Held) -> dict[tuple[Kind, Form], Held]:
 
 
 _ROWS_ONLY = Held(mapped=False)
-_ROWS: dict[tuple[Kind, Form], Held] = {
-    ("embedding", form): _ROWS_ONLY
-    for form in ("float32", "float16", "int8", "int8 arithmetic", "int16 arithmetic", "other")
-}
+_ROWS: dict[tuple[Kind, Form], Held] = {("embedding", form): _ROWS_ONLY for form in get_args(Form)}
 
 ONNX_RUNTIME_FAST = RuntimeMemory(
     base_bytes=60 * MIB,
@@ -132,6 +129,8 @@ LITERT = RuntimeMemory(
         **_both("int8", Held(copied=8.0)),
         **_both("int8 arithmetic", Held(copied=1.0)),
         **_both("int16 arithmetic", Held()),
+        ("linear", "int4"): Held(copied=0.61),
+        ("convolution", "int4"): Held(copied=0.75),
         ("embedding", "float16"): Held(copied=6.3),
     },
     others=Held(copied=4.0),
@@ -140,7 +139,8 @@ LITERT = RuntimeMemory(
     scores_bytes=64 * MIB,
 )
 """XNNPACK repacks weights, and its convolutions read through tables of pointers. It has nothing
-for activations in 16 bits: LiteRT's own kernels read those weights where they lie."""
+for activations in 16 bits: LiteRT's own kernels read those weights where they lie. They compute
+4-bit convolutions too, and unpack one at a time."""
 
 CORE_ML = RuntimeMemory(
     base_bytes=60 * MIB,

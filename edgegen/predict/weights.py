@@ -8,13 +8,20 @@ from dataclasses import dataclass
 
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
+from edgegen.compress.int4 import BLOCK
 from edgegen.core.recipe import ComponentRecipe
 from edgegen.core.target import StoredSizes
 from edgegen.core.trace import ComponentTrace
 from edgegen.packaging.predicted import StoredWeight
 from edgegen.predict.runtime_memory import Form, Kind, RuntimeMemory
 
-_FORMS: dict[str, Form] = {"float32": "float32", "float16": "float16", "int8": "int8"}
+_FORMS: dict[str, Form] = {
+    "float32": "float32",
+    "float16": "float16",
+    "int8": "int8",
+    "int4": "int4",
+    "int4-channel": "int4",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +57,15 @@ def held_weights(
                 buffer_bytes=4 * elements,
             )
             continue
-        storage = recipe.storage_of(weight.layer)
+        storage = sizes.held_as(
+            recipe.storage_of(weight.layer), weight.shape, recipe.block or BLOCK
+        )
         kind: Kind = "linear" if len(weight.shape) == 2 else "convolution"
         if weight.shape in tables:
             kind = "embedding"
         held = runtime.held(kind, _form(recipe, weight.layer, storage))
         stored = CODECS[storage].stored_bytes(
-            weight.shape, granularity, scale_bytes=sizes.scale_bytes
+            weight.shape, granularity, scale_bytes=sizes.scale_bytes_of(storage)
         )
         mapped = stored if held.mapped else 0
         copy = min(held.copied, 4.0) * elements

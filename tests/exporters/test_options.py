@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,32 @@ def options(target: str, profile: DeviceProfile, recipe: str | None = None) -> T
     runtime, spec = profile.runtime(target), load_target(target)
     assert runtime is not None
     return resolve_options(spec, load_recipe(recipe, spec), runtime, profile)
+
+
+@pytest.mark.parametrize(
+    ("changes", "runtime", "message", "hint"),
+    [
+        ({"activations": "float"}, "ai_edge_litert", "int4, which TFLite multiplies", "dynamic"),
+        ({"activations": "int8"}, "ai_edge_litert", "int4, which TFLite multiplies", "dynamic"),
+        ({"block": 48}, "ai_edge_litert", "blocks of 48", "block = 32"),
+        ({}, "tflite_runtime", "ai_edge_litert does from 2.1.0 on", "another runtime"),
+    ],
+)
+def test_4_bits_without_a_kernel_are_refused_by_name(
+    changes: dict[str, Any], runtime: str, message: str, hint: str
+) -> None:
+    spec = load_target("tflite")
+    recipe = replace(load_recipe("int4-dynamic", spec), **changes)
+    asked = PHONE.runtime("tflite")
+    assert asked is not None
+    with pytest.raises(ConfigError, match=f"'int4-dynamic'.*{message}") as caught:
+        resolve_options(spec, recipe, replace(asked, package=runtime), PHONE)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("recipe", ["int4-dynamic", "int4-channel", "int8-dynamic"])
+def test_litert_takes_the_recipes_of_few_bits(recipe: str) -> None:
+    assert options("tflite", PHONE, recipe) == TargetOptions()
 
 
 def of_any_iphone(recipe: str) -> TargetOptions:

@@ -35,6 +35,7 @@ from tests.exporters.harness import (
     psnr_db,
     torch_module,
 )
+from tests.exporters.small_networks import compute
 
 
 def export(
@@ -184,7 +185,11 @@ def test_attention_in_parts_gives_the_same(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "lowest_db"), [("fp16-storage", 75), ("int8-dynamic", 40), ("int8-weights", 45)]
+    ("recipe", "lowest_db"),
+    [
+        *(("fp16-storage", 75), ("int8-dynamic", 40), ("int8-weights", 45)),
+        *(("int4-dynamic", 25), ("int4-channel", 20)),
+    ],
 )
 @pytest.mark.parametrize("name", ["unet", "text_encoder"])
 def test_a_recipe_of_smaller_weights_stays_near_torch(
@@ -193,6 +198,59 @@ def test_a_recipe_of_smaller_weights_stays_near_torch(
     folder = tiny_pipeline("sd15")
     component, _ = export(folder, name, tmp_path / "out", recipe)
     assert lowest_db < compare(folder, component, tmp_path / "out") < 110
+
+
+def test_xnnpack_takes_all_that_is_stored_in_blocks_of_4_bits(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    export(tiny_pipeline("sd15"), "unet", tmp_path / "out", "int4-dynamic")
+    model = model_of(tmp_path / "out")
+    tensors = model.subgraphs[0].tensors
+    narrow = schema.TensorType.INT4
+    kernels = [
+        tensors[it.inputs[1]] for name, it in operators_of(tmp_path / "out") if name == "CONV_2D"
+    ]
+    assert not [it.name for it in kernels if it.type == narrow]
+    matrices = [it for it in tensors if it.type == narrow]
+    assert matrices
+    for matrix in matrices:
+        details = matrix.quantization.details
+        scales = tensors[details.scales]
+        assert (scales.type, details.blockSize) == (schema.TensorType.FLOAT16, 32)
+        assert list(scales.shape) == [matrix.shape[0], matrix.shape[1] // 32]
+    versions = {code.builtinCode: code.version for code in model.operatorCodes}
+    assert versions[schema.BuiltinOperator.FULLY_CONNECTED] == 14  # LiteRT 2.0 would miscompute
+    interpreter = Interpreter(str(tmp_path / "out/model.tflite"), num_threads=2)
+    interpreter.allocate_tensors()
+    plan = Counter(operator["op_name"] for operator in interpreter._get_ops_details())
+    assert plan["DELEGATE"] == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "columns", "side", "code", "dtype"),
+    [
+        ("int4-dynamic", 96, 1, "FULLY_CONNECTED", "INT4"),
+        ("int4-dynamic", 72, 1, "FULLY_CONNECTED", "INT8"),
+        ("int4-dynamic", 32, 3, "CONV_2D", "INT8"),
+        ("int4-channel", 72, 1, "FULLY_CONNECTED", "INT4"),
+        ("int4-channel", 32, 3, "CONV_2D", "INT4"),
+        ("int8-dynamic", 96, 1, "CONV_2D", "INT8"),
+    ],
+)
+def test_a_kernel_is_stored_as_some_operator_takes_it(
+    recipe: str, columns: int, side: int, code: str, dtype: str, tmp_path: Path
+) -> None:
+    """In blocks only matrices, of which a kernel of one pixel is one; 72 is no whole block."""
+    torch.manual_seed(3)
+    network = torch.nn.Conv2d(columns, 64, side)
+    expected, found = compute(
+        "tflite", network, [torch.randn(1, columns, 5, 5)], tmp_path, recipe=recipe
+    )
+    assert psnr_db(expected[0], found[0]) > 25
+    model = model_of(tmp_path)
+    (operator,) = [it for name, it in operators_of(tmp_path) if name == code]
+    kernel = model.subgraphs[0].tensors[operator.inputs[1]]
+    assert kernel.type == getattr(schema.TensorType, dtype)
 
 
 @pytest.mark.slow

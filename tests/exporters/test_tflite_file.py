@@ -16,13 +16,21 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from edgegen.compress.codec import Granularity
+from edgegen.compress.codecs import CODECS
 from edgegen.compress.int8 import quantize
 from edgegen.core.errors import ExportError, SourceError
 from edgegen.exporters.data_file import PAGE_BYTES
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.exporters.tflite import flatbuffer
 from edgegen.exporters.tflite.flatbuffer import write_model
-from edgegen.exporters.tflite.graph import Graph, Operator, Quantization, Tensor, Weight
+from edgegen.exporters.tflite.graph import (
+    BlockScales,
+    Graph,
+    Operator,
+    Quantization,
+    Tensor,
+    Weight,
+)
 from edgegen.exporters.tflite.parts import file_name, split
 from edgegen.exporters.tflite.weights import data_bytes
 from edgegen.models.binding import bind
@@ -44,6 +52,22 @@ def weight(name: str, shape: tuple[int, ...], dtype: Any = "float32", **more: An
     return Tensor(name=name, shape=shape, dtype=dtype, data=data)
 
 
+def four_bits(shape: tuple[int, ...], block: int | None, name: str = "w") -> Tensor:
+    """Return a weight of 4 bits in blocks; by channel without a `block`."""
+    form = WeightForm(parameter=name, axes=None, shape=shape)
+    storage = "int4-channel" if block is None else "int4"
+    data = Weight(form=form, storage=storage, granularity=Granularity(block=block))
+    scales = None
+    if block is not None:
+        scales = Tensor(
+            name=f"{name}.scales",
+            shape=(shape[0], shape[1] // block),
+            dtype="float16",
+            data=BlockScales(of=data),
+        )
+    return Tensor(name=name, shape=shape, dtype="int4", data=data, block_scales=scales)
+
+
 def activation(name: str, *shape: int) -> Tensor:
     return Tensor(name=name, shape=shape, dtype="float32")
 
@@ -52,7 +76,7 @@ def dense(x: Tensor, matrix: Tensor, name: str) -> tuple[Operator, Tensor]:
     """Return `x · matrixᵀ` and its result."""
     result = activation(name, x.shape[0], matrix.shape[0])
     options = {"keepNumDims": True, "asymmetricQuantizeInputs": False}
-    version = {"float32": 1, "float16": 1, "int8": 12}[matrix.dtype]
+    version = {"float32": 1, "float16": 1, "int8": 12, "int4": 14}[matrix.dtype]
     return Operator(
         code="FULLY_CONNECTED",
         inputs=(x, matrix, None),
@@ -136,6 +160,57 @@ def test_an_int8_weight_gets_the_scales_of_its_values(
     # The runtime rounds the activations to 8 bits: half a step of the largest, for each product.
     step = np.abs(x).max() / 127 / 2 * np.abs(rows).sum(axis=1)
     assert (np.abs(run(path, **{"in": x})["out"] - x @ rows.T) <= step).all()
+
+
+@BOTH_FORMS
+@pytest.mark.parametrize("block", [32, None])
+def test_a_4_bit_weight_computes_with_its_integers_and_scales(
+    tmp_path: Path, external: bool, block: int | None
+) -> None:
+    """In blocks, whose scales are a tensor, or by channel."""
+    matrix = random(8, WIDTH) * np.logspace(-2, 2, 8, dtype=np.float32)[:, None]
+    x = random(2, WIDTH, seed=1)
+    stored = four_bits(matrix.shape, block)
+    path = write(one_layer(stored), tmp_path, {"w": matrix}, external=external)
+    codec = CODECS["int4-channel" if block is None else "int4"]
+    rows = codec.decode(codec.encode(matrix, Granularity(block=block)))
+    step = np.abs(x).max() / 127 / 2 * np.abs(rows).sum(axis=1)
+    assert (np.abs(run(path, **{"in": x})["out"] - x @ rows.T) <= step).all()
+    # half a byte a number, and the scales: 2 bytes a block, or beside the tensor
+    data = data_bytes(one_layer(stored))
+    assert data == matrix.size // 2 + (0 if block is None else 2 * matrix.size // block)
+
+
+def test_a_table_of_4_bits_is_read_row_by_row(tmp_path: Path) -> None:
+    table = random(3, 6)
+    stored = four_bits(table.shape, None)
+    rows = Tensor(name="rows", shape=(3,), dtype="int32")
+    y = activation("y", 3, 6)
+    look_up = Operator(code="EMBEDDING_LOOKUP", inputs=(rows, stored), outputs=(y,), version=4)
+    graph = Graph(name="table", operators=(look_up,), inputs={"rows": rows}, outputs={"y": y})
+    assert data_bytes(graph) == 9
+    found = run(write(graph, tmp_path, {"w": table}), rows=np.array([2, 0, 1], np.int32))["y"]
+    codec = CODECS["int4-channel"]
+    expected = codec.decode(codec.encode(table, Granularity()))[[2, 0, 1]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_parts_carry_the_scales_of_their_own_blocks(tmp_path: Path) -> None:
+    x = activation("x", 2, WIDTH)
+    arrays = {f"w{number}": random(WIDTH, WIDTH, seed=number) for number in range(2)}
+    stored = [four_bits((WIDTH, WIDTH), 32, name) for name in arrays]
+    one, y = dense(x, stored[0], "y")
+    two, z = dense(y, stored[1], "z")
+    graph = Graph(name="net", operators=(one, two), inputs={"x": x}, outputs={"z": z})
+    parts = split(graph, data_bytes(graph) // 2 + PAGE_BYTES // 4)
+    assert [data_bytes(part) for part in parts] == [WIDTH * WIDTH // 2 + WIDTH * 4] * 2
+    value = random(2, WIDTH, seed=9)
+    whole = run(write(graph, tmp_path, arrays), x=value)["z"]
+    values = {"x": value}
+    for number, part in enumerate(parts, start=1):
+        path = write(part, tmp_path, arrays, name=f"part.{number}.tflite")
+        values |= run(path, **{name: values[name] for name in part.inputs})
+    np.testing.assert_array_equal(values["z"], whole)
 
 
 def test_an_int8_weight_is_quantized_along_its_own_axis(tmp_path: Path) -> None:
@@ -284,6 +359,9 @@ def broken_graphs() -> dict[str, Graph]:
         "no options ''": with_operator(replace(turn, options_type="")),
         "no field 'shape'": with_operator(replace(turn, options={"shape": [3, 2]})),
         "stored as float16, not as int8": one_layer(half),
+        "in blocks and has no scales": one_layer(
+            replace(four_bits((2, 32), 32), block_scales=None)
+        ),
         "but its weight 'w'": one_layer(replace(weight("w", (2, 3)), shape=(3, 2))),
         "but its data": with_operator(replace(turn, inputs=(turn.inputs[0], long))),
         "has 2 scales": replace(graph, inputs={**graph.inputs, "scaled": scaled}),

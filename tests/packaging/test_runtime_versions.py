@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -92,3 +93,18 @@ def test_what_the_targets_list_concerns_one_of_their_recipes_and_has_a_version()
         for since in target.runtime_since:
             assert version_numbers(since.version, target.name)
             assert any(since.concerns(it) for it in recipes), since
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "needed"),
+    [("int4-dynamic", "2.0.3", "2.1.0"), ("int4-channel", "1.0.1", "1.1.2")],
+)
+def test_litert_that_would_compute_4_bits_wrong_is_refused(
+    name: str, version: str, needed: str
+) -> None:
+    target = load_target("tflite")
+    with pytest.raises(ConfigError, match=rf"'{name}'.*from {re.escape(needed)} on") as caught:
+        refuse(recipe(name), version, target)
+    assert f"install ai_edge_litert {needed}" in caught.value.hint
+    refuse(recipe(name), needed, target)
+    refuse(recipe(name), None, target)

@@ -57,6 +57,14 @@ def test_openvino_folds_convolutions_of_int8_and_computes_with_matrices_of_int8(
     assert found["linear"] < 3 * ELEMENTS["linear"]
 
 
+def test_litert_packs_4_bits_and_keeps_convolutions_in_8_beside_blocks() -> None:
+    found = held(LITERT, "tflite", recipe("int4", "dynamic-int8"))
+    assert found["linear"] == pytest.approx(1.17 * ELEMENTS["linear"], rel=0.01)
+    assert found["convolution"] == pytest.approx(2 * ELEMENTS["convolution"], rel=0.05)
+    by_channel = held(LITERT, "tflite", recipe("int4-channel", "dynamic-int8"))
+    assert by_channel["convolution"] == pytest.approx(1.25 * ELEMENTS["convolution"], rel=0.05)
+
+
 def test_litert_holds_a_mapped_and_a_packed_copy() -> None:
     for form, bytes_each in ((recipe("float32"), 8), (recipe("int8", "dynamic-int8"), 2)):
         found = held(LITERT, "tflite", form)

@@ -102,7 +102,7 @@ def _build(
     codes: dict[tuple[str, int], int] = {}
     operators = [_operator(operator, index, codes) for operator in graph.operators]
     subgraph = schema.SubGraphT(
-        tensors=[_tensor(tensor, buffers, scales) for tensor in tensors],
+        tensors=[_tensor(tensor, index, buffers, scales) for tensor in tensors],
         inputs=[index[tensor] for tensor in graph.inputs.values()],
         outputs=[index[tensor] for tensor in graph.outputs.values()],
         operators=operators,
@@ -150,15 +150,31 @@ def _point_to_data(head: bytearray, offsets: Sequence[int]) -> None:
         struct.pack_into("<I", head, field, offset - LENGTH_BYTES - field)
 
 
-def _tensor(tensor: Tensor, buffers: Buffers, scales: Scales) -> Any:
+def _tensor(tensor: Tensor, index: Mapping[Tensor, int], buffers: Buffers, scales: Scales) -> Any:
     place = buffers.index.get(tensor)
+    if tensor.block_scales is None:
+        quantization = _quantization(tensor, None if place is None else scales.get(place))
+    else:
+        quantization = _blocks(tensor, tensor.block_scales, index)
     return schema.TensorT(
         shape=list(tensor.shape),
         type=getattr(schema.TensorType, tensor.dtype.upper()),
         buffer=0 if place is None else place + 1,
         name=tensor.name,
-        quantization=_quantization(tensor, None if place is None else scales.get(place)),
+        quantization=quantization,
         hasRank=True,
+    )
+
+
+def _blocks(tensor: Tensor, scales: Tensor, index: Mapping[Tensor, int]) -> Any:
+    """Return what says that rows are cut into blocks whose scales are a tensor."""
+    return schema.QuantizationParametersT(
+        detailsType=schema.QuantizationDetails.BlockwiseQuantization,
+        details=schema.BlockwiseQuantizationT(
+            scales=index[scales],
+            zeroPoints=-1,  # there is no such tensor
+            blockSize=tensor.shape[1] // scales.shape[1],
+        ),
     )
 
 

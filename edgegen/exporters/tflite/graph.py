@@ -5,16 +5,18 @@ Names are those of TFLite's schema (tensorflow/compiler/mlir/lite/schema/schema.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
-from edgegen.compress.codec import BY_CHANNEL, Granularity
+from edgegen.compress.codec import BY_CHANNEL, Granularity, packed_bytes
 from edgegen.exporters.stored_weights import WeightForm
 
-TensorType = Literal["float32", "float16", "int64", "int32", "int16", "int8", "bool"]
+TensorType = Literal["float32", "float16", "int64", "int32", "int16", "int8", "int4", "bool"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +40,38 @@ class Weight:
     granularity: Granularity = BY_CHANNEL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockScales:
+    """The scales of a weight's blocks, (rows, blocks): known when the weight is streamed."""
+
+    of: Weight
+
+
+Data = NDArray[Any] | Weight | BlockScales
+"""What a constant holds: an array, a weight that is streamed, or what comes with that."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Tensor:
-    """A tensor. What has `data` is a constant: an array, or a weight that is streamed."""
+    """A tensor; what has `data` is a constant.
+
+    `block_scales` is the tensor of the scales of a weight that is stored in blocks of its rows.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: TensorType
-    data: NDArray[Any] | Weight | None = None
+    data: Data | None = None
     quantization: Quantization | None = None
+    block_scales: Tensor | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what its numbers take; two of 4 bits share a byte."""
+        elements = math.prod(self.shape)
+        if self.dtype == "int4":
+            return packed_bytes(elements, 4)
+        return elements * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -152,9 +152,8 @@ def _crossing(lives: Mapping[Tensor, _Life], count: int) -> NDArray[np.int64]:
     """Return how many bytes would cross a cut before each step."""
     changes = np.zeros(count + 1, np.int64)
     for tensor, life in lives.items():
-        size_bytes = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
-        changes[life.made + 1] += size_bytes
-        changes[life.last + 1] -= size_bytes
+        changes[life.made + 1] += tensor.size_bytes
+        changes[life.last + 1] -= tensor.size_bytes
     return np.cumsum(changes)
 
 

@@ -4,6 +4,8 @@
   operator computes in float32.
 - `dynamic-int8`: the operator takes float32 and an int8 weight, and quantizes its input as it comes
   (TFLite's "hybrid" operators).
+  4-bit weights are multiplied in this way only; where the operator has no kernel for them the
+  weight is stored in 8 bits.
 - `int8` and `int16`: what goes in is quantized with a calibrated range, the operator is one of
   integers, and what comes out is widened again. The rules are those of TFLite's quantization
   specification: int8 has zero points, int16 has none, and a bias has the scale of the input times
@@ -25,11 +27,14 @@ from edgegen.core.errors import ExportError
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.exporters.tflite.graph import Quantization, Tensor, TensorType, Weight
+from edgegen.exporters.tflite.layout import stored
+from edgegen.exporters.tflite.storage import STORED
 from edgegen.exporters.tflite.writer import GraphWriter
 
 _VERSIONS: Mapping[tuple[str, str], int] = {
     ("CONV_2D", "float"): 1,
     ("CONV_2D", "dynamic-int8"): 5,
+    ("CONV_2D", "dynamic-int4-channel"): 8,
     ("CONV_2D", "int8"): 3,
     ("CONV_2D", "int16"): 4,
     ("DEPTHWISE_CONV_2D", "float"): 1,
@@ -37,11 +42,16 @@ _VERSIONS: Mapping[tuple[str, str], int] = {
     ("DEPTHWISE_CONV_2D", "int16"): 5,
     ("FULLY_CONNECTED", "float"): 5,
     ("FULLY_CONNECTED", "dynamic-int8"): 12,
+    ("FULLY_CONNECTED", "dynamic-int4-channel"): 13,
+    ("FULLY_CONNECTED", "dynamic-int4"): 14,
     ("FULLY_CONNECTED", "int8"): 12,
     ("FULLY_CONNECTED", "int16"): 7,
 }
 """The first version of an operator that has the form (tensorflow/lite/tools/versioning).
 
+That table does not tell kernels of 4 bits with float32 inputs from others. Theirs here are those of
+the first runtimes that were seen to compute right: LiteRT 1.2 to 2.0 know blocks and compute
+something else, as tflite_runtime 2.14 does of 4-bit convolutions.
 A runtime that is older than a version refuses the file; one that reads scales of channels as if
 they were the tensor's, as tflite_runtime 2.14 does in FULLY_CONNECTED, would compute otherwise.
 """
@@ -53,7 +63,8 @@ StaticType = Literal["int8", "int16"]
 class Product:
     """An operator of an input, a weight and a bias; its output has the stored `shape`.
 
-    A weight that the network computes from numbers alone is an array; it stays in float32.
+    A weight that the network computes from numbers alone is an array; it stays in float32. `axes`
+    says in which order a weight's axes are stored, `weight_shape` in which shape, if in another.
     """
 
     code: str
@@ -64,6 +75,13 @@ class Product:
     options_type: str
     options: Mapping[str, Any] = field(default_factory=dict)
     channel_axis: int = 0
+    weight_shape: tuple[int, ...] | None = None
+
+    def lying(self, parameter: Parameter) -> tuple[int, ...]:
+        """Return the shape in which its weight is stored."""
+        if self.weight_shape is not None:
+            return self.weight_shape
+        return parameter.shape if self.axes is None else stored(parameter.shape, self.axes)
 
 
 def multiply(writer: GraphWriter, product: Product, source: Tensor) -> Tensor:
@@ -74,13 +92,18 @@ def multiply(writer: GraphWriter, product: Product, source: Tensor) -> Tensor:
     if not isinstance(product.weight, Parameter):
         lying = product.weight if product.axes is None else product.weight.transpose(product.axes)
         return _floating(writer, product, source, writer.constant(lying))
-    activations = writer.activations_for(product.weight)
+    parameter = product.weight
+    activations = writer.activations_for(parameter)
     if activations in ("int8", "int16"):
-        return _static(writer, product, product.weight, source, activations)
-    if activations == "dynamic-int8" and (product.code, activations) in _VERSIONS:
-        weight = writer.stored_weight(product.weight, axes=product.axes)
-        return _floating(writer, product, source, weight, form="dynamic-int8")
-    weight = writer.weight(product.weight, axes=product.axes, channel_axis=product.channel_axis)
+        return _static(writer, product, parameter, source, activations)
+    axes, shape = product.axes, product.weight_shape
+    if activations == "dynamic-int8":
+        storage = writer.held_for(parameter, product.code, product.lying(parameter))
+        form = STORED[storage].dynamic
+        if form is not None and (product.code, form) in _VERSIONS:
+            weight = writer.stored_weight(parameter, axes=axes, shape=shape, storage=storage)
+            return _floating(writer, product, source, weight, form=form)
+    weight = writer.weight(parameter, axes=axes, shape=shape, channel_axis=product.channel_axis)
     return _floating(writer, product, source, weight)
 
 
@@ -89,7 +112,7 @@ def _floating(
 ) -> Tensor:
     """Append a product whose input and output are float32."""
     options = dict(product.options)
-    if form == "dynamic-int8" and product.code == "FULLY_CONNECTED":
+    if form != "float" and product.code == "FULLY_CONNECTED":
         options["asymmetricQuantizeInputs"] = True
     return writer.op(
         product.code,
@@ -126,7 +149,14 @@ def _static(
         )
     measured = calibration.layer(writer.component, writer.layer)
     before, behind = _input(measured, dtype), _output(measured, dtype)
-    weight = writer.stored_weight(parameter, axes=product.axes, channel_axis=product.channel_axis)
+    storage = writer.storage_for(parameter)
+    weight = writer.stored_weight(
+        parameter,
+        axes=product.axes,
+        shape=product.weight_shape,
+        channel_axis=product.channel_axis,
+        storage=STORED[storage].otherwise or storage,
+    )
     result = writer.op(
         product.code,
         [

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from edgegen.core.errors import ExportError
-from edgegen.exporters.tflite.graph import Graph, Operator, Tensor, Weight
+from edgegen.exporters.tflite.graph import BlockScales, Graph, Operator, Tensor, Weight
 from edgegen.exporters.tflite.storage import STORED
 
 DEFECT_HINT = "This is a defect of edgegen: please report it, with the name of the model."
@@ -24,8 +24,15 @@ def tensors_of(graph: Graph) -> tuple[Tensor, ...]:
 
 
 def used_by(operator: Operator) -> Iterable[Tensor]:
-    """Return the inputs that an operator has; optional ones that are missing are left out."""
-    return (tensor for tensor in operator.inputs if tensor is not None)
+    """Yield the inputs that an operator has, and the scales of blocks behind their weights.
+
+    Optional inputs that are missing are left out.
+    """
+    for tensor in operator.inputs:
+        if tensor is not None:
+            yield tensor
+            if tensor.block_scales is not None:
+                yield tensor.block_scales
 
 
 def check_graph(graph: Graph) -> None:
@@ -72,6 +79,11 @@ def _check_data(tensor: Tensor) -> None:
             )
         if stored.is_scaled and tensor.quantization is not None:
             raise _broken(f"'{parameter}' gets its scales when it is streamed, and has others.")
+        if stored.in_blocks != (tensor.block_scales is not None):
+            raise _broken(f"'{parameter}' is stored in blocks and has no scales, or the reverse.")
+    elif isinstance(data, BlockScales):
+        if tensor.dtype != "float16":
+            raise _broken(f"'{tensor.name}' is {tensor.dtype}, and scales of blocks are float16.")
     elif data is not None and (data.dtype != np.dtype(tensor.dtype) or data.shape != tensor.shape):
         raise _broken(
             f"'{tensor.name}' is {tensor.dtype} {tensor.shape}, "

@@ -7,7 +7,6 @@ that a runtime can map them; all others at a multiple of 64 bytes, of which TFLi
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import RawIOBase
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from edgegen.compress.codecs import CODECS
 from edgegen.exporters.data_file import alignment_bytes, write_all
 from edgegen.exporters.stored_weights import encode_weight
-from edgegen.exporters.tflite.graph import Graph, Tensor, Weight
+from edgegen.exporters.tflite.graph import BlockScales, Data, Graph, Tensor, Weight
 from edgegen.exporters.tflite.storage import STORED
 from edgegen.exporters.tflite.walk import tensors_of
 from edgegen.models.binding import BoundTensor
@@ -28,8 +27,11 @@ from edgegen.models.weight_source import WeightSource
 LENGTH_BYTES = 4  # a vector's number of elements, before them
 
 
-DataKey = Weight | bytes
+DataKey = Weight | BlockScales | bytes
 """What tells a buffer from others: a weight's form and codec, or the hash of a constant's bytes."""
+
+Scales = dict[int, NDArray[np.float32]]
+"""The scales of weights of integers that stand beside their tensors, by their buffers' numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +39,7 @@ class Buffer:
     """The data of one tensor, or of several that hold the same."""
 
     key: DataKey
-    data: NDArray[Any] | Weight
+    data: Data
     size_bytes: int
 
     @property
@@ -57,11 +59,12 @@ class Buffers:
 def buffer_of(tensor: Tensor) -> Buffer | None:
     """Return a constant's buffer; None for what has no data, or has no elements."""
     data = tensor.data
-    size_bytes = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
-    if data is None or size_bytes == 0:
+    if data is None or tensor.size_bytes == 0:
         return None
-    key = data if isinstance(data, Weight) else hashlib.sha256(_bytes_of(data)).digest()
-    return Buffer(key=key, data=data, size_bytes=size_bytes)
+    key = (
+        data if isinstance(data, Weight | BlockScales) else hashlib.sha256(_bytes_of(data)).digest()
+    )
+    return Buffer(key=key, data=data, size_bytes=tensor.size_bytes)
 
 
 def collect_buffers(tensors: Iterable[Tensor]) -> Buffers:
@@ -101,8 +104,9 @@ def lay_out(head_bytes: int, buffers: Sequence[Buffer]) -> tuple[list[int], int]
 
 
 def scale_count(weight: Weight) -> int:
-    """Return how many scales a weight of integers will have."""
-    if not STORED[weight.storage].is_scaled:
+    """Return how many scales will stand beside the tensor of a weight of integers."""
+    kind = STORED[weight.storage]
+    if not kind.is_scaled or kind.in_blocks:
         return 0
     granularity = weight.granularity
     return weight.form.shape[granularity.axis] if granularity.per_channel else 1
@@ -115,16 +119,19 @@ def stream_buffers(
     bound: Mapping[str, BoundTensor],
     weights: WeightSource,
     progress: Callable[[int], None],
-) -> dict[int, NDArray[np.float32]]:
+) -> Scales:
     """Write each buffer's length and data to its place; return the scales of integers.
+
+    Those of blocks are buffers themselves, behind that of their weight.
 
     `file` stands at the end of the head. `progress` gets the bytes of each. Raises SourceError for
     a weight that is not finite, ExportError for one that its storage type cannot hold.
     """
-    scales = {}
+    scales: Scales = {}
+    of_blocks: dict[Weight, NDArray[np.float16]] = {}
     position = file.tell()
     for number, (buffer, offset) in enumerate(zip(buffers, offsets, strict=True)):
-        array, scale = _load(buffer, bound, weights)
+        array, scale = _load(buffer, of_blocks, bound, weights)
         if scale is not None:
             scales[number] = scale
         # No runtime looks at the length of data outside the flatbuffer, which may be any size.
@@ -138,14 +145,41 @@ def stream_buffers(
 
 
 def _load(
-    buffer: Buffer, bound: Mapping[str, BoundTensor], weights: WeightSource
+    buffer: Buffer,
+    of_blocks: dict[Weight, NDArray[np.float16]],
+    bound: Mapping[str, BoundTensor],
+    weights: WeightSource,
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """Return what a buffer holds, and a weight's scales unless they are those `of_blocks`.
+
+    These wait there for their own buffer.
+    """
+    if isinstance(buffer.data, BlockScales):
+        return of_blocks.pop(buffer.data.of), None
     if not isinstance(buffer.data, Weight):
         return buffer.data, None
     weight = buffer.data
-    codec = CODECS[weight.storage]
+    kind, codec = STORED[weight.storage], CODECS[weight.storage]
     encoded = encode_weight(weight.form, codec, weight.granularity, bound, weights)
-    return encoded.values, None if encoded.scales is None else encoded.scales.reshape(-1)
+    values = _packed(encoded.values) if kind.dtype == "int4" else encoded.values
+    if encoded.scales is None:
+        return values, None
+    if kind.in_blocks:
+        of_blocks[weight] = encoded.scales.astype(np.float16)  # whose numbers they are
+        return values, None
+    return values, encoded.scales.reshape(-1)
+
+
+def _packed(values: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Return integers of 4 bits two a byte, the first in its lower half (two's complement).
+
+    >>> _packed(np.array([1, -1, 7], np.int8)).tolist()
+    [241, 7]
+    """
+    flat: NDArray[np.uint8] = values.reshape(-1).view(np.uint8) & np.uint8(15)
+    packed: NDArray[np.uint8] = flat[::2].copy()
+    packed[: flat.size // 2] |= flat[1::2] << np.uint8(4)
+    return packed
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.compress.codec import Granularity
+from edgegen.compress.int4 import BLOCK
 from edgegen.core.calibration import Calibration
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
@@ -26,6 +27,7 @@ from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.exporters.tflite import layout
 from edgegen.exporters.tflite.graph import (
+    BlockScales,
     Graph,
     Operator,
     Quantization,
@@ -33,7 +35,7 @@ from edgegen.exporters.tflite.graph import (
     TensorType,
     Weight,
 )
-from edgegen.exporters.tflite.storage import STORED
+from edgegen.exporters.tflite.storage import STORED, has_kernel
 
 SMALL_WEIGHT_ELEMENTS = 4096
 """Vectors (biases, scales of norms) and tensors up to this size are stored in float32."""
@@ -292,6 +294,17 @@ class GraphWriter:
             return None
         return self.recipe.activations_of(self.layer)
 
+    def held_for(self, parameter: Parameter, code: str, shape: tuple[int, ...]) -> str:
+        """Return the codec of a weight of a stored `shape` that an operator takes as it is.
+
+        Where the operator has no kernel for what the recipe asks for it is a wider one.
+        """
+        storage = self.storage_for(parameter)
+        otherwise = STORED[storage].otherwise
+        if otherwise is None or has_kernel(storage, code, shape, self.recipe.block):
+            return storage
+        return otherwise
+
     def storage_for(self, parameter: Parameter) -> str:
         """Return the codec with which a weight of the layer is stored."""
         if len(parameter.shape) < 2 or math.prod(parameter.shape) <= SMALL_WEIGHT_ELEMENTS:
@@ -310,8 +323,12 @@ class GraphWriter:
 
         What is stored in fewer bits is widened by an operator, which runtimes run once.
         """
-        stored = self.stored_weight(parameter, axes=axes, shape=shape, channel_axis=channel_axis)
-        version = STORED[self.storage_for(parameter)].dequantize_version
+        asked = self.storage_for(parameter)
+        storage = STORED[asked].otherwise or asked  # of what has one, nothing is ever widened
+        stored = self.stored_weight(
+            parameter, axes=axes, shape=shape, channel_axis=channel_axis, storage=storage
+        )
+        version = STORED[storage].dequantize_version
         if version is None:
             return stored
         key = (stored, "float32")
@@ -332,22 +349,42 @@ class GraphWriter:
         axes: tuple[int, ...] | None = None,
         shape: tuple[int, ...] | None = None,
         channel_axis: int = 0,
+        storage: str | None = None,
     ) -> Tensor:
-        """Return a weight as the file holds it; scales are those of the `channel_axis`."""
+        """Return a weight as the file holds it; scales are those of the `channel_axis`.
+
+        `storage` is its codec, None the one that the recipe asks for.
+        """
         permuted = parameter.shape if axes is None else layout.stored(parameter.shape, axes)
         form = WeightForm(parameter=parameter.name, axes=axes, shape=shape or permuted)
-        storage = self.storage_for(parameter)
+        storage = storage or self.storage_for(parameter)
         kind = STORED[storage]
         weight = Weight(
             form=form,
             storage=storage,
-            granularity=Granularity(axis=channel_axis if kind.is_scaled else 0),
+            granularity=Granularity(
+                axis=channel_axis if kind.is_scaled else 0,
+                block=self.recipe.block if kind.in_blocks else None,
+            ),
         )
         if weight not in self._weights:
             self._weights[weight] = Tensor(
-                name=self._name(parameter.name), shape=form.shape, dtype=kind.dtype, data=weight
+                name=self._name(parameter.name),
+                shape=form.shape,
+                dtype=kind.dtype,
+                data=weight,
+                block_scales=self._block_scales(weight) if kind.in_blocks else None,
             )
         return self._weights[weight]
+
+    def _block_scales(self, weight: Weight) -> Tensor:
+        rows, columns = weight.form.shape
+        return Tensor(
+            name=self._name(f"{weight.form.parameter}.scales"),
+            shape=(rows, columns // (weight.granularity.block or BLOCK)),
+            dtype="float16",
+            data=BlockScales(of=weight),
+        )
 
     def quantized(self, tensor: Tensor, dtype: TensorType, quantization: Quantization) -> Tensor:
         """Return a tensor of float32 in integers; it is quantized once, however many want it so."""

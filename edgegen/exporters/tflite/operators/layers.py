@@ -19,7 +19,13 @@ from edgegen.exporters.tflite.operators.arithmetic import arithmetic, reduced
 from edgegen.exporters.tflite.operators.layout import join, padded
 from edgegen.exporters.tflite.quantized import Product, multiply
 from edgegen.exporters.tflite.storage import STORED
-from edgegen.exporters.tflite.writer import NO_ACTIVATION, Context, Value, as_torch
+from edgegen.exporters.tflite.writer import (
+    NO_ACTIVATION,
+    Context,
+    GraphWriter,
+    Value,
+    as_torch,
+)
 
 _SAME, _VALID = 0, 1  # Padding of the schema
 _JOINED_COPIES = 4
@@ -76,6 +82,9 @@ def conv2d(context: Context, call: calls.Conv2d) -> Value:
     }
     if depthwise:
         options["depthMultiplier"] = weight.shape[0] // channels
+    if _is_matrix(context.writer, weight) and tuple(strides) == (1, 1) and not any(call.padding):
+        result = multiply(context.writer, _pointwise(context, weight, call.bias), source)
+        return Value(tensor=result, order=layout.channels_last(4))
     product = Product(
         code="DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
         weight=weight if isinstance(weight, Parameter) else weight.numpy(),
@@ -88,6 +97,29 @@ def conv2d(context: Context, call: calls.Conv2d) -> Value:
     )
     result = multiply(context.writer, product, source)
     return Value(tensor=result, order=layout.channels_last(4))
+
+
+def _is_matrix(writer: GraphWriter, weight: object) -> bool:
+    """Return whether a kernel of one pixel is stored in a form that XNNPACK has of matrices."""
+    return (
+        isinstance(weight, Parameter)
+        and weight.shape[2:] == (1, 1)
+        and STORED[writer.storage_for(weight)].otherwise is not None
+    )
+
+
+def _pointwise(context: Context, weight: Parameter, bias: object) -> Product:
+    """Return a convolution of single pixels as the product with a matrix, which it is."""
+    return Product(
+        code="FULLY_CONNECTED",
+        weight=weight,
+        axes=None,
+        weight_shape=weight.shape[:2],
+        bias=bias,
+        shape=layout.stored(context.sizes, layout.channels_last(4)),
+        options_type="FullyConnectedOptions",
+        options={"keepNumDims": True, "fusedActivationFunction": NO_ACTIVATION},
+    )
 
 
 def _same_padding(size: int, span: int, stride: int) -> tuple[int, int]:
@@ -267,21 +299,25 @@ def matrix_product(
 def embedding(context: Context, call: calls.Embedding) -> Value:
     """Lower a look-up of rows.
 
-    EMBEDDING_LOOKUP reads rows of integers with a scale each, so that the table is never widened.
+    EMBEDDING_LOOKUP reads rows of integers with a scale each, or one for each block of theirs, so
+    that the table is never widened.
     """
     writer, weight, indices = context.writer, call.weight, call.indices
     if not isinstance(weight, Parameter):
         raise RefusedError("a table that is not a weight")
     everything = np.arange(weight.shape[0])
-    if isinstance(indices, torch.Tensor) and np.array_equal(indices.flatten(), everything):
+    storage = writer.held_for(weight, "EMBEDDING_LOOKUP", weight.shape)
+    whole = isinstance(indices, torch.Tensor) and np.array_equal(indices.flatten(), everything)
+    if whole and STORED[storage].otherwise is None:
         rows = writer.weight(weight)
     else:
         positions = writer.integer(indices)
         flat = writer.reshape(writer.plain(positions), (math.prod(positions.shape),))
         rows_shape = (math.prod(positions.shape), weight.shape[1])
-        if STORED[writer.storage_for(weight)].is_scaled:
-            table = writer.stored_weight(weight)
-            rows = writer.op("EMBEDDING_LOOKUP", [flat, table], rows_shape, version=3)
+        if STORED[storage].is_scaled:
+            table = writer.stored_weight(weight, storage=storage)
+            version = 4 if table.dtype == "int4" else 3
+            rows = writer.op("EMBEDDING_LOOKUP", [flat, table], rows_shape, version=version)
         else:
             table = writer.weight(weight)
             rows = writer.op(
