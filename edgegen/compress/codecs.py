@@ -11,6 +11,7 @@ from edgegen.compress.int4 import Int4
 from edgegen.compress.int4_channel import Int4Channel
 from edgegen.compress.int8 import Int8
 from edgegen.compress.palettes import Palettes
+from edgegen.compress.uint4 import Uint4
 
 CODECS: Mapping[str, Codec] = {
     "float32": Float32(),
@@ -18,6 +19,7 @@ CODECS: Mapping[str, Codec] = {
     "int8": Int8(),
     "int4": Int4(),
     "int4-channel": Int4Channel(),
+    "uint4": Uint4(),
     "palette8": Palettes(bits=8),
     "palette6": Palettes(bits=6),
     "palette4": Palettes(bits=4),

@@ -76,11 +76,13 @@ class StoredSizes:
     layer with a matrix or a kernel, by the role of the network, `norm_bytes` for each other layer,
     and `widened_bytes` for each weight that is computed with in more bits than it is stored in, by
     the type of storage. `calibrated_bytes` is what a layer takes besides whose activations have
-    calibrated ranges; each number of its bias has a scale then.
+    calibrated ranges; each number of its bias has a scale then, where
+    `calibrated_biases` says so.
 
     `matrices_only` are types of storage that only matrices have whose rows are whole blocks, and
     the type that other weights are stored in instead; with `pixels_are_matrices` a kernel of one
-    pixel is a matrix. Their scales take `block_scale_bytes`, if other than `scale_bytes`.
+    pixel is a matrix. `other_scale_bytes` is what a scale takes in types of storage where that is
+    not `scale_bytes`.
     """
 
     small: int
@@ -90,9 +92,10 @@ class StoredSizes:
     norm_bytes: int
     widened_bytes: Mapping[str, int]
     calibrated_bytes: int = 0
+    calibrated_biases: Literal["all", "none"] = "all"
     matrices_only: Mapping[str, str] = field(default_factory=dict)
     pixels_are_matrices: bool = False
-    block_scale_bytes: int | None = None
+    other_scale_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def held_as(self, storage: str, shape: tuple[int, ...], block: int) -> str:
         """Return the type in which a weight is stored where a recipe says `storage`."""
@@ -103,9 +106,7 @@ class StoredSizes:
 
     def scale_bytes_of(self, storage: str) -> int:
         """Return what a scale of a type of storage takes."""
-        if self.block_scale_bytes is None or storage not in self.matrices_only:
-            return self.scale_bytes
-        return self.block_scale_bytes
+        return self.other_scale_bytes.get(storage, self.scale_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,8 +70,10 @@ def _calibrated_bytes(
         kind = kinds.get(weight.layer, "float")
         if kind in ("int8", "int16"):
             bias = sizes.scale_bytes + (_WIDER_BIAS_BYTES if kind == "int16" else 0)
-            is_bias = len(weight.shape) == 1
-            total += bias * weight.shape[0] if is_bias else sizes.calibrated_bytes
+            if len(weight.shape) > 1:
+                total += sizes.calibrated_bytes
+            elif sizes.calibrated_biases == "all":
+                total += bias * weight.shape[0]
     return total
 
 

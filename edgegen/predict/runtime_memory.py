@@ -112,12 +112,16 @@ OPENVINO = RuntimeMemory(
         ("embedding", "float16"): Held(copied=4.0, mapped=False),
         ("convolution", "int8"): Held(copied=7.7, mapped=False),
         ("linear", "int8"): Held(copied=1.05),
+        ("linear", "int4"): Held(copied=0.95),
+        ("linear", "int8 arithmetic"): Held(copied=1.0),
+        ("convolution", "int8 arithmetic"): Held(copied=3.0),
     },
     others=Held(copied=4.0),
     live={"denoiser": 2.25, "decoder": 1.37, "text_encoder": 1.5},
 )
 """Kernels are compiled for each operator. int8 convolutions are folded to float32, then repacked;
-int8 matrices are computed with (docs/decisions/0011-memory-of-openvino.md)."""
+matrices of int8 and int4, and kernels beside activations in 8 bits, are computed with
+(docs/decisions/0011-memory-of-openvino.md, docs/decisions/0066-openvino-in-8-and-4-bits.md)."""
 
 LITERT = RuntimeMemory(
     base_bytes=47 * MIB,

@@ -21,6 +21,7 @@ _FORMS: dict[str, Form] = {
     "int8": "int8",
     "int4": "int4",
     "int4-channel": "int4",
+    "uint4": "int4",
 }
 
 

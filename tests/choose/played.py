@@ -226,6 +226,13 @@ class Silent:
         """Do nothing."""
 
 
+SIX = (
+    *("onnx:fp32", "onnx:fp16-storage", "onnx:fp16"),
+    *("openvino:fp32", "openvino:fp16-storage", "openvino:int8"),
+)
+"""What is chosen among, whatever recipes the targets have besides."""
+
+
 def new_run(
     output: Path,
     *,
@@ -234,7 +241,7 @@ def new_run(
     exhaustive: bool = False,
     recipes: tuple[str, ...] = (),
 ) -> Run:
-    """Return a choice among the recipes of two targets, in 2 and in 4 steps."""
+    """Return a choice among six packages of two targets, or `recipes`, in 2 and in 4 steps."""
     place = Place(
         device=DeviceRef(address="local", root=None, identity={"host_name": "played"}),
         title="a played device",
@@ -245,7 +252,7 @@ def new_run(
     )
     asked = Asked(
         models=(resolve(MODEL),),
-        wanted=Wanted(steps=(2, 4), recipes=recipes),
+        wanted=Wanted(steps=(2, 4), recipes=recipes, targets=() if recipes else SIX),
         limits=tuple(limits),
         exhaustive=exhaustive,
     )

@@ -106,7 +106,9 @@ def test_a_codec_knows_what_a_weight_will_take(
     encoded = codec.encode(weight(name, shape), granularity)
     scales = 0 if encoded.scales is None else encoded.scales.size
     palettes = 0 if encoded.palettes is None else encoded.palettes.nbytes
+    zero_points = 0 if encoded.zero_points is None else encoded.zero_points.size
     taken = -(-encoded.values.size * codec.bits // 8) + 2 * scales + palettes
+    taken += -(-zero_points * codec.bits // 8)
     assert codec.stored_bytes(shape, granularity, scale_bytes=2) == taken
 
 
@@ -116,6 +118,10 @@ def test_the_same_weight_is_encoded_the_same(name: str) -> None:
         CODECS[name].encode(weight(name, (12, 40, 3, 3)), GROUPS) for _ in ("first", "second")
     )
     np.testing.assert_array_equal(first.values, second.values)
-    for one, other in ((first.scales, second.scales), (first.palettes, second.palettes)):
+    for one, other in (
+        (first.scales, second.scales),
+        (first.zero_points, second.zero_points),
+        (first.palettes, second.palettes),
+    ):
         assert (one is None) == (other is None)
         assert one is None or np.array_equal(one, other)

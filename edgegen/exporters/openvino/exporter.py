@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgegen.core.calibration import Calibration
+from edgegen.core.codec import load_json
 from edgegen.core.files import translate_disk_errors
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
 from edgegen.exporters.opened import import_toolkits, toolkit_versions
@@ -33,11 +35,20 @@ class OpenVinoExporter:
 
         destination = Path(job.destination)
         bound, weights = opened.bound, opened.weights
-        graph = lower(opened.capture, job.recipe)
+        calibration = (
+            None if job.calibration is None else load_json(Calibration, Path(job.calibration))
+        )
+        graph = lower(opened.capture, job.recipe, calibration)
         progress.step("weights", sum(constant.size_bytes for constant in graph.constants))
         offsets = place(graph.constants)
         written = stream_constants(
-            graph.constants, offsets, bound, weights, destination / WEIGHTS_NAME, progress.advance
+            graph.constants,
+            offsets,
+            bound,
+            weights,
+            destination / WEIGHTS_NAME,
+            progress.advance,
+            block=job.recipe.block,
         )
         progress.step("save")
         text = ir_xml(graph, offsets).encode()

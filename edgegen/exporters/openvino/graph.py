@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgegen.exporters.stored_weights import WeightForm
 
-ElementType = Literal["f32", "f16", "i64", "i32", "i8", "boolean"]
+ElementType = Literal["f32", "f16", "i64", "i32", "i8", "i4", "u4", "boolean"]
 
 NUMPY_TYPES: Mapping[ElementType, np.dtype[Any]] = {
     "f32": np.dtype("<f4"),
@@ -25,6 +25,8 @@ NUMPY_TYPES: Mapping[ElementType, np.dtype[Any]] = {
     "i8": np.dtype("i1"),
     "boolean": np.dtype("?"),
 }
+PACKED_BITS: Mapping[ElementType, int] = {"i4": 4, "u4": 4}
+"""Types of less than a byte: numbers lie from each byte's lowest bit on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +48,26 @@ class WeightScales:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightZeroPoints:
+    """A constant of what is subtracted from the numbers of the weight `of` before scaling."""
+
+    of: StreamedWeight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
     """What a `Const` layer holds."""
 
     dtype: ElementType
     shape: tuple[int, ...]
-    data: NDArray[Any] | StreamedWeight | WeightScales
+    data: NDArray[Any] | StreamedWeight | WeightScales | WeightZeroPoints
 
     @property
     def size_bytes(self) -> int:
         """Return how many bytes of the weights' file it takes."""
-        return NUMPY_TYPES[self.dtype].itemsize * math.prod(self.shape)
+        bits = PACKED_BITS.get(self.dtype)
+        bits = 8 * NUMPY_TYPES[self.dtype].itemsize if bits is None else bits
+        return -(-bits * math.prod(self.shape) // 8)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -19,6 +19,8 @@ _PRECISIONS: Mapping[ElementType, str] = {
     "i64": "I64",
     "i32": "I32",
     "i8": "I8",
+    "i4": "I4",
+    "u4": "U4",
     "boolean": "BOOL",
 }
 

@@ -18,6 +18,7 @@ OPERATION_SETS: Mapping[str, str] = {
     "Divide": "opset1",
     "Equal": "opset1",
     "Exp": "opset1",
+    "FakeQuantize": "opset1",
     "Gather": "opset8",
     "GatherND": "opset8",
     "Gelu": "opset7",

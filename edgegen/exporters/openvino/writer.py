@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgegen.core.calibration import Calibration
 from edgegen.core.errors import ExportError
 from edgegen.core.model import DType, TensorSpec
 from edgegen.core.recipe import ComponentRecipe
@@ -32,6 +34,7 @@ from edgegen.exporters.openvino.graph import (
     StreamedWeight,
     Value,
     WeightScales,
+    WeightZeroPoints,
 )
 from edgegen.exporters.openvino.operations import OPERATION_SETS
 from edgegen.exporters.openvino.storage import STORED
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 
 SMALL_WEIGHT_ELEMENTS = 4096
 """Vectors (biases, scales of norms) and tensors up to this size are stored in float32."""
+
+LEVELS = 256
+"""How many numbers calibrated activations have."""
 
 ELEMENT_TYPES: Mapping[DType, ElementType] = {
     "float32": "f32",
@@ -56,21 +62,35 @@ _ATTRIBUTES = {"exclude_pad": "exclude-pad"}
 """What cannot be written as an argument's name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWeight:
+    """The constants of a weight; its values have the `shape` in which they meet their scales."""
+
+    values: Value
+    scales: Value | None
+    zero_points: Value | None
+    shape: tuple[int, ...]
+
+
 class GraphWriter:
     """An OpenVINO graph under construction. `layer` is the module path of the node in hand."""
 
     title = "OpenVINO"
     value_type: type = Value
 
-    def __init__(self, component: str, recipe: ComponentRecipe) -> None:
+    def __init__(
+        self, component: str, recipe: ComponentRecipe, calibration: Calibration | None
+    ) -> None:
         self.component = component
         self.recipe = recipe
+        self.calibration = calibration
         self.layer = ""
         self.axes: OpenAxes[Value] = OpenAxes()
         """Where the size of an open axis can be read: a value and one of its axes."""
         self._layers: list[Layer] = []
-        self._weights: dict[tuple[str, tuple[int, ...]], tuple[Value, Value | None]] = {}
+        self._weights: dict[tuple[str, tuple[int, ...]], StoredWeight] = {}
         self._converted: dict[tuple[int, ElementType], Value] = {}
+        self._quantized: dict[tuple[int, float, float], Value] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._shapes: dict[int, Value] = {}
         self._axis_sizes: dict[tuple[int, int], Value] = {}
@@ -175,49 +195,99 @@ class GraphWriter:
         """Return a weight in float32, in another `shape` of as many numbers where one is given.
 
         Stored in 16 bits it passes through a conversion that is marked as decompression; integers
-        are also multiplied by their scales. Plugins keep either form in memory where they have
-        kernels for it.
+        are also multiplied by their scales, in blocks before they get their shape. Plugins keep
+        these forms in memory where they have kernels for them.
         """
-        stored, scales = self.stored(parameter, shape=shape)
-        if stored.dtype == "f32":
-            return stored
-        key = (id(stored), stored.dtype)
+        shape = shape or parameter.shape
+        stored = self.stored(parameter, shape=shape)
+        values, scales = stored.values, stored.scales
+        if values.dtype == "f32":
+            return values
+        key = (id(values), values.dtype)
         if key not in self._converted:
-            value = self.op("Convert", stored, dtype="f32", destination_type="f32")
-            value.layer.is_decompression = scales is None
-            self._converted[key] = (
-                value if scales is None else self.binary("Multiply", value, scales)
-            )
+            if scales is None:
+                wide = self.op("Convert", values, dtype="f32", destination_type="f32")
+                wide.layer.is_decompression = True
+            else:
+                wide = self._scaled(stored, scales, shape)
+            self._converted[key] = wide
         return self._converted[key]
 
-    def stored(
-        self, parameter: Parameter, *, shape: tuple[int, ...] | None = None
-    ) -> tuple[Value, Value | None]:
-        """Return a weight as the file stores it and, where it has some, its scales."""
+    def _scaled(self, stored: StoredWeight, scales: Value, shape: tuple[int, ...]) -> Value:
+        """Return the numbers that integers stand for; arithmetic is in the type of their scales."""
+        kind = scales.dtype
+        value = self.op("Convert", stored.values, dtype=kind, destination_type=kind)
+        if stored.zero_points is not None:
+            zeros = self.op("Convert", stored.zero_points, dtype=kind, destination_type=kind)
+            value = self.binary("Subtract", value, zeros)
+        value = self.binary("Multiply", value, scales)
+        if stored.shape != shape:
+            value = self.op("Reshape", value, self.integers(*shape), special_zero=False)
+        return self.convert(value, "f32")
+
+    def stored(self, parameter: Parameter, *, shape: tuple[int, ...] | None = None) -> StoredWeight:
+        """Return a weight as the file stores it, for a graph that wants it in a `shape`."""
         shape = shape or parameter.shape
         key = (parameter.name, shape)
         if key not in self._weights:
-            small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
-            storage = "float32" if small else self.recipe.storage_of(self.layer)
-            kind = STORED[storage]
+            small = _is_small(parameter)
+            storage = self._storage_of(parameter)
+            kind, block = STORED[storage], self.recipe.block
             form = WeightForm(parameter=parameter.name, axes=None, shape=shape)
             data = StreamedWeight(form=form, storage=storage)
             name = parameter.name
             if shape != parameter.shape:
                 name += f".{'x'.join(map(str, shape))}"
-            stored = self._const(name, Constant(dtype=kind.dtype, shape=shape, data=data))
-            scales = None
-            if kind.scales_shape is not None:
-                scales = self._const(
-                    f"{name}.scales",
-                    Constant(
-                        dtype="f32",
-                        shape=kind.scales_shape(shape, parameter.shape[0]),
-                        data=WeightScales(of=data),
-                    ),
-                )
-            self._weights[key] = (stored, scales)
+            lying = shape if small else kind.values_shape(parameter.shape, shape, block)
+            values = self._const(name, Constant(dtype=kind.dtype, shape=lying, data=data))
+            scales = zero_points = None
+            if kind.scales is not None:
+                along = kind.scales_shape(parameter.shape, shape, block)
+                constant = Constant(dtype=kind.scales, shape=along, data=WeightScales(of=data))
+                scales = self._const(f"{name}.scales", constant)
+                if kind.zero_points is not None:
+                    zeros = WeightZeroPoints(of=data)
+                    constant = Constant(dtype=kind.zero_points, shape=along, data=zeros)
+                    zero_points = self._const(f"{name}.zero_points", constant)
+            self._weights[key] = StoredWeight(
+                values=values, scales=scales, zero_points=zero_points, shape=lying
+            )
         return self._weights[key]
+
+    def factor(self, argument: Any, weight: Any) -> Value:
+        """Return what a layer's product multiplies its `weight` with, as float32.
+
+        Where the recipe asks for calibrated activations beside int8 weights, they are those 256
+        numbers that stand for the layer's range: plugins then multiply integers. Raises ExportError
+        where no range was measured.
+        """
+        value = self.floating(argument)
+        wants = self.recipe.activations_of(self.layer) == "int8"
+        if not (wants and isinstance(weight, Parameter) and self._is_int8(weight)):
+            return value
+        if self.calibration is None:
+            raise ExportError(
+                f"The recipe '{self.recipe.name}' wants calibrated activations in "
+                f"{self.component}, and there is no calibration.",
+                hint="Please report it: packaging has to calibrate for this recipe.",
+            )
+        measured = self.calibration.layer(self.component, self.layer)
+        low, high = min(measured.input_low, 0.0), max(measured.input_high, 0.0)
+        key = (id(value), low, high)
+        if low == high:  # nothing but zeros was seen
+            return value
+        if key not in self._quantized:
+            ends = [self.floating(end) for end in (low, high, low, high)]
+            self._quantized[key] = self.op(
+                "FakeQuantize", value, *ends, levels=LEVELS, auto_broadcast="numpy"
+            )
+        return self._quantized[key]
+
+    def _is_int8(self, parameter: Parameter) -> bool:
+        return STORED[self._storage_of(parameter)].dtype == "i8"
+
+    def _storage_of(self, parameter: Parameter) -> str:
+        return "float32" if _is_small(parameter) else self.recipe.storage_of(self.layer)
 
     def remember(self, value: Any, shapes: tuple[Shape, ...]) -> None:
         """Let later nodes find a size as an axis of this value."""
@@ -308,6 +378,11 @@ def _reachable(layers: Sequence[Layer], results: Sequence[Layer]) -> list[Layer]
             kept.append(layer)
             wanted.update(id(value.layer) for value in layer.inputs)
     return kept[::-1]
+
+
+def _is_small(parameter: Parameter) -> bool:
+    shape = parameter.shape
+    return len(shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from edgegen.exporters import calls
 from edgegen.exporters.calls import RefusedError
 from edgegen.exporters.lowering import Parameter
-from edgegen.exporters.openvino.graph import Value
+from edgegen.exporters.openvino.graph import PACKED_BITS, Value
 from edgegen.exporters.openvino.writer import Context
 
 
@@ -16,7 +16,7 @@ def linear(context: Context, call: calls.Linear) -> Value:
     writer = context.writer
     product = writer.op(
         "MatMul",
-        writer.floating(call.x),
+        writer.factor(call.x, call.weight),
         writer.floating(call.weight),
         transpose_a=False,
         transpose_b=True,
@@ -39,7 +39,7 @@ def conv2d(context: Context, call: calls.Conv2d) -> Value:
     )
     result = writer.op(
         "Convolution" if groups == 1 else "GroupConvolution",
-        writer.floating(call.x),
+        writer.factor(call.x, weight),
         kernel,
         strides=call.stride,
         dilations=call.dilation,
@@ -56,16 +56,21 @@ def conv2d(context: Context, call: calls.Conv2d) -> Value:
 
 
 def embedding(context: Context, call: calls.Embedding) -> Value:
-    """Lower a look-up: rows are gathered as they are stored, and only those are widened."""
+    """Lower a look-up: rows are gathered as they are stored, and only those are widened.
+
+    Plugins do that by themselves with tables of 4 bits.
+    """
     writer = context.writer
     positions = writer.value(call.indices)
     if not isinstance(call.weight, Parameter):
         return writer.gather(writer.floating(call.weight), positions, 0)
-    table, scales = writer.stored(call.weight)
-    rows = writer.convert(writer.gather(table, positions, 0), "f32")
-    if scales is None:
+    table = writer.stored(call.weight)
+    if table.values.dtype in PACKED_BITS:  # plugins gather less than bytes in this form only
+        return writer.gather(writer.weight(call.weight), positions, 0)
+    rows = writer.convert(writer.gather(table.values, positions, 0), "f32")
+    if table.scales is None:
         return rows
-    return writer.binary("Multiply", rows, writer.gather(scales, positions, 0))
+    return writer.binary("Multiply", rows, writer.gather(table.scales, positions, 0))
 
 
 def group_norm(context: Context, call: calls.GroupNorm) -> Value:
