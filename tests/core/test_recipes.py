@@ -143,7 +143,7 @@ def test_a_role_that_there_is_not_is_refused_with_the_nearest(tmp_path: Path) ->
             "tflite",
             RECIPE.replace('"float16"', '"fp16"'),
             "storage is 'fp16', which the target 'tflite' cannot hold.",
-            "Did you mean 'float16'? Known: float16, float32, int8.",
+            "Did you mean 'float16'? Known: float16, float32, int4, int4-channel, int8.",
         ),
         (
             "coreml",

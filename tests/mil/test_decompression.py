@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgegen.compress.codec import Granularity
+from edgegen.compress.codecs import CODECS
 from edgegen.core.errors import IntegrityError
 from edgegen.mil.executor.arguments import Arguments
 from edgegen.mil.executor.decompression import DECOMPRESSIONS
@@ -65,6 +67,39 @@ def test_grouped_palettes_are_coremltools_weights(bits: int, groups: tuple[int, 
     expected = ct_ops.constexpr_lut_to_dense.decompress(indices, palettes, None)
     found = ours("constexpr_lut_to_dense", {"indices": indices, "lut": palettes})
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("vector", [2, 4])
+@pytest.mark.parametrize("groups", [(1, 1), (3, 1), (1, 2)])
+def test_palettes_of_vectors_are_coremltools_weights(
+    bits: int, axis: int, vector: int, groups: tuple[int, int]
+) -> None:
+    ct_ops = pytest.importorskip("coremltools.converters.mil.mil.ops.defs.iOS18.compression")
+    indices = RANDOM.integers(0, 1 << bits, (6, 8)).astype(np.uint8)
+    palettes = half(*groups, 1 << bits, vector)
+    expected = ct_ops.constexpr_lut_to_dense.decompress(indices, palettes, axis % 2)
+    inputs = {"indices": indices, "lut": palettes, "vector_axis": np.int32(axis)}
+    found = ours("constexpr_lut_to_dense", inputs)
+    assert found.shape == ((6 * vector, 8) if axis == 0 else (6, 8 * vector))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("columns", [36, 74])
+def test_blocks_of_rows_that_are_no_multiple_of_32_are_coremltools_weights(columns: int) -> None:
+    """Of 36 numbers the blocks are 18 long; 74 have no divisor for them and are one."""
+    ct_ops = pytest.importorskip("coremltools.converters.mil.mil.ops.defs.iOS18.compression")
+    weight = RANDOM.normal(size=(8, columns)).astype(np.float32)
+    codec = CODECS["int4"]
+    encoded = codec.encode(weight, Granularity(half_scales=True))
+    assert encoded.scales is not None
+    assert encoded.scales.shape == (8, {36: 2, 74: 1}[columns])
+    scale = encoded.scales.astype(np.float16)
+    expected = ct_ops.constexpr_blockwise_shift_scale.decompress(encoded.values, scale, None)
+    found = ours("constexpr_blockwise_shift_scale", {"data": encoded.values, "scale": scale})
+    np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=2e-3)
+    np.testing.assert_allclose(found.astype(float), codec.decode(encoded), rtol=2e-3)
 
 
 @pytest.mark.parametrize("blocks", [(1, 1), (4, 1), (4, 3), (2, 6)])
@@ -127,6 +162,18 @@ def test_a_cast_keeps_the_numbers() -> None:
         (
             "constexpr_lut_to_dense",
             {"indices": np.full((2, 2), 9, np.uint8), "lut": half(1, 1, 4, 1)},
+        ),
+        (
+            "constexpr_lut_to_dense",
+            {"indices": np.zeros((2, 2), np.uint8), "lut": half(1, 1, 4, 2)},
+        ),
+        (
+            "constexpr_lut_to_dense",
+            {
+                "indices": np.zeros((2, 2), np.uint8),
+                "lut": half(1, 1, 4, 2),
+                "vector_axis": np.int32(2),
+            },
         ),
         (
             "constexpr_blockwise_shift_scale",

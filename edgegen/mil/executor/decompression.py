@@ -33,23 +33,34 @@ def affine(arguments: Arguments) -> NDArray[Any]:
 
 
 def look_up(arguments: Arguments) -> NDArray[Any]:
-    """Replace indices by the numbers of a palette, or of the palettes of groups."""
+    """Replace indices by the numbers of a palette, or of the palettes of groups (iOS 18).
+
+    Where palettes hold vectors, each index stands for one, whose numbers follow each other along
+    `vector_axis`.
+    """
     if "shape" in arguments:
         return _look_up_packed(arguments)
     indices, palettes = arguments.array("indices"), arguments.array("lut")
     groups, vector = palettes.shape[: indices.ndim], palettes.shape[-1]
     if palettes.ndim != indices.ndim + 2:
         raise _broken("a palette does not have two axes more than its indices")
-    if vector != 1:
-        raise _broken("a palette holds vectors, which this executor does not read")
+    if vector < 1 or (vector != 1 and "vector_axis" not in arguments):
+        raise _broken(f"a palette holds vectors of {vector} numbers along no axis")
     places = [
         _spread(group, size, axis, indices.ndim)
         for axis, (group, size) in enumerate(zip(groups, indices.shape, strict=True))
     ]
     if indices.size and int(indices.max()) >= palettes.shape[-2]:
         raise _broken("an index is beyond its palette")
-    found: NDArray[Any] = palettes[(*places, indices, 0)]
-    return found
+    found: NDArray[Any] = palettes[(*places, indices)]
+    if vector == 1:
+        return found[..., 0]
+    axis = arguments.integer("vector_axis")
+    if not -indices.ndim <= axis < indices.ndim:
+        raise _broken(f"there is no axis {axis} for the vectors of a palette")
+    axis %= indices.ndim
+    shape = [size * (vector if at == axis else 1) for at, size in enumerate(indices.shape)]
+    return np.moveaxis(found, -1, axis + 1).reshape(shape)
 
 
 def _look_up_packed(arguments: Arguments) -> NDArray[Any]:
