@@ -76,8 +76,10 @@ class StoredSizes:
     layer with a matrix or a kernel, by the role of the network, `norm_bytes` for each other layer,
     and `widened_bytes` for each weight that is computed with in more bits than it is stored in, by
     the type of storage. `calibrated_bytes` is what a layer takes besides whose activations have
-    calibrated ranges; each number of its bias has a scale then, where
-    `calibrated_biases` says so.
+    calibrated ranges, and `calibrated_convolution_bytes` what a convolution takes beyond that;
+    `dynamic_bytes` is what a linear layer takes that quantizes its input as it comes. Each number
+    of a bias beside calibrated activations has a scale where `calibrated_biases` says so, and takes
+    `wide_bias_bytes` more beside activations in 16 bits.
 
     `matrices_only` are types of storage that only matrices have whose rows are whole blocks, and
     the type that other weights are stored in instead; with `pixels_are_matrices` a kernel of one
@@ -92,7 +94,10 @@ class StoredSizes:
     norm_bytes: int
     widened_bytes: Mapping[str, int]
     calibrated_bytes: int = 0
-    calibrated_biases: Literal["all", "none"] = "all"
+    calibrated_convolution_bytes: int = 0
+    dynamic_bytes: int = 0
+    calibrated_biases: Literal["all", "convolutions", "none"] = "all"
+    wide_bias_bytes: int = 0
     matrices_only: Mapping[str, str] = field(default_factory=dict)
     pixels_are_matrices: bool = False
     other_scale_bytes: Mapping[str, int] = field(default_factory=dict)

@@ -27,8 +27,6 @@ _HEADER_BYTES = 128
 _MANIFEST_BYTES, _LISTED_BYTES = 4_500, 1_400
 """What the manifest and the evidence take, and of that a component."""
 _TOKENIZER_GRAPH_BYTES = 31_600
-_WIDER_BIAS_BYTES = 4
-"""A bias beside activations in 16 bits is int64, beside those in 8 bits int32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,27 +51,35 @@ def component_bytes(
     types = recipe.of(component)
     for weight in weights:
         total += weight_bytes(sizes, types, weight.layer, weight.shape)
-    return total + _calibrated_bytes(sizes, types, weights)
+    return total + _quantized_bytes(sizes, types, weights)
 
 
-def _calibrated_bytes(
+def _quantized_bytes(
     sizes: StoredSizes, recipe: ComponentRecipe, weights: Sequence[StoredWeight]
 ) -> int:
-    """Return what calibrated activations add: conversions, and biases in whole numbers."""
-    kinds = {
-        weight.layer: recipe.activations_of(weight.layer)
+    """Return what quantized activations add: conversions, and biases in whole numbers."""
+    large = {
+        weight.layer: len(weight.shape)
         for weight in weights
         if len(weight.shape) > 1 and math.prod(weight.shape) > sizes.small
     }
     total = 0
     for weight in weights:
-        kind = kinds.get(weight.layer, "float")
-        if kind in ("int8", "int16"):
-            bias = sizes.scale_bytes + (_WIDER_BIAS_BYTES if kind == "int16" else 0)
-            if len(weight.shape) > 1:
-                total += sizes.calibrated_bytes
-            elif sizes.calibrated_biases == "all":
-                total += bias * weight.shape[0]
+        axes = large.get(weight.layer, 0)
+        kind = recipe.activations_of(weight.layer) if axes else "float"
+        is_bias = len(weight.shape) == 1
+        if kind == "dynamic-int8" and axes == 2 and not is_bias:
+            total += sizes.dynamic_bytes
+        if kind not in ("int8", "int16"):
+            continue
+        if not is_bias:
+            total += sizes.calibrated_bytes
+            total += sizes.calibrated_convolution_bytes if axes > 2 else 0
+        elif sizes.calibrated_biases == "all" or (
+            sizes.calibrated_biases == "convolutions" and axes > 2
+        ):
+            wide = sizes.wide_bias_bytes if kind == "int16" else 0
+            total += (sizes.scale_bytes + wide) * weight.shape[0]
     return total
 
 

@@ -51,6 +51,8 @@ class RuntimeMemory:
     a table of pointers, one for each output pixel and entry of its kernel. `scores_bytes` is how
     much of attention's scores is in memory at once: all up to that, else of one head. With
     `widens` a weight in fewer bits is widened for the operator that reads it, and then forgotten.
+    Without `dynamic_convolutions` those compute in floats where linear layers quantize their input
+    as it comes.
     """
 
     base_bytes: int
@@ -64,6 +66,7 @@ class RuntimeMemory:
     indirection: bool = False
     scores_bytes: int = 0
     widens: bool = False
+    dynamic_convolutions: bool = True
     unmeasured: bool = False
 
     def held(self, kind: Kind, form: Form) -> Held:
@@ -80,18 +83,28 @@ _ROWS: dict[tuple[Kind, Form], Held] = {("embedding", form): _ROWS_ONLY for form
 
 ONNX_RUNTIME_FAST = RuntimeMemory(
     base_bytes=60 * MIB,
+    dynamic_convolutions=False,
     operator_bytes=4_000,
     weights={
         **_both("float32", Held(copied=4.0, mapped=False)),
         **_both("float16", Held(copied=5.5, loading=1.8, mapped=False)),
+        ("convolution", "int8"): Held(copied=8.0, loading=1.0, mapped=False),
+        ("linear", "int8"): Held(copied=4.1, loading=1.0, mapped=False),
+        ("linear", "int8 arithmetic"): Held(copied=1.1, loading=0.5, mapped=False),
+        ("convolution", "int8 arithmetic"): Held(copied=1.2, loading=0.2, mapped=False),
+        **_both("int16 arithmetic", Held(copied=1.2)),
+        ("linear", "int4"): Held(copied=0.6, loading=0.5, mapped=False),
     },
     others=Held(copied=4.0, mapped=False),
     live={"denoiser": 2.3, "decoder": 2.2, "text_encoder": 2.3},
 )
-"""Optimized and repacked: float16 is widened while it is loaded, and a part of it stays."""
+"""Optimized and repacked: float16 is widened while it is loaded, and a part of it stays. So is
+int8 where the arithmetic is in floats, and most of it stays beside a convolution, whose scales are
+multiplied into another copy."""
 
 ONNX_RUNTIME_LEAN = RuntimeMemory(
     base_bytes=60 * MIB,
+    dynamic_convolutions=False,
     operator_bytes=6_000,
     weights=_ROWS,
     keeps_activations=False,

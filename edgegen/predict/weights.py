@@ -64,7 +64,7 @@ def held_weights(
         kind: Kind = "linear" if len(weight.shape) == 2 else "convolution"
         if weight.shape in tables:
             kind = "embedding"
-        held = runtime.held(kind, _form(recipe, weight.layer, storage))
+        held = runtime.held(kind, _form(recipe, weight.layer, storage, kind, runtime))
         stored = CODECS[storage].stored_bytes(
             weight.shape, granularity, scale_bytes=sizes.scale_bytes_of(storage)
         )
@@ -85,9 +85,13 @@ def widened_bytes(recipe: ComponentRecipe, layer: str, shape: tuple[int, ...]) -
     return 0 if CODECS[recipe.storage_of(layer)].bits == 32 else 4 * math.prod(shape)
 
 
-def _form(recipe: ComponentRecipe, layer: str, storage: str) -> Form:
+def _form(
+    recipe: ComponentRecipe, layer: str, storage: str, kind: Kind, runtime: RuntimeMemory
+) -> Form:
     activations = recipe.activations_of(layer)
     form = _FORMS.get(storage, "other")
+    if activations == "dynamic-int8" and kind == "convolution" and not runtime.dynamic_convolutions:
+        return form
     if form == "int8" and activations != "float":
         return "int16 arithmetic" if activations == "int16" else "int8 arithmetic"
     return form

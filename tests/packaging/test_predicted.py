@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.cli.main import run as run_edgegen
-from edgegen.core.targets import load_targets
+from edgegen.core.targets import load_target, load_targets
 from edgegen.core.units import format_bytes
 from edgegen.models.source import resolve
 from edgegen.packaging.build import build
@@ -75,3 +75,11 @@ def test_a_dry_run_adds_up_what_it_would_build(
     assert "golden case" in shown
     assert format_bytes(found["predicted_bytes"]) in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_only_matrices_of_whole_blocks_are_held_in_blocks() -> None:
+    sizes = load_target("onnx").sizes
+    assert sizes.held_as("int4", (8, 64), 32) == "int4"
+    assert sizes.held_as("int4", (8, 72), 32) == "int8"
+    assert sizes.held_as("int4", (8, 64, 3, 3), 32) == "int8"
+    assert sizes.held_as("float16", (8, 64, 3, 3), 32) == "float16"

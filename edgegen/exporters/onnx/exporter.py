@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-from edgegen.core.codec import decode
+from edgegen.core.calibration import Calibration
+from edgegen.core.codec import decode, load_json
 from edgegen.core.files import translate_disk_errors
+from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
 from edgegen.exporters.onnx.options import OnnxOptions
 from edgegen.exporters.opened import import_toolkits, toolkit_versions
@@ -30,15 +31,17 @@ class OnnxExporter:
         import onnx_ir as ir
 
         from edgegen.exporters.onnx.lowering import lower
-        from edgegen.exporters.onnx.storage import STORED
         from edgegen.exporters.onnx.weights import stream_weights
 
         destination = Path(job.destination)
         bound, weights = opened.bound, opened.weights
         options = decode(OnnxOptions, job.options, source="the job", at="options")
-        model, uses = lower(opened.capture, job.recipe, options.operators)
-        total = sum(STORED[use.storage].itemsize * math.prod(use.form.shape) for use in uses)
-        progress.step("weights", int(total))
+        calibration = (
+            None if job.calibration is None else load_json(Calibration, Path(job.calibration))
+        )
+        sizes = load_target(job.target).sizes
+        model, uses = lower(opened.capture, job.recipe, options, sizes, calibration)
+        progress.step("weights", sum(use.size_bytes for use in uses))
         written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
         progress.step("save")
         graph_path = destination / GRAPH_NAME

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
+from edgegen.compress.codec import BY_CHANNEL, Granularity
+from edgegen.compress.int4 import BLOCK
+from edgegen.core.calibration import Calibration
 from edgegen.core.model import TensorSpec
-from edgegen.core.profile import OperatorSet
 from edgegen.core.recipe import ComponentRecipe
+from edgegen.core.target import StoredSizes
 from edgegen.exporters import lowering
+from edgegen.exporters.calibrated import evenly_spaced
 from edgegen.exporters.capture import Axis, Shape
 from edgegen.exporters.lowering import Parameter, narrowed
+from edgegen.exporters.onnx.options import OnnxOptions
 from edgegen.exporters.onnx.storage import STORED
 from edgegen.exporters.open_axes import OpenAxes
 from edgegen.exporters.stored_weights import WeightForm
@@ -33,6 +38,8 @@ OPSET = 18
 is in every runtime since 2023."""
 CONTRIB_DOMAIN = "com.microsoft"
 IR_VERSION = 9
+WIDE_OPSET, WIDE_IR_VERSION = 21, 10
+"""The first with QuantizeLinear to 16 bits."""
 SMALL_WEIGHT_ELEMENTS = 4096
 """Vectors (biases, scales of norms) and tensors up to this size are stored in the compute type."""
 
@@ -43,16 +50,41 @@ DTYPES: Mapping[str, ir.DataType] = {
     "int32": ir.DataType.INT32,
     "bool": ir.DataType.BOOL,
 }
+_WIDENING = frozenset({"Cast", "DequantizeLinear"})
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
 
 
 @dataclass(frozen=True, kw_only=True)
+class BiasUse:
+    """A bias in integers of 32 bits: its scales are those of a weight times that of an input."""
+
+    value: ir.Value
+    scales: ir.Value
+    form: WeightForm
+    input_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightUse:
-    """A weight as the graph wants it; `storage` is the name of its codec."""
+    """A weight as the graph wants it; `storage` is the name of its codec.
+
+    Weights of integers have `scales`, and `biases` that are made of them.
+    """
 
     value: ir.Value
     form: WeightForm
     storage: str
+    granularity: Granularity = BY_CHANNEL
+    scales: ir.Value | None = None
+    biases: tuple[BiasUse, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what all of its initializers take."""
+        own = [self.value] if self.scales is None else [self.value, self.scales]
+        return sum(
+            map(_size_bytes, [*own, *(it for b in self.biases for it in (b.value, b.scales))])
+        )
 
 
 class GraphWriter:
@@ -69,13 +101,18 @@ class GraphWriter:
         self,
         component: str,
         recipe: ComponentRecipe,
-        operators: OperatorSet,
+        options: OnnxOptions,
+        sizes: StoredSizes,
         *,
+        calibration: Calibration | None = None,
         upcast_attention: bool = False,
     ) -> None:
         self.component = component
         self.recipe = recipe
-        self.operators = operators
+        self.operators = options.operators
+        self.accuracy_level = options.accuracy_level
+        self.sizes = sizes
+        self.calibration = calibration
         self.upcast_attention = upcast_attention
         self.packed: set[int] = set()
         """Values whose traced counterpart has its heads split off, but which have not."""
@@ -85,7 +122,11 @@ class GraphWriter:
         self.layer = ""
         self.nodes: list[ir.Node] = []
         self.initializers: list[ir.Value] = []
-        self.weights: dict[tuple[str, tuple[int, ...], bool], WeightUse] = {}
+        self.weights: dict[tuple[str, tuple[int, ...], bool, int, bool], WeightUse] = {}
+        self.opset = OPSET
+        self._quantized: dict[tuple[int, float, int], ir.Value] = {}
+        self._dynamic: dict[int, Sequence[ir.Value]] = {}
+        self._widened: dict[int, ir.Value] = {}
         self._casts: dict[tuple[int, ir.DataType], ir.Value] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._shapes: dict[int, ir.Value] = {}
@@ -188,28 +229,142 @@ class GraphWriter:
         transposed: bool = False,
         shape: tuple[int, ...] | None = None,
     ) -> ir.Value:
-        """Return the initializer of a weight as the file stores it.
+        """Return a weight as the file stores it; integers times their scales.
 
         A matrix can be asked for transposed, any weight in another `shape` of as many numbers.
         """
+        use = self.stored(parameter, transposed=transposed, shape=shape)
+        return use.value if use.scales is None else self.widened(use)
+
+    def widened(self, use: WeightUse) -> ir.Value:
+        """Return integers times their scales, which are a vector, in float32."""
+        if id(use.value) not in self._widened:
+            self._widened[id(use.value)] = self.op(
+                "DequantizeLinear",
+                use.value,
+                use.scales,
+                dtype=ir.DataType.FLOAT,
+                axis=use.granularity.axis,
+            )
+        return self._widened[id(use.value)]
+
+    def storage_for(self, parameter: Parameter, *, in_product: bool = False) -> str:
+        """Return the codec with which a weight of the layer is stored.
+
+        Blocks are for what a linear layer multiplies with (`in_product`).
+        """
+        if len(parameter.shape) < 2 or math.prod(parameter.shape) <= SMALL_WEIGHT_ELEMENTS:
+            return self.recipe.compute_of(self.layer)
+        shape = parameter.shape if in_product else ()
+        storage = self.recipe.storage_of(self.layer)
+        return self.sizes.held_as(storage, shape, self.recipe.block or BLOCK)
+
+    def stored(
+        self,
+        parameter: Parameter,
+        *,
+        transposed: bool = False,
+        shape: tuple[int, ...] | None = None,
+        in_product: bool = False,
+        scale_axes: int = 1,
+    ) -> WeightUse:
+        """Return the initializers of a weight: its values and, for integers, their scales.
+
+        Scales of channels have `scale_axes` axes, of which the first is as long as the channels.
+        """
         shape = shape or (parameter.shape[::-1] if transposed else parameter.shape)
-        key = (parameter.name, shape, transposed)
+        key = (parameter.name, shape, transposed, scale_axes, in_product)
         if key not in self.weights:
-            small = len(parameter.shape) < 2 or math.prod(shape) <= SMALL_WEIGHT_ELEMENTS
-            storage_of = self.recipe.compute_of if small else self.recipe.storage_of
-            storage = storage_of(self.layer)
+            storage = self.storage_for(parameter, in_product=in_product)
+            kind = STORED[storage]
             name = parameter.name
             if transposed:
                 name += ".T"
             if len(shape) != len(parameter.shape):
                 name += f".{'x'.join(map(str, shape))}"
-            value = ir.Value(name=name, type=ir.TensorType(STORED[storage]), shape=ir.Shape(shape))
-            self.initializers.append(value)
+            if kind.is_scaled:  # one weight may be wanted in several forms
+                name += f".{storage}.{scale_axes}"
             form = WeightForm(
                 parameter=parameter.name, axes=(1, 0) if transposed else None, shape=shape
             )
-            self.weights[key] = WeightUse(value=value, form=form, storage=storage)
-        return self.weights[key].value
+            self.weights[key] = self._use(name, form, storage, parameter, scale_axes)
+        return self.weights[key]
+
+    def _use(
+        self, name: str, form: WeightForm, storage: str, parameter: Parameter, scale_axes: int
+    ) -> WeightUse:
+        kind, shape = STORED[storage], form.shape
+        if not kind.is_scaled:
+            value = self._initializer(name, kind.dtype, shape)
+            return WeightUse(value=value, form=form, storage=storage)
+        if kind.in_blocks:
+            block = self.recipe.block or BLOCK
+            blocks = shape[1] // block
+            return WeightUse(
+                value=self._initializer(name, kind.dtype, (shape[0], blocks, block // 2)),
+                form=form,
+                storage=storage,
+                granularity=Granularity(block=block),
+                scales=self._initializer(f"{name}.scales", ir.DataType.FLOAT, (shape[0] * blocks,)),
+            )
+        channels = parameter.shape[0]
+        return WeightUse(
+            value=self._initializer(name, kind.dtype, shape),
+            form=form,
+            storage=storage,
+            granularity=Granularity(axis=0 if form.axes is None else 1),
+            scales=self._initializer(
+                f"{name}.scales", ir.DataType.FLOAT, (channels, *[1] * (scale_axes - 1))
+            ),
+        )
+
+    def _initializer(self, name: str, dtype: ir.DataType, shape: tuple[int, ...]) -> ir.Value:
+        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
+        self.initializers.append(value)
+        return value
+
+    def integer_bias(self, use: WeightUse, bias: Parameter, input_scale: float) -> ir.Value:
+        """Return a bias that is stored in integers, whose scales are those of sums of products."""
+        name = f"{use.value.name}.{bias.name.rpartition('.')[2]}.{len(use.biases)}"
+        values = self._initializer(name, ir.DataType.INT32, bias.shape)
+        scales = self._initializer(f"{name}.scales", ir.DataType.FLOAT, bias.shape)
+        form = WeightForm(parameter=bias.name, axes=None, shape=bias.shape)
+        made = BiasUse(value=values, scales=scales, form=form, input_scale=input_scale)
+        key = next(key for key, it in self.weights.items() if it is use)
+        self.weights[key] = replace(use, biases=(*use.biases, made))
+        return self.op("DequantizeLinear", values, scales, dtype=ir.DataType.FLOAT, axis=0)
+
+    def quantized(self, value: ir.Value, low: float, high: float, bits: int) -> ir.Value:
+        """Return a value as integers of `bits` stand for it, those of a range, in float32.
+
+        Runtimes compute with the integers themselves where they have kernels for that.
+        """
+        scale, zero_point = evenly_spaced(low, high, 0, (1 << bits) - 1)
+        key = (id(value), scale, zero_point)
+        if key not in self._quantized:
+            if bits > 8:
+                self.opset = WIDE_OPSET
+            kind = ir.DataType.UINT8 if bits == 8 else ir.DataType.UINT16
+            by = self.constant(np.asarray(scale, np.float32))
+            zero = self.constant(np.asarray(zero_point, kind.numpy()))
+            integers = self.op("QuantizeLinear", value, by, zero, dtype=kind)
+            self._quantized[key] = self.op(
+                "DequantizeLinear", integers, by, zero, dtype=ir.DataType.FLOAT
+            )
+        return self._quantized[key]
+
+    def dynamically_quantized(self, value: ir.Value) -> Sequence[ir.Value]:
+        """Return the integers of a float32 value, their scale and their zero point.
+
+        The range is that of the value when the graph runs; it is found once for all that read it.
+        """
+        if id(value) not in self._dynamic:
+            integers, scale, zero = self.op_many(
+                "DynamicQuantizeLinear", value, count=3, dtype=ir.DataType.UINT8
+            )
+            scale.type = ir.TensorType(ir.DataType.FLOAT)
+            self._dynamic[id(value)] = (integers, scale, zero)
+        return self._dynamic[id(value)]
 
     def remember(self, value: Any, shapes: tuple[Shape, ...]) -> None:
         """Let later nodes find a size as an axis of this value."""
@@ -265,7 +420,7 @@ class GraphWriter:
             results.append(result)
         nodes = _weight_casts_first(_reachable(self.nodes, results))
         domains = {node.domain for node in nodes}
-        opsets = {"": OPSET, **({CONTRIB_DOMAIN: 1} if CONTRIB_DOMAIN in domains else {})}
+        opsets = {"": self.opset, **({CONTRIB_DOMAIN: 1} if CONTRIB_DOMAIN in domains else {})}
         used = {id(value) for node in nodes for value in node.inputs if value is not None}
         graph = ir.Graph(
             list(inputs),
@@ -275,7 +430,8 @@ class GraphWriter:
             opset_imports=opsets,
             name=self.component,
         )
-        return ir.Model(graph, ir_version=IR_VERSION, producer_name="edgegen")
+        version = IR_VERSION if self.opset == OPSET else WIDE_IR_VERSION
+        return ir.Model(graph, ir_version=version, producer_name="edgegen")
 
 
 def _reachable(nodes: Sequence[ir.Node], results: Sequence[ir.Value]) -> list[ir.Node]:
@@ -289,14 +445,20 @@ def _reachable(nodes: Sequence[ir.Node], results: Sequence[ir.Value]) -> list[ir
     return kept[::-1]
 
 
+def _size_bytes(value: ir.Value) -> int:
+    assert value.shape is not None
+    assert value.dtype is not None
+    return int(value.dtype.itemsize * math.prod(value.shape.numpy()))
+
+
 def _weight_casts_first(nodes: Sequence[ir.Node]) -> list[ir.Node]:
-    """Return the nodes with those in front that cast a weight.
+    """Return the nodes with those in front that widen a weight.
 
     onnxruntime visits a node's latest input first, and so runs a cast that stands right before its
     convolution ahead of all that the convolution's data depends on: at 16 × 16 latents the SD 1.5
     UNet then held 1.1 GB of cast weights. With the casts in front each runs just before its use.
     """
-    front = [node for node in nodes if node.op_type == "Cast" and _is_weight(node.inputs[0])]
+    front = [node for node in nodes if node.op_type in _WIDENING and _is_weight(node.inputs[0])]
     chosen = set(map(id, front))
     return [*front, *(node for node in nodes if id(node) not in chosen)]
 

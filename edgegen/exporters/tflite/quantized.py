@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edgegen.compress.int8 import scales_of
 from edgegen.core.calibration import LayerRange
 from edgegen.core.errors import ExportError
+from edgegen.exporters.calibrated import evenly_spaced
 from edgegen.exporters.lowering import Parameter
 from edgegen.exporters.stored_weights import WeightForm
 from edgegen.exporters.tflite.graph import Quantization, Tensor, TensorType, Weight
@@ -198,9 +199,8 @@ def int8_range(low: float, high: float) -> Quantization:
     >>> int8_range(-1.0, 1.55)
     Quantization(scales=(0.01,), zero_points=(-28,), axis=0)
     """
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = (high - low) / 255 or 1.0
-    return Quantization(scales=(scale,), zero_points=(round(-128 - low / scale),))
+    scale, zero_point = evenly_spaced(low, high, -128, 127)
+    return Quantization(scales=(scale,), zero_points=(zero_point,))
 
 
 def int16_range(low: float, high: float) -> Quantization:

@@ -10,40 +10,52 @@ import onnx_ir as ir
 from edgegen.exporters import calls
 from edgegen.exporters.calls import RefusedError
 from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.onnx import products
 from edgegen.exporters.onnx.writer import Context
 
 
 def linear(context: Context, call: calls.Linear) -> ir.Value:
-    """Lower `x W^T + b`; a weight is stored transposed, so that no node transposes it."""
+    """Lower `x W^T + b`."""
     writer, weight = context.writer, call.weight
     if isinstance(weight, Parameter):
-        matrix = writer.cast(writer.weight(weight, transposed=True), writer.compute)
-    else:
-        matrix = writer.op("Transpose", writer.floating(weight), perm=[1, 0])
+        return products.linear(writer, call.x, weight, call.bias)
+    matrix = writer.op("Transpose", writer.floating(weight), perm=[1, 0])
     product = writer.op("MatMul", writer.floating(call.x), matrix)
     return product if call.bias is None else writer.op("Add", product, writer.floating(call.bias))
 
 
 def conv2d(context: Context, call: calls.Conv2d) -> ir.Value:
     writer = context.writer
+    attributes: dict[str, Any] = {
+        "strides": call.stride,
+        "pads": [*call.padding, *call.padding],
+        "dilations": call.dilation,
+        "group": call.groups,
+    }
+    if isinstance(call.weight, Parameter):
+        return products.convolution(writer, call.x, call.weight, call.bias, attributes)
     return writer.op(
         "Conv",
         writer.floating(call.x),
         writer.floating(call.weight),
         None if call.bias is None else writer.floating(call.bias),
-        strides=call.stride,
-        pads=[*call.padding, *call.padding],
-        dilations=call.dilation,
-        group=call.groups,
+        **attributes,
     )
 
 
 def embedding(context: Context, call: calls.Embedding) -> ir.Value:
-    """Lower a look-up: rows are gathered as they are stored, then cast."""
+    """Lower a look-up: rows are gathered as they are stored, then widened."""
     writer, weight = context.writer, call.weight
-    table = writer.weight(weight) if isinstance(weight, Parameter) else writer.floating(weight)
-    rows = writer.op("Gather", table, writer.value(call.indices))
-    return writer.cast(rows, writer.compute)
+    if not isinstance(weight, Parameter):
+        rows = writer.op("Gather", writer.floating(weight), writer.value(call.indices))
+        return writer.cast(rows, writer.compute)
+    table = writer.stored(weight, scale_axes=2)
+    positions = writer.value(call.indices)
+    rows = writer.cast(writer.op("Gather", table.value, positions), writer.compute)
+    if table.scales is None:
+        return rows
+    scales = writer.cast(writer.op("Gather", table.scales, positions), writer.compute)
+    return writer.op("Mul", rows, scales)
 
 
 def group_norm(context: Context, call: calls.GroupNorm) -> ir.Value:
