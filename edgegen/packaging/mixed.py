@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgegen.compress.codecs import CODECS
+from edgegen.compress.int4 import BLOCK
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import Component
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
 from edgegen.core.recipe import Quality, Recipe, Tolerance
 from edgegen.core.recipes import load_recipe
-from edgegen.core.sensitivity import Sensitivity
+from edgegen.core.sensitivity import LayerSensitivity, Sensitivity
 from edgegen.core.target import TargetSpec
 from edgegen.core.targets import load_target
 from edgegen.core.units import three_digits
@@ -154,9 +155,10 @@ def make_mixed(
 ) -> Mixed:
     """Return the best assignment of storages under a size, as a recipe of the target.
 
-    Storages that the target, the profile's system or its runtime cannot take are left out, and
-    those that are wider than what the target computes in. Raises ConfigError for a size that is
-    too small, with the smallest that there is, and what `make_candidate` raises.
+    Storages are those of the target's recipes that compute in floats. What the profile's system or
+    its runtime cannot take is left out, and what is wider than the target computes in. Raises
+    ConfigError for a size that is too small, with the smallest that there is, and what
+    `make_candidate` raises.
     """
     facts = named_as(facts, table)
     base = _base(target, size.name)
@@ -230,8 +232,10 @@ def _base(target: TargetSpec, name: str) -> Recipe:
 def _usable(
     facts: ModelFacts, target: TargetSpec, base: Recipe, profile: DeviceProfile | None
 ) -> Iterator[str]:
+    recipes = [load_recipe(name, target) for name in target.recipes]
+    known = {it.storage for it in recipes if it.activations == "float"}
     for storage in target.storage:
-        if CODECS[storage].bits > _COMPUTED_BITS[base.compute]:
+        if storage not in known or CODECS[storage].bits > _COMPUTED_BITS[base.compute]:
             continue
         try:
             make_candidate(facts, target, replace(base, storage=storage), profile=profile)
@@ -274,12 +278,25 @@ def _choices(
                             )
                             for weight in weights
                         ),
-                        loss=losses[layer].losses[storage],
+                        loss=_loss(losses[layer], target, base, storage, weights),
                     )
                     for storage in storages
                 ]
             )
     return keys, layers, numbers
+
+
+def _loss(
+    layer: LayerSensitivity,
+    target: TargetSpec,
+    base: Recipe,
+    storage: str,
+    weights: Sequence[StoredWeight],
+) -> float:
+    """Return what a storage costs a layer, whose weights the target may hold in a wider one."""
+    block = base.block or BLOCK
+    held = {target.sizes.held_as(storage, weight.shape, block) for weight in weights}
+    return max(layer.losses[name] for name in held)
 
 
 def _assigned(base: Recipe, keys: Sequence[tuple[str, str]], chosen: Sequence[Choice]) -> Recipe:
@@ -292,13 +309,8 @@ def _assigned(base: Recipe, keys: Sequence[tuple[str, str]], chosen: Sequence[Ch
 def _described(recipe: Recipe, target: TargetSpec, found: Assignment) -> Recipe:
     """Return a recipe with its description, and what the lowest of its storages promises."""
     used = sorted({it.name for it in found.chosen}, key=lambda name: -CODECS[name].bits)
-    uniform = [
-        known
-        for name in target.recipes
-        if (known := load_recipe(name, target)).storage in used
-        and known.storages == {known.storage}
-        and known.activations == "float"
-    ]
+    recipes = [load_recipe(name, target) for name in target.recipes]
+    uniform = [known for storage in used for known in _like(storage, recipes)]
     tolerances = [known.tolerance for known in uniform] or [recipe.tolerance]
     return replace(
         recipe,
@@ -310,6 +322,12 @@ def _described(recipe: Recipe, target: TargetSpec, found: Assignment) -> Recipe:
         ),
         quality=_lowest([known.quality for known in uniform]),
     )
+
+
+def _like(storage: str, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Return the recipes with floats that store all layers so; without one, most layers."""
+    found = [it for it in recipes if it.storage == storage and it.activations == "float"]
+    return [it for it in found if it.storages == {storage}] or found
 
 
 def _lowest(promises: Sequence[Quality | None]) -> Quality | None:

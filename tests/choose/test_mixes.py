@@ -55,6 +55,7 @@ def _played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEGEN_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(mixes, "sensitivity_of", table_of)
     monkeypatch.setattr(played, "RIGHT", OnlyMixes())
+    monkeypatch.setattr(played, "SIX", ())  # no recipe is named
 
 
 def test_a_mix_of_the_limits_size_wins_where_nothing_uniform_fits(tmp_path: Path) -> None:

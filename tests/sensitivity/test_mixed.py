@@ -136,6 +136,33 @@ def test_what_the_devices_system_cannot_read_is_left_out(
     assert make_mixed(facts, COREML, size, table).recipe.storages & late
 
 
+def test_what_a_target_holds_wider_costs_and_takes_what_it_is_held_as(
+    facts: ModelFacts, table: Sensitivity
+) -> None:
+    narrow = replace(COREML, sizes=replace(COREML.sizes, matrices_only={"int4": "int8"}))
+    few = replace(narrow, recipes=("fp16", "int8", "int4"))
+    found = make_mixed(facts, few, MixedSize(name="mixed-8", bits=8.0), table)
+    losses, named = 0.0, named_as(facts, table)
+    for component, layers in found.recipe.assigned.items():
+        for layer, storage in layers.items():
+            (shape,) = {
+                it.shape
+                for it in named.weights[component]
+                if it.layer == layer and len(it.shape) > 1
+            }
+            held = few.sizes.held_as(storage, shape, 32)
+            losses += table.components[component][layer].losses[held]
+    assert found.loss == pytest.approx(losses)
+
+
+def test_what_no_recipe_with_floats_stores_is_left_out(
+    facts: ModelFacts, table: Sensitivity
+) -> None:
+    fewer = replace(COREML, recipes=("fp16", "int8"))
+    found = make_mixed(facts, fewer, MixedSize(name="mixed-9", bits=9.0), table)
+    assert found.recipe.storages == {"float16", "int8"}
+
+
 def test_it_promises_what_the_lowest_of_its_storages_does(
     facts: ModelFacts, table: Sensitivity
 ) -> None:
