@@ -138,8 +138,9 @@ def named_as(facts: ModelFacts, table: Sensitivity) -> ModelFacts:
 def _name(layer: str, component: Component, known: Mapping[str, object]) -> str:
     if layer in known:
         return layer
-    newer = network_of(component.class_name).keys.newer(f"{layer}.weight")
-    names = (name.rpartition(".")[0] for name in newer)
+    rules, key = network_of(component.class_name).keys, f"{layer}.weight"
+    others = (*rules.newer(key), rules.tied.get(key, key))
+    names = (name.rpartition(".")[0] for name in others)
     return next((name for name in names if name in known), layer)
 
 

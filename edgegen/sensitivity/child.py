@@ -158,7 +158,7 @@ def _table(
     emit: Emit,
 ) -> dict[str, dict[str, LayerSensitivity]]:
     """Return the losses of all layers with weights of two axes or more."""
-    from edgegen.networks import part_of
+    from edgegen.networks import network_of, part_of
     from edgegen.sensitivity.gradients import gradient_path
     from edgegen.sensitivity.losses import losses_of
 
@@ -166,12 +166,15 @@ def _table(
     for component in spec.components:
         module = reference.modules[component.folder]
         layers = table.setdefault(component.name, {})
+        tied = network_of(component.class_name).keys.tied
         for name, stub in module.named_parameters():
             if stub.ndim < 2 or not name.startswith(part_of(component).prefixes):
                 continue
             layer = name.rpartition(".")[0]
-            emit("step", text=f"{component.name}, {layer}")
             files = [gradient_path(folder, component.folder, name) for folder in gradients]
+            if name in tied and not any(file.is_file() for file in files):
+                continue  # used under its twin's name
+            emit("step", text=f"{component.name}, {layer}")
             losses = losses_of(weights.read(stub), files, values=values)
             known = layers.get(layer)
             layers[layer] = LayerSensitivity(
