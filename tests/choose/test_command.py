@@ -10,7 +10,7 @@ import pytest
 
 from edgegen.cli.main import run
 from edgegen.core.errors import ConnectionLostError, EdgegenError
-from tests.choose.played import MODEL, Played
+from tests.choose.played import MODEL, SIX, Played
 
 BOARD = ("-p", "raspberry-pi-5")
 
@@ -32,7 +32,7 @@ def played(tmp_path: Path) -> Iterator[Played]:
 
 
 def choose(*more: str) -> int:
-    return run(["choose", MODEL, "-t", "onnx,openvino", "--steps", "2,4", *more])
+    return run(["choose", MODEL, "-t", ",".join(SIX), "--steps", "2,4", *more])
 
 
 def test_the_winner_is_named_with_its_reasons_and_the_next_steps(

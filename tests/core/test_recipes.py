@@ -153,9 +153,9 @@ def test_a_role_that_there_is_not_is_refused_with_the_nearest(tmp_path: Path) ->
         ),
         (
             "onnx",
-            RECIPE.replace('"float16"', '"int4"'),
-            "storage is 'int4', which the target 'onnx' cannot hold.",
-            "Known: float16, float32.",
+            RECIPE.replace('"float16"', '"palette4"'),
+            "storage is 'palette4', which the target 'onnx' cannot hold.",
+            "Known: float16, float32, int4, int8.",
         ),
     ],
 )

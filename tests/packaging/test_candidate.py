@@ -80,16 +80,24 @@ def test_what_a_target_or_a_profile_cannot_hold_is_refused(facts: ModelFacts) ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("name", "changes", "why"),
     [
-        ({"activations": "int8"}, "asks for activations = \"int8\", which the target 'onnx'"),
-        ({"palette_channels": 16}, "palettes of groups of channels, which the target 'onnx'"),
+        (
+            "coreml",
+            {"activations": "int8"},
+            "asks for activations = \"int8\", which the target 'coreml'",
+        ),
+        (
+            "onnx",
+            {"palette_channels": 16},
+            "palettes of groups of channels, which the target 'onnx'",
+        ),
     ],
 )
 def test_a_recipe_that_asks_for_what_the_format_lacks_is_refused(
-    facts: ModelFacts, changes: dict[str, Any], why: str
+    facts: ModelFacts, name: str, changes: dict[str, Any], why: str
 ) -> None:
-    target = load_target("onnx")
+    target = load_target(name)
     with pytest.raises(ConfigError, match=why):
         make_candidate(facts, target, replace(load_recipe("fp32", target), **changes))
 
