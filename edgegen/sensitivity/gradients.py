@@ -69,7 +69,12 @@ class DifferentiableWeights(StreamedWeights):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call `func` with the weights in place of their stubs; numpy gets no record."""
+        """Call `func` with the weights in place of their stubs; numpy gets no record.
+
+        `Module.to` looks for gradients of parameters; stubs have none, and weights hand theirs on.
+        """
+        if getattr(func, "__self__", None) is torch.Tensor.grad:
+            return func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "numpy":
             args = (args[0].detach(), *args[1:])
         return super().__torch_function__(func, types, args, kwargs)
