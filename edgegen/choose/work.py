@@ -31,6 +31,7 @@ from edgegen.measure.cut_short import CutShortError
 from edgegen.measure.plan import BenchSettings
 from edgegen.measure.plan import plan as plan_bench
 from edgegen.measure.session import measure
+from edgegen.models.adapters.applied import facts_of_adapters
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.source import resolve
 from edgegen.packaging.batch import Built, build_all
@@ -334,7 +335,13 @@ def resolved(model: ModelRef, progress: Progress) -> ModelFolder:
 
 def ref_of(model: ModelFolder) -> ModelRef:
     """Return what another process needs to find a model again."""
-    return ModelRef(source=model.source, revision=model.revision, variant=model.variant)
+    adapted = facts_of_adapters(model.path)  # its name means the model without adapters
+    return ModelRef(
+        source=model.source,
+        revision=model.revision,
+        variant=model.variant,
+        folder=str(model.path) if adapted else None,
+    )
 
 
 def profile_name(profile: DeviceProfile | None) -> str | None:

@@ -22,6 +22,7 @@ from edgegen.cli.durations import DURATION
 from edgegen.cli.limit_options import limit_options, parameters, take_limits
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
 from edgegen.cli.shared_options import (
+    lora_option,
     no_history_option,
     offline_option,
     variant_option,
@@ -58,7 +59,7 @@ _LIMITS = tuple(FIGURES)
         "Candidates": ("targets", "recipes", "steps", "sizes", "guidance_stops", "prefer"),
         "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
         "Who does it": ("engine", "address"),
-        "The models": ("variant", "offline"),
+        "The models": ("loras", "variant", "offline"),
         "The result": ("output", "as_json", "no_history"),
     },
     values={"MODEL": known_models, "--targets": known_targets, "--profile": known_profiles},
@@ -128,6 +129,7 @@ _LIMITS = tuple(FIGURES)
     help="Who builds, judges and measures.",
 )
 @click.option("--address", metavar="ADDRESS", help="Where the engine's machines are found.")
+@lora_option
 @variant_option
 @offline_option
 @click.option(
@@ -175,6 +177,11 @@ def choose(
             "It is not said for which device.",
             hint="Add --device (`local` is this machine), or --profile for one that isn't here.",
         )
+    if options["loras"] and engine != DEFAULT:
+        raise ConfigError(
+            f"--lora is for the engine '{DEFAULT}': the machines of another one lack the files.",
+            hint="Leave --engine out, or fuse the LoRA into the model first.",
+        )
     asked = _asked(console, models, options)
     cache = Cache(fresh=fresh)
     with open_engine(engine, cache, console.progress, address=address) as opened:
@@ -196,6 +203,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
     """Return what the options ask for. Raises ConfigError for what they cannot."""
     from edgegen.choose.prepare import Asked
     from edgegen.choose.space import Wanted, parse_sizes, parse_steps, parse_stops
+    from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.source import resolve
 
     limits = take_limits(options, _LIMITS)
@@ -208,11 +216,14 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
         guidance_stops=() if stops is None else parse_stops(stops),
     )
     folders = tuple(
-        resolve(
-            model,
-            variant=options["variant"],
-            offline=options["offline"],
-            progress=console.progress,
+        with_adapters(
+            resolve(
+                model,
+                variant=options["variant"],
+                offline=options["offline"],
+                progress=console.progress,
+            ),
+            options["loras"],
         )
         for model in dict.fromkeys(models)
     )

@@ -16,7 +16,7 @@ from edgegen.cli.limit_options import limit_options, parameters, quality_limits,
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
-from edgegen.cli.shared_options import no_history_option
+from edgegen.cli.shared_options import lora_option, no_history_option
 
 if TYPE_CHECKING:
     from edgegen.evaluate.gate import Broken
@@ -34,7 +34,7 @@ _LIMITS = quality_limits()
     groups={
         "What is asked": ("suites", "pictures", "seeds"),
         "How": ("steps", "guidance", "guidance_stop", "reference_steps", "width", "height"),
-        "What it is compared with": ("model", "clip"),
+        "What it is compared with": ("model", "loras", "clip"),
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
         "The package": ("verify",),
@@ -96,6 +96,7 @@ _LIMITS = quality_limits()
 @click.option("--width", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
 @click.option("--height", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
 @click.option("--model", help="Where the model is, if not where the manifest says.")
+@lora_option
 @click.option(
     "--clip",
     metavar="MODEL",
@@ -119,6 +120,7 @@ def evaluate(
     packages: tuple[Path, ...],
     device: str,
     model: str | None,
+    loras: tuple[str, ...],
     verify: bool,
     output: Path | None,
     as_json: bool,
@@ -140,17 +142,14 @@ def evaluate(
     from edgegen.evaluate.settings import EvaluateSettings
     from edgegen.evaluate.suite import DEFAULT
     from edgegen.history.keep import keep
-    from edgegen.models.source import resolve
+    from edgegen.packaging.verify import model_of
 
     limits = take_limits(options, _LIMITS)
     settings = EvaluateSettings(suites=options.pop("suites") or DEFAULT, **options)
     manifests = [load_manifest(package) for package in packages]
     for package, manifest in zip(packages, manifests, strict=True):
         check_package(console, package, manifest, device, verify=verify)
-    folders = [
-        None if model is None else resolve(model, variant=manifest.source.variant)
-        for manifest in manifests
-    ]
+    folders = [model_of(manifest, model, loras) for manifest in manifests]
     for package, folder in zip(packages, folders, strict=True):
         check_before(package, model=folder, settings=settings, limits=limits)
     if settings.clip is not None:

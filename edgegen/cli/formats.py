@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from edgegen.core.model import PipelineSpec
+from edgegen.core.model import Adapter, PipelineSpec
 
 
 def format_variants(variants: Mapping[str, str | None]) -> str:
@@ -19,6 +19,13 @@ def format_variants(variants: Mapping[str, str | None]) -> str:
     if list(of) == ["plain"]:
         return "the plain files"
     return ", ".join(f"{variant} of {' and '.join(names)}" for variant, names in of.items())
+
+
+def format_adapters(adapters: Sequence[Adapter]) -> str:
+    """Name what was added to a model, and how strongly: `watercolour at 0.8`."""
+    return ", ".join(
+        it.name if it.scale is None else f"{it.name} at {it.scale:g}" for it in adapters
+    )
 
 
 def format_drawing(spec: PipelineSpec) -> str:

@@ -19,6 +19,7 @@ from edgegen.cli.console import Console
 from edgegen.cli.outlook_table import show_outlooks
 from edgegen.cli.shared_options import (
     height_option,
+    lora_option,
     offline_option,
     recipe_option,
     revision_option,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     ),
     groups={
         "What would be built, and where": ("profile", "targets", "recipes", "width", "height"),
-        "The model": ("variant", "revision", "offline"),
+        "The model": ("loras", "variant", "revision", "offline"),
         "The result": ("verbose", "as_json"),
     },
     values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 @recipe_option
 @width_option
 @height_option
+@lora_option
 @revision_option
 @variant_option
 @offline_option
@@ -83,6 +85,7 @@ def inspect(
     recipes: tuple[str, ...],
     width: int | None,
     height: int | None,
+    loras: tuple[str, ...],
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -102,6 +105,7 @@ def inspect(
     from edgegen.core.codec import encode
     from edgegen.core.targets import load_targets
     from edgegen.devices.profiles import load_profile
+    from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.source import resolve_headers
     from edgegen.models.summary import summarize
     from edgegen.packaging.drawing import scheduler_problem
@@ -110,7 +114,8 @@ def inspect(
     outlooks: tuple[Outlook, ...] = ()
     with resolve_headers(
         model, revision=revision, variant=variant, offline=offline, progress=console.progress
-    ) as folder:
+    ) as found:
+        folder = with_adapters(found, loras)
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
         if device is not None or targets:
@@ -177,7 +182,7 @@ def _measured_on(device: DeviceProfile) -> tuple[Measurement, ...]:
 
 
 def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> None:
-    from edgegen.cli.formats import format_drawing
+    from edgegen.cli.formats import format_adapters, format_drawing
     from edgegen.core.units import format_bytes, format_count
 
     pipeline, generation = summary.pipeline, summary.pipeline.generation
@@ -210,6 +215,8 @@ def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> Non
         f"Licence: {pipeline.licence or 'not stated'}.",
         f"Targets: {', '.join(targets) or 'none yet'}.",
     ]
+    if pipeline.adapters:
+        notes.append(f"Added: {format_adapters(pipeline.adapters)}.")
     if pipeline.extras:
         notes.append(f"Left out of packages: {', '.join(pipeline.extras)}.")
     columns = ("component", "class", "parameters", "stored as", "size")

@@ -35,6 +35,7 @@ from edgegen.cli.package_tables import (
 from edgegen.cli.shared_options import (
     guidance_part_options,
     height_option,
+    lora_option,
     offline_option,
     recipe_option,
     revision_option,
@@ -61,6 +62,7 @@ _LIMITS = quality_limits()
         "edgegen package ./my-model -p iphone-15-pro -o out",
         "edgegen package ORG/NAME -t onnx:fp16-storage -t tflite:int8-dynamic -o out",
         "edgegen package builtin:scenes -t coreml --target-size 12MB",
+        "edgegen package ORG/NAME -t onnx --lora watercolour.safetensors:0.8",
     ),
     groups={
         "What is built": ("targets", "recipes", "target_size", "profile", "width", "height"),
@@ -68,7 +70,7 @@ _LIMITS = quality_limits()
             *("scheduler", "steps", "guidance"),
             *("guidance_start", "guidance_stop"),
         ),
-        "The model": ("variant", "revision", "offline"),
+        "The model": ("loras", "variant", "revision", "offline"),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": (
             "skip_parity",
@@ -130,6 +132,7 @@ _LIMITS = quality_limits()
     "--guidance", type=NUMBER, help="Guidance scale that it draws with; default: the pipeline's."
 )
 @guidance_part_options
+@lora_option
 @revision_option
 @variant_option
 @offline_option
@@ -168,6 +171,7 @@ def package(
     guidance: float | None,
     guidance_start: float | None,
     guidance_stop: float | None,
+    loras: tuple[str, ...],
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -194,6 +198,7 @@ def package(
     """
     from edgegen.cli.package_quality import QualityGate
     from edgegen.devices.profiles import load_profile
+    from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.source import resolve
     from edgegen.packaging.batch import build_all
     from edgegen.packaging.mixed import describe, mix_wanted, of_size
@@ -216,6 +221,7 @@ def package(
     folder = resolve(
         model, revision=revision, variant=variant, offline=offline, progress=console.progress
     )
+    folder = with_adapters(folder, loras)
     in_folders = several or output is None
     base = output or Path(folder.name)
     facts = read_facts(

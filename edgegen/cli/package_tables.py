@@ -12,6 +12,7 @@ from edgegen.core.errors import EdgegenError
 from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
+    from edgegen.core.model import PipelineSpec
     from edgegen.packaging.app_facts import AppFacts
     from edgegen.packaging.batch import Batch, Built
     from edgegen.packaging.plan import BuildPlan
@@ -107,8 +108,15 @@ def show_plan(console: Console, plan: BuildPlan) -> None:
             f"{candidate.spec.generation.height}, to {plan.destination}",
             f"Drawn with {candidate.spec.scheduler.class_name}: {format_drawing(candidate.spec)}.",
             f"Weights: {format_variants(variants)}.",
+            *_adapters(candidate.spec),
         ],
     )
+
+
+def _adapters(spec: PipelineSpec) -> tuple[str, ...]:
+    from edgegen.cli.formats import format_adapters
+
+    return (f"Added: {format_adapters(spec.adapters)}.",) if spec.adapters else ()
 
 
 def _megabytes(size_bytes: int) -> str:

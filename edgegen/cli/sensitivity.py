@@ -10,7 +10,12 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_model, known_models
 from edgegen.cli.console import Cell, Console
-from edgegen.cli.shared_options import offline_option, revision_option, variant_option
+from edgegen.cli.shared_options import (
+    lora_option,
+    offline_option,
+    revision_option,
+    variant_option,
+)
 
 if TYPE_CHECKING:
     from edgegen.core.sensitivity import Sensitivity
@@ -26,7 +31,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     ),
     groups={
         "What is shown": ("storages", "layers"),
-        "The model": ("variant", "revision", "offline"),
+        "The model": ("loras", "variant", "revision", "offline"),
         "The result": ("output", "csv_file", "as_json", "fresh"),
     },
     values={"MODEL": known_models},
@@ -47,6 +52,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="How many layers are shown, the worst first; files have all.",
 )
+@lora_option
 @revision_option
 @variant_option
 @offline_option
@@ -61,6 +67,7 @@ def sensitivity(
     model: str,
     storages: tuple[str, ...],
     layers: int,
+    loras: tuple[str, ...],
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -76,6 +83,7 @@ def sensitivity(
     only that layer is stored so, as a PSNR. One table serves all targets; it is kept in the cache.
     """
     from edgegen.core.files import write_atomic
+    from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.pipeline_source import folder_source
     from edgegen.models.read import read_pipeline
     from edgegen.models.source import resolve
@@ -87,6 +95,7 @@ def sensitivity(
     folder = resolve(
         model, revision=revision, variant=variant, offline=offline, progress=console.progress
     )
+    folder = with_adapters(folder, loras)
     spec = read_pipeline(folder)
     table = measure_sensitivity(
         spec,

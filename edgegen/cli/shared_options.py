@@ -55,6 +55,14 @@ variant_option = click.option(
 
 offline_option = click.option("--offline", is_flag=True, help="Ask the hub's cache, never the hub.")
 
+lora_option = click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="Add a LoRA, LoCon, LoHa, LoKr or DoRA to the model's weights: FILE:0.8; repeatable.",
+)
+
 no_history_option = click.option(
     "--no-history",
     is_flag=True,

@@ -10,6 +10,7 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
+from edgegen.cli.shared_options import lora_option
 
 if TYPE_CHECKING:
     from edgegen.packaging.verify import Verification
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
     "--full", is_flag=True, help="Compare with torch at the model's own size; needs the model."
 )
 @click.option("--model", help="Where the model is, if not where the manifest says; with --full.")
+@lora_option
 @click.option("--verbose", "-v", is_flag=True, help="Show every check, not each component's worst.")
 @click.option("--json", "as_json", is_flag=True, help="Write the manifest's hash and all checks.")
 @click.pass_obj
 def verify(
-    console: Console, package: Path, full: bool, model: str | None, verbose: bool, as_json: bool
+    console: Console,
+    /,
+    package: Path,
+    full: bool,
+    model: str | None,
+    loras: tuple[str, ...],
+    verbose: bool,
+    as_json: bool,
 ) -> int:
     """Check PACKAGE: every byte, the manifest, then that it computes what its model computes.
 
@@ -42,7 +51,9 @@ def verify(
     from edgegen.packaging.verify import verify_package
     from edgegen.parity.gate import require
 
-    verification = verify_package(package, full=full, model=model, progress=console.progress)
+    verification = verify_package(
+        package, full=full, model=model, loras=loras, progress=console.progress
+    )
     if as_json:
         console.json(verification.evidence)
     else:

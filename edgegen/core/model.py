@@ -58,13 +58,23 @@ class SchedulerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """What was added to a model: a LoRA or its kin, by its file's name, hash and scale."""
+
+    kind: Literal["lora"]
+    name: str
+    sha256: str
+    scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:
     """A diffusers pipeline, read from its configs and safetensors headers alone.
 
     `source` is what the user typed, `revision` the hub's commit where there is one, `variant` the
     one of which weights were asked for, `licence` the SPDX-like name that the model card gives,
     `extras` the optional components that are present in the source but not exported (a safety
-    checker, say).
+    checker, say), `adapters` what is added to its weights, in that order.
     """
 
     source: str
@@ -78,3 +88,4 @@ class PipelineSpec:
     licence: str | None
     extras: tuple[str, ...] = ()
     variant: str | None = None
+    adapters: tuple[Adapter, ...] = ()

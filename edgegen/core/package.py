@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgegen.core.model import Component, FamilyFacts, Generation, NativeTensor, SchedulerSpec
+from edgegen.core.model import (
+    Adapter,
+    Component,
+    FamilyFacts,
+    Generation,
+    NativeTensor,
+    SchedulerSpec,
+)
 from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.recipe import Recipe
 
@@ -19,6 +26,7 @@ class ModelSource:
     """Where the weights come from. `weights_sha256` is a hash over all weight files' hashes.
 
     `variant` is the one that was asked for; which components have it, each of them says.
+    `adapters` are what was added to the weights, in that order; `weights_sha256` counts them.
     """
 
     model: str
@@ -26,6 +34,7 @@ class ModelSource:
     weights_sha256: str
     licence: str | None
     variant: str | None = None
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.builtin.folder import PREFIX, SHIPPED
 from edgegen.core.folders import cache_folder
+from edgegen.models.adapters.applied import facts_of_adapters, read_adapted
+
+_UNUSUAL = re.compile(r"[^\w.-]+")
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +29,19 @@ class ModelFolder:
 
     @property
     def name(self) -> str:
-        """Return what a folder of its packages is called: `emoji`, or a hub id's second half."""
-        if self.source.startswith(PREFIX) or Path(self.source).exists():
-            return self.path.resolve().name
+        """Return what a folder of its packages is called: `emoji`, or a hub id's second half.
+
+        Names of adapters follow: `emoji-watercolour`.
+        """
+        adapters = (_UNUSUAL.sub("_", it.name) for it in facts_of_adapters(self.path))
+        return "-".join((self._own_name, *adapters))[:_LONGEST_NAME]
+
+    @property
+    def _own_name(self) -> str:
+        if self.source.startswith(PREFIX):
+            return self.source.removeprefix(PREFIX)
+        if Path(self.source).exists():
+            return Path(self.source).resolve().name
         return self.source.partition("@")[0].rpartition("/")[2]
 
 
@@ -35,6 +50,9 @@ def model_roots(folder: Path) -> tuple[Path, ...]:
 
     In a hub's cache all are links to its `blobs`; built-in models share files with one another.
     """
+    adapted = read_adapted(folder)
+    if adapted is not None:
+        return folder, *model_roots(Path(adapted.base))
     place = folder.resolve()
     if place.parent.name == "snapshots":
         return folder, place.parents[1] / "blobs"

@@ -7,34 +7,26 @@ with a class, and a line in the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from edgegen.core.errors import SourceError, nearest
-from edgegen.models.weight_source import WeightSource
+from edgegen.models.adapters.adapted import AdaptedSource
+from edgegen.models.adapters.applied import read_adapted
+from edgegen.models.weight_source import PipelineSource as PipelineSource
 from edgegen.models.weights import Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
-    """A source that isn't open: its kind, and the absolute path of what it reads."""
+    """A source that isn't open: its kind, and the absolute path of what it reads.
+
+    `adapted` is the folder that was made for the model with adapters, where it has some.
+    """
 
     kind: str
     path: str
-
-
-class PipelineSource(Protocol):
-    """An opened source. `configs` is a folder with all of a diffusers folder but its weights."""
-
-    @property
-    def configs(self) -> Path:
-        """Return where `model_index.json`, configurations and tokenizers lie."""
-        ...
-
-    def weights(self, folder: str, variant: str | None = None) -> WeightSource:
-        """Return the weights of a component's folder. Raises SourceError."""
-        ...
+    adapted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +45,11 @@ SOURCES: Mapping[str, Callable[[Path], PipelineSource]] = {"folder": FolderSourc
 
 
 def folder_source(path: Path) -> SourceSpec:
-    """Return a diffusers folder as a source."""
-    return SourceSpec(kind="folder", path=str(path.absolute()))
+    """Return a diffusers folder as a source, with the adapters that it was made for."""
+    adapted = read_adapted(path)
+    if adapted is None:
+        return SourceSpec(kind="folder", path=str(path.absolute()))
+    return replace(folder_source(Path(adapted.base)), adapted=str(path.absolute()))
 
 
 def open_source(spec: SourceSpec) -> PipelineSource:
@@ -63,4 +58,14 @@ def open_source(spec: SourceSpec) -> PipelineSource:
         raise SourceError(
             f"There is no kind of source '{spec.kind}'.", hint=nearest(spec.kind, SOURCES)
         )
-    return SOURCES[spec.kind](Path(spec.path))
+    source = SOURCES[spec.kind](Path(spec.path))
+    if spec.adapted is None:
+        return source
+    configs = Path(spec.adapted)
+    adapted = read_adapted(configs)
+    if adapted is None:
+        raise SourceError(
+            f"{configs} is gone, which was made for the model with its adapters.",
+            hint="Run the command again.",
+        )
+    return AdaptedSource(base=source, configs=configs, model=adapted)

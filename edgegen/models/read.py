@@ -5,6 +5,7 @@ Neither torch nor diffusers is imported, and no tensor is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,16 +14,18 @@ from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Generation, PipelineSpec
 from edgegen.families import candidates, choose, facts_of
 from edgegen.families.base import NOT_EXPORTED, Family, Filled, PipelineConfigs
+from edgegen.models.adapters.applied import facts_of_adapters
 from edgegen.models.binding import is_ignored, is_left_out_layer
 from edgegen.models.index import PipelineIndex
 from edgegen.models.latent_sizes import size_problem
 from edgegen.models.licences import licence_name
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.pipeline_configs import read_configs
+from edgegen.models.pipeline_source import folder_source, open_source
 from edgegen.models.scheduler import read_scheduler, with_defaults
 from edgegen.models.weight_files import check_variant
-from edgegen.models.weight_source import WeightSource
-from edgegen.models.weights import Weights, stored_variants
+from edgegen.models.weight_source import PipelineSource, WeightSource
+from edgegen.models.weights import stored_variants
 from edgegen.networks import network_of, part_of
 from edgegen.networks.base import Neighbours
 
@@ -55,6 +58,7 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
         scheduler=scheduler,
         licence=licence_name(folder.path),
         extras=tuple(name for name in sorted(index.entries) if name in NOT_EXPORTED),
+        adapters=facts_of_adapters(folder.path),
     )
     builtin = BUILTIN_MODELS.get(folder.source)
     if builtin is None:
@@ -93,19 +97,20 @@ def _components(
     neighbours = Neighbours(
         scale=generation.vae_scale_factor, pooled_width=pooled[-1] if pooled else None
     )
+    source = open_source(folder_source(index.folder))
     return tuple(
         component
         for filled in configs.slots.values()
-        for component in _made_of(filled, index, variant, neighbours)
+        for component in _made_of(filled, source, variant, neighbours)
     )
 
 
 def _made_of(
-    filled: Filled, index: PipelineIndex, variant: str | None, neighbours: Neighbours
+    filled: Filled, source: PipelineSource, variant: str | None, neighbours: Neighbours
 ) -> Iterator[Component]:
     """Yield the components that a network makes, as far as the family exports them."""
     slot, network = filled.slot, filled.network
-    weights = Weights.open(index.folder / slot.name, variant)
+    weights = source.weights(slot.name, variant)
     for part in network.parts:
         if part.role not in slot.roles:
             continue
@@ -122,7 +127,9 @@ def _made_of(
             float32_layers=part.float32_layers,
             sensitive_layers=part.sensitive_layers,
         )
-        elements = sum(weights.entries[key].elements for key in component_keys(component, weights))
+        elements = sum(
+            math.prod(weights.entries[key].shape) for key in component_keys(component, weights)
+        )
         yield replace(component, parameters=elements)
 
 

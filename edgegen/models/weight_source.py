@@ -6,6 +6,7 @@ A folder of safetensors is one (`models/weights.py`); whoever takes weights know
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import DTypeLike, NDArray
@@ -50,4 +51,40 @@ class WeightSource(Protocol):
 
         Raises SourceError.
         """
+        ...
+
+
+class StoredWeights(WeightSource, Protocol):
+    """Weights that lie in files of a model."""
+
+    @property
+    def variant(self) -> str | None:
+        """Return the variant that was taken (`fp16`); None for files without one."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that they are read from."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of all tensors as they are stored."""
+        ...
+
+    def sha256(self) -> str:
+        """Return a hash over all that the values depend on. Raises SourceError."""
+        ...
+
+
+class PipelineSource(Protocol):
+    """An opened source. `configs` is a folder with all of a diffusers folder but its weights."""
+
+    @property
+    def configs(self) -> Path:
+        """Return where `model_index.json`, configurations and tokenizers lie."""
+        ...
+
+    def weights(self, folder: str, variant: str | None = None) -> StoredWeights:
+        """Return the weights of a component's folder. Raises SourceError."""
         ...

@@ -7,7 +7,7 @@ imported inside those that need them, so that the room can be read without a too
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from re import Pattern
 from typing import Any, Literal, Protocol
@@ -115,6 +115,10 @@ def _no_names(_key: str) -> Iterable[str]:
     return ()
 
 
+def _no_other_names(_modules: Collection[str]) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRules:
     """How the keys of weight files differ from the parameters of the network.
@@ -122,13 +126,15 @@ class KeyRules:
     `newer` yields what a key may be called today. Keys that begin with one of `ignored` are known
     to be no parameters, unless a parameter has their name. `layer` matches the keys of numbered
     layers: those behind the last one that the config names are left out. Each parameter of `tied`
-    shares the tensor of another.
+    shares the tensor of another. `elsewhere` gives the names that modules have in other code, by
+    which adapters are saved.
     """
 
     newer: Callable[[str], Iterable[str]] = _no_names
     ignored: tuple[str, ...] = ()
     layer: Pattern[str] | None = None
     tied: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Callable[[Collection[str]], Mapping[str, str]] = _no_other_names
 
 
 def nothing(_config: ComponentConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from edgegen.core.configs import ComponentConfig
@@ -21,6 +22,7 @@ from edgegen.networks.base import (
     scaled,
     tensor,
 )
+from edgegen.networks.ldm_names import ldm_names
 
 _TAKE_A_SIZE = frozenset({"CrossAttnUpBlock2D", "UpBlock2D"})
 """Blocks that upsample to the size of the skip they are joined with."""
@@ -215,7 +217,7 @@ UNET_2D_CONDITION = Denoiser(
             natives={"coreml": unet.COREML},
         ),
     ),
-    keys=unet.KEYS,
+    keys=replace(unet.KEYS, elsewhere=ldm_names),
     taken=_taken,
     predicted=_predicted,
     native_size=_native_size,

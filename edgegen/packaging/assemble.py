@@ -126,6 +126,7 @@ def _manifest(
             weights_sha256=shared.weights_sha256,
             licence=plan.candidate.spec.licence,
             variant=plan.candidate.spec.variant,
+            adapters=plan.candidate.spec.adapters,
         ),
         family=plan.candidate.spec.family,
         facts=plan.candidate.spec.facts,

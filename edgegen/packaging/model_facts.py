@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgegen.core.model import PipelineSpec
 from edgegen.models.model_folder import ModelFolder
-from edgegen.models.pipeline_source import FolderSource
+from edgegen.models.pipeline_source import folder_source, open_source
 from edgegen.models.read import component_keys, read_pipeline
 from edgegen.models.scheduler import scheduler_config
 from edgegen.models.timesteps import has_whole_timesteps
@@ -72,7 +72,7 @@ def read_facts(
 
 def _weights(spec: PipelineSpec, folder: Path) -> dict[str, tuple[StoredWeight, ...]]:
     variants = {component.folder: component.variant for component in spec.components}
-    source = FolderSource(folder)
+    source = open_source(folder_source(folder))
     opened = {name: source.weights(name, variant) for name, variant in variants.items()}
     found = {}
     for component in spec.components:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgegen.core.model import Component
 from edgegen.core.progress import Progress
-from edgegen.models.pipeline_source import FolderSource
+from edgegen.models.pipeline_source import folder_source, open_source
 
 
 def weights_sha256(model: Path, components: Sequence[Component], progress: Progress) -> str:
@@ -18,7 +18,7 @@ def weights_sha256(model: Path, components: Sequence[Component], progress: Progr
     Raises SourceError where weights are missing or damaged.
     """
     variants = {component.folder: component.variant for component in components}
-    source = FolderSource(model)
+    source = open_source(folder_source(model))
     opened = {
         folder: source.weights(folder, variant) for folder, variant in sorted(variants.items())
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError, ResourceError, SourceError
 from edgegen.core.files import write_atomic
 from edgegen.core.manifest import load_manifest
-from edgegen.core.model import PipelineSpec
+from edgegen.core.model import Adapter, PipelineSpec
 from edgegen.core.package import (
     EVIDENCE_NAME,
     Evidence,
@@ -20,6 +21,7 @@ from edgegen.core.package import (
 )
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.scratch import ScratchFolder, utf8_name
+from edgegen.models.adapters.adapted_folder import with_adapters
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
@@ -54,6 +56,7 @@ def verify_package(
     *,
     full: bool = False,
     model: str | None = None,
+    loras: Sequence[str] = (),
     progress: Progress | None = None,
     artifact: ArtifactSide | None = None,
 ) -> Verification:
@@ -68,16 +71,18 @@ def verify_package(
     """
     shown = progress or SilentProgress()
     manifest = load_manifest(package)
-    if model is not None and not full:
+    if (model is not None or loras) and not full:
+        option = f"--lora {loras[0]}" if model is None else f"--model {model}"
         raise ConfigError(
-            "--model is for --full: without it, the package's own golden case is used.",
-            hint=f"Run: edgegen verify {package} --full --model {model}.",
+            f"{option.split()[0]} is for --full: without it, the package's own golden case is "
+            "used.",
+            hint=f"Run: edgegen verify {package} --full {option}.",
         )
     verify_files(package, manifest, progress=shown)
     case = manifest.golden
     costs: tuple[StageCost, ...] = ()
     if full:
-        made, run = _compare_with_model(package, manifest, model, shown, artifact)
+        made, run = _compare_with_model(package, manifest, model, loras, shown, artifact)
         case, costs = made.case, (made.cost,)
     else:
         run = check_package(package, manifest, artifact=artifact, progress=shown)
@@ -109,10 +114,11 @@ def _compare_with_model(
     package: Path,
     manifest: PackageManifest,
     model: str | None,
+    loras: Sequence[str],
     progress: Progress,
     artifact: ArtifactSide | None,
 ) -> tuple[GoldenRun, ParityRun]:
-    folder = resolve_source(manifest.source, model)
+    folder = with_adapters(resolve_source(manifest.source, model), loras)
     spec = packaged_spec(read_pipeline(folder), manifest)
     require_same_weights(folder, spec, manifest, package, progress)
     with ScratchFolder("reference") as scratch, utf8_name(folder.path) as source:
@@ -132,6 +138,7 @@ def require_same_weights(
     progress: Progress,
 ) -> None:
     """Raise SourceError where a package was built from another model, or another revision."""
+    _require_same_adapters(spec, manifest, package)
     found = weights_sha256(folder.path, spec.components, progress)
     if found != manifest.source.weights_sha256:
         raise SourceError(
@@ -139,6 +146,36 @@ def require_same_weights(
             f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
             hint="Give the same model in the same revision with --model.",
         )
+
+
+def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest, package: Path) -> None:
+    """Raise SourceError where what was added to the model isn't what is added to it now."""
+
+    def strengths(adapters: Sequence[Adapter]) -> list[tuple[str, float | None]]:
+        return [(it.sha256, it.scale) for it in adapters]
+
+    wanted = manifest.source.adapters
+    if strengths(spec.adapters) == strengths(wanted):
+        return
+    options = " ".join(f"--lora FILE:{it.scale:g}" for it in wanted if it.scale is not None)
+    names = ", ".join(f"{it.name} ({it.sha256[:12]}…)" for it in wanted)
+    raise SourceError(
+        f"{package} was built of a model with "
+        + (f"these adapters: {names}." if wanted else "no adapter."),
+        hint=f"Give their files: {options}" if wanted else "Leave --lora out.",
+    )
+
+
+def model_of(
+    manifest: PackageManifest, model: str | None, loras: Sequence[str] = ()
+) -> ModelFolder | None:
+    """Return the model that is given for a package, with adapters; None where neither is.
+
+    Raises what `resolve` and `with_adapters` raise.
+    """
+    if model is None and not loras:
+        return None
+    return with_adapters(resolve_source(manifest.source, model), loras)
 
 
 def resolve_source(source: ModelSource, model: str | None) -> ModelFolder:

@@ -1,0 +1,154 @@
+"""A model with adapters: each weight is added to as it is read.
+
+So there is never more in memory than one weight, and what is added to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edgegen.core.errors import SourceError
+from edgegen.models.adapters.adapter_file import AdapterFile
+from edgegen.models.adapters.applied import AdaptedModel, AppliedLora
+from edgegen.models.adapters.deltas import ShapeError, Strength, adapted
+from edgegen.models.weight_source import PipelineSource, StoredWeights, WeightEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumEntry:
+    """A weight that is added to: float32, whatever it is stored in."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how large it is in memory."""
+        return 4 * math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Added:
+    """An adapter's file, how strongly it is added, and its module for each key that it changes."""
+
+    file: AdapterFile
+    scale: float
+    modules: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptedWeights:
+    """The weights of a component, with adapters: a `StoredWeights`."""
+
+    base: StoredWeights
+    added: tuple[_Added, ...]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Return what it is called in an error."""
+        return self.base.name
+
+    @property
+    def variant(self) -> str | None:
+        """Return the variant of the weights that are added to."""
+        return self.base.variant
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the files of the weights that are added to."""
+        return self.base.files
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the weights that are added to, as they are stored."""
+        return self.base.size_bytes
+
+    @property
+    def entries(self) -> Mapping[str, WeightEntry]:
+        """Return all tensors, by key: those that are added to are float32."""
+        changed = {key for each in self.added for key in each.modules}
+        return {
+            key: SumEntry(shape=entry.shape) if key in changed else entry
+            for key, entry in self.base.entries.items()
+        }
+
+    def array(
+        self, key: str, dtype: DTypeLike | None = None, *, again: bool = False
+    ) -> NDArray[np.generic]:
+        """Read a tensor, and add to it in float32; see `WeightSource`."""
+        adding = [each for each in self.added if key in each.modules]
+        if not adding:
+            return self.base.array(key, dtype, again=again)
+        weight = self.base.array(key, np.float32, again=again)
+        if not weight.flags.writeable:
+            weight = weight.copy()
+        for each in adding:
+            weight = _add(weight, key, each, again=again)
+        return weight if dtype is None else weight.astype(dtype, copy=False)
+
+    def sha256(self) -> str:
+        """Return a hash over the weights and all that is added to them."""
+        return hashlib.sha256(f"{self.base.sha256()} {self.fingerprint}".encode()).hexdigest()
+
+
+def _add(
+    weight: NDArray[np.float32], key: str, each: _Added, *, again: bool
+) -> NDArray[np.float32]:
+    module = each.modules[key]
+    shapes = each.file.shapes(module)
+    if key.endswith(".bias"):
+        added = each.file.read(module, "diff_b", again=again)
+        weight += np.float32(each.scale) * added.reshape(weight.shape)
+        return weight
+    strength = Strength(scale=each.scale, factor=each.file.factor(module))
+    try:
+        return adapted(weight, shapes, partial(each.file.read, module, again=again), strength)
+    except (ShapeError, ValueError) as error:
+        raise SourceError(
+            f"{each.file.path}: '{module}' cannot be added to {weight.shape}: {error}.",
+            hint="The file was changed since it was checked: run the command again.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptedSource:
+    """A source of weights, with adapters. `configs` is the folder that was made for both."""
+
+    base: PipelineSource
+    configs: Path
+    model: AdaptedModel
+
+    def weights(self, folder: str, variant: str | None = None) -> StoredWeights:
+        """Open the weights of a component and of its adapters. Raises SourceError."""
+        base = self.base.weights(folder, variant)
+        return AdaptedWeights(
+            base=base,
+            added=tuple(_opened(self.model.loras, folder, base)),
+            fingerprint=self.model.fingerprint,
+        )
+
+
+def _opened(loras: Sequence[AppliedLora], folder: str, base: StoredWeights) -> list[_Added]:
+    opened = []
+    for lora in loras:
+        modules = lora.changes.get(folder, {})
+        if not modules:
+            continue
+        file = AdapterFile.open(Path(lora.file))
+        for key, module in modules.items():
+            if key not in base.entries or module not in file.modules:
+                raise SourceError(
+                    f"{lora.file} is not the adapter that it was when the command began.",
+                    hint="Run the command again.",
+                )
+        opened.append(_Added(file=file, scale=lora.scale, modules=modules))
+    return opened

@@ -1,0 +1,127 @@
+"""Makes the folder of a model with adapters: links to the model's files, and what is added.
+
+It lies in the cache under a hash of all that went into it, so a command finds it again, and every
+process reads the same. The weights stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgegen.core.codec import dump_json, encode
+from edgegen.core.errors import ConfigError
+from edgegen.core.files import sha256_of
+from edgegen.core.folders import cache_folder
+from edgegen.core.model import PipelineSpec
+from edgegen.core.staging import staged_folder
+from edgegen.models.adapters.adapter_file import AdapterFile, find_file
+from edgegen.models.adapters.applied import NAME, PLACE, AdaptedModel, AppliedLora
+from edgegen.models.adapters.match import match
+from edgegen.models.adapters.module_names import Target, target_of
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.pipeline_source import folder_source, open_source
+from edgegen.models.read import read_pipeline
+from edgegen.networks import network_of
+
+SETTING = "EDGEGEN_CACHE_DIR"
+_DIGITS = 32
+_LARGEST_SCALE = 100.0
+_ADAPTED_ROLES = ("denoiser", "text_encoder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraChoice:
+    """An adapter that is wanted, and how strongly: 1 is as it was trained."""
+
+    file: Path
+    scale: float = 1.0
+
+
+def parse_lora(text: str) -> LoraChoice:
+    """Return what `FILE` or `FILE:0.8` names.
+
+    Raises ConfigError for a scale that is none, SourceError for a file that isn't there.
+    """
+    name, colon, number = text.rpartition(":")
+    if not colon or not name or Path(text).expanduser().exists():
+        return LoraChoice(file=find_file(text))
+    try:
+        scale = float(number)
+    except ValueError:
+        return LoraChoice(file=find_file(text))
+    if not abs(scale) <= _LARGEST_SCALE:
+        raise ConfigError(
+            f"--lora {text}: {number} is no scale.", hint="1 adds it as it was trained: FILE:0.8"
+        )
+    return LoraChoice(file=find_file(name), scale=scale)
+
+
+def with_adapters(model: ModelFolder, loras: Sequence[str]) -> ModelFolder:
+    """Return a model with the adapters that `--lora` names; the model itself where it names none.
+
+    All is checked on headers. Raises SourceError for an adapter that isn't one of this model,
+    ConfigError for a scale that is none, and ResourceError where the cache cannot be written.
+    """
+    if not loras:
+        return model
+    choices = [parse_lora(text) for text in loras]
+    spec = read_pipeline(model)
+    targets = list(_targets(spec, model))
+    adapted = AdaptedModel(
+        base=str(model.path.absolute()),
+        loras=tuple(
+            AppliedLora(
+                file=str(choice.file),
+                sha256=sha256_of(choice.file),
+                scale=choice.scale,
+                changes=match(AdapterFile.open(choice.file), targets, model.source),
+            )
+            for choice in choices
+        ),
+    )
+    return replace(model, path=_made(adapted, model.path))
+
+
+def _targets(spec: PipelineSpec, model: ModelFolder) -> Iterator[Target]:
+    source = open_source(folder_source(model.path))
+    for component in {it.folder: it for it in spec.components}.values():
+        if component.role in _ADAPTED_ROLES:
+            yield target_of(
+                component.folder,
+                component.role,
+                source.weights(component.folder, component.variant),
+                network_of(component.class_name).keys,
+            )
+
+
+def _made(adapted: AdaptedModel, base: Path) -> Path:
+    """Return the folder of a model with adapters; make it where it isn't there."""
+    files = {path.relative_to(base).as_posix(): path for path in sorted(_files(base))}
+    content = json.dumps([encode(adapted), sorted(files)], sort_keys=True)
+    key = hashlib.sha256(content.encode("utf-8", errors="surrogateescape")).hexdigest()[:_DIGITS]
+    folder = cache_folder() / PLACE / key
+    if (folder / NAME).is_file():
+        return folder
+    with staged_folder(folder, replace=True, setting=SETTING) as staging:
+        for name, path in files.items():
+            (staging / name).parent.mkdir(exist_ok=True)
+            (staging / name).symlink_to(path.absolute())
+        (staging / NAME).write_text(dump_json(adapted), encoding="utf-8")
+    return folder
+
+
+def _files(base: Path) -> Iterator[Path]:
+    """Yield the files of a diffusers folder: those in it, and in the folders of its components."""
+    with os.scandir(base) as entries:
+        for entry in entries:
+            path = base / entry.name
+            if path.is_file():
+                if entry.name != NAME:
+                    yield path
+            elif path.is_dir() and not entry.name.startswith("."):
+                yield from (inner for inner in path.iterdir() if inner.is_file())

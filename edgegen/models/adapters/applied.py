@@ -1,0 +1,72 @@
+"""Which adapters a folder's model has: `adapters.json`, in folders that edgegen made in its cache.
+
+A file of that name in any other folder means nothing: it could name any file of this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegen.core.codec import encode, load_json
+from edgegen.core.folders import cache_folder
+from edgegen.core.model import Adapter
+
+NAME = "adapters.json"
+PLACE = "adapted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedLora:
+    """An adapter, and what it changes: component's folder → weight's key → the file's module."""
+
+    file: str
+    sha256: str
+    scale: float
+    changes: Mapping[str, Mapping[str, str]]
+
+    @property
+    def fact(self) -> Adapter:
+        """Return what a package keeps of it."""
+        return Adapter(kind="lora", name=Path(self.file).stem, sha256=self.sha256, scale=self.scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptedModel:
+    """A model's own folder, and the adapters that it has here."""
+
+    base: str
+    loras: tuple[AppliedLora, ...] = ()
+
+    @property
+    def facts(self) -> tuple[Adapter, ...]:
+        """Return what a package keeps of the adapters, in the order in which they are added."""
+        return tuple(lora.fact for lora in self.loras)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash over what is added, wherever its files lie and whatever they are called."""
+        facts = [encode(fact) for fact in self.facts]
+        for fact in facts:
+            del fact["name"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def read_adapted(folder: Path) -> AdaptedModel | None:
+    """Return the adapters of a folder that was made for some; None for any other folder.
+
+    Raises ConfigError where the file is not as it was written.
+    """
+    place = folder.resolve()
+    if place.parent != (cache_folder() / PLACE).resolve() or not (place / NAME).is_file():
+        return None
+    return load_json(AdaptedModel, place / NAME)
+
+
+def facts_of_adapters(folder: Path) -> tuple[Adapter, ...]:
+    """Return what a package keeps of the adapters that a folder's model has."""
+    model = read_adapted(folder)
+    return () if model is None else model.facts

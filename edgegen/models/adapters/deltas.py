@@ -1,0 +1,236 @@
+"""What an adapter makes of one weight: the arithmetic, in float32.
+
+| form | added to W, times alpha / rank | source |
+|---|---|---|
+| LoRA, LoCon | up · down, or up · mid · down | arXiv:2106.09685, LyCORIS `locon.py` |
+| LoHa | (w1_a · w1_b) ∘ (w2_a · w2_b) | arXiv:2108.06098, LyCORIS `loha.py` |
+| LoKr | w1 ⊗ w2, each of them whole or of two factors | arXiv:2309.14859, LyCORIS `lokr.py` |
+| diff | the difference itself | LyCORIS `full.py`, `norms.py` |
+
+DoRA (arXiv:2402.09353) gives each row of the sum the length that was learned. Shapes are checked on
+headers, by `shape_of`, before anything is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+"""Part of a module → its shape."""
+Read = Callable[[str], Array]
+"""Reads a part of a module as float32."""
+
+_EPSILON = np.finfo(np.float32).eps
+
+
+class ShapeError(ValueError):
+    """The parts of a module don't belong together; the message says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """How strongly a module is added: the user's factor, and alpha / rank of the file."""
+
+    scale: float
+    factor: float
+
+
+def rank_of(shapes: Shapes) -> int | None:
+    """Return the rank that alpha is divided by; None where a module has none."""
+    if "down" in shapes:
+        return shapes["down"][0]
+    if "hada_w1_b" in shapes:
+        return shapes["hada_w1_b"][0]
+    for part in ("lokr_w2_b", "lokr_w1_b"):
+        if part in shapes:
+            return shapes[part][0]
+    return None
+
+
+def shape_of(shapes: Shapes) -> Shape:
+    """Return the shape of what a module adds to a weight, from those of its parts.
+
+    An axis of a convolution's kernel may be folded into its inputs. Raises ShapeError.
+    """
+    for name, size in shapes.items():
+        if name != "alpha" and 0 in size:
+            raise ShapeError(f"{name} is empty: {size}")
+    if "up" in shapes or "down" in shapes:
+        return _lora_shape(shapes)
+    if any(part.startswith("hada") for part in shapes):
+        return _hadamard_shape(shapes)
+    if any(part.startswith("lokr") for part in shapes):
+        return _kronecker_shape(shapes)
+    if "diff" in shapes:
+        return shapes["diff"]
+    raise ShapeError(f"it has only {' and '.join(sorted(shapes))}")
+
+
+def adapted(weight: Array, shapes: Shapes, read: Read, strength: Strength) -> Array:
+    """Return a weight with what a module adds to it; `weight` may be changed.
+
+    Raises ShapeError where a DoRA's lengths don't fit.
+    """
+    total = strength.scale * strength.factor
+    shape = weight.shape
+    if "magnitude" in shapes or "dora_scale" in shapes:
+        part = "magnitude" if "magnitude" in shapes else "dora_scale"
+        return _decomposed(weight, shapes, read, strength, part)
+    weight += _delta(shapes, read, total).reshape(shape)
+    return weight
+
+
+def check_magnitude(shapes: Shapes, weight: Shape) -> None:
+    """Refuse a DoRA whose lengths don't fit a weight. Raises ShapeError."""
+    for part in ("magnitude", "dora_scale"):
+        if part in shapes:
+            axis = _axis(shapes[part], part)
+            if len(weight) < 2 or math.prod(shapes[part]) != weight[axis]:
+                raise ShapeError(f"{part} has {shapes[part]}")
+
+
+def _lora_shape(shapes: Shapes) -> Shape:
+    up, down = _need(shapes, "up"), _need(shapes, "down")
+    if len(up) < 2 or len(down) < 2 or math.prod(up[2:]) != 1:
+        raise ShapeError(f"up has {up} and down {down}")
+    if "mid" in shapes:
+        mid = shapes["mid"]
+        if len(mid) < 3 or mid[:2] != (up[1], down[0]) or math.prod(down[2:]) != 1:
+            raise ShapeError(f"up has {up}, mid {mid} and down {down}")
+        return (up[0], down[1], *mid[2:])
+    if up[1] != down[0]:
+        raise ShapeError(f"up has {up} and down {down}")
+    return (up[0], *down[1:])
+
+
+def _hadamard_shape(shapes: Shapes) -> Shape:
+    found = []
+    for side in ("1", "2"):
+        a, b = _need(shapes, f"hada_w{side}_a"), _need(shapes, f"hada_w{side}_b")
+        core = shapes.get(f"hada_t{side}")
+        if len(a) != 2 or len(b) != 2:
+            raise ShapeError(f"hada_w{side}_a has {a} and hada_w{side}_b {b}")
+        if core is None:
+            fits = a[1] == b[0]
+            made: Shape = (a[0], b[1])
+        else:
+            fits = len(core) > 2 and core[:2] == (a[0], b[0])
+            made = (a[1], b[1], *core[2:])
+        if not fits:
+            raise ShapeError(f"hada_w{side}_a has {a} and hada_w{side}_b {b}")
+        found.append(made)
+    if found[0] != found[1]:
+        raise ShapeError(f"its halves have {found[0]} and {found[1]}")
+    return found[0]
+
+
+def _kronecker_shape(shapes: Shapes) -> Shape:
+    first = shapes.get("lokr_w1")
+    if first is None:
+        a, b = _need(shapes, "lokr_w1_a"), _need(shapes, "lokr_w1_b")
+        if len(a) != 2 or len(b) != 2 or a[1] != b[0]:
+            raise ShapeError(f"lokr_w1_a has {a} and lokr_w1_b {b}")
+        first = (a[0], b[1])
+    second = shapes.get("lokr_w2")
+    if second is None:
+        a, b = _need(shapes, "lokr_w2_a"), _need(shapes, "lokr_w2_b")
+        core = shapes.get("lokr_t2")
+        if core is not None:
+            fits = len(a) == len(b) == 2 and len(core) > 2 and core[:2] == (a[0], b[0])
+            second = (a[-1], b[-1], *core[2:])
+        else:
+            fits = len(a) == 2 and len(b) >= 2 and a[1] == b[0]
+            second = (a[0], *b[1:])
+        if not fits:
+            raise ShapeError(f"lokr_w2_a has {a} and lokr_w2_b {b}")
+    if len(first) != 2 or len(second) < 2:
+        raise ShapeError(f"lokr_w1 has {first} and lokr_w2 {second}")
+    return (first[0] * second[0], first[1] * second[1], *second[2:])
+
+
+def _need(shapes: Shapes, part: str) -> Shape:
+    if part not in shapes:
+        raise ShapeError(f"it has no {part}")
+    return shapes[part]
+
+
+def _delta(shapes: Shapes, read: Read, times: float) -> Array:
+    if "up" in shapes:
+        made = _lora(shapes, read)
+    elif "hada_w1_a" in shapes:
+        made = _hadamard_half(shapes, read, "1")
+        made *= _hadamard_half(shapes, read, "2")
+    elif "diff" in shapes:
+        made = read("diff")
+    else:
+        made = _kronecker(shapes, read)
+    made *= np.float32(times)
+    return made
+
+
+def _lora(shapes: Shapes, read: Read) -> Array:
+    up, down = read("up"), read("down")
+    up = up.reshape(up.shape[:2])
+    if "mid" in shapes:
+        return _tucker(read("mid"), up.T, down.reshape(down.shape[:2]))
+    return up @ down.reshape(down.shape[0], -1)
+
+
+def _hadamard_half(shapes: Shapes, read: Read, side: str) -> Array:
+    a, b = read(f"hada_w{side}_a"), read(f"hada_w{side}_b")
+    core = f"hada_t{side}"
+    if core in shapes:
+        made = _tucker(read(core), a, b)
+        return made.reshape(made.shape[0], -1)
+    return a @ b
+
+
+def _kronecker(shapes: Shapes, read: Read) -> Array:
+    first = read("lokr_w1") if "lokr_w1" in shapes else read("lokr_w1_a") @ read("lokr_w1_b")
+    if "lokr_w2" in shapes:
+        second = read("lokr_w2")
+    else:
+        a, b = read("lokr_w2_a"), read("lokr_w2_b")
+        if "lokr_t2" in shapes:
+            second = _tucker(read("lokr_t2"), a, b)
+        else:
+            second = (a @ b.reshape(b.shape[0], -1)).reshape(a.shape[0], *b.shape[1:])
+    first = first.reshape(*first.shape, *[1] * (second.ndim - 2))
+    return np.kron(first, second)
+
+
+def _tucker(core: Array, outputs: Array, inputs: Array) -> Array:
+    """Return (out, in, …) of a core (i, j, …), outputs (i, out) and inputs (j, in)."""
+    made: Array = np.einsum("ij...,ip,jr->pr...", core, outputs, inputs, optimize=True)
+    return made
+
+
+def _decomposed(weight: Array, shapes: Shapes, read: Read, strength: Strength, part: str) -> Array:
+    """Give each row, or each column, of a sum the length that was learned.
+
+    The user's scale acts on what is added, as PEFT has it, or on what the length changes, as
+    LyCORIS has it: by whose name the length is kept.
+    """
+    shape = weight.shape
+    is_peft = part == "magnitude"
+    total = strength.factor * (strength.scale if is_peft else 1.0)
+    weight += _delta(shapes, read, total).reshape(shape)
+    axis = _axis(shapes[part], part)
+    others = tuple(index for index in range(len(shape)) if index != axis)
+    length = np.sqrt(np.square(weight).sum(axis=others, keepdims=True))
+    ratio = read(part).reshape(length.shape) / np.maximum(length, _EPSILON)
+    weight *= ratio if is_peft else np.float32(strength.scale) * (ratio - 1) + 1
+    return weight
+
+
+def _axis(shape: Shape, part: str) -> int:
+    """Return the axis whose lengths were learned: the outputs, or LyCORIS's other choice."""
+    by_inputs = part == "dora_scale" and len(shape) > 1 and shape[0] == 1 and shape[1] > 1
+    return 1 if by_inputs else 0
