@@ -140,7 +140,7 @@ def test_half_precision_is_added_in_float32(tiny_pipeline: TinyPipeline, tmp_pat
     path = tmp_path / "a.safetensors"
     write(path, modules, lora, kohya, scale=SCALE, dtype="float16")
     got = adapted(model, path)["unet"]
-    component, module, weight = modules[0]
+    component, module, _ = modules[0]
     sum_ = got.array(f"{module}.weight")
     assert sum_.dtype == np.float32
     assert np.any(sum_ != sum_.astype(np.float16)), f"{component}: rounded to what was stored"

@@ -249,9 +249,7 @@ def lycoris(_component: str, module: str) -> str:
     return f"lycoris_{module.replace('.', '_')}"
 
 
-def modules_in(
-    folder: Path, wanted: Callable[[str], bool] = lambda _: True
-) -> Mapping[str, Array]:
+def modules_in(folder: Path, wanted: Callable[[str], bool] = lambda _: True) -> Mapping[str, Array]:
     """Return the weights of a component that adapters change: module → weight, float32."""
     found = {}
     for file in sorted(folder.glob("*.safetensors")):

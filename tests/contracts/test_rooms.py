@@ -10,7 +10,7 @@ from tests.contracts.source_tree import HOST, tree_of
 
 SHARED = {
     "families": {"__init__", "base", "latents"},
-    "networks": {"__init__", "base", "options", "probes", "unet", "autoencoder"},
+    "networks": {"__init__", "base", "options", "probes", "unet", "ldm_names", "autoencoder"},
 }
 """Room -> its modules that declare none of its things."""
 

@@ -57,7 +57,7 @@ def modules_of(file: str, keys: Iterable[str]) -> Mapping[str, Parts]:
     """Group an adapter's keys by the modules that they change: name → part → key.
 
     Raises SourceError that names the keys which are no part of an adapter, and for a form that
-    edgegen doesn't add.
+    edgegen does not add.
     """
     found: dict[str, dict[str, str]] = {}
     unknown = []
@@ -85,7 +85,7 @@ def _unknown(file: str, keys: list[str]) -> SourceError:
         key = next((key for key in keys if pattern.fullmatch(key)), None)
         if key is not None:
             return SourceError(
-                f"{file} is {form} ('{key}'), which edgegen doesn't add.",
+                f"{file} is {form} ('{key}'), which edgegen does not add.",
                 hint="LoRA, LoCon, LoHa, LoKr and DoRA are added. Merge this one into the model "
                 "with the tool that made it, and package the result.",
             )

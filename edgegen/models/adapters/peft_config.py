@@ -83,14 +83,14 @@ def _config(file: str, data: Mapping[str, Any]) -> PeftConfig:
     form = data.get("peft_type", "LORA")
     if form not in _FORMS:
         raise SourceError(
-            f"{file}: the adapter is PEFT's {form!s:.40}, which edgegen doesn't add.",
+            f"{file}: the adapter is PEFT's {form!s:.40}, which edgegen does not add.",
             hint="LoRA, LoHa and LoKr are added: call merge_and_unload() in PEFT, and package "
             "the result.",
         )
     for name in ("fan_in_fan_out", "modules_to_save", "trainable_token_indices"):
         if data.get(name):
             raise SourceError(
-                f"{file}: '{name}' is set, which edgegen doesn't add.",
+                f"{file}: '{name}' is set, which edgegen does not add.",
                 hint="Call merge_and_unload() in PEFT, and package the result.",
             )
     rank = _number(file, data, "r", 8)
