@@ -6,8 +6,8 @@ artifact, a crash ends nothing else, and the peak is that of one artifact howeve
 (docs/decisions/0042-one-capture-many-packages.md). Importing torch and diffusers takes as long as
 tracing a small network, so it is done before the forks; no thread of a toolkit runs yet.
 
-The golden cases of several packages are made here too, in another fork, once all artifacts are
-written (docs/decisions/0062-one-import-of-torch.md).
+The golden cases are made here too, in another fork, once all artifacts are written
+(docs/decisions/0062-one-import-of-torch.md).
 
 Packages are named by their place in the job. The events are `capture` (`name`, `packages`),
 `captured` (`cpu_s`), `component` (`name`, `package`), `step` (`name`, `total_bytes`), `bytes`
@@ -119,10 +119,13 @@ def _make_goldens(job: GoldenJobs, emit: Emit) -> Event:
 
 
 def _export_all(batch: ExportJobs, emit: Emit) -> None:
+    # What is imported stays: a collection during the imports walks it in vain, a trace takes a
+    # quarter longer where each collection walks it again, and a fork copies the pages that a
+    # collection writes to.
+    gc.disable()
     exporters = _prepare(batch, emit)
-    # What was imported stays: a trace takes a quarter longer where each collection walks it again,
-    # and a fork copies the pages that a collection writes to.
     gc.freeze()
+    gc.enable()
     left = set(exporters)
     for jobs in _captures(batch, exporters):
         wanted = [it for it in jobs if it.package in left]

@@ -144,7 +144,7 @@ def build_all(
         with ExitStack() as process:
             worker = process.enter_context(Worker(WORKER, log=logs / "convert.log"))
             _convert(works, worker, shown)
-            if not (parity and count > 1 and worker.is_ready):
+            if not (parity and worker.is_ready):
                 process.close()
             if parity:
                 run = goldens_by(worker) if worker.is_ready else None

@@ -1,6 +1,6 @@
 """The reference's own process, so that torch and its memory are gone when it ends.
 
-For several packages it is a fork of the exporter's, which has imported torch already.
+As a rule it is a fork of the exporter's, which has imported torch already.
 
 Its events are `total` (`steps`), `step` (`text`) for each step that is done, and `made` (`index`,
 `cpu_s` since the process began) for each golden case.
