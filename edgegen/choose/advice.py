@@ -17,6 +17,7 @@ from edgegen.core.units import format_bytes
 from edgegen.networks import TINY_AUTOENCODER
 from edgegen.packaging.candidate import Candidate as PackageCandidate
 from edgegen.packaging.candidate import make_candidate, predict
+from edgegen.packaging.drawing import FEWEST_STEPS
 
 _MOST = 6
 _COMPONENTS_NAMED = 2
@@ -90,13 +91,11 @@ def _fewer_steps(limit: Limit, row: Row, search: Search) -> Iterator[Advice]:
     if limit.figure == "latency" and step.value is not None:
         over = (figure.high or figure.value) - limit.value
         steps = row.way.steps - int(-(-over // step.value))
-        if steps < 1:
-            return
         value = figure.value - (row.way.steps - steps) * step.value
     else:
         steps = max(1, int(row.way.steps * limit.value / figure.value))
         value = figure.value * steps / row.way.steps
-    if steps >= row.way.steps:
+    if not _fewest_steps(row.way) <= steps < row.way.steps:
         return
     way = replace(row.way, steps=steps)
     predicted = {limit.figure: _predicted(value, "the time of a step")}
@@ -106,6 +105,11 @@ def _fewer_steps(limit: Limit, row: Row, search: Search) -> Iterator[Advice]:
         way=way,
         predicted=predicted,
     )
+
+
+def _fewest_steps(way: Way) -> int:
+    """Return how few steps a package could draw in, the other settings being the same."""
+    return 1 if way.guidance_stop == 1 else FEWEST_STEPS
 
 
 def _float_quality(way: Way, search: Search) -> dict[str, Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,22 @@ def test_what_is_too_slow_takes_fewer_steps_or_smaller_pictures(tmp_path: Path) 
     assert fewer.predicted["right"].value == pytest.approx(0.475), "torch drew that at 2 steps"
     assert "latency" in one(found, "a smaller picture, 48×48").predicted
     assert [row.way.steps for row in nearest_misses(run.search)][:1] == [4]
+
+
+def test_fewer_steps_are_not_advised_where_guidance_in_a_part_of_them_would_be_refused(
+    tmp_path: Path,
+) -> None:
+    run = chosen(tmp_path, right=0.9, latency=0.5)
+    run.search.problem = replace(
+        run.search.problem,
+        candidates=tuple(
+            replace(it, way=replace(it.way, guidance_stop=0.5))
+            for it in run.search.problem.candidates
+        ),
+    )
+    found = advised(run)
+    assert not [change for change in found if "fewer steps" in change]
+    assert one(found, "a smaller picture")
 
 
 def test_what_is_too_large_takes_fewer_bits_on_the_components_named(tmp_path: Path) -> None:
