@@ -37,7 +37,6 @@ from edgegen.evaluate.metrics import METRICS
 from edgegen.evaluate.suite import Question, load_suite, questions
 from edgegen.models.pipeline_source import folder_source, open_source
 from edgegen.models.source import resolve
-from edgegen.networks import part_of
 from edgegen.packaging.candidate import make_candidate, predict
 from edgegen.packaging.mixed import MixedSize, make_mixed, named_as, sensitivity_of
 from edgegen.packaging.model_facts import ModelFacts, read_facts
@@ -126,11 +125,10 @@ class Studio:
         for component in self.facts.spec.components:
             types = recipe.of(component)
             module = self._reference.modules[component.folder]
-            prefixes = part_of(component).prefixes
             for name, parameter in module.named_parameters():
                 whole = self._weights[component.folder, name]
                 layer = name.rpartition(".")[0]
-                is_ours = name.startswith(prefixes)
+                is_ours = name.startswith(component.prefixes)
                 if whole.ndim < 2 or whole.numel() <= target.sizes.small or not is_ours:
                     continue
                 storage = types.storage_of(layer)

@@ -28,7 +28,8 @@ class DrawRequest:
     """A picture to draw; None: the model's own value.
 
     All random numbers of a picture come from its `seed`. Of the denoiser's calls, those from
-    `guidance_start` to `guidance_stop`, 0…1, are guided. `image`, `mask` (white where to draw anew)
+    `guidance_start` to `guidance_stop`, 0…1, are guided, and one in `cache_interval` computes all
+    layers, on features that it leaves to the others. `image`, `mask` (white where to draw anew)
     and `strength` are for a model that starts from a picture; a picture sets the size. `scheduler`
     is a short name of the runner's (`euler`) or a diffusers class.
     """
@@ -40,6 +41,7 @@ class DrawRequest:
     guidance: float | None = None
     guidance_start: float | None = None
     guidance_stop: float | None = None
+    cache_interval: int | None = None
     scheduler: str | None = None
     width: int | None = None
     height: int | None = None

@@ -50,6 +50,7 @@ def measured_elsewhere(
                 guidance=made.spec.generation.guidance,
                 guidance_start=0.0,
                 guidance_stop=way.guidance_stop,
+                cache_interval=way.cache_interval,
                 residency="all",
                 memory_mode="auto",
                 complete=True,

@@ -62,7 +62,7 @@ def show_plan(console: Console, planned: BenchPlan, device: str, *, as_json: boo
         for run in planned.runs
     ]
     notes = [
-        f"{work.width}×{work.height}, {work.steps} steps, guidance {work.guidance:g}, "
+        f"{work.width}×{work.height}, {work.drawn}, guidance {work.guidance:g}, "
         f"{work.scheduler}, seed {work.seed}, prompt: {work.prompt or 'none'}",
         f"Roughly {format_latency(planned.estimated_s)}, by the sizes of the components and a "
         "matrix product that was timed just now."

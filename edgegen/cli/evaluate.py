@@ -33,7 +33,10 @@ _LIMITS = quality_limits()
     ),
     groups={
         "What is asked": ("suites", "pictures", "seeds"),
-        "How": ("steps", "guidance", "guidance_stop", "reference_steps", "width", "height"),
+        "How": (
+            *("steps", "guidance", "guidance_stop", "cache_interval"),
+            *("reference_steps", "width", "height"),
+        ),
         "What it is compared with": ("model", "loras", "clip"),
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
@@ -87,6 +90,11 @@ _LIMITS = quality_limits()
     "--guidance-stop",
     type=NumberRange(0, 1, min_open=True),
     help="Part of the steps in which the package is guided, 0 to 1; default: its own.",
+)
+@click.option(
+    "--cache-interval",
+    type=click.IntRange(1, 10_000),
+    help="Steps of the package to one that computes all layers of its UNet; default: its own.",
 )
 @click.option(
     "--reference-steps",

@@ -33,6 +33,7 @@ from edgegen.cli.package_tables import (
     show_plan,
 )
 from edgegen.cli.shared_options import (
+    cache_interval_option,
     guidance_part_options,
     height_option,
     lora_option,
@@ -68,7 +69,7 @@ _LIMITS = quality_limits()
         "What is built": ("targets", "recipes", "target_size", "profile", "width", "height"),
         "What it draws with": (
             *("scheduler", "steps", "guidance"),
-            *("guidance_start", "guidance_stop"),
+            *("guidance_start", "guidance_stop", "cache_interval"),
         ),
         "The model": ("loras", "variant", "revision", "offline"),
         "The result": ("output", "force", "dry_run", "as_json"),
@@ -132,6 +133,7 @@ _LIMITS = quality_limits()
     "--guidance", type=NUMBER, help="Guidance scale that it draws with; default: the pipeline's."
 )
 @guidance_part_options
+@cache_interval_option
 @lora_option
 @revision_option
 @variant_option
@@ -171,6 +173,7 @@ def package(
     guidance: float | None,
     guidance_start: float | None,
     guidance_stop: float | None,
+    cache_interval: int | None,
     loras: tuple[str, ...],
     revision: str | None,
     variant: str | None,
@@ -231,6 +234,7 @@ def package(
         guidance=guidance,
         guidance_start=guidance_start,
         guidance_stop=guidance_stop,
+        cache_interval=cache_interval,
     )
     facts, wanted, mixes = mix_wanted(
         facts, wanted, profile=device, width=width, height=height, progress=console.progress

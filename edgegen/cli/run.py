@@ -17,7 +17,7 @@ from edgegen.cli.image_files import ImageFiles, image_files
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
-from edgegen.cli.shared_options import guidance_part_options
+from edgegen.cli.shared_options import cache_interval_option, guidance_part_options
 from edgegen.cli.text import TEXT
 from edgegen.core.units import format_duration
 from edgegen.runner.runtimes import listed_choices
@@ -43,7 +43,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
         "What is drawn": ("prompt", "negative_prompt", "seed", "count", "width", "height"),
         "How": (
             *("steps", "guidance", "guidance_start", "guidance_stop", "guidance_rescale"),
-            *("eta", "scheduler"),
+            *("cache_interval", "eta", "scheduler"),
         ),
         "From a picture": ("image", "mask", "strength"),
         "Where": ("device", "patience_s"),
@@ -63,6 +63,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of the scheduler.")
 @click.option("--guidance", type=NUMBER, help="How closely to follow the prompt; 1 is not at all.")
 @guidance_part_options
+@cache_interval_option
 @click.option("--guidance-rescale", type=NumberRange(0, 1), help="Against over-exposure.")
 @click.option("--eta", type=NumberRange(0), help="Noise of each DDIM step; 1 is as in DDPM.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
@@ -137,6 +138,7 @@ def run(
     manifest = load_manifest(package)
     _check_prompt(manifest, prompt)
     _check_guidance(manifest, options)
+    _check_cache(manifest, options["cache_interval"], options["steps"])
     image, mask = options.pop("image"), options.pop("mask")
     files = image_files(output, prompt, seed, count)
     files.check(console, image, mask)
@@ -198,6 +200,17 @@ def _check_guidance(manifest: PackageManifest, options: Mapping[str, Any]) -> No
         if options[name] is not None:
             drawn = replace(drawn, **{name: options[name]})
     guided_in_part(manifest.facts, drawn, start, stop)
+
+
+def _check_cache(manifest: PackageManifest, interval: int | None, steps: int | None) -> None:
+    """Raise ConfigError for an interval that the package or so many steps have no use for."""
+    from edgegen.packaging.drawing import cached_for, require_cache
+
+    if interval is None:
+        return
+    require_cache(manifest, interval)
+    own = manifest.generation
+    cached_for(own if steps is None else replace(own, steps=steps), interval)
 
 
 def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) -> list[ImageResult]:

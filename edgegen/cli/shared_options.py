@@ -47,6 +47,12 @@ def guidance_part_options(command: _Command) -> _Command:
     return start(stop(command))
 
 
+cache_interval_option = click.option(
+    "--cache-interval",
+    type=click.IntRange(1, 10_000),
+    help="Compute all layers of the UNet in one of so many steps, the last one in the others.",
+)
+
 revision_option = click.option("--revision", help="Branch, tag or commit of a model of the hub.")
 
 variant_option = click.option(

@@ -102,7 +102,7 @@ def _work_facts(
     old: Workload, new: Workload, *, same_target: bool
 ) -> dict[str, tuple[object, object]]:
     names = (
-        *("steps", "guidance", "guidance_start", "guidance_stop"),
+        *("steps", "guidance", "guidance_start", "guidance_stop", "cache_interval"),
         *("scheduler", "threads", "residency", "memory"),
     )
     facts: dict[str, tuple[object, object]] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgegen.core.figures import Figure, Limit
-from edgegen.core.units import counted
+from edgegen.core.units import steps_text
 
 SCHEMA_VERSION = 1
 
@@ -26,7 +26,8 @@ Standing = Literal[
 class Way:
     """A candidate: what would be built, and how it would draw.
 
-    Of the steps those until `guidance_stop`, 0…1, are guided.
+    Of the steps those until `guidance_stop`, 0…1, are guided, and one in `cache_interval` computes
+    all layers.
     """
 
     model: str
@@ -36,12 +37,13 @@ class Way:
     width: int
     height: int
     guidance_stop: float = 1.0
+    cache_interval: int = 1
 
     @property
     def drawn(self) -> str:
-        """Return how it draws: `25 steps`, or `25 steps guided until 0.6`."""
-        part = "" if self.guidance_stop == 1 else f" guided until {self.guidance_stop:g}"
-        return counted(self.steps, "step") + part
+        """Return how it draws: `25 steps`, or `25 steps, all layers in one of 3`."""
+        part = "" if self.guidance_stop == 1 else f", guided until {self.guidance_stop:g}"
+        return steps_text(self.steps, self.cache_interval) + part
 
     @property
     def name(self) -> str:

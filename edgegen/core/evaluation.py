@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgegen.core.units import steps_text
+
 SCHEMA_VERSION = 1
 
 EQUAL_DB = 100.0
@@ -117,6 +119,7 @@ class Evaluation:
     guidance: float
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
+    cache_interval: int = 1
     width: int
     height: int
     reference: str
@@ -130,3 +133,8 @@ class Evaluation:
             raise ValueError(
                 f"schema_version is {self.schema_version}; this edgegen reads {SCHEMA_VERSION}"
             )
+
+    @property
+    def drawn(self) -> str:
+        """Return how much a picture computes: `25 steps`, or `25 steps, all layers in one of 3`."""
+        return steps_text(self.steps, self.cache_interval)

@@ -18,6 +18,7 @@ from edgegen.core.plausible import (
     check_time,
     check_value,
 )
+from edgegen.core.units import steps_text
 
 SCHEMA_VERSION = 1
 
@@ -56,6 +57,7 @@ class Workload:
     guidance: float
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
+    cache_interval: int = 1
     seed: int
     scheduler: str
     providers: tuple[str, ...]
@@ -64,10 +66,15 @@ class Workload:
     memory: MemoryMode = "auto"
 
     def __post_init__(self) -> None:
-        check_count(self.width, self.height, self.steps, self.threads)
+        check_count(self.width, self.height, self.steps, self.cache_interval, self.threads)
         check_value("guidance", self.guidance)
         check_value("guidance_start", self.guidance_start)
         check_value("guidance_stop", self.guidance_stop)
+
+    @property
+    def drawn(self) -> str:
+        """Return how much is computed: `25 steps`, or `25 steps, all layers in one of 3`."""
+        return steps_text(self.steps, self.cache_interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

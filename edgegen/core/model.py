@@ -12,7 +12,12 @@ from edgegen_runner.generation import NativeTensor as NativeTensor
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
 
-Role = Literal["text_encoder", "denoiser", "decoder", "encoder"]
+Role = Literal["text_encoder", "denoiser", "shallow_denoiser", "decoder", "encoder"]
+
+
+def main_role(role: Role) -> Role:
+    """Return the role whose rules and figures hold for a role: a shallow denoiser is a denoiser."""
+    return "denoiser" if role == "shallow_denoiser" else role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,7 @@ class Component:
     diffusers or transformers class that builds it. `variant` is that of the weight files that were
     taken (`fp16`), None for the plain ones. `float32_layers` are patterns of layers whose
     arithmetic doesn't survive float16, `sensitive_layers` of those that lose most with few bits.
+    `prefixes` are those of its layers' paths in the network, where it has a part of them.
     """
 
     name: str
@@ -47,6 +53,7 @@ class Component:
     variant: str | None = None
     float32_layers: tuple[str, ...] = ()
     sensitive_layers: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

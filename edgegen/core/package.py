@@ -80,6 +80,7 @@ class GoldenCase:
     strength: float | None = None  # of a pipeline that starts from an image
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
+    cache_interval: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from edgegen.core.model import Component, Role
+from edgegen.core.model import Component, Role, main_role
 
 ComputeType = Literal["float32", "float16"]
 ActivationType = Literal["float", "dynamic-int8", "int8", "int16"]
@@ -33,7 +33,7 @@ class Rule:
 
     def speaks_of(self, component: Component) -> bool:
         """Return whether it is about layers of a component."""
-        has_role = self.role is None or self.role == component.role
+        has_role = self.role is None or self.role == main_role(component.role)
         return has_role and fnmatchcase(component.name, self.component)
 
 

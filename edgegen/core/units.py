@@ -99,6 +99,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def steps_text(steps: int, cache_interval: int = 1) -> str:
+    """Return how much an image computes: `25 steps`, or `25 steps, all layers in one of 3`."""
+    cached = "" if cache_interval == 1 else f", all layers in one of {cache_interval}"
+    return counted(steps, "step") + cached
+
+
 def format_amount(done: float, total: float | None, unit: str) -> str:
     """Write how much of a step is done: `0.77 of 1.72 GB`, `7 of 25 steps`, `40 s of 10 min`."""
     if unit in ("bytes", "seconds"):

@@ -167,6 +167,7 @@ class References:
                     inpaint_guidance=None,
                     guidance_start=0.0,
                     guidance_stop=1.0,
+                    cache_interval=1,
                     width=1,
                     height=1,
                 )

@@ -28,6 +28,7 @@ from edgegen.evaluate.settings import Asked, EvaluateSettings, Examination, exam
 from edgegen.evaluate.summary import sum_up
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.read import read_pipeline
+from edgegen.packaging.drawing import require_cache
 from edgegen.packaging.integrity import manifest_sha256
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.packaging.verify import packaged_spec, require_same_weights, resolve_source
@@ -159,6 +160,8 @@ def _prepared(
     # what was built of a built-in model is asked what that knows, wherever its files lie now
     folder = replace(model or resolve_source(manifest.source, None), source=manifest.source.model)
     own = read_pipeline(folder)
+    if settings.cache_interval is not None:
+        require_cache(manifest, settings.cache_interval)
     return folder, examine(folder, own, packaged_spec(own, manifest), settings)
 
 
@@ -297,6 +300,7 @@ def _evaluation(subject: _Subject, examination: Examination, pairs: Sequence[Pai
         guidance=case.guidance,
         guidance_start=case.guidance_start,
         guidance_stop=case.guidance_stop,
+        cache_interval=case.cache_interval,
         width=case.width,
         height=case.height,
         reference=REFERENCE,

@@ -23,7 +23,7 @@ from edgegen.evaluate.suite import (
 from edgegen.families import family_of
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.scheduler import with_defaults
-from edgegen.packaging.drawing import guided_in_part
+from edgegen.packaging.drawing import cached_for, guided_in_part
 from edgegen.reference.case import SMALL_MODEL_PX, STRENGTHS
 from edgegen.scenes.scene import PICTURE_PX
 
@@ -51,6 +51,7 @@ class EvaluateSettings:
     steps: int | None = None
     guidance: float | None = None
     guidance_stop: float | None = None
+    cache_interval: int | None = None
     width: int | None = None
     height: int | None = None
     seeds: int = 1
@@ -106,7 +107,7 @@ def examine(
         ]
         for number, question in enumerate(repeated):
             case = replace(first, prompt=question.prompt, seed=question.seed)
-            reference_case = replace(case, steps=steps, guidance_start=0.0, guidance_stop=1.0)
+            reference_case = _whole(case, steps)
             asked.append(
                 Asked(
                     number=number,
@@ -119,6 +120,11 @@ def examine(
     return Examination(
         spec=spec, asked=tuple(asked), reference_steps=steps, warnings=tuple(warnings)
     )
+
+
+def _whole(case: GoldenCase, steps: int) -> GoldenCase:
+    """Return a case as the reference draws it: guided in all steps, all layers in each of them."""
+    return replace(case, steps=steps, guidance_start=0.0, guidance_stop=1.0, cache_interval=1)
 
 
 def quality_names(spec: PipelineSpec, settings: EvaluateSettings | None = None) -> frozenset[str]:
@@ -174,6 +180,8 @@ def _case(spec: PipelineSpec, settings: EvaluateSettings) -> GoldenCase:
     drawn = replace(generation, steps=settings.steps or generation.steps, guidance=guidance)
     if settings.guidance_stop is not None:
         drawn = guided_in_part(facts, drawn, None, settings.guidance_stop)
+    if settings.cache_interval is not None:
+        drawn = cached_for(drawn, settings.cache_interval)
     return GoldenCase(
         folder="",
         prompt=None,
@@ -187,6 +195,7 @@ def _case(spec: PipelineSpec, settings: EvaluateSettings) -> GoldenCase:
         strength=STRENGTHS[facts.starts[0]],
         guidance_start=drawn.guidance_start,
         guidance_stop=drawn.guidance_stop,
+        cache_interval=drawn.cache_interval,
     )
 
 

@@ -44,6 +44,7 @@ class Record:
     guidance: float
     guidance_start: float
     guidance_stop: float
+    cache_interval: int
     scheduler: str
     providers: tuple[str, ...]
     threads: int | None
@@ -110,6 +111,7 @@ class Query:
     guidance: float | None = None
     guidance_start: float | None = None
     guidance_stop: float | None = None
+    cache_interval: int | None = None
     scheduler: str | None = None
     providers: tuple[str, ...] | None = None
     threads: int | Literal["default"] | None = None
@@ -127,6 +129,7 @@ def same_work(workload: Workload) -> Query:
         guidance=workload.guidance,
         guidance_start=workload.guidance_start,
         guidance_stop=workload.guidance_stop,
+        cache_interval=workload.cache_interval,
         scheduler=workload.scheduler,
         providers=workload.providers,
         threads="default" if workload.threads is None else workload.threads,

@@ -67,6 +67,7 @@ def row_of(measurement: Measurement, source: str | None) -> dict[str, Any]:
         guidance=work.guidance,
         guidance_start=work.guidance_start,
         guidance_stop=work.guidance_stop,
+        cache_interval=work.cache_interval,
         scheduler=work.scheduler,
         providers=work.providers,
         threads=work.threads,

@@ -7,6 +7,7 @@ isn't an image's latency, and is never called that.
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Mapping
 from contextlib import closing
@@ -94,7 +95,12 @@ def measure_components(
     stored = push(device, cargo, progress)
     times = []
     for packaged in manifest.components:
-        calls = calls_in_an_image(packaged.spec, steps=wanted_steps, guided=guided)
+        calls = calls_in_an_image(
+            packaged.spec,
+            steps=wanted_steps,
+            guided=guided,
+            cache_interval=manifest.generation.cache_interval,
+        )
         if not calls:
             continue
         graph = posixpath.join(stored.path, packaged.path)
@@ -123,15 +129,20 @@ def measure_components(
     )
 
 
-def calls_in_an_image(component: Component, *, steps: int, guided: bool) -> int:
+def calls_in_an_image(
+    component: Component, *, steps: int, guided: bool, cache_interval: int = 1
+) -> int:
     """Return how often one text-to-image image calls a component.
 
+    Of each `cache_interval` steps the first calls the whole denoiser, the others the shallow one.
     Guidance needs two rows: one call of a graph whose batch is 2 or open, two of one whose is 1.
     """
     passes = 2 if guided and _batch(component) == 1 else 1
+    whole = math.ceil(steps / cache_interval)
     calls: Mapping[str, int] = {
         "text_encoder": passes,
-        "denoiser": steps * passes,
+        "denoiser": whole * passes,
+        "shallow_denoiser": (steps - whole) * passes,
         "decoder": 1,
     }
     return calls.get(component.role, 0)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from edgegen_runner.generation import guided_calls
 
 from edgegen.core.measurement import Workload
-from edgegen.core.package import PackageManifest
+from edgegen.core.package import GoldenCase, PackageManifest
 from edgegen.measure.planned_run import PlannedRun
 
 _LAUNCH_S = 1.0
@@ -36,16 +36,9 @@ def estimate_s(
     for run in runs:
         if run.kind == "golden" and manifest.golden is not None:
             case = manifest.golden
-            image_s = _image_s(manifest, speed, case.width, case.height, case.steps, case.guidance)
+            image_s = _image_s(manifest, speed, case)
         else:
-            image_s = _image_s(
-                manifest,
-                speed,
-                workload.width,
-                workload.height,
-                workload.steps,
-                workload.guidance,
-            )
+            image_s = _image_s(manifest, speed, workload)
         rate = _COLD_READ_BYTES_PER_S if run.kind == "cold" else _WARM_READ_BYTES_PER_S
         images_s = (run.images + run.warmup_images) * image_s
         if run.duration_s is not None:
@@ -54,19 +47,18 @@ def estimate_s(
     return total_s
 
 
-def _image_s(
-    manifest: PackageManifest, speed: float, width: int, height: int, steps: int, guidance: float
-) -> float:
-    generation = manifest.generation
-    latents = width * height / generation.vae_scale_factor**2
-    guided = manifest.facts.is_guided(guidance)
+def _image_s(manifest: PackageManifest, speed: float, drawn: Workload | GoldenCase) -> float:
+    latents = drawn.width * drawn.height / manifest.generation.vae_scale_factor**2
+    guided = manifest.facts.is_guided(drawn.guidance)
+    part = guided_calls(drawn.guidance_start, drawn.guidance_stop, drawn.steps)
+    whole = math.ceil(drawn.steps / drawn.cache_interval)
+    steps = {"denoiser": whole, "shallow_denoiser": drawn.steps - whole}
     total_s = 0.0
     for component in (packaged.spec for packaged in manifest.components):
-        calls = {"denoiser": steps, "encoder": 0}.get(component.role, 1)
+        calls = {**steps, "encoder": 0}.get(component.role, 1)
         operations = 0.0  # a text encoder's do not count beside the denoiser's
-        if component.role == "denoiser":
-            part = guided_calls(generation.guidance_start, generation.guidance_stop, steps)
-            samples = 1 + guided * len(part) / steps
+        if component.role in steps:
+            samples = 1 + guided * len(part) / drawn.steps
             operations = _DENOISER_OPERATIONS * component.parameters * latents * samples
         elif component.role == "decoder":
             operations = _DECODER_OPERATIONS * component.parameters * latents

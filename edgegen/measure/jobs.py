@@ -39,6 +39,7 @@ def job_of(
         guidance=work.guidance,
         guidance_start=work.guidance_start,
         guidance_stop=work.guidance_stop,
+        cache_interval=work.cache_interval,
         scheduler=scheduler,
         seed=work.seed,
         width=work.width,

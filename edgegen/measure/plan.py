@@ -168,6 +168,7 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         guidance=guidance,
         guidance_start=generation.guidance_start,
         guidance_stop=generation.guidance_stop,
+        cache_interval=generation.cache_interval,
         seed=settings.seed,
         scheduler=settings.scheduler or _own_scheduler(package, manifest),
         providers=settings.providers,

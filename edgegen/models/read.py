@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edgegen.builtin.models import BUILTIN_MODELS
-from edgegen.core.errors import SourceError
+from edgegen.core.configs import ComponentConfig
+from edgegen.core.errors import ConfigError, SourceError
 from edgegen.core.model import Component, Generation, PipelineSpec
 from edgegen.families import candidates, choose, facts_of
 from edgegen.families.base import NOT_EXPORTED, Family, Filled, PipelineConfigs
@@ -26,16 +27,16 @@ from edgegen.models.scheduler import read_scheduler, with_defaults
 from edgegen.models.weight_files import check_variant
 from edgegen.models.weight_source import PipelineSource, WeightSource
 from edgegen.models.weights import stored_variants
-from edgegen.networks import network_of, part_of
-from edgegen.networks.base import Neighbours
+from edgegen.networks import network_of
+from edgegen.networks.base import Denoiser, Neighbours, Part
 
 
-def read_pipeline(folder: ModelFolder) -> PipelineSpec:
-    """Read what a pipeline is made of.
+def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
+    """Read what a pipeline is made of; `cached` if its denoiser keeps features between steps.
 
     Raises SourceError where the folder is no pipeline, or one that edgegen does not know; where a
     component, its configuration or its weights are missing; and where components do not fit one
-    another.
+    another. Raises ConfigError for a denoiser that cannot be `cached`.
     """
     index = PipelineIndex.read(folder.path)
     possible = candidates(index.class_name, index.entries)
@@ -53,7 +54,7 @@ def read_pipeline(folder: ModelFolder) -> PipelineSpec:
         family=family.name,
         facts=facts_of(family.name, generation),
         pipeline_class=index.class_name,
-        components=_components(index, folder.variant, configs, generation),
+        components=_components(index, folder.variant, configs, generation, cached=cached),
         generation=generation,
         scheduler=scheduler,
         licence=licence_name(folder.path),
@@ -73,12 +74,11 @@ def component_keys(component: Component, weights: WeightSource) -> tuple[str, ..
     An autoencoder's file holds those of two; keys that are known to be no parameters are left out.
     """
     rules = network_of(component.class_name).keys
-    prefixes = part_of(component).prefixes
     states = [it for it in component.outputs if it.name.startswith("hidden_states.")]
     return tuple(
         key
         for key in weights.entries
-        if key.startswith(prefixes)
+        if key.startswith(component.prefixes)
         and not is_ignored(key, rules)
         and not is_left_out_layer(key, len(states) - 1, rules)
     )
@@ -91,7 +91,12 @@ def _check_variant(index: PipelineIndex, folder: ModelFolder, family: Family) ->
 
 
 def _components(
-    index: PipelineIndex, variant: str | None, configs: PipelineConfigs, generation: Generation
+    index: PipelineIndex,
+    variant: str | None,
+    configs: PipelineConfigs,
+    generation: Generation,
+    *,
+    cached: bool,
 ) -> tuple[Component, ...]:
     pooled = [text.pooled_width(config) for text, config in configs.texts]
     neighbours = Neighbours(
@@ -101,19 +106,25 @@ def _components(
     return tuple(
         component
         for filled in configs.slots.values()
-        for component in _made_of(filled, source, variant, neighbours)
+        for component in _made_of(filled, source, variant, neighbours, cached=cached)
     )
 
 
 def _made_of(
-    filled: Filled, source: PipelineSource, variant: str | None, neighbours: Neighbours
+    filled: Filled,
+    source: PipelineSource,
+    variant: str | None,
+    neighbours: Neighbours,
+    *,
+    cached: bool,
 ) -> Iterator[Component]:
     """Yield the components that a network makes, as far as the family exports them."""
     slot, network = filled.slot, filled.network
     weights = source.weights(slot.name, variant)
-    for part in network.parts:
-        if part.role not in slot.roles:
-            continue
+    parts = [(part, part.prefixes) for part in network.parts if part.role in slot.roles]
+    if cached and isinstance(network, Denoiser):
+        parts = _cached_parts(network, filled.config)
+    for part, prefixes in parts:
         inputs, outputs = part.signature(filled.config, neighbours)
         component = Component(
             name=slot.name + part.suffix,
@@ -126,11 +137,27 @@ def _made_of(
             variant=weights.variant,
             float32_layers=part.float32_layers,
             sensitive_layers=part.sensitive_layers,
+            prefixes=prefixes,
         )
         elements = sum(
             math.prod(weights.entries[key].shape) for key in component_keys(component, weights)
         )
         yield replace(component, parameters=elements)
+
+
+def _cached_parts(network: Denoiser, config: ComponentConfig) -> list[tuple[Part, tuple[str, ...]]]:
+    """Return a denoiser that gives its features and the one that takes them, with their layers."""
+    caching = network.caching
+    if caching is None:
+        raise ConfigError(
+            f"A {network.class_name} keeps no features between steps: of UNets it is known which "
+            "layers may wait.",
+            hint="Leave --cache-interval out for this model.",
+        )
+    caching.check(config)
+    (plain,) = network.parts
+    whole = replace(plain, signature=caching.signature)
+    return [(whole, whole.prefixes), (caching.part, caching.prefixes(config))]
 
 
 def _check_native_size(configs: PipelineConfigs, generation: Generation) -> None:

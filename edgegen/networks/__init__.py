@@ -59,7 +59,10 @@ def network_of(class_name: str) -> Network:
 def part_of(component: Component) -> Part:
     """Return what is known of a component. Raises SourceError for an unknown class or role."""
     network = network_of(component.class_name)
-    for part in network.parts:
+    parts = network.parts
+    if isinstance(network, Denoiser) and network.caching is not None:
+        parts = (*parts, network.caching.part)
+    for part in parts:
         if part.role == component.role:
             return part
     raise SourceError(

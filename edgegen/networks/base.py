@@ -67,6 +67,9 @@ class Probing(Protocol):
     def text(self, tensor: TensorSpec) -> Tensors:
         """Return what the pipeline makes of prompts for its denoiser, by the denoiser's inputs."""
 
+    def whole(self) -> Tensors:
+        """Return what the whole denoiser computes from the inputs of its own probe."""
+
 
 Probe = Callable[[Probing, TensorSpec, tuple[int, ...]], Any]
 """Makes one input of a component; the numbers are its shape."""
@@ -185,6 +188,23 @@ class TextEncoder(Network):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """How a denoiser keeps features between steps: two components, a whole and a shallow one.
+
+    `signature` is that of the whole one, which gives features besides its prediction. The shallow
+    one, `part`, computes only layers of `prefixes`, on the sample and features of a step before.
+    `check` raises ConfigError for a config whose layers cannot be told apart so. `kept` yields the
+    modules of a network whose outputs a step may take from one before.
+    """
+
+    signature: Callable[[ComponentConfig, Neighbours], Signature]
+    part: Part
+    prefixes: Callable[[ComponentConfig], tuple[str, ...]]
+    check: Callable[[ComponentConfig], None]
+    kept: Callable[[Any], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Denoiser(Network):
     """A network that predicts noise.
 
@@ -193,6 +213,7 @@ class Denoiser(Network):
     its innermost features are `reduction` times smaller than the sample. `text_width` is the
     setting that says how wide the states of the text are, and its value; None where it reads no
     text. `guidance_width` is that of the guidance scale's embedding; None where it takes none.
+    `caching` is None for a network whose features are not kept between steps.
     """
 
     taken: Callable[[ComponentConfig], int]
@@ -202,6 +223,7 @@ class Denoiser(Network):
     reduction: Callable[[ComponentConfig], int]
     text_width: Callable[[ComponentConfig], tuple[str, Any] | None]
     guidance_width: Callable[[ComponentConfig], int | None]
+    caching: Caching | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,11 @@ def guidance_embedding(probing: Probing, _tensor: TensorSpec, shape: Sequence[in
     return probing.pipeline.get_guidance_scale_embedding(scales, embedding_dim=dimension)
 
 
+def features(probing: Probing, tensor: TensorSpec, _shape: Sequence[int]) -> Any:
+    """Return what the whole denoiser gives under the input's name."""
+    return probing.whole()[tensor.name]
+
+
 def picture(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
     """Return a picture of uniform numbers in −1…1."""
     import torch

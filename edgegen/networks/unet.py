@@ -45,6 +45,16 @@ def newer_attention(key: str) -> Iterator[str]:
 
 
 KEYS = KeyRules(newer=newer_attention)
+COREML_SHALLOW = NativeNames(
+    file="UnetShallow",
+    tensors={
+        "encoder_hidden_states": NativeTensor(
+            name="encoder_hidden_states", layout="channels-first"
+        ),
+        "out_sample": NativeTensor(name="noise_pred"),
+    },
+)
+"""Apple's package doesn't know it; its tensors are called as those of the whole UNet."""
 COREML = NativeNames(
     file="Unet",
     tensors={

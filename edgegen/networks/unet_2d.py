@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.model import TensorSpec
-from edgegen.networks import probes, unet
+from edgegen.networks import feature_cache, probes, unet
 from edgegen.networks.base import (
+    Caching,
     Denoiser,
     Neighbours,
     Part,
+    Probe,
     Probing,
     Signature,
     Tensors,
@@ -27,13 +30,35 @@ def _signature(config: ComponentConfig, _: Neighbours) -> Signature:
 
 
 def _forward(network: Any, inputs: Tensors) -> Tensors:
-    prediction = network(inputs["sample"], inputs["timestep"], return_dict=False)[0]
+    with feature_cache.overheard(network) as heard:
+        prediction = network(inputs["sample"], inputs["timestep"], return_dict=False)[0]
+    return {"out_sample": prediction, **heard}
+
+
+def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
+    """Compute the layers that every step computes, as `UNet2DModel.forward` does."""
+    sample = inputs["sample"]
+    if network.config.center_input_sample:
+        sample = 2 * sample - 1.0
+    moment = inputs["timestep"].expand(sample.shape[0])
+    embedding = network.time_embedding(network.time_proj(moment).to(sample.dtype))
+    prediction = feature_cache.last_layer(
+        network, inputs[feature_cache.FEATURES], network.conv_in(sample), embedding
+    )
+    if network.config.time_embedding_type == "fourier":
+        prediction = prediction / moment.reshape(-1, 1, 1, 1)
     return {"out_sample": prediction}
 
 
+_PROBES: Mapping[str, Probe] = {
+    "sample": probes.noise,
+    "timestep": probes.timestep,
+    feature_cache.FEATURES: probes.features,
+}
+
+
 def _probe(probing: Probing, spec: TensorSpec, shape: tuple[int, ...]) -> Any:
-    make = probes.timestep if spec.name == "timestep" else probes.noise
-    return make(probing, spec, shape)
+    return _PROBES[spec.name](probing, spec, shape)
 
 
 def _taken(config: ComponentConfig) -> int:
@@ -81,4 +106,20 @@ UNET_2D = Denoiser(
     reduction=unet.reduction,
     text_width=nothing,
     guidance_width=nothing,
+    caching=Caching(
+        signature=feature_cache.whole_signature(_signature),
+        part=Part(
+            role="shallow_denoiser",
+            signature=feature_cache.shallow_signature(_signature),
+            forward=_shallow_forward,
+            probe=_probe,
+            suffix=feature_cache.SUFFIX,
+            float32_layers=unet.FLOAT32_LAYERS,
+            sensitive_layers=unet.SENSITIVE_LAYERS,
+            natives={"coreml": unet.COREML_SHALLOW},
+        ),
+        prefixes=feature_cache.shallow_prefixes,
+        check=feature_cache.check_last_block,
+        kept=feature_cache.kept_modules,
+    ),
 )

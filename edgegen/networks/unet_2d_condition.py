@@ -10,8 +10,9 @@ from typing import Any
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import TensorSpec
-from edgegen.networks import probes, unet
+from edgegen.networks import feature_cache, probes, unet
 from edgegen.networks.base import (
+    Caching,
     Denoiser,
     Neighbours,
     Part,
@@ -92,16 +93,54 @@ def _cross_attention(config: ComponentConfig) -> int:
 
 
 def _forward(network: Any, inputs: Tensors) -> Tensors:
-    added = {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs}
-    prediction = network(
-        inputs["sample"],
-        inputs["timestep"],
-        inputs["encoder_hidden_states"],
-        timestep_cond=inputs.get("timestep_cond"),
-        added_cond_kwargs=added or None,
-        return_dict=False,
-    )[0]
+    with feature_cache.overheard(network) as heard:
+        prediction = network(
+            inputs["sample"],
+            inputs["timestep"],
+            inputs["encoder_hidden_states"],
+            timestep_cond=inputs.get("timestep_cond"),
+            added_cond_kwargs=_added(inputs) or None,
+            return_dict=False,
+        )[0]
+    return {"out_sample": prediction, **heard}
+
+
+def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
+    """Compute the layers that every step computes, as `UNet2DConditionModel.forward` does."""
+    sample, text = inputs["sample"], inputs.get("encoder_hidden_states")
+    added = _added(inputs)
+    if network.config.center_input_sample:
+        sample = 2 * sample - 1.0
+    moment = network.get_time_embed(sample=sample, timestep=inputs["timestep"])
+    embedding = network.time_embedding(moment, inputs.get("timestep_cond"))
+    more = network.get_aug_embed(embedding, text, added)
+    if more is not None:
+        embedding = embedding + more
+    if network.time_embed_act is not None:
+        embedding = network.time_embed_act(embedding)
+    if text is not None:
+        text = network.process_encoder_hidden_states(text, added)
+    prediction = feature_cache.last_layer(
+        network, inputs[feature_cache.FEATURES], network.conv_in(sample), embedding, text
+    )
     return {"out_sample": prediction}
+
+
+def _added(inputs: Tensors) -> Tensors:
+    """Return what SDXL's UNets are told besides the text."""
+    return {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs}
+
+
+def _shallow_prefixes(config: ComponentConfig) -> tuple[str, ...]:
+    of_text = ("encoder_hid_proj.",) if feature_cache.reads_text(config) else ()
+    return (*feature_cache.shallow_prefixes(config), "add_embedding.", *of_text)
+
+
+def _shallow_signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
+    inputs, outputs = feature_cache.shallow_signature(_signature)(config, neighbours)
+    if feature_cache.reads_text(config):
+        return inputs, outputs
+    return tuple(it for it in inputs if it.name != "encoder_hidden_states"), outputs
 
 
 def _probe_time_ids(probing: Probing, _tensor: TensorSpec, shape: tuple[int, ...]) -> Any:
@@ -124,6 +163,7 @@ _PROBES: Mapping[str, Probe] = {
     "text_embeds": probes.text,
     "time_ids": _probe_time_ids,
     "timestep_cond": probes.guidance_embedding,
+    feature_cache.FEATURES: probes.features,
 }
 
 
@@ -225,4 +265,20 @@ UNET_2D_CONDITION = Denoiser(
     reduction=unet.reduction,
     text_width=_text_width,
     guidance_width=_guidance_width,
+    caching=Caching(
+        signature=feature_cache.whole_signature(_signature),
+        part=Part(
+            role="shallow_denoiser",
+            signature=_shallow_signature,
+            forward=_shallow_forward,
+            probe=_probe,
+            suffix=feature_cache.SUFFIX,
+            float32_layers=unet.FLOAT32_LAYERS,
+            sensitive_layers=unet.SENSITIVE_LAYERS,
+            natives={"coreml": unet.COREML_SHALLOW},
+        ),
+        prefixes=_shallow_prefixes,
+        check=feature_cache.check_last_block,
+        kept=feature_cache.kept_modules,
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edgegen.core.model import Component, PipelineSpec, TensorSpec
+from edgegen.core.model import Component, PipelineSpec, TensorSpec, main_role
 from edgegen.core.profile import Shapes
 from edgegen.families import family_of
 from edgegen.networks import part_of
@@ -35,7 +35,7 @@ def fix_axes(
     that of one image: `denoiser_batch` for a denoiser whose guidance compares with an empty prompt.
     """
     generation = spec.generation
-    guided = component.role == "denoiser" and spec.facts.guidance == "classifier-free"
+    guided = main_role(component.role) == "denoiser" and spec.facts.guidance == "classifier-free"
     sizes = {
         "batch": denoiser_batch if guided else 1,
         **({} if generation.text_length is None else {"sequence": generation.text_length}),
@@ -69,7 +69,7 @@ def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
 
 def timestep_for_each(component: Component) -> Component:
     """Return a component whose timestep has the batch of its samples."""
-    if component.role != "denoiser":
+    if main_role(component.role) != "denoiser":
         return component
     batch = component.inputs[0].shape[0]
     inputs = tuple(

@@ -10,6 +10,7 @@ from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import FamilyFacts, Generation, PipelineSpec
+from edgegen.core.package import PackageManifest
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.scheduler import CONFIG_PATH, scheduler_config, with_defaults
 from edgegen.runner.schedule import check_scheduler
@@ -27,12 +28,14 @@ def drawn_with(
     guidance: float | None = None,
     guidance_start: float | None = None,
     guidance_stop: float | None = None,
+    cache_interval: int | None = None,
 ) -> PipelineSpec:
     """Return a pipeline with another scheduler, steps or guidance; None keeps the model's own.
 
     Another scheduler brings its own defaults. Raises ConfigError where the runner does not draw
     with the scheduler, or not in so many steps, for guidance of a model that takes no text, and
-    for a part of the steps (`guidance_start` to `guidance_stop`, 0…1) where that gains nothing.
+    for a part of the steps (`guidance_start` to `guidance_stop`, 0…1), or features that are kept
+    for `cache_interval` of them, where that gains nothing.
     """
     if guidance is not None and spec.facts.guidance == "none":
         raise ConfigError(f"{spec.source} draws without guidance.", hint="Leave --guidance out.")
@@ -48,6 +51,8 @@ def drawn_with(
         generation = replace(generation, guidance=guidance, inpaint_guidance=None)
     if guidance_start is not None or guidance_stop is not None:
         generation = guided_in_part(spec.facts, generation, guidance_start, guidance_stop)
+    if cache_interval is not None:
+        generation = cached_for(generation, cache_interval)
     check_scheduler(spec, scheduler_config(folder, spec.scheduler), steps=generation.steps)
     return replace(spec, generation=generation)
 
@@ -79,6 +84,37 @@ def guided_in_part(
             hint=f"Leave --guidance-start and --guidance-stop out below {FEWEST_STEPS} steps.",
         )
     return replace(generation, guidance_start=start, guidance_stop=stop)
+
+
+def cached_for(generation: Generation, interval: int) -> Generation:
+    """Return what is drawn with, all layers computed once in `interval` steps; 1: in all.
+
+    Raises ConfigError for what is no such interval, and where it would gain nothing: in few steps.
+    """
+    if interval == 1:
+        return replace(generation, cache_interval=1)
+    if not 1 <= interval <= generation.steps:
+        raise ConfigError(
+            f"--cache-interval is {interval}, and images have {generation.steps} steps.",
+            hint="Give 2 to 5: all layers are computed in each second to fifth step.",
+        )
+    if generation.steps < FEWEST_STEPS:
+        raise ConfigError(
+            f"Features that are kept through {generation.steps} steps gain next to nothing: each "
+            "of few steps counts.",
+            hint=f"Leave --cache-interval out below {FEWEST_STEPS} steps.",
+        )
+    return replace(generation, cache_interval=interval)
+
+
+def require_cache(manifest: PackageManifest, interval: int) -> None:
+    """Raise ConfigError for a package that has no graph for the steps between whole ones."""
+    roles = {component.spec.role for component in manifest.components}
+    if interval > 1 and "shallow_denoiser" not in roles:
+        raise ConfigError(
+            "This package keeps no features between steps: its denoiser is one graph.",
+            hint="Package the model again with --cache-interval, or leave it out here.",
+        )
 
 
 def scheduler_problem(spec: PipelineSpec, folder: Path) -> str | None:

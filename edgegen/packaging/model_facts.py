@@ -44,20 +44,23 @@ def read_facts(
     guidance: float | None = None,
     guidance_start: float | None = None,
     guidance_stop: float | None = None,
+    cache_interval: int | None = None,
 ) -> ModelFacts:
     """Read a model's configs and headers; it draws with what is given, else with its own.
 
-    Raises SourceError for a model that cannot be read, and ConfigError for a scheduler that the
-    runner lacks, and as `drawn_with` does.
+    With a `cache_interval` above 1 its denoiser is two components. Raises SourceError for a model
+    that cannot be read, and ConfigError for a scheduler that the runner lacks, for a denoiser that
+    keeps no features, and as `drawn_with` does.
     """
     spec = drawn_with(
-        read_pipeline(model),
+        read_pipeline(model, cached=(cache_interval or 1) > 1),
         model.path,
         scheduler=scheduler,
         steps=steps,
         guidance=guidance,
         guidance_start=guidance_start,
         guidance_stop=guidance_stop,
+        cache_interval=cache_interval,
     )
     return ModelFacts(
         spec=spec,

@@ -15,7 +15,7 @@ from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
 from edgegen.compress.int4 import BLOCK
 from edgegen.core.codec import load_json_object
-from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec
+from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec, main_role
 from edgegen.core.recipe import ComponentRecipe, Recipe
 from edgegen.core.target import StoredSizes
 from edgegen.reference.case import PROBE_BATCH, small_case, small_latents
@@ -87,7 +87,7 @@ def _graph_bytes(sizes: StoredSizes, role: Role, weights: Sequence[StoredWeight]
     layers = {weight.layer for weight in weights}
     with_matrix = {weight.layer for weight in weights if len(weight.shape) > 1}
     norms = len(layers) - len(with_matrix)
-    return sizes.layer_bytes[role] * len(with_matrix) + sizes.norm_bytes * norms
+    return sizes.layer_bytes[main_role(role)] * len(with_matrix) + sizes.norm_bytes * norms
 
 
 def weight_bytes(

@@ -202,7 +202,8 @@ def packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpec
     """
     packaged = tuple(component.spec for component in manifest.components)
     known = {component.name for component in spec.components}
-    if spec.family != manifest.family or not {it.name for it in packaged} <= known:
+    own = {it.name for it in packaged if it.role != "shallow_denoiser"}
+    if spec.family != manifest.family or not own <= known:
         raise SourceError(
             f"{spec.source} is another model: its family is {spec.family}.",
             hint=f"Give the {manifest.family} model that the package was built from.",

@@ -157,6 +157,7 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
         guidance=case.guidance,
         guidance_start=case.guidance_start,
         guidance_stop=case.guidance_stop,
+        cache_interval=case.cache_interval,
         seed=case.seed,
         width=case.width,
         height=case.height,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgegen_runner.runtimes import called
 
 from edgegen.core.measurement import MemoryMode, Residency
-from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.model import Component, PipelineSpec, main_role
 from edgegen.core.trace import ComponentTrace
 from edgegen.packaging.candidate import Candidate, predict
 from edgegen.packaging.model_facts import ModelFacts
@@ -130,7 +130,7 @@ def _part(
     sizes = candidate.target.sizes
     weights = list(held_weights(facts.weights[component.name], trace, recipe, sizes, runtime))
     largest_weight = max(weights, key=lambda it: it.buffer_bytes)
-    results = activations(trace, component.role, recipe, runtime)
+    results = activations(trace, main_role(component.role), recipe, runtime)
     blocks = [
         max(it.size_bytes, scores_bytes(it, trace, runtime.scores_bytes)) for it in trace.operators
     ]

@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen_runner.generation import guided_calls
+from edgegen_runner.generation import computes_all, guided_calls
 
-from edgegen.core.model import Component, Generation, Role
+from edgegen.core.model import Component, Generation, Role, main_role
 from edgegen.core.trace import ComponentTrace, Operator
 from edgegen.packaging.candidate import Candidate
 
 PHASES: Mapping[Role, str] = {
     "text_encoder": "text_encoder",
     "denoiser": "denoise",
+    "shallow_denoiser": "denoise",
     "decoder": "vae_decoder",
 }
 """What the runner calls the phases of an image that begins in noise, by the role that works."""
@@ -63,15 +64,20 @@ def work_of(
 
 def _calls(component: Component, generation: Generation, *, guided: bool, steps: int) -> float:
     passes = 2 if guided else 1
-    match component.role:
-        case "text_encoder":
-            return passes
-        case "denoiser":
-            part = guided_calls(generation.guidance_start, generation.guidance_stop, steps)
-            samples = steps + (len(part) if guided else 0)
-            # a batch that is open, or 2, takes both samples of guidance at once
-            return samples / (1 if component.inputs[0].shape[0] == 1 else passes)
-    return 1
+    if component.role == "text_encoder":
+        return passes
+    if main_role(component.role) != "denoiser":
+        return 1
+    part = guided_calls(generation.guidance_start, generation.guidance_stop, steps)
+    if not guided:
+        part = range(steps)
+    samples = 0
+    for index in range(steps):
+        whole = computes_all(index, generation.cache_interval, part)
+        if whole == (component.role == "denoiser"):
+            samples += 2 if guided and index in part else 1
+    # a batch that is open, or 2, takes both samples of guidance at once
+    return samples / (1 if component.inputs[0].shape[0] == 1 else passes)
 
 
 def operations_of(trace: ComponentTrace) -> int:

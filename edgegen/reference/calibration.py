@@ -16,7 +16,6 @@ import torch
 from edgegen.core.calibration import Calibration, LayerRange
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
-from edgegen.networks import part_of
 from edgegen.reference.clipping import best_range
 from edgegen.reference.histogram import Histogram
 
@@ -71,13 +70,13 @@ class Observer:
 def layers_of(component: Component, module: torch.nn.Module) -> dict[str, torch.nn.Module]:
     """Return a component's linear and convolutional layers by their path in its network.
 
-    An autoencoder's belong to its encoder or to its decoder.
+    An autoencoder's belong to its encoder or to its decoder, and those of a shallow denoiser to it
+    and to the whole one.
     """
-    prefixes = part_of(component).prefixes
     return {
         path: layer
         for path, layer in module.named_modules()
-        if isinstance(layer, LAYERS) and f"{path}.".startswith(prefixes)
+        if isinstance(layer, LAYERS) and f"{path}.".startswith(component.prefixes)
     }
 
 

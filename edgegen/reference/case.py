@@ -69,6 +69,7 @@ def _case(spec: PipelineSpec, least: tuple[int, int] | None, name: str) -> Golde
         strength=STRENGTHS[facts.starts[0]],
         guidance_start=generation.guidance_start,
         guidance_stop=generation.guidance_stop,
+        cache_interval=generation.cache_interval,
     )
 
 

@@ -22,6 +22,7 @@ from edgegen.core.model import Generation
 from edgegen.drawer import DrawRequest, Pixels, drawn_together, rgb
 from edgegen.families import family_of
 from edgegen.families.base import Family
+from edgegen.reference.feature_cache import cached_features
 from edgegen.reference.guidance import guided_part
 
 
@@ -47,7 +48,7 @@ class TorchDrawer:
             one = _completed(settings, self._generation, self._family)
             with (
                 _another_scheduler(self._pipeline, one.scheduler),
-                guided_as(self._pipeline, self._family, one),
+                drawn_as(self._pipeline, self._family, one),
                 torch.inference_mode(),
             ):
                 images = self._pipeline(**self._arguments(one, alike)).images
@@ -98,13 +99,17 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
 
 
 @contextmanager
-def guided_as(pipeline: Any, family: Family, request: DrawRequest) -> Iterator[None]:
-    """Guide the part of the steps that a request says, where the image is guided at all."""
+def drawn_as(pipeline: Any, family: Family, request: DrawRequest) -> Iterator[None]:
+    """Guide the part of the steps that a request says, and keep features for as many calls.
+
+    Only where the image is guided at all. Raises ConfigError for a denoiser that keeps none.
+    """
     start, stop = request.guidance_start, request.guidance_stop
     guided = family.facts.is_guided(request.guidance or 0.0)
     whole = (0.0, 1.0)
     part = (0.0 if start is None else start, 1.0 if stop is None else stop) if guided else whole
-    with guided_part(pipeline, family, *part):
+    interval = request.cache_interval or 1
+    with cached_features(pipeline, family, interval, part), guided_part(pipeline, family, *part):
         yield
 
 
@@ -119,6 +124,7 @@ def _completed(request: DrawRequest, known: Generation | None, family: Family) -
         request,
         guidance_start=known.guidance_start if start is None else start,
         guidance_stop=known.guidance_stop if stop is None else stop,
+        cache_interval=request.cache_interval or known.cache_interval,
         steps=known.steps if request.steps is None else request.steps,
         guidance=guidance if request.guidance is None else request.guidance,
         width=known.width if request.width is None else request.width,

@@ -55,6 +55,7 @@ def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
         guidance=case.guidance,
         guidance_start=case.guidance_start,
         guidance_stop=case.guidance_stop,
+        cache_interval=case.cache_interval,
         scheduler=case.scheduler,
         width=case.width,
         height=case.height,

@@ -31,14 +31,14 @@ def guided_part(pipeline: Any, family: Family, start: float, stop: float) -> Ite
 
     def keep_prompted(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
         nonlocal calls
-        guided = guided_calls(start, stop, _calls_of(pipeline))
+        guided = guided_calls(start, stop, calls_of(pipeline))
         calls += 1
         if calls - 1 in guided:
             return output
         _, prompted = output[0].chunk(2)
         return (torch.cat([prompted, prompted]), *output[1:])
 
-    denoiser: torch.nn.Module = getattr(pipeline, _denoiser_slot(family))
+    denoiser: torch.nn.Module = getattr(pipeline, denoiser_slot(family))
     handle = denoiser.register_forward_hook(keep_prompted)
     try:
         yield
@@ -46,7 +46,7 @@ def guided_part(pipeline: Any, family: Family, start: float, stop: float) -> Ite
         handle.remove()
 
 
-def _calls_of(pipeline: Any) -> int:
+def calls_of(pipeline: Any) -> int:
     """Return the denoiser's calls for the image that is being drawn.
 
     From a picture they are fewer than the scheduler has timesteps; those pipelines keep the number.
@@ -55,7 +55,8 @@ def _calls_of(pipeline: Any) -> int:
     return len(pipeline.scheduler.timesteps) if known is None else known
 
 
-def _denoiser_slot(family: Family) -> str:
+def denoiser_slot(family: Family) -> str:
+    """Return the entry of a pipeline that its denoiser fills."""
     return next(
         slot.name
         for slot in family.slots

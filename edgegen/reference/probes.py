@@ -19,7 +19,7 @@ from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, Generation, PipelineSpec, TensorSpec
 from edgegen.families import family_of
 from edgegen.networks import part_of
-from edgegen.reference.case import PROBE_BATCH
+from edgegen.reference.case import PROBE_BATCH, denoiser
 from edgegen.reference.pipeline import Reference
 
 Tensors = dict[str, torch.Tensor]
@@ -90,6 +90,13 @@ class Probing:
             made = family_of(self.spec.family).reference.conditions
             self.conditions.update(made(self.pipeline, _prompts(_batch(tensor))))
         return self.conditions
+
+    def whole(self) -> Tensors:
+        """Return what the whole denoiser computes from the inputs of its own probe."""
+        component = denoiser(self.spec)
+        return compute(
+            self.reference, component, make_inputs(self.reference, self.spec, component, self.size)
+        )
 
 
 def make_inputs(

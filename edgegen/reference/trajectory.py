@@ -18,7 +18,7 @@ from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.families import family_of
 from edgegen.reference import golden
-from edgegen.reference.drawer import call_arguments, guided_as
+from edgegen.reference.drawer import call_arguments, drawn_as
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.probes import check_finite
 from edgegen.reference.start_pictures import write_start_pictures
@@ -46,7 +46,7 @@ def run_case(
 
     request = golden.draw_request(case, destination)
     family = family_of(spec.family)
-    with watched_steps(reference.pipeline, see), guided_as(reference.pipeline, family, request):
+    with watched_steps(reference.pipeline, see), drawn_as(reference.pipeline, family, request):
         image = reference.pipeline(**case_arguments(spec, case, destination)).images
     pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32) * 2 - 1
     golden.write_array(destination, golden.IMAGE_NAME, pixels)

@@ -160,6 +160,7 @@ def facts(measurement: Measurement) -> Markup:
         ("Weights SHA-256", package.weights_sha256),
         ("Prompt", work.prompt or MISSING),
         ("Negative prompt", work.negative_prompt or MISSING),
+        ("Steps", work.drawn),
         ("Guidance, seed", f"{work.guidance:g}, {work.seed}"),
         ("Providers", ", ".join(work.providers) or MISSING),
         ("Threads", _threads(measurement)),

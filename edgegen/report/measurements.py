@@ -87,10 +87,13 @@ def differences(named: Named) -> tuple[str, ...]:
     devices = {device_name(it.environment) for it in found}
     if len(devices) > 1:
         said.append(f"Measured on several devices: {'; '.join(sorted(devices))}.")
-    for name in ("width", "height", "steps", "guidance", "scheduler", "threads", "prompt", "seed"):
+    for name in (
+        *("width", "height", "steps", "guidance", "cache_interval"),
+        *("scheduler", "threads", "prompt", "seed"),
+    ):
         if any(getattr(it.workload, name) != getattr(first.workload, name) for it in found):
             values = dict.fromkeys(str(getattr(it.workload, name)) for it in found)
-            said.append(f"They drew with another {name}: {', '.join(values)}.")
+            said.append(f"They drew with another {name.replace('_', ' ')}: {', '.join(values)}.")
     if any(it.quick for it in found):
         said.append("Quick measurements are not for comparison.")
     return tuple(said)

@@ -161,7 +161,7 @@ def _pictures(
 def _facts(label: str, evaluation: Evaluation) -> Markup:
     rows = [
         ("Package", f"{evaluation.model}, {evaluation.target}, {evaluation.recipe}"),
-        ("Drawn", f"{evaluation.width}×{evaluation.height}, {evaluation.steps} steps"),
+        ("Drawn", f"{evaluation.width}×{evaluation.height}, {evaluation.drawn}"),
         ("Guidance", f"{evaluation.guidance:g}"),
         ("Ran on", evaluation.runtime),
         ("Reference", f"{evaluation.reference}, {evaluation.reference_steps} steps"),

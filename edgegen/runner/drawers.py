@@ -142,6 +142,7 @@ def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds
         guidance=settings.guidance,
         guidance_start=settings.guidance_start,
         guidance_stop=settings.guidance_stop,
+        cache_interval=settings.cache_interval,
         scheduler=settings.scheduler,
         seed=seeds.first,
         count=seeds.count,

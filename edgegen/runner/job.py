@@ -29,6 +29,7 @@ class Request:
     guidance: float | None = None
     guidance_start: float | None = None
     guidance_stop: float | None = None
+    cache_interval: int | None = None
     guidance_rescale: float | None = None
     guidance_batch: Literal[1, 2] | None = None
     eta: float | None = None

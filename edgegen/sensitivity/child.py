@@ -125,7 +125,7 @@ class _Drawing:
 
         decoder = next(it for it in self._spec.components if it.role == "decoder")
         module = self._reference.modules[encoder.folder]
-        own = part_of(encoder).prefixes
+        own = encoder.prefixes
 
         def wanted(component: str, name: str) -> bool:
             return component == encoder.folder and name.startswith(own)
@@ -158,7 +158,7 @@ def _table(
     emit: Emit,
 ) -> dict[str, dict[str, LayerSensitivity]]:
     """Return the losses of all layers with weights of two axes or more."""
-    from edgegen.networks import network_of, part_of
+    from edgegen.networks import network_of
     from edgegen.sensitivity.gradients import gradient_path
     from edgegen.sensitivity.losses import losses_of
 
@@ -168,7 +168,7 @@ def _table(
         layers = table.setdefault(component.name, {})
         tied = network_of(component.class_name).keys.tied
         for name, stub in module.named_parameters():
-            if stub.ndim < 2 or not name.startswith(part_of(component).prefixes):
+            if stub.ndim < 2 or not name.startswith(component.prefixes):
                 continue
             layer = name.rpartition(".")[0]
             files = [gradient_path(folder, component.folder, name) for folder in gradients]

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
                 guidance=options.guidance,
                 guidance_start=options.guidance_start,
                 guidance_stop=options.guidance_stop,
+                cache_interval=options.cache_interval,
                 guidance_rescale=options.guidance_rescale,
                 eta=options.eta,
                 scheduler=options.scheduler,
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--guidance-start", type=_share, help="part of the steps, 0 to 1")
     parser.add_argument("--guidance-stop", type=_share)
+    parser.add_argument("--cache-interval", type=_positive, help="calls to one of all layers")
     parser.add_argument("--guidance-rescale", type=float, default=0.0)
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -53,6 +53,18 @@ def guided_calls(start: float, stop: float, calls: int) -> range:
     return range(int(start * calls), int(stop * calls))
 
 
+def computes_all(index: int, interval: int, guided: range) -> bool:
+    """Return whether a call of the denoiser computes all layers, where features are kept.
+
+    The first of ``interval`` calls does, and so does the first of those ``guided`` that comes after
+    others: nothing is kept without the prompt before it.
+
+    >>> [index for index in range(9) if computes_all(index, 4, range(3, 9))]
+    [0, 3, 4, 8]
+    """
+    return index % interval == 0 or index == guided.start
+
+
 @dataclass(frozen=True)
 class Generation:
     """What the denoising loop has to know besides the scheduler's own configuration.
@@ -65,7 +77,9 @@ class Generation:
     channel, are set where SDXL's pipelines normalize latents with them. ``steps`` and ``guidance``
     are the defaults; ``inpaint_guidance`` takes the place of the latter behind a mask, where
     diffusers' inpainting class has another default. ``guidance_start`` and ``guidance_stop``, 0…1,
-    are the part of the denoiser's calls in which it looks at an empty prompt, too.
+    are the part of the denoiser's calls in which it looks at an empty prompt, too. Of each
+    ``cache_interval`` calls the first computes all layers, and the others the last one, on features
+    that it left; 1: all of them do.
     """
 
     width: int
@@ -82,6 +96,7 @@ class Generation:
     inpaint_guidance: Optional[float] = None
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
+    cache_interval: int = 1
     text_length: Optional[int] = None
     guidance_embedding_dim: Optional[int] = None
     force_zeros_for_empty_prompt: bool = False

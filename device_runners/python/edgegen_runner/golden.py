@@ -127,6 +127,7 @@ def _request(golden: Golden) -> Request:
         guidance=golden.guidance,
         guidance_start=golden.guidance_start,
         guidance_stop=golden.guidance_stop,
+        cache_interval=golden.cache_interval,
         seed=golden.seed,
         width=golden.width,
         height=golden.height,

@@ -183,6 +183,7 @@ def _read_request(table: Table) -> Request:
         guidance=table.optional_number("guidance"),
         guidance_start=table.optional_number("guidance_start", least=0, most=1),
         guidance_stop=table.optional_number("guidance_stop", least=0, most=1),
+        cache_interval=table.optional_whole("cache_interval", least=1, most=MOST_STEPS),
         guidance_rescale=table.number("guidance_rescale", 0.0, least=0, most=1),
         guidance_batch=table.whole("guidance_batch", 2, least=1, most=2),
         eta=table.number("eta", 0.0, least=0),

@@ -25,7 +25,7 @@ from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 2
-ROLES = ("text_encoder", "denoiser", "decoder", "encoder")
+ROLES = ("text_encoder", "denoiser", "shallow_denoiser", "decoder", "encoder")
 MODEL_PACKAGE = ".mlpackage"
 """What Core ML opens is a folder."""
 
@@ -68,7 +68,7 @@ class Component:
 
     @property
     def first_output(self) -> str:
-        """Return the name of the first output: a denoiser's and an autoencoder's only one."""
+        """Return the name of the first output: a denoiser's prediction, a decoder's picture."""
         return next(iter(self.outputs))
 
 
@@ -88,6 +88,7 @@ class Golden:
     strength: Optional[float] = None
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
+    cache_interval: int = 1
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,7 @@ def _read_generation(table: Table) -> Generation:
         inpaint_guidance=table.optional_number("inpaint_guidance"),
         guidance_start=table.number("guidance_start", 0.0, least=0, most=1),
         guidance_stop=table.number("guidance_stop", 1.0, least=0, most=1),
+        cache_interval=table.whole("cache_interval", 1, least=1, most=MOST_STEPS),
         text_length=table.optional_whole("text_length", least=1, most=_LARGEST_AXIS),
         guidance_embedding_dim=table.optional_whole(
             "guidance_embedding_dim", least=1, most=_LARGEST_AXIS
@@ -373,6 +375,7 @@ def _read_golden(folder: Path, golden: Table) -> Golden:
         strength=golden.optional_number("strength", least=0, most=1),
         guidance_start=golden.number("guidance_start", 0.0, least=0, most=1),
         guidance_stop=golden.number("guidance_stop", 1.0, least=0, most=1),
+        cache_interval=golden.whole("cache_interval", 1, least=1, most=MOST_STEPS),
     )
 
 

@@ -20,7 +20,8 @@ SHORTEST_INTERVAL_S = 0.001
 class Request:
     """What to draw. None means the package's own value; image i of a prompt has seed + i.
 
-    Of the denoiser's calls those from ``guidance_start`` to ``guidance_stop``, 0…1, are guided.
+    Of the denoiser's calls those from ``guidance_start`` to ``guidance_stop``, 0…1, are guided, and
+    one in ``cache_interval`` computes all layers.
     ``guidance_batch`` 2 asks the denoiser for both predictions of classifier-free guidance in one
     call, 1 in two. ``strength`` is how far image-to-image goes back into the noise. ``latents`` is
     a ``.npy`` of what the random generator would have drawn first, (1, channels, height, width).
@@ -32,6 +33,7 @@ class Request:
     guidance: Optional[float] = None
     guidance_start: Optional[float] = None
     guidance_stop: Optional[float] = None
+    cache_interval: Optional[int] = None
     guidance_rescale: float = 0.0
     guidance_batch: int = 2
     eta: float = 0.0

@@ -19,6 +19,7 @@ from ..residency import Components
 from ..schedulers import Noise, Scheduler
 from ..torch_random import TorchGenerator
 from .denoiser import Conditioning, Denoiser
+from .feature_cache import SHALLOW
 
 Array = npt.NDArray[Any]
 
@@ -90,9 +91,15 @@ class Plan:
         return len(self.scheduler.timesteps)
 
 
-def names_of(package: Package) -> tuple[str, str]:
-    """Return the names of the denoiser and the decoder, in order of use."""
-    return package.by_role("denoiser").name, package.by_role("decoder").name
+def names_of(package: Package, cache_interval: int = 1) -> tuple[str, ...]:
+    """Return the names of the denoiser's components and the decoder's, in order of use."""
+    return (*denoiser_names(package, cache_interval), package.by_role("decoder").name)
+
+
+def denoiser_names(package: Package, cache_interval: int) -> tuple[str, ...]:
+    """Return the names of the denoiser's components that an image uses, in order of use."""
+    whole = package.by_role("denoiser").name
+    return (whole, package.by_role(SHALLOW).name) if cache_interval > 1 else (whole,)
 
 
 def generator(seed: int) -> Noise:
@@ -198,8 +205,13 @@ def denoise(
         sample = latents
         if scales_input:
             sample = scheduler.scale_model_input(latents, timestep)
-        guided = denoiser.guides(index, len(timesteps))
-        prediction = denoiser.predict(sample, timestep, start.extra, guided=guided)
+        prediction = denoiser.predict(
+            sample,
+            timestep,
+            start.extra,
+            guided=denoiser.guides(index, len(timesteps)),
+            whole=denoiser.computes_all(index, len(timesteps)),
+        )
         latents = scheduler.step(prediction, timestep, latents, start.noise)
         if start.keep is not None:
             latents = start.keep(latents, index)

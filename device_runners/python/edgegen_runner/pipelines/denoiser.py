@@ -14,6 +14,7 @@ from ..generation import Generation, guided_calls
 from ..request import Request
 from ..residency import Components
 from ..schedulers.guidance import classifier_free_guidance, rescale_noise_cfg
+from .feature_cache import FEATURES, FeatureCache
 
 Array = npt.NDArray[Any]
 _MOMENT_DTYPES = {"float32": np.float32, "int64": np.int64}
@@ -70,7 +71,8 @@ class Denoiser:
     """Predict with a fixed conditioning, in as few calls as the guidance's batch allows.
 
     Of a prediction the first ``channels`` are kept, where that is given: a variance that was
-    learned comes after them, and some of diffusers' pipelines drop it.
+    learned comes after them, and some of diffusers' pipelines drop it. It is of one image: of each
+    ``cache_interval`` calls the first leaves its features to the others.
     """
 
     def __init__(
@@ -80,11 +82,13 @@ class Denoiser:
         guidance: Guidance,
         *,
         channels: Optional[int] = None,
+        cache_interval: int = 1,
     ) -> None:
         self._components = components
         self._component = components.package.by_role("denoiser")
         self._channels = channels
         self._guidance = guidance
+        self._cache = FeatureCache(components.package, cache_interval)
         rows = [conditioning.positive]
         fixed = self._component.inputs["sample"].shape[0]
         alone = fixed if isinstance(fixed, int) else 1
@@ -100,8 +104,11 @@ class Denoiser:
 
     def guides(self, index: int, calls: int) -> bool:
         """Return whether a call of an image, of so many, looks at the negative prompt, too."""
-        interval = guided_calls(self._guidance.start, self._guidance.stop, calls)
-        return self._guided and index in interval
+        return self._guided and index in self._guided_calls(calls)
+
+    def computes_all(self, index: int, calls: int) -> bool:
+        """Return whether a call of an image, of so many, computes all of the network's layers."""
+        return self._cache.computes_all(index, self._guided_calls(calls))
 
     def predict(
         self,
@@ -110,23 +117,21 @@ class Denoiser:
         extra: Sequence[Array] = (),
         *,
         guided: bool = True,
+        whole: bool = True,
     ) -> Array:
         """Return the prediction for a sample (1, channels, height, width).
 
         ``extra`` channels (an inpainting model's mask and masked picture) are joined to it. Where
-        it is not ``guided`` the denoiser is told the prompt alone.
+        it is not ``guided`` the denoiser is told the prompt alone; where it is not ``whole`` it
+        computes its last layer, on the features of the last call that was.
         """
         guided = guided and self._guided
         batch, chunks = (self._batch, self._chunks) if guided else (self._alone, self._plain)
         joined = np.concatenate([sample, *extra], axis=1) if extra else sample
         batched = np.concatenate([joined] * batch) if batch > 1 else joined
         moment = {"sample": batched, "timestep": self._moment(timestep)}
-        output = self._component.first_output
-        predictions = [
-            self._components.run(self._component.name, {**moment, **chunk}, [output])[output]
-            for chunk in chunks
-        ]
-        both = predictions[0] if len(predictions) == 1 else np.concatenate(predictions)
+        inputs = [{**moment, **chunk} for chunk in chunks]
+        both = self._whole(inputs, guided) if whole else self._shallow(inputs, batch, guided)
         if self._channels is not None:
             both = both[:, : self._channels]
         if not guided:
@@ -136,6 +141,34 @@ class Denoiser:
         if self._guidance.rescale > 0.0:
             prediction = rescale_noise_cfg(prediction, cond, self._guidance.rescale)
         return prediction
+
+    def _guided_calls(self, calls: int) -> range:
+        """Return the calls of an image, of so many, that would be guided if any were."""
+        if not self._guided:
+            return range(calls)
+        return guided_calls(self._guidance.start, self._guidance.stop, calls)
+
+    def _whole(self, chunks: Sequence[Row], guided: bool) -> Array:
+        output, caches = self._component.first_output, self._cache.shallow is not None
+        wanted = [output, FEATURES] if caches else [output]
+        given = [self._components.run(self._component.name, chunk, wanted) for chunk in chunks]
+        if caches:
+            self._cache.keep(_joined([it[FEATURES] for it in given]), 2 if guided else 1)
+        return _joined([it[output] for it in given])
+
+    def _shallow(self, chunks: Sequence[Row], batch: int, guided: bool) -> Array:
+        component = self._cache.shallow
+        assert component is not None  # else every call is a whole one
+        output = component.first_output
+        kept = self._cache.chunks(2 if guided else 1, batch)
+        return _joined(
+            [
+                self._components.run(component.name, {**chunk, FEATURES: features}, [output])[
+                    output
+                ]
+                for chunk, features in zip(chunks, kept)
+            ]
+        )
 
     def _moment(self, timestep: Any) -> Array:
         """Return a timestep in the type and shape that the package wants.
@@ -152,6 +185,10 @@ class Denoiser:
             )
         shape = [axis if isinstance(axis, int) else 1 for axis in wanted.shape]
         return np.full(shape, timestep, dtype=_MOMENT_DTYPES[wanted.dtype])
+
+
+def _joined(chunks: Sequence[Array]) -> Array:
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
 def _stack(rows: Sequence[Row], batch: int) -> dict[str, Array]:

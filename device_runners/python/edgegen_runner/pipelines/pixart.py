@@ -19,6 +19,7 @@ from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
 from .denoiser import Conditioning, Denoiser, guidance_of
+from .feature_cache import cache_interval_of
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts
 from .text import TextEncoder
@@ -43,8 +44,9 @@ class PixArt:
         self._sizes = self._resolution(starts.height, starts.width)
         scale = starts.guidance
         self._guidance = guidance_of(scale, request, package.generation)
+        self._cache_interval = cache_interval_of(request, package)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
-        self.components = (encoder.name, *names_of(package))
+        self.components = (encoder.name, *names_of(package, self._cache_interval))
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one, with their attention masks."""
@@ -66,7 +68,13 @@ class PixArt:
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
         channels = self._components.package.generation.latent_channels
-        denoiser = Denoiser(self._components, conditioning, self._guidance, channels=channels)
+        denoiser = Denoiser(
+            self._components,
+            conditioning,
+            self._guidance,
+            channels=channels,
+            cache_interval=self._cache_interval,
+        )
         return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
 
     def decode(self, latents: Array) -> Array:

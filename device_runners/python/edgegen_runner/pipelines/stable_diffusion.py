@@ -16,6 +16,7 @@ from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
 from .denoiser import Conditioning, Denoiser, guidance_of
+from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, start_kind
@@ -63,8 +64,10 @@ class StableDiffusion:
         starts = self._starts
         scale = starts.guidance
         self._guidance = guidance_of(scale, request, package.generation)
+        self._cache_interval = cache_interval_of(request, package)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
-        self.components = (encoder.name, *starts.components, *names_of(package))
+        names = names_of(package, self._cache_interval)
+        self.components = (encoder.name, *starts.components, *names)
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one."""
@@ -89,7 +92,12 @@ class StableDiffusion:
 
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
-        denoiser = Denoiser(self._components, conditioning, self._guidance)
+        denoiser = Denoiser(
+            self._components,
+            conditioning,
+            self._guidance,
+            cache_interval=self._cache_interval,
+        )
         return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
 
     def decode(self, latents: Array) -> Array:

@@ -17,6 +17,7 @@ from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
 from .denoiser import Conditioning, Denoiser, guidance_of
+from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, start_kind
@@ -48,9 +49,10 @@ class StableDiffusionXL:
         starts = self._starts
         guidance = starts.guidance
         self._guidance = guidance_of(guidance, request, package.generation)
+        self._cache_interval = cache_interval_of(request, package)
         self.plan = Plan(starts.width, starts.height, starts.steps, guidance, self._scheduler)
         names = (encoder.name for encoder in encoders)
-        self.components = (*names, *starts.components, *names_of(package))
+        self.components = (*names, *starts.components, *names_of(package, self._cache_interval))
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one; add the sizes and scores."""
@@ -85,7 +87,12 @@ class StableDiffusionXL:
 
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
-        denoiser = Denoiser(self._components, conditioning, self._guidance)
+        denoiser = Denoiser(
+            self._components,
+            conditioning,
+            self._guidance,
+            cache_interval=self._cache_interval,
+        )
         return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
 
     def decode(self, latents: Array) -> Array:

@@ -20,11 +20,13 @@ from .base import (
     check_size,
     check_start,
     denoise,
+    denoiser_names,
     first_noise,
     generator,
     set_timesteps,
 )
 from .denoiser import Conditioning, Denoiser, Guidance
+from .feature_cache import cache_interval_of
 from .scheduler import SchedulerRules, open_scheduler
 
 Array = npt.NDArray[Any]
@@ -62,7 +64,8 @@ class Unconditional:
         set_timesteps(self._scheduler, steps)
         check_start(self._scheduler, self._scheduler.timesteps[0])
         self._shape = (1, generation.latent_channels, height, width)
-        self.components = (package.by_role("denoiser").name,)
+        self._cache_interval = cache_interval_of(request, package)
+        self.components = denoiser_names(package, self._cache_interval)
         self.plan = Plan(width, height, steps, 1.0, self._scheduler)
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
@@ -77,7 +80,9 @@ class Unconditional:
 
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
-        denoiser = Denoiser(self._components, conditioning, Guidance(1.0))
+        denoiser = Denoiser(
+            self._components, conditioning, Guidance(1.0), cache_interval=self._cache_interval
+        )
         timesteps = self._scheduler.timesteps
         return denoise(
             self._components, denoiser, self._scheduler, timesteps, start, scales_input=False
