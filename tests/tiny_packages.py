@@ -22,6 +22,8 @@ from edgegen.core.codec import decode, encode
 from edgegen.core.model import Generation
 from edgegen.core.package import SCHEMA_VERSION
 from edgegen.families import facts_of
+from edgegen.networks import denoiser_of
+from edgegen.networks.feature_cache import FEATURES, overheard
 from tests.tiny_models import FAMILIES, HIDDEN, write_json, write_tokenizer
 
 FAMILY_NAMES: Mapping[str, str] = {
@@ -82,7 +84,12 @@ def tensor(name: str, *shape: int | str, dtype: str = "float32") -> dict[str, An
 def packaged(
     name: str, path: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    roles = {"unet": "denoiser", "vae_decoder": "decoder", "vae_encoder": "encoder"}
+    roles = {
+        "unet": "denoiser",
+        "unet_shallow": "shallow_denoiser",
+        "vae_decoder": "decoder",
+        "vae_encoder": "encoder",
+    }
     spec = {
         "name": name,
         "role": roles.get(name, "text_encoder"),
@@ -95,8 +102,11 @@ def packaged(
     return {"spec": spec, "path": path, "storage_bytes": 0}
 
 
-def torch_package(tiny_family: str, source: Path, folder: Path) -> Path:
-    """Copy a tiny pipeline's configs to `folder` and write a manifest that TorchBackend serves."""
+def torch_package(tiny_family: str, source: Path, folder: Path, *, cached: bool = False) -> Path:
+    """Copy a tiny pipeline's configs to `folder` and write a manifest that TorchBackend serves.
+
+    With `cached` there is a graph for the steps that begin with features of one before.
+    """
     recipe = FAMILIES[tiny_family]
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     settings = recipe.settings
@@ -140,7 +150,18 @@ def torch_package(tiny_family: str, source: Path, folder: Path) -> Path:
         unet += [tensor("text_embeds"), tensor("time_ids")]
     if "guidance_embedding_dim" in generation:
         unet.append(tensor("timestep_cond"))
-    components.append(packaged("unet", "model_index.json", unet, [tensor("out_sample")]))
+    predicted = [tensor("out_sample")]
+    if cached:
+        given = [
+            it for it in unet if it["name"] != "encoder_hidden_states" or "xl" not in tiny_family
+        ]
+        shallow = packaged(
+            "unet_shallow", "model_index.json", [*given, tensor(FEATURES)], [*predicted]
+        )
+        predicted.append(tensor(FEATURES))
+    components.append(packaged("unet", "model_index.json", unet, predicted))
+    if cached:
+        components.append(shallow)
     if not unconditional:
         encoded = "latent_parameters" if recipe.vae == "AutoencoderKL" else "latent_sample"
         latents = tensor("latent_sample", "batch", 4, *size)
@@ -209,7 +230,14 @@ class TorchSession:
         added = {key: arguments.pop(key) for key in ("text_embeds", "time_ids") if key in given}
         if added:
             arguments["added_cond_kwargs"] = added
-        return [self.pipeline.unet(sample, timestep, return_dict=False, **arguments)[0]]
+        with overheard(self.pipeline.unet) as heard:
+            found = self.pipeline.unet(sample, timestep, return_dict=False, **arguments)[0]
+        return [found, *([heard[FEATURES]] if FEATURES in self.component.outputs else [])]
+
+    def _unet_shallow(self, given: Mapping[str, Any]) -> list[Any]:
+        network = denoiser_of(type(self.pipeline.unet).__name__)
+        assert network.caching is not None
+        return [network.caching.part.forward(self.pipeline.unet, given)["out_sample"]]
 
     def _vae_decoder(self, given: Mapping[str, Any]) -> list[Any]:
         return [self.pipeline.vae.decode(given["latent_sample"], return_dict=False)[0]]

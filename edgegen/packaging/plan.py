@@ -66,11 +66,14 @@ def plan(
     scheduler: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
+    cache_interval: int | None = None,
     force: bool = False,
     in_folder_of_its_own: bool = False,
 ) -> BuildPlan:
     """Plan one package of `model`; see `read_facts` and `plan_package`."""
-    facts = read_facts(model, scheduler=scheduler, steps=steps, guidance=guidance)
+    facts = read_facts(
+        model, scheduler=scheduler, steps=steps, guidance=guidance, cache_interval=cache_interval
+    )
     return plan_package(
         facts,
         target=target,
