@@ -94,6 +94,12 @@ class Recipe:
         return frozenset({self.activations, *(kind for kind in named if kind is not None)})
 
     @property
+    def compute_types(self) -> frozenset[ComputeType]:
+        """Return every type that it may compute in."""
+        named = (rule.compute for rule in self.rules)
+        return frozenset({self.compute, *(kind for kind in named if kind is not None)})
+
+    @property
     def needs_calibration(self) -> bool:
         """Say whether a layer's activations have ranges that have to be measured first."""
         return bool(self.activation_types & {"int8", "int16"})

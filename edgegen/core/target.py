@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgegen.core.model import Role
 from edgegen.core.profile import Shapes
-from edgegen.core.recipe import ActivationType, Recipe
+from edgegen.core.recipe import ActivationType, ComputeType, Recipe
 
 CompatibilityResult = Literal["same-image", "loads", "cannot"]
 
@@ -49,21 +49,25 @@ class StorageSince:
 class RuntimeSince:
     """The first version of a runtime that executes what a recipe may ask for.
 
-    `runtime` is a name of `edgegen_runner.runtimes`, `version` its release (`1.18.0`). It concerns
-    recipes that store weights as `storage` and that compute with `activations`; None is any. `why`
-    names the operator or kernel.
+    `runtime` is a name of `edgegen_runner.runtimes`, `version` its release (`1.18.0`); None is
+    that no release does. It concerns
+    recipes that store weights as `storage`, that compute in `compute` and that multiply with
+    `activations`; None is any. `why` names the operator or kernel.
     """
 
     runtime: str
-    version: str
     why: str
+    version: str | None = None
     storage: str | None = None
     activations: ActivationType | None = None
+    compute: ComputeType | None = None
 
     def concerns(self, recipe: Recipe) -> bool:
         """Return whether a recipe asks for it."""
-        return (self.storage is None or self.storage in recipe.storages) and (
-            self.activations is None or self.activations in recipe.activation_types
+        return (
+            self.storage in (None, *recipe.storages)
+            and self.activations in (None, *recipe.activation_types)
+            and self.compute in (None, *recipe.compute_types)
         )
 
 

@@ -363,12 +363,28 @@ def mix_wanted(
         if size is None:
             made.append(each)
             continue
+        _refuse_early(facts, target, size, profile=profile, width=width, height=height)
         table = sensitivity_of(facts, progress)
         facts = named_as(facts, table)
         mixed = make_mixed(facts, target, size, table, profile=profile, width=width, height=height)
         mixes.append(mixed)
         made.append(Wanted(target=each.target, recipe=mixed.recipe, limit_bytes=mixed.limit_bytes))
     return facts, tuple(made), tuple(mixes)
+
+
+def _refuse_early(
+    facts: ModelFacts,
+    target: TargetSpec,
+    size: MixedSize,
+    *,
+    profile: DeviceProfile | None,
+    width: int | None,
+    height: int | None,
+) -> None:
+    """Refuse what no mix changes, before minutes are spent on a table: what the target's default
+    recipe is refused for. Raises what `make_candidate` raises."""
+    base = _base(target, size.name)
+    make_candidate(facts, target, base, profile=profile, width=width, height=height)
 
 
 def describe(mixed: Mixed) -> str:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 
 import pytest
 
 from edgegen.core.errors import ConfigError
 from edgegen.core.profile import DeviceProfile, RuntimeOptions
+from edgegen.core.progress import SilentProgress
 from edgegen.core.recipe import Recipe, Rule
 from edgegen.core.recipes import load_recipe
+from edgegen.core.shipped import shipped
 from edgegen.core.target import RuntimeSince, TargetSpec
 from edgegen.core.targets import load_target, load_targets
 from edgegen.devices.profiles import load_profile
+from edgegen.models.source import resolve
+from edgegen.packaging.mixed import mix_wanted
+from edgegen.packaging.model_facts import read_facts
 from edgegen.packaging.runtime_versions import refuse_older, version_numbers
+from edgegen.packaging.wanted import Wanted
 
 TARGET = replace(
     load_target("tflite"),
@@ -87,11 +94,115 @@ def test_versions_are_compared_as_numbers() -> None:
     assert version_numbers("1.10", "a test") == version_numbers("1.10.0", "a test")
 
 
+SINCE = [
+    pytest.param(target, since, id=f"{target.name}-{since.runtime}-{number}")
+    for target in load_targets().values()
+    for number, since in enumerate(target.runtime_since)
+]
+BEFORE = {"1.1.2": "1.0.1", "1.4.0": "1.3.0", "1.16.0": "1.15.1", "2023.3.0": "2023.2.0"}
+"""A version that a target asks for -> the last before it, where arithmetic does not tell."""
+
+
+def having(target: TargetSpec, since: RuntimeSince, version: str | None) -> DeviceProfile:
+    """Return a device with a version of the runtime that a row speaks of."""
+    runtime = RuntimeOptions(
+        target=target.name,
+        package=since.runtime,
+        version=version,
+        recipe=target.default_recipe,
+        shapes=target.shapes[0],
+    )
+    return replace(PHONE, name="board", runtimes=(runtime,))
+
+
+@pytest.mark.parametrize(("target", "since"), SINCE)
+def test_every_recipe_that_a_row_concerns_is_refused_by_name_with_the_version_that_can(
+    target: TargetSpec, since: RuntimeSince
+) -> None:
+    concerned = [
+        it for it in (load_recipe(name, target) for name in target.recipes) if since.concerns(it)
+    ]
+    assert concerned
+    version = since.version
+    for recipe in concerned:
+        older = having(target, since, None if version is None else before(version))
+        with pytest.raises(ConfigError, match=f"'{recipe.name}'") as caught:
+            refuse_older(recipe, target, older.runtimes[0], older)
+        if version is None:
+            assert f"no version of {since.runtime}" in str(caught.value)
+        else:
+            named = re.search(r"executes from ([0-9.]+) on", str(caught.value))
+            assert named is not None
+            assert version_numbers(named[1], "it") >= version_numbers(version, "the row")
+            able = having(target, since, named[1])
+            refuse_older(recipe, target, able.runtimes[0], able)
+
+
+def before(version: str) -> str:
+    """Return a version that is older."""
+    numbers = [*version_numbers(version, "a test")]
+    numbers[-1] -= 1
+    return BEFORE.get(version, ".".join(map(str, numbers)))
+
+
+@pytest.mark.parametrize("name", load_target("onnx").recipes)
+def test_onnxruntime_that_computes_another_image_is_refused_for_every_recipe(name: str) -> None:
+    target = load_target("onnx")
+    old = having(target, target.runtime_since[0], "1.15.1")
+    with pytest.raises(
+        ConfigError, match=rf"'{name}'.*onnxruntime executes from 1\.1[678]"
+    ) as caught:
+        refuse_older(load_recipe(name, target), target, old.runtimes[0], old)
+    assert "install" in caught.value.hint.lower()
+
+
+def test_a_runtime_that_never_will_is_refused_though_nobody_states_its_version() -> None:
+    target = load_target("tflite")
+    old = having(target, target.runtime_since[-1], None)
+    with pytest.raises(ConfigError, match=r"ai_edge_litert does from 2\.1\.0 on") as caught:
+        refuse_older(load_recipe("int4-dynamic", target), target, old.runtimes[0], old)
+    assert "another runtime" in caught.value.hint
+    refuse_older(load_recipe("fp16-storage", target), target, old.runtimes[0], old)
+
+
+def test_a_mix_is_refused_by_its_name_before_its_layers_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = load_target("onnx")
+    old = having(target, target.runtime_since[0], "1.15.1")
+    monkeypatch.setattr(
+        "edgegen.packaging.mixed.sensitivity_of", lambda *_: pytest.fail("measured")
+    )
+    with pytest.raises(ConfigError, match=r"'mixed-4\.5'.*from 1\.16\.0 on"):
+        mix_wanted(
+            read_facts(resolve("builtin:emoji")),
+            [Wanted(target="onnx", recipe="mixed-4.5")],
+            profile=old,
+            width=None,
+            height=None,
+            progress=SilentProgress(),
+        )
+
+
+def test_wheels_that_are_brought_to_a_device_execute_every_recipe() -> None:
+    text = (shipped("device_runners") / "wheels.toml").read_text(encoding="utf-8")
+    wheels = tomllib.loads(text)["wheels"]
+    seen = set()
+    for target in load_targets().values():
+        for since in target.runtime_since:
+            for wheel in wheels:
+                if since.version is not None and wheel["name"].replace("-", "_") == since.runtime:
+                    seen.add(since.runtime)
+                    brought = version_numbers(wheel["version"], wheel["name"])
+                    assert brought >= version_numbers(since.version, target.name)
+    assert seen == {"onnxruntime", "openvino", "ai_edge_litert"}
+
+
 def test_what_the_targets_list_concerns_one_of_their_recipes_and_has_a_version() -> None:
     for target in load_targets().values():
         recipes = [load_recipe(name, target) for name in target.recipes]
         for since in target.runtime_since:
-            assert version_numbers(since.version, target.name)
+            assert since.version is None or version_numbers(since.version, target.name)
             assert any(since.concerns(it) for it in recipes), since
 
 

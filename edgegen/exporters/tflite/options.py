@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from edgegen_runner.runtimes import called
-
 from edgegen.core.errors import ConfigError
 from edgegen.core.profile import DeviceProfile, RuntimeOptions
 from edgegen.core.recipe import Recipe
@@ -14,8 +12,6 @@ from edgegen.exporters.tflite.storage import STORED
 KERNEL_BLOCK = 32
 """XNNPACK multiplies with blocks whose length is a multiple of this; LiteRT's own kernel for any
 others takes thousands of times as long (docs/decisions/0067-4-bits-in-tflite.md)."""
-_OLDEST = "tflite_runtime"
-"""A runtime whose last version knows no 4-bit weights beside float32 inputs."""
 
 
 def resolve(
@@ -24,22 +20,14 @@ def resolve(
     """Return TFLite's options, of which there are none of its own.
 
     Raises ConfigError for a recipe whose weights of 4 bits no kernel would take, or none that is
-    fast, and for one that the profile's runtime has no kernels for in any version.
+    fast.
     """
     few = sorted(it for it in recipe.storages if STORED[it].otherwise is not None)
-    known = called(runtime.package)
     if few and "dynamic-int8" not in recipe.activation_types:
         raise ConfigError(
             f"The recipe '{recipe.name}' stores weights as {few[0]}, which {target.title} "
             "multiplies with activations that are quantized as they come, and with no others.",
             hint='Set activations = "dynamic-int8" in the recipe, or choose another storage.',
-        )
-    if few and known is not None and known.name == _OLDEST:
-        able = next(it for it in target.runtime_since if it.storage in few)
-        raise ConfigError(
-            f"The recipe '{recipe.name}' stores weights as {able.storage}, which no version of "
-            f"{_OLDEST} executes: {able.runtime} does from {able.version} on.",
-            hint="Choose another recipe, or another runtime in the profile.",
         )
     if few and recipe.block is not None and recipe.block % KERNEL_BLOCK:
         raise ConfigError(
