@@ -5,8 +5,9 @@
 
 A conversion is that of Apple's own route: `torch.jit.trace`, then `coremltools.convert` to a
 program in float16 for iOS 17. RECIPE is `palette8`, `palette6`, `palette4`, … (k-means of each
-tensor, `palettize_weights`) or `int8` (`linear_quantize_weights`, symmetric). With `--time` the CPU
-seconds from the opened package to the saved one are written to OUTPUT.seconds.
+tensor, or of 16 channels in `palette4-grouped`; `palettize_weights`), `int8` or `int4` (blocks of
+32; `linear_quantize_weights`, symmetric); groups and blocks want a package for iOS 18. With
+`--time` the CPU seconds from the opened package to the saved one are written to OUTPUT.seconds.
 """
 
 from __future__ import annotations
@@ -54,15 +55,19 @@ def compress(source: Path, recipe: str, output: Path) -> float:
 
     started = sum(os.times()[:4])
     model = ct.models.MLModel(str(source), skip_model_load=True)
-    if recipe == "int8":
+    if recipe.startswith("int"):
+        blocks = {"granularity": "per_block", "block_size": 32} if recipe == "int4" else {}
         config = cto.OptimizationConfig(
-            global_config=cto.OpLinearQuantizerConfig(mode="linear_symmetric")
+            global_config=cto.OpLinearQuantizerConfig(
+                mode="linear_symmetric", dtype=recipe, **blocks
+            )
         )
         result = cto.linear_quantize_weights(model, config)
     else:
-        bits = int(recipe.removeprefix("palette"))
+        palette, _, grouped = recipe.removeprefix("palette").partition("-")
+        groups = {"granularity": "per_grouped_channel", "group_size": 16} if grouped else {}
         config = cto.OptimizationConfig(
-            global_config=cto.OpPalettizerConfig(mode="kmeans", nbits=bits)
+            global_config=cto.OpPalettizerConfig(mode="kmeans", nbits=int(palette), **groups)
         )
         result = cto.palettize_weights(model, config)
     result.save(str(output))
