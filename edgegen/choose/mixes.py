@@ -1,4 +1,4 @@
-"""Candidates that are made for a size: the best mix of storages that a limit leaves room for.
+"""Candidates that are made for a size: mixes that are named, and one that fills a limit's room.
 
 A recipe of a target is a step of sizes; between two of them a limit wastes room. Where recipes lie
 beyond the limit and pictures are guarded, a mix of just the limit's size stands beside them: it
@@ -7,16 +7,24 @@ wins where nothing smaller draws well enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from edgegen.choose.space import Space, Wanted, add_candidates
+from edgegen.choose.space import Space, Wanted, add_candidates, add_refused
 from edgegen.core.errors import ConfigError
 from edgegen.core.figures import Limit
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
+from edgegen.core.target import TargetSpec
 from edgegen.core.targets import load_target
 from edgegen.models.model_folder import ModelFolder
-from edgegen.packaging.mixed import make_mixed, named_as, sensitivity_of, size_named
+from edgegen.packaging.mixed import (
+    MixedSize,
+    make_mixed,
+    mix_of,
+    named_as,
+    sensitivity_of,
+    size_named,
+)
 
 
 def add_mixes(
@@ -26,30 +34,70 @@ def add_mixes(
     limits: Sequence[Limit],
     *,
     profile: DeviceProfile | None,
+    targets: Sequence[str],
     progress: Progress,
 ) -> None:
-    """Add a mix for each model and target that has recipes beyond the limit on the size.
+    """Add the mixes that are named and, where no recipe is, those of the limit on the size.
 
-    The first time, a model's layers are measured in torch. Nothing is added where recipes were
-    named, where no limit is on the size or none on the pictures, and where no mix is so small.
+    These stand beside recipes that are predicted to be larger, where a limit guards the pictures;
+    one that there isn't is left out, and a named one is refused with the reason. `targets` are
+    those of the device, where none are asked for. The first time, a model's layers are measured in
+    torch. Raises what `sensitivity_of` raises.
     """
+    named = list(_named(wanted, targets))
+    for model in models:
+        for target, size in named:
+            _add(space, model, load_target(target), size, wanted, profile, progress, is_named=True)
+        limit = _limit_bytes(wanted, limits)
+        if limit is not None:
+            size = size_named(int(limit))
+            for target in _beyond(space, model.source, limit):
+                _add(space, model, load_target(target), size, wanted, profile, progress)
+
+
+def _add(
+    space: Space,
+    model: ModelFolder,
+    target: TargetSpec,
+    size: MixedSize,
+    wanted: Wanted,
+    profile: DeviceProfile | None,
+    progress: Progress,
+    *,
+    is_named: bool = False,
+) -> None:
+    table = sensitivity_of(space.facts[model.source], progress)
+    facts = named_as(space.facts[model.source], table)
+    space.facts[model.source] = facts
+    try:
+        mixed = make_mixed(facts, target, size, table, profile=profile)
+    except ConfigError as error:
+        if is_named:
+            why = f"{error.message} {error.hint}".strip()
+            add_refused(space, model, facts, (target.name, size.name), wanted, why)
+        return
+    add_candidates(space, model, facts, target, mixed.recipe, wanted, profile)
+
+
+def _named(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[str, MixedSize]]:
+    """Yield each target with each mix that is asked for of it, once."""
+    seen = set()
+    for word in wanted.targets or targets:
+        target, colon, own = word.partition(":")
+        for name in (own,) if colon else wanted.recipes:
+            size = mix_of(name, load_target(target))
+            if size is not None and (target, name) not in seen:
+                seen.add((target, name))
+                yield target, size
+
+
+def _limit_bytes(wanted: Wanted, limits: Sequence[Limit]) -> float | None:
+    """Return the size that mixes are made for; None where nothing asks for them."""
     sizes = [limit.value for limit in limits if limit.figure == "size"]
     named = wanted.recipes or any(":" in target for target in wanted.targets)
     if not sizes or named or not any(limit.kind.of_quality for limit in limits):
-        return
-    size = size_named(int(min(sizes)))
-    for model in models:
-        for target in _beyond(space, model.source, min(sizes)):
-            facts = space.facts[model.source]
-            table = sensitivity_of(facts, progress)
-            facts = named_as(facts, table)
-            space.facts[model.source] = facts
-            spec = load_target(target)
-            try:
-                mixed = make_mixed(facts, spec, size, table, profile=profile)
-            except ConfigError:  # nothing is so small
-                continue
-            add_candidates(space, model, facts, spec, mixed.recipe, wanted, profile)
+        return None
+    return min(sizes)
 
 
 def _beyond(space: Space, model: str, size_bytes: float) -> list[str]:

@@ -150,6 +150,7 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
         asked.wanted,
         limits,
         profile=place.profile,
+        targets=place.targets,
         progress=progress,
     )
     judged = {name: quality_names(facts.spec) for name, facts in space.facts.items()}

@@ -12,13 +12,14 @@ from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.figures import Figure
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.recipe import Recipe
-from edgegen.core.recipes import load_recipe
+from edgegen.core.recipes import MIXES, load_recipe
 from edgegen.core.target import TargetSpec
 from edgegen.core.targets import load_target
 from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.candidate import Candidate as PackageCandidate
 from edgegen.packaging.candidate import always_guides, make_candidate, predict
 from edgegen.packaging.drawing import drawn_with
+from edgegen.packaging.mixed import mix_of, parse_mixed
 from edgegen.packaging.model_facts import ModelFacts, read_facts
 from edgegen.predict.figures import size_figure
 
@@ -119,8 +120,9 @@ def make_space(
 ) -> Space:
     """Return all candidates; `targets` are those of the device, where none are asked for.
 
-    A candidate that cannot be built is one all the same, with the reason. Raises ConfigError for a
-    target or recipe that there is not, and SourceError for a model that cannot be read.
+    A candidate that cannot be built is one all the same, with the reason. Mixes that are named are
+    left to `add_mixes`. Raises ConfigError for a target or recipe that there is not, and
+    SourceError for a model that cannot be read.
     """
     space = Space()
     pairs = list(_pairs(wanted, targets))
@@ -133,7 +135,7 @@ def make_space(
 
 
 def _pairs(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[TargetSpec, Recipe]]:
-    """Yield each target with each of its recipes that is asked for."""
+    """Yield each target with each of its recipes that is asked for, but mixes."""
     named = [word.partition(":") for word in wanted.targets] or [(it, "", "") for it in targets]
     specs = {name: load_target(name) for name, _, _ in named}
     _check_recipes(wanted.recipes, specs)
@@ -142,7 +144,7 @@ def _pairs(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[TargetSpec,
         target = specs[name]
         asked = (own,) if colon else wanted.recipes or target.recipes
         for word in asked:
-            if not colon and not _is_of(word, target):
+            if mix_of(word, target) is not None or not (colon or _is_of(word, target)):
                 continue
             recipe = load_recipe(word, target)
             known, source = seen.setdefault((name, recipe.name), (recipe, word))
@@ -162,12 +164,13 @@ def _is_of(word: str, target: TargetSpec) -> bool:
 
 
 def _check_recipes(recipes: Sequence[str], targets: Mapping[str, TargetSpec]) -> None:
-    known = sorted({recipe for target in targets.values() for recipe in target.recipes})
+    known = {recipe for target in targets.values() for recipe in target.recipes}
     for word in recipes:
-        if not any(_is_of(word, target) for target in targets.values()):
+        is_known = any(_is_of(word, target) for target in targets.values())
+        if not is_known and parse_mixed(word) is None:
             raise ConfigError(
                 f"None of the targets {', '.join(targets)} has a recipe '{word:.40}'.",
-                hint=nearest(word, known),
+                hint=nearest(word, (*known, *MIXES)),
             )
 
 
@@ -188,9 +191,8 @@ def add_candidates(
                 facts, target, recipe, profile=profile, width=width, height=height
             )
         except ConfigError as error:
-            own = facts.spec.generation
-            drawn, why = (width or own.width, height or own.height), error.message
-            _add_steps(space, model, facts, (target, recipe), drawn, "", {}, wanted, why)
+            pair = target.name, recipe.name
+            add_refused(space, model, facts, pair, wanted, error.message, size=size)
             continue
         own_size = made.runtime.shapes == "dynamic"
         if own_size:  # one package draws every size
@@ -210,14 +212,31 @@ def add_candidates(
         )
         space.built_as[name] = made
         known = {"size": size_figure(predict(made, facts))}
-        _add_steps(space, model, facts, (target, recipe), drawn, name, known, wanted, "")
+        pair = target.name, recipe.name
+        _add_steps(space, model, facts, pair, drawn, name, known, wanted, "")
+
+
+def add_refused(
+    space: Space,
+    model: ModelFolder,
+    facts: ModelFacts,
+    pair: tuple[str, str],
+    wanted: Wanted,
+    why: str,
+    *,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Add the candidates of a target and a recipe, by their names, that cannot be built."""
+    own = facts.spec.generation
+    drawn = size or (own.width, own.height)
+    _add_steps(space, model, facts, pair, drawn, "", {}, wanted, why)
 
 
 def _add_steps(
     space: Space,
     model: ModelFolder,
     facts: ModelFacts,
-    pair: tuple[TargetSpec, Recipe],
+    pair: tuple[str, str],
     size: tuple[int, int],
     package: str,
     known: Mapping[str, Figure],
@@ -228,8 +247,8 @@ def _add_steps(
     for steps in wanted.steps or (facts.spec.generation.steps,):
         way = Way(
             model=model.source,
-            target=target.name,
-            recipe=recipe.name,
+            target=target,
+            recipe=recipe,
             steps=steps,
             width=size[0],
             height=size[1],

@@ -88,7 +88,12 @@ _LIMITS = tuple(FIGURES)
     metavar="TARGET[:RECIPE],…",
     help="Package formats. Default: those of the profile's runtimes, else those that run here.",
 )
-@click.option("-r", "--recipes", metavar="RECIPE,…", help="Default: all of each target.")
+@click.option(
+    "-r",
+    "--recipes",
+    metavar="RECIPE,…",
+    help="Default: all of each target. `mixed-300MB` is made for each model.",
+)
 @click.option("--steps", metavar="N,…", help="Default: each model's own.")
 @click.option(
     "--guidance-stops",

@@ -51,22 +51,26 @@ def complete_target(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete `TARGET`, and after a colon the target's recipes."""
+    from edgegen.core.recipes import MIXES
     from edgegen.core.targets import target_names
 
     target, colon, _ = incomplete.partition(":")
     if not colon:
         return _starting(incomplete, target_names())
-    return _starting(incomplete, (f"{target}:{recipe}" for recipe in _recipes([target])))
+    recipes = (*_recipes([target]), *MIXES)
+    return _starting(incomplete, (f"{target}:{recipe}" for recipe in recipes))
 
 
 def complete_recipe(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the recipes of the targets that were given before it, else of all; or a file."""
+    from edgegen.core.recipes import MIXES
     from edgegen.core.targets import target_names
 
     given = [target for target in context.params.get("targets") or () if ":" not in target]
-    return [_file(incomplete), *_starting(incomplete, _recipes(given or target_names()))]
+    recipes = (*_recipes(given or target_names()), *MIXES)
+    return [_file(incomplete), *_starting(incomplete, recipes)]
 
 
 def complete_target_name(

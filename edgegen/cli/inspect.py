@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from edgegen.core.profile import DeviceProfile
     from edgegen.models.model_folder import ModelFolder
     from edgegen.models.summary import PipelineSummary
+    from edgegen.packaging.wanted import Wanted
     from edgegen.predict.survey import Outlook
 
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         "edgegen inspect builtin:scenes",
         "edgegen inspect stabilityai/sd-turbo --verbose",
         "edgegen inspect builtin:scenes -p raspberry-pi-5 --width 128 --height 128",
+        "edgegen inspect builtin:scenes -t coreml:mixed-9MB -t coreml:palette4",
     ),
     groups={
         "What would be built, and where": ("profile", "targets", "recipes", "width", "height"),
@@ -96,35 +99,37 @@ def inspect(
 
     MODEL is a diffusers folder, the id of a model on the hub (ORG/NAME or ORG/NAME@REVISION), or a
     model that ships with edgegen (builtin:scenes). Only configurations and the headers of weights
-    are read; of a model on the hub nothing else is fetched. With --profile or --target it says what
-    packages would take: their size, the highest memory of a run with all components loaded and with
-    one at a time, the largest single buffer, and the latency of an image where the history has
-    measurements of the device (edgegen history). For that the networks are traced once at the size
-    of the images, and remembered.
+    are read, and of a model on the hub nothing else is fetched, but for a mix (`mixed-4.5`,
+    `mixed-300MB`), whose layers are measured (edgegen sensitivity). With --profile or --target it
+    says what packages would take: their size, the highest memory of a run with all components
+    loaded and with one at a time, the largest single buffer, and the latency of an image where the
+    history has measurements of the device (edgegen history). For that the networks are traced once
+    at the size of the images, and remembered.
     """
     from edgegen.core.codec import encode
     from edgegen.core.targets import load_targets
     from edgegen.devices.profiles import load_profile
     from edgegen.models.adapters.adapted_folder import with_adapters
-    from edgegen.models.source import resolve_headers
     from edgegen.models.summary import summarize
     from edgegen.packaging.drawing import scheduler_problem
+    from edgegen.packaging.wanted import wanted_packages
 
     device = None if profile is None else load_profile(profile)
+    wanted: tuple[Wanted, ...] = ()
     outlooks: tuple[Outlook, ...] = ()
-    with resolve_headers(
-        model, revision=revision, variant=variant, offline=offline, progress=console.progress
-    ) as found:
+    if device is not None or targets:
+        wanted = wanted_packages(targets, recipes, device)
+    elif recipes or width or height:
+        raise ConfigError(
+            "A recipe and a size are of packages, and none is asked for.",
+            hint="Add --profile NAME, or --target TARGET.",
+        )
+    with _opened(console, model, revision, variant, offline, wanted) as found:
         folder = with_adapters(found, loras)
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
-        if device is not None or targets:
-            outlooks = _outlooks(console, folder, device, targets, recipes, width, height)
-        elif recipes or width or height:
-            raise ConfigError(
-                "A recipe and a size are of packages, and none is asked for.",
-                hint="Add --profile NAME, or --target TARGET.",
-            )
+        if wanted:
+            outlooks = _outlooks(console, folder, device, wanted, width, height)
     family = summary.pipeline.family
     known = [name for name, target in load_targets().items() if target.lacks(family) is None]
     if as_json:
@@ -140,22 +145,54 @@ def inspect(
         show_outlooks(console, outlooks, device, verbose=verbose)
 
 
+def _opened(
+    console: Console,
+    model: str,
+    revision: str | None,
+    variant: str | None,
+    offline: bool,
+    wanted: tuple[Wanted, ...],
+) -> AbstractContextManager[ModelFolder]:
+    """Return a model with its headers only, unless a mix is wanted: its weights are measured."""
+    from edgegen.core.targets import load_target
+    from edgegen.models.source import resolve, resolve_headers
+    from edgegen.packaging.mixed import mix_of
+
+    if any(mix_of(it.recipe, load_target(it.target)) is not None for it in wanted):
+        whole = resolve(
+            model, revision=revision, variant=variant, offline=offline, progress=console.progress
+        )
+        return nullcontext(whole)
+    return resolve_headers(
+        model, revision=revision, variant=variant, offline=offline, progress=console.progress
+    )
+
+
 def _outlooks(
     console: Console,
     folder: ModelFolder,
     device: DeviceProfile | None,
-    targets: tuple[str, ...],
-    recipes: tuple[str, ...],
+    wanted: tuple[Wanted, ...],
     width: int | None,
     height: int | None,
 ) -> tuple[Outlook, ...]:
+    from edgegen.packaging.mixed import describe, mix_wanted
     from edgegen.packaging.model_facts import read_facts
-    from edgegen.packaging.wanted import wanted_packages
     from edgegen.predict.survey import survey
 
-    return survey(
+    facts, wanted, mixes = mix_wanted(
         read_facts(folder),
-        wanted_packages(targets, recipes, device),
+        wanted,
+        profile=device,
+        width=width,
+        height=height,
+        progress=console.progress,
+    )
+    for mixed in mixes:
+        console.note(describe(mixed))
+    return survey(
+        facts,
+        wanted,
         profile=device,
         width=width,
         height=height,

@@ -29,20 +29,28 @@ def names_in(folder: Path) -> tuple[str, ...]:
 
 
 def load_named(
-    cls: type[N], name_or_path: str, folder: Path, *, kind: str, known: Collection[str]
+    cls: type[N],
+    name_or_path: str,
+    folder: Path,
+    *,
+    kind: str,
+    known: Collection[str],
+    others: Collection[str] = (),
 ) -> N:
     """Read `<folder>/<name>.toml`, where the name is one of `known`, or a file by its path.
 
-    What ends in `.toml` or has a folder in it is a path. `kind` says in errors what is looked for.
+    What ends in `.toml` or has a folder in it is a path. `kind` says in errors what is looked for,
+    and `others` are names that they propose, too.
     Raises ConfigError for an unknown name, with the nearest, and for a file that holds something
     else.
     """
     if is_path(name_or_path):
         return load_toml(cls, Path(name_or_path))
     if name_or_path not in known:
+        hint = nearest(name_or_path, (*known, *others))
         raise ConfigError(
             f"There is no {kind} '{name_or_path}'.",
-            hint=f"{nearest(name_or_path, known)} A file of your own is given by its path.",
+            hint=f"{hint} A file of your own is given by its path.",
         )
     path = folder / f"{name_or_path}.toml"
     value = load_toml(cls, path)

@@ -10,6 +10,9 @@ from edgegen.core.recipe import Recipe
 from edgegen.core.shipped import shipped
 from edgegen.core.target import TargetSpec
 
+MIXES = ("mixed-4.5", "mixed-300MB")
+"""Names of recipes that are made for a model (`packaging/mixed.py`), for errors and completion."""
+
 
 def load_recipe(name_or_path: str | None, target: TargetSpec) -> Recipe:
     """Read a recipe of `target` by its name, or a recipe file by its path.
@@ -26,6 +29,7 @@ def load_recipe(name_or_path: str | None, target: TargetSpec) -> Recipe:
         folder,
         kind=f"recipe of the target '{target.name}' called",
         known=target.recipes,
+        others=MIXES,
     )
     _check_storage(recipe, target, name if is_path(name) else str(folder / f"{name}.toml"))
     return recipe

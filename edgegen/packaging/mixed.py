@@ -17,7 +17,7 @@ from edgegen.core.errors import ConfigError
 from edgegen.core.model import Component
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
-from edgegen.core.recipe import Quality, Recipe, Tolerance
+from edgegen.core.recipe import ActivationType, Quality, Recipe, Rule, Tolerance
 from edgegen.core.recipes import load_recipe
 from edgegen.core.sensitivity import LayerSensitivity, Sensitivity
 from edgegen.core.target import TargetSpec
@@ -74,6 +74,16 @@ def parse_mixed(name: str) -> MixedSize | None:
     if match := _BITS.fullmatch(name):
         return MixedSize(name=name, bits=float(match[1]))
     return None
+
+
+def mix_of(name: str | Recipe | None, target: TargetSpec) -> MixedSize | None:
+    """Return the size that the name of a recipe asks for; None where it isn't that of a mix.
+
+    A target's own recipe of such a name is that.
+    """
+    if not isinstance(name, str) or name in target.recipes:
+        return None
+    return parse_mixed(name)
 
 
 def size_named(package_bytes: int) -> MixedSize:
@@ -156,10 +166,11 @@ def make_mixed(
 ) -> Mixed:
     """Return the best assignment of storages under a size, as a recipe of the target.
 
-    Storages are those of the target's recipes that compute in floats. What the profile's system or
-    its runtime cannot take is left out, and what is wider than the target computes in. Raises
-    ConfigError for a size that is too small, with the smallest that there is, and what
-    `make_candidate` raises.
+    Storages are those of the target's recipes that want no calibration; layers are multiplied with
+    floats, but for those in a storage whose kernels quantize activations as they come. What the
+    profile's system or its runtime cannot take is left out, and what is wider than the target
+    computes in. Raises ConfigError for a size that is too small, with the smallest that there is,
+    and what `make_candidate` raises.
     """
     facts = named_as(facts, table)
     base = _base(target, size.name)
@@ -184,13 +195,13 @@ def make_mixed(
         if limit < least:
             raise _too_small(size, f"mixed-{math.ceil(800 * least / numbers) / 100:g}")
     else:
-        fixed = bytes_of(_assigned(base, keys, smallest)) - least
+        fixed = bytes_of(_assigned(base, target, keys, smallest)) - least
         limit = math.floor(size.package_bytes / (1 + SIZE_SLACK)) - fixed
         if limit < least:
             reachable = (fixed + least) * (1 + SIZE_SLACK)
             raise _too_small(size, _size_name(reachable))
     found = assign(layers, limit)
-    recipe = _described(_assigned(base, keys, found.chosen), target, found)
+    recipe = _described(_assigned(base, target, keys, found.chosen), target, found)
     bytes_of(recipe)  # refuses what the profile cannot take
     return Mixed(
         recipe=recipe,
@@ -233,16 +244,26 @@ def _base(target: TargetSpec, name: str) -> Recipe:
 def _usable(
     facts: ModelFacts, target: TargetSpec, base: Recipe, profile: DeviceProfile | None
 ) -> Iterator[str]:
-    recipes = [load_recipe(name, target) for name in target.recipes]
-    known = {it.storage for it in recipes if it.activations == "float"}
+    known = _activations(target)
     for storage in target.storage:
         if storage not in known or CODECS[storage].bits > _COMPUTED_BITS[base.compute]:
             continue
+        uniform = replace(base, storage=storage, activations=known[storage])
         try:
-            make_candidate(facts, target, replace(base, storage=storage), profile=profile)
+            make_candidate(facts, target, uniform, profile=profile)
         except ConfigError:
             continue
         yield storage
+
+
+def _activations(target: TargetSpec) -> dict[str, ActivationType]:
+    """Return the storages of recipes without calibration, and what each is multiplied with.
+
+    That is floats wherever a recipe has the storage with them.
+    """
+    recipes = [load_recipe(name, target) for name in target.recipes]
+    order: tuple[ActivationType, ...] = ("dynamic-int8", "float")  # the later one wins
+    return {it.storage: kind for kind in order for it in recipes if it.activations == kind}
 
 
 def _choices(
@@ -300,18 +321,28 @@ def _loss(
     return max(layer.losses[name] for name in held)
 
 
-def _assigned(base: Recipe, keys: Sequence[tuple[str, str]], chosen: Sequence[Choice]) -> Recipe:
+def _assigned(
+    base: Recipe,
+    target: TargetSpec,
+    keys: Sequence[tuple[str, str]],
+    chosen: Sequence[Choice],
+) -> Recipe:
+    """Return a recipe that stores each layer as chosen, and multiplies it as its storage wants."""
+    activations = _activations(target)
     assigned: dict[str, dict[str, str]] = {}
+    rules: list[Rule] = []
     for (component, layer), choice in zip(keys, chosen, strict=True):
         assigned.setdefault(component, {})[layer] = choice.name
-    return replace(base, assigned=assigned)
+        kind = activations[choice.name]
+        if kind != base.activations:
+            rules.append(Rule(component=component, layers=layer, activations=kind))
+    return replace(base, assigned=assigned, rules=tuple(rules))
 
 
 def _described(recipe: Recipe, target: TargetSpec, found: Assignment) -> Recipe:
     """Return a recipe with its description, and what the lowest of its storages promises."""
     used = sorted({it.name for it in found.chosen}, key=lambda name: -CODECS[name].bits)
-    recipes = [load_recipe(name, target) for name in target.recipes]
-    uniform = [known for storage in used for known in _like(storage, recipes)]
+    uniform = [known for storage in used for known in _like(storage, target)]
     tolerances = [known.tolerance for known in uniform] or [recipe.tolerance]
     return replace(
         recipe,
@@ -325,9 +356,14 @@ def _described(recipe: Recipe, target: TargetSpec, found: Assignment) -> Recipe:
     )
 
 
-def _like(storage: str, recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Return the recipes with floats that store all layers so; without one, most layers."""
-    found = [it for it in recipes if it.storage == storage and it.activations == "float"]
+def _like(storage: str, target: TargetSpec) -> list[Recipe]:
+    """Return the recipes that store all layers so, and multiply them as mixes do.
+
+    Without one, those that store most layers so.
+    """
+    kind = _activations(target)[storage]
+    recipes = [load_recipe(name, target) for name in target.recipes]
+    found = [it for it in recipes if it.storage == storage and it.activations == kind]
     return [it for it in found if it.storages == {storage}] or found
 
 
@@ -351,15 +387,14 @@ def mix_wanted(
 ) -> tuple[ModelFacts, tuple[Wanted, ...], tuple[Mixed, ...]]:
     """Return what is wanted with a recipe in the place of each name of a mix.
 
-    With it come the facts with their layers named as in the table, and the mixes. A target's own
-    recipe of such a name is that. Raises what `sensitivity_of` and `make_mixed` raise.
+    With it come the facts with their layers named as in the table, and the mixes. Raises what
+    `sensitivity_of` and `make_mixed` raise.
     """
     made: list[Wanted] = []
     mixes: list[Mixed] = []
     for each in wanted:
-        name = each.recipe
         target = load_target(each.target)
-        size = parse_mixed(name) if isinstance(name, str) and name not in target.recipes else None
+        size = mix_of(each.recipe, target)
         if size is None:
             made.append(each)
             continue

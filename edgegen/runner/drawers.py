@@ -13,17 +13,25 @@ from edgegen.devices.device import Device
 from edgegen.devices.store import Stored
 from edgegen.drawer import DrawRequest, Pixels, drawn_together, rgb
 from edgegen.runner.backend_choice import Wishes, backend_here
-from edgegen.runner.job import GenerateJob, Request, Residency, absolute
+from edgegen.runner.job import GenerateJob, Request, Residency, SeriesJob, absolute
 from edgegen.runner.png import drawn_pixels
 from edgegen.runner.remote import generate_there
 from edgegen.runner.session import ImageResult, generate
 
-Run = Callable[[Request, Path, Sequence[str]], list[ImageResult]]
-"""Makes the images of a request in a folder, with these names."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Images:
+    """A job of the runner: the images of a request, and their names in a folder."""
+
+    request: Request
+    names: tuple[str, ...]
+
+
+Run = Callable[[Sequence[_Images], Path], list[ImageResult]]
+"""Makes the images of several jobs in a folder, and returns them in their order."""
 
 
 class PackageDrawer:
-    """Draws with a package on this machine, a process of the runner for each job."""
+    """Draws with a package on this machine, in one process of the runner."""
 
     def __init__(
         self, package: Path, *, wishes: Wishes | None = None, residency: Residency = "all"
@@ -35,16 +43,19 @@ class PackageDrawer:
     def draw(self, requests: Sequence[DrawRequest]) -> list[Pixels]:
         """Draw each request. Raises what the runner raises."""
 
-        def run(request: Request, folder: Path, names: Sequence[str]) -> list[ImageResult]:
-            job = GenerateJob(
-                package=self._package,
-                request=request,
-                output=str(folder),
-                file_names=tuple(names),
-                residency=self._residency,
-                backend=self._backend,
+        def run(wanted: Sequence[_Images], folder: Path) -> list[ImageResult]:
+            jobs = tuple(
+                GenerateJob(
+                    package=self._package,
+                    request=each.request,
+                    output=str(folder),
+                    file_names=each.names,
+                    residency=self._residency,
+                    backend=self._backend,
+                )
+                for each in wanted
             )
-            return generate(job)
+            return generate(SeriesJob(jobs=jobs))
 
         return _draw(requests, run)
 
@@ -70,17 +81,23 @@ class DeviceDrawer:
     def draw(self, requests: Sequence[DrawRequest]) -> list[Pixels]:
         """Draw each request there. Raises what the runner and the connection raise."""
 
-        def run(request: Request, folder: Path, names: Sequence[str]) -> list[ImageResult]:
-            job = GenerateJob(package=self._stored.path, request=request, residency=self._residency)
-            return generate_there(
-                self._device,
-                self._stored,
-                job,
-                folder,
-                names,
-                wishes=self._wishes,
-                patience_s=self._patience_s,
-            )
+        def run(wanted: Sequence[_Images], folder: Path) -> list[ImageResult]:
+            images: list[ImageResult] = []
+            for each in wanted:
+                images += generate_there(
+                    self._device,
+                    self._stored,
+                    GenerateJob(
+                        package=self._stored.path,
+                        request=each.request,
+                        residency=self._residency,
+                    ),
+                    folder,
+                    each.names,
+                    wishes=self._wishes,
+                    patience_s=self._patience_s,
+                )
+            return images
 
         return _draw(requests, run)
 
@@ -97,16 +114,20 @@ class _Seeds:
 def _draw(requests: Sequence[DrawRequest], run: Run) -> list[Pixels]:
     pictures: dict[DrawRequest, Pixels] = {}
     for settings, alike in drawn_together(requests).items():
+        drawn: list[DrawRequest] = []
+        wanted: list[_Images] = []
         for seeds, prompts in _jobs(alike).items():
-            drawn = [
+            of_job = [
                 replace(settings, prompt=prompt, seed=seeds.first + number)
                 for prompt in prompts
                 for number in range(seeds.count)
             ]
-            names = [f"{index}.png" for index in range(len(drawn))]
-            with ScratchFolder("pictures") as folder:
-                images = run(_request(settings, prompts, seeds), folder, names)
-                pictures |= zip(drawn, map(_pixels, images), strict=True)
+            names = tuple(f"{len(drawn) + index}.png" for index in range(len(of_job)))
+            wanted.append(_Images(request=_request(settings, prompts, seeds), names=names))
+            drawn += of_job
+        with ScratchFolder("pictures") as folder:
+            images = run(wanted, folder)
+            pictures |= zip(drawn, map(_pixels, images), strict=True)
     return [pictures[request] for request in requests]
 
 

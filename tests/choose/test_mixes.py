@@ -8,9 +8,11 @@ import pytest
 
 from edgegen.choose import mixes
 from edgegen.compress.codecs import CODECS
+from edgegen.core.errors import ConfigError
 from edgegen.core.figures import Limit
 from edgegen.core.package import StageCost
 from edgegen.core.sensitivity import LayerSensitivity, Sensitivity
+from edgegen.core.targets import load_target
 from edgegen.packaging.mixed import parse_mixed, size_named
 from edgegen.packaging.model_facts import ModelFacts
 from tests.choose import played
@@ -84,6 +86,29 @@ def test_there_is_no_mix_with(
     run = new_run(tmp_path / "out", limits=limits, recipes=recipes)
     names = {candidate.way.recipe for candidate in run.search.problem.candidates}
     assert not {name for name in names if name.startswith("mixed-")}
+
+
+def test_mixes_that_are_named_are_candidates_of_each_target(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "out", limits=(RIGHT,), recipes=("mixed-20MB", "int8"))
+    recipes: dict[str, set[str]] = {}
+    for candidate in run.search.problem.candidates:
+        recipes.setdefault(candidate.way.target, set()).add(candidate.way.recipe)
+    assert recipes
+    for target, found in recipes.items():
+        assert found == {"mixed-20MB", "int8"} & {"mixed-20MB", *load_target(target).recipes}
+
+
+def test_a_named_mix_that_there_is_not_is_refused_with_the_smallest(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "out", limits=(RIGHT,), recipes=("mixed-100kB",))
+    refused = [it.refused for it in run.search.problem.candidates]
+    assert refused
+    assert all("The smallest is mixed-" in why for why in refused)
+
+
+def test_a_name_that_is_nearly_a_mix_is_refused_with_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        new_run(tmp_path / "out", limits=(RIGHT,), recipes=("mixed-20Mb",))
+    assert "mixed-300MB" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def completed(line: str, programs: Path) -> list[str]:
         ("edgegen package x -t on", ["onnx"]),
         ("edgegen package x -t tflite:int8-w", ["int8-weights"]),
         ("edgegen package x -t onnx -r fp16-", ["fp16-storage"]),
+        ("edgegen inspect x -t onnx -r mixed-4", ["mixed-4.5"]),
+        ("edgegen package x -t tflite:mixed-3", ["mixed-300MB"]),
         ("edgegen package x --profile pixel", ["pixel-8"]),
         ("edgegen status -d ssh://pi@", ["//pi@board.local", "//pi@board.local:2222"]),
         ("edgegen run x --residency s", ["sequential"]),

@@ -163,6 +163,25 @@ def test_what_no_recipe_with_floats_stores_is_left_out(
     assert found.recipe.storages == {"float16", "int8"}
 
 
+@pytest.mark.parametrize("uniform", ["int4-channel", "int4-dynamic"])
+def test_storages_whose_kernels_quantize_activations_are_multiplied_so(
+    facts: ModelFacts, table: Sensitivity, uniform: str
+) -> None:
+    tflite = load_target("tflite")
+    recipe = load_recipe(uniform, tflite)
+    package = predict(make_candidate(facts, tflite, recipe), facts).package_bytes
+    size = MixedSize(name="mixed-x", package_bytes=package)
+    found = make_mixed(facts, tflite, size, table).recipe
+    kinds = {
+        (storage, found.of(component).activations_of(layer))
+        for component in facts.spec.components
+        for layer, storage in found.assigned.get(component.name, {}).items()
+    }
+    narrow = {"int4": "dynamic-int8", "int4-channel": "dynamic-int8"}
+    assert kinds == {(storage, narrow.get(storage, "float")) for storage, _ in kinds}
+    assert len({kind for _, kind in kinds}) == 2
+
+
 def test_it_promises_what_the_lowest_of_its_storages_does(
     facts: ModelFacts, table: Sensitivity
 ) -> None:

@@ -1,0 +1,300 @@
+"""Places every recipe and the mixes of their sizes: bytes against pictures.
+
+    python benchmarks/compression_frontier.py [--models …] [--targets …] [--of-each N]
+        [--recipes …] [--no-mixes] [--write NAME]
+
+The scenes of `builtin_scores.py --packages` are drawn from a package in each recipe of each target,
+and from a mix for the size of each recipe that stores weights in 8 bits or fewer. Kept are the size
+of the package, how many pictures are right, and PSNR and FLIP of the pictures beside diffusers'.
+Core ML's executor takes six times as long as torch, which draws for that target with the weights as
+the codecs restore them, unless `--executor` is given.
+`--write NAME` adds to `results/NAME.json` and `.md` and draws what is missing there: a run that was
+interrupted goes on where it stopped, and a recipe that has changed is drawn again. The plots are
+`docs/images/NAME-right.svg` and `NAME-flip.svg`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from edgegen_runner.metrics import psnr_db
+
+from benchmarks.builtin_scores_report import MODELS, asked
+from benchmarks.compression_frontier_plot import plot
+from benchmarks.compression_frontier_report import (
+    Frontier,
+    Placed,
+    Reference,
+    beaten,
+    markdown,
+    ordered,
+    sizes_to_match,
+    stored_digest,
+)
+from benchmarks.machine import read_machine
+from benchmarks.restored_weights import RestoredWeights
+from edgegen.compress.codecs import CODECS
+from edgegen.core.codec import dump_json, load_json
+from edgegen.core.errors import ConfigError, EdgegenError
+from edgegen.core.files import write_atomic
+from edgegen.core.progress import SilentProgress
+from edgegen.core.recipe import Recipe
+from edgegen.core.recipes import load_recipe
+from edgegen.core.targets import load_target, target_names
+from edgegen.drawer import Drawer
+from edgegen.evaluate.metrics import METRICS
+from edgegen.models.source import resolve
+from edgegen.packaging.batch import Built, build_all
+from edgegen.packaging.candidate import make_candidate, predict
+from edgegen.packaging.mixed import MixedSize, make_mixed, named_as, sensitivity_of
+from edgegen.packaging.model_facts import ModelFacts, read_facts
+from edgegen.packaging.plan import plan_package
+from edgegen.runner.backend_choice import Wishes
+from edgegen.runner.drawers import PackageDrawer
+from edgegen.scenes.combinations import Split
+from edgegen.scenes.scores import Judged, Request, group_of, judge_all, sampled_requests
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, IMAGES = ROOT / "benchmarks/results", ROOT / "docs/images"
+OF_EACH = {"builtin:scenes": 3}
+"""Scenes of each group and split of a model whose pictures take 25 steps; of others 15."""
+_USUALLY = 15
+_SAMPLED = 60  # of each group and split in builtin_scores.py: these scenes are the first of those
+_AT_ONCE = 32
+_FEW_BITS = 8
+_IN_TORCH = frozenset({"coreml"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model, and what diffusers drew of it."""
+
+    model: str
+    facts: ModelFacts
+    judged: tuple[Judged, ...]
+    torch: RestoredWeights
+    in_torch: frozenset[str]
+
+    @property
+    def requests(self) -> list[Request]:
+        """Return what was asked for."""
+        return [request for request, _, _ in self.judged]
+
+    @property
+    def reference(self) -> Reference:
+        """Return what is kept of diffusers' pictures."""
+        return Reference(
+            model=self.model,
+            asked=asked(self.requests),
+            pictures=len(self.judged),
+            right=sum(verdict.all_right for _, _, verdict in self.judged),
+        )
+
+    def row(self, target: str, recipe: Recipe) -> Placed:
+        """Return a row of a package that hasn't been drawn yet."""
+        return Placed(
+            model=self.model,
+            target=target,
+            recipe=recipe.name,
+            stored=stored_digest(recipe),
+            asked=asked(self.requests),
+            pictures=len(self.judged),
+        )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draw what is missing, print and write."""
+    options = _parse(arguments)
+    found = replace(_written(options.write), machine=read_machine())
+    for model in options.models:
+        of_each = options.of_each or OF_EACH.get(model, _USUALLY)
+        subject = _subject(model, of_each, frozenset() if options.executor else _IN_TORCH)
+        found = found.with_reference(subject.reference)
+        for target in options.targets:
+            for row in _uniform(subject, target, options.recipes, found):
+                found = _kept(found.with_row(row), options.write)
+            if not options.no_mixes:
+                for row in _mixes(subject, target, found):
+                    found = _kept(found.with_row(row), options.write)
+    found = _kept(ordered(found, MODELS), options.write)
+    print(markdown(found))
+    for reference in found.references:
+        for target in target_names():
+            for uniform, mix, worse in beaten(found.of(reference.model, target)):
+                if worse:
+                    print(f"{reference.model} {target} {uniform.recipe}: {mix.recipe} has {worse}")
+    return 0
+
+
+def _subject(model: str, of_each: int, in_torch: frozenset[str]) -> Subject:
+    facts = read_facts(resolve(model, progress=SilentProgress()))
+    torch = RestoredWeights(facts)
+    requests = [
+        *_first(sampled_requests(Split.TRAINED, _SAMPLED), of_each),
+        *_first(sampled_requests(Split.HELD_OUT, _SAMPLED), of_each),
+    ]
+    judged = tuple(judge_all(requests, torch, batch=_AT_ONCE))
+    return Subject(model=model, facts=facts, judged=judged, torch=torch, in_torch=in_torch)
+
+
+def _first(requests: Sequence[Request], number: int) -> list[Request]:
+    """Return the first of each group."""
+    chosen: dict[str, list[Request]] = {}
+    for request in requests:
+        members = chosen.setdefault(group_of(request.scene), [])
+        members.extend([request] if len(members) < number else [])
+    return [request for members in chosen.values() for request in members]
+
+
+def _uniform(
+    subject: Subject, target: str, names: Sequence[str] | None, found: Frontier
+) -> Iterator[Placed]:
+    spec = load_target(target)
+    recipes = [load_recipe(it, spec) for it in spec.recipes if names is None or it in names]
+    wanted = [(subject.row(target, recipe), recipe) for recipe in recipes]
+    yield from _drawn(subject, [pair for pair in wanted if not found.has(pair[0])])
+
+
+def _mixes(subject: Subject, target: str, found: Frontier) -> Iterator[Placed]:
+    """Yield the mixes of the sizes of all uniform packages whose weights take few bits."""
+    spec = load_target(target)
+    rows = [
+        it
+        for it in found.of(subject.model, target)
+        if it.mix_of is None and it.failure is None and it.recipe in spec.recipes
+        if CODECS[load_recipe(it.recipe, spec).storage].bits <= _FEW_BITS
+    ]
+    table = sensitivity_of(subject.facts, SilentProgress())
+    facts = named_as(subject.facts, table)
+    subject = replace(subject, facts=facts)
+    wanted: list[tuple[Placed, Recipe]] = []
+    for row in sizes_to_match(rows):
+        base = load_recipe(spec.default_recipe, spec)
+        plan = plan_package(facts, target=target, destination=Path("package"), recipe=base)
+        kilobytes = (row.size_bytes + plan.prediction.golden_bytes) // 1000
+        size = MixedSize(name=f"mixed-{kilobytes}kB", package_bytes=kilobytes * 1000)
+        try:
+            mixed = make_mixed(facts, spec, size, table)
+        except ConfigError as error:
+            yield replace(
+                subject.row(target, replace(base, name=size.name)),
+                mix_of=row.recipe,
+                failure=f"{error.message} {error.hint or ''}".strip(),
+            )
+            continue
+        made = replace(
+            subject.row(target, mixed.recipe), mix_of=row.recipe, bits=mixed.weights_bits
+        )
+        if not found.has(made):
+            wanted.append((made, mixed.recipe))
+    yield from _drawn(subject, wanted)
+
+
+def _drawn(subject: Subject, wanted: Sequence[tuple[Placed, Recipe]]) -> Iterator[Placed]:
+    """Build packages together, and draw with one after the other."""
+    for row, recipe in wanted:
+        if row.target in subject.in_torch:
+            yield _told(_restored(subject, row, recipe))
+    wanted = [pair for pair in wanted if pair[0].target not in subject.in_torch]
+    if not wanted:
+        return
+    with tempfile.TemporaryDirectory(prefix="compression-frontier-") as work:
+        plans = [
+            plan_package(
+                subject.facts,
+                target=row.target,
+                destination=Path(work, str(number), "package"),
+                recipe=recipe,
+            )
+            for number, (row, recipe) in enumerate(wanted)
+        ]
+        built = build_all(plans, parity=False).packages
+        for (row, _), outcome in zip(wanted, built, strict=True):
+            try:
+                if not isinstance(outcome, Built):
+                    raise outcome
+                drawer = PackageDrawer(outcome.path, wishes=Wishes(threads=1))
+                files = [it for it in outcome.path.rglob("*") if it.is_file()]
+                row = replace(row, size_bytes=sum(it.stat().st_size for it in files))
+                row = _judged(subject, row, drawer, len(subject.judged))
+                shutil.rmtree(outcome.path)
+            except EdgegenError as error:
+                row = replace(row, failure=error.message)
+            yield _told(row)
+
+
+def _restored(subject: Subject, row: Placed, recipe: Recipe) -> Placed:
+    """Return a row that torch draws, with the size that is predicted."""
+    spec = load_target(row.target)
+    subject.torch.store(recipe, spec)
+    size = predict(make_candidate(subject.facts, spec, recipe), subject.facts)
+    row = replace(row, in_torch=True, size_bytes=size.package_bytes - size.golden_bytes)
+    return _judged(subject, row, subject.torch, _AT_ONCE)
+
+
+def _told(row: Placed) -> Placed:
+    figures = (
+        f"{row.size_bytes / 1e6:.2f} MB, {row.psnr_db:.1f} dB, FLIP {row.flip:.4f}, "
+        f"{row.right} of {row.pictures} right"
+    )
+    print(f"{row.model} {row.target} {row.recipe}: {row.failure or figures}", flush=True)
+    return row
+
+
+def _judged(subject: Subject, row: Placed, drawer: Drawer, batch: int) -> Placed:
+    drawn = list(judge_all(subject.requests, drawer, batch=batch))
+    pairs = [
+        (mine, theirs) for (_, mine, _), (_, theirs, _) in zip(subject.judged, drawn, strict=True)
+    ]
+    flips = [METRICS["flip"].compute(*pair) for pair in pairs]
+    expected, pictures = (np.stack(side) for side in zip(*pairs, strict=True))
+    return replace(
+        row,
+        right=sum(verdict.all_right for _, _, verdict in drawn),
+        psnr_db=psnr_db(expected, pictures, peak=255.0),
+        flip=float(np.mean([it for it in flips if it is not None])),
+    )
+
+
+def _written(name: str | None) -> Frontier:
+    path = RESULTS / f"{name}.json"
+    if name is not None and path.exists():
+        return load_json(Frontier, path)
+    return Frontier(machine=read_machine())
+
+
+def _kept(found: Frontier, name: str | None) -> Frontier:
+    if name is not None:
+        found = ordered(found, MODELS)
+        write_atomic(RESULTS / f"{name}.json", dump_json(found).encode())
+        write_atomic(RESULTS / f"{name}.md", markdown(found).encode())
+        for figure in ("right", "flip"):
+            write_atomic(IMAGES / f"{name}-{figure}.svg", plot(found, figure).encode())
+    return found
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", nargs="*", default=MODELS, help="none: only tables and plots")
+    parser.add_argument("--targets", nargs="+", default=target_names(), choices=target_names())
+    parser.add_argument("--recipes", nargs="+", help="default: all of a target")
+    parser.add_argument("--no-mixes", action="store_true")
+    parser.add_argument(
+        "--executor", action="store_true", help="Core ML's packages draw, not torch"
+    )
+    parser.add_argument("--of-each", type=int, help="scenes of each group and split")
+    parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
