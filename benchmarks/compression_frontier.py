@@ -29,7 +29,7 @@ import numpy as np
 from edgegen_runner.metrics import psnr_db
 
 from benchmarks.builtin_scores_report import MODELS, asked
-from benchmarks.compression_frontier_plot import plot
+from benchmarks.compression_frontier_plot import FIGURES, plot
 from benchmarks.compression_frontier_report import (
     Frontier,
     Placed,
@@ -45,10 +45,12 @@ from benchmarks.restored_weights import RestoredWeights
 from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import dump_json, load_json
 from edgegen.core.errors import ConfigError, EdgegenError
+from edgegen.core.evaluation import EQUAL_DB
 from edgegen.core.files import write_atomic
 from edgegen.core.progress import SilentProgress
 from edgegen.core.recipe import Recipe
 from edgegen.core.recipes import load_recipe
+from edgegen.core.sensitivity import Sensitivity
 from edgegen.core.targets import load_target, target_names
 from edgegen.drawer import Drawer
 from edgegen.evaluate.metrics import METRICS
@@ -65,9 +67,9 @@ from edgegen.scenes.scores import Judged, Request, group_of, judge_all, sampled_
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, IMAGES = ROOT / "benchmarks/results", ROOT / "docs/images"
-OF_EACH = {"builtin:scenes": 3}
-"""Scenes of each group and split of a model whose pictures take 25 steps; of others 15."""
-_USUALLY = 15
+OF_EACH = {"builtin:scenes": 2}
+"""Scenes of each group and split of a model whose pictures take 25 steps."""
+_USUALLY = 5
 _SAMPLED = 60  # of each group and split in builtin_scores.py: these scenes are the first of those
 _AT_ONCE = 32
 _FEW_BITS = 8
@@ -83,6 +85,11 @@ class Subject:
     judged: tuple[Judged, ...]
     torch: RestoredWeights
     in_torch: frozenset[str]
+
+    def is_for_torch(self, row: Placed, recipe: Recipe) -> bool:
+        """Return whether torch draws; where 16 bits differ by arithmetic only, the package does."""
+        few = recipe.assigned or CODECS[recipe.storage].bits <= _FEW_BITS
+        return row.target in self.in_torch and bool(few)
 
     @property
     def requests(self) -> list[Request]:
@@ -119,12 +126,11 @@ def main(arguments: Sequence[str]) -> int:
         of_each = options.of_each or OF_EACH.get(model, _USUALLY)
         subject = _subject(model, of_each, frozenset() if options.executor else _IN_TORCH)
         found = found.with_reference(subject.reference)
-        for target in options.targets:
-            for row in _uniform(subject, target, options.recipes, found):
+        for row in _uniform(subject, options.targets, options.recipes, found):
+            found = _kept(found.with_row(row), options.write)
+        if not options.no_mixes:
+            for row in _mixes(subject, options.targets, found):
                 found = _kept(found.with_row(row), options.write)
-            if not options.no_mixes:
-                for row in _mixes(subject, target, found):
-                    found = _kept(found.with_row(row), options.write)
     found = _kept(ordered(found, MODELS), options.write)
     print(markdown(found))
     for reference in found.references:
@@ -156,55 +162,67 @@ def _first(requests: Sequence[Request], number: int) -> list[Request]:
 
 
 def _uniform(
-    subject: Subject, target: str, names: Sequence[str] | None, found: Frontier
+    subject: Subject, targets: Sequence[str], names: Sequence[str] | None, found: Frontier
 ) -> Iterator[Placed]:
-    spec = load_target(target)
-    recipes = [load_recipe(it, spec) for it in spec.recipes if names is None or it in names]
-    wanted = [(subject.row(target, recipe), recipe) for recipe in recipes]
+    """Yield the rows of all recipes of targets, or of those that are named."""
+    wanted = [
+        (subject.row(target, recipe), recipe)
+        for target in targets
+        for name in load_target(target).recipes
+        if names is None or name in names
+        for recipe in [load_recipe(name, load_target(target))]
+    ]
     yield from _drawn(subject, [pair for pair in wanted if not found.has(pair[0])])
 
 
-def _mixes(subject: Subject, target: str, found: Frontier) -> Iterator[Placed]:
+def _mixes(subject: Subject, targets: Sequence[str], found: Frontier) -> Iterator[Placed]:
     """Yield the mixes of the sizes of all uniform packages whose weights take few bits."""
+    table = sensitivity_of(subject.facts, SilentProgress())
+    subject = replace(subject, facts=named_as(subject.facts, table))
+    rows: list[Placed] = []
+    wanted: list[tuple[Placed, Recipe]] = []
+    for target in targets:
+        for row, recipe in _mixed(subject, target, table, found):
+            if recipe is None:
+                rows.append(row)
+            elif not found.has(row):
+                wanted.append((row, recipe))
+    yield from rows
+    yield from _drawn(subject, wanted)
+
+
+def _mixed(
+    subject: Subject, target: str, table: Sensitivity, found: Frontier
+) -> Iterator[tuple[Placed, Recipe | None]]:
+    """Yield a row that isn't drawn yet and its recipe; a row of a failure without one."""
     spec = load_target(target)
+    base = load_recipe(spec.default_recipe, spec)
+    golden_bytes = predict(make_candidate(subject.facts, spec, base), subject.facts).golden_bytes
     rows = [
         it
         for it in found.of(subject.model, target)
         if it.mix_of is None and it.failure is None and it.recipe in spec.recipes
         if CODECS[load_recipe(it.recipe, spec).storage].bits <= _FEW_BITS
     ]
-    table = sensitivity_of(subject.facts, SilentProgress())
-    facts = named_as(subject.facts, table)
-    subject = replace(subject, facts=facts)
-    wanted: list[tuple[Placed, Recipe]] = []
     for row in sizes_to_match(rows):
-        base = load_recipe(spec.default_recipe, spec)
-        plan = plan_package(facts, target=target, destination=Path("package"), recipe=base)
-        kilobytes = (row.size_bytes + plan.prediction.golden_bytes) // 1000
+        kilobytes = (row.size_bytes + golden_bytes) // 1000
         size = MixedSize(name=f"mixed-{kilobytes}kB", package_bytes=kilobytes * 1000)
         try:
-            mixed = make_mixed(facts, spec, size, table)
+            mixed = make_mixed(subject.facts, spec, size, table)
         except ConfigError as error:
-            yield replace(
-                subject.row(target, replace(base, name=size.name)),
-                mix_of=row.recipe,
-                failure=f"{error.message} {error.hint or ''}".strip(),
-            )
+            failed = subject.row(target, replace(base, name=size.name))
+            yield replace(failed, mix_of=row.recipe, failure=error.message), None
             continue
-        made = replace(
-            subject.row(target, mixed.recipe), mix_of=row.recipe, bits=mixed.weights_bits
-        )
-        if not found.has(made):
-            wanted.append((made, mixed.recipe))
-    yield from _drawn(subject, wanted)
+        made = subject.row(target, mixed.recipe)
+        yield replace(made, mix_of=row.recipe, bits=mixed.weights_bits), mixed.recipe
 
 
 def _drawn(subject: Subject, wanted: Sequence[tuple[Placed, Recipe]]) -> Iterator[Placed]:
     """Build packages together, and draw with one after the other."""
-    for row, recipe in wanted:
-        if row.target in subject.in_torch:
-            yield _told(_restored(subject, row, recipe))
-    wanted = [pair for pair in wanted if pair[0].target not in subject.in_torch]
+    in_torch = [pair for pair in wanted if subject.is_for_torch(*pair)]
+    for row, recipe in in_torch:
+        yield _told(_restored(subject, row, recipe))
+    wanted = [pair for pair in wanted if pair not in in_torch]
     if not wanted:
         return
     with tempfile.TemporaryDirectory(prefix="compression-frontier-") as work:
@@ -260,7 +278,7 @@ def _judged(subject: Subject, row: Placed, drawer: Drawer, batch: int) -> Placed
     return replace(
         row,
         right=sum(verdict.all_right for _, _, verdict in drawn),
-        psnr_db=psnr_db(expected, pictures, peak=255.0),
+        psnr_db=min(psnr_db(expected, pictures, peak=255.0), EQUAL_DB),
         flip=float(np.mean([it for it in flips if it is not None])),
     )
 
@@ -277,7 +295,7 @@ def _kept(found: Frontier, name: str | None) -> Frontier:
         found = ordered(found, MODELS)
         write_atomic(RESULTS / f"{name}.json", dump_json(found).encode())
         write_atomic(RESULTS / f"{name}.md", markdown(found).encode())
-        for figure in ("right", "flip"):
+        for figure in FIGURES:
             write_atomic(IMAGES / f"{name}-{figure}.svg", plot(found, figure).encode())
     return found
 

@@ -138,10 +138,10 @@ def markdown(found: Frontier) -> str:
     """Return a table for each model and target, the largest package first."""
     lines = ["# Size against pictures", "", f"{found.machine.name()}.", ""]
     lines += [
-        "Each package without its golden case, drawn by edgegen's runner; those with an asterisk by",
-        "torch in float32, with the weights as the package restores them, and their size is predicted.",
-        "PSNR is that of all pictures together against diffusers', FLIP the mean. A mix is made for",
-        "the size of the recipe that it names, and is up to 1 % smaller.",
+        "Each package without its golden case, drawn by edgegen's runner; those with a star by",
+        "torch, with the weights as the package restores them, and their size is predicted. PSNR",
+        "is that of all pictures together against diffusers', FLIP the mean. A mix is made for the",
+        "size of the recipe that it names, and is up to 1 % smaller.",
         "",
     ]
     for reference in found.references:

@@ -72,12 +72,13 @@ def survey(
 
     `measurements` are those of the profile's device, from which latency is scaled.
 
-    Raises ConfigError for an unknown target, recipe or size, and ExportError where torch cannot
-    trace a network.
+    Raises the first refusal where all are refused, ConfigError for an unknown target, and
+    ExportError where torch cannot trace a network.
     """
     traced: dict[tuple[Component, ...], Mapping[str, ComponentTrace]] = {}
     known = () if profile is None else known_of(measurements, facts, profile, progress)
-    rows = []
+    rows: list[Outlook] = []
+    refusals: list[ConfigError] = []
     for target, recipe in _pairs(wanted):
         spec = load_target(target)
         name = recipe.name if isinstance(recipe, Recipe) else recipe
@@ -92,15 +93,15 @@ def survey(
             )
         except ConfigError as error:
             rows.append(Outlook(target=target, recipe=name, refused=error.message))
+            refusals.append(error)
             continue
         if candidate.components not in traced:  # most recipes share them
             traced[candidate.components] = read_traces(candidate, facts, progress=progress)
         traces = traced[candidate.components]
         outlook = _outlook(candidate, facts, traces)
         rows.append(replace(outlook, latency=latency_of(candidate, facts, traces, known)))
-    refusals = [row.refused for row in rows if row.refused is not None]
     if rows and len(refusals) == len(rows):
-        raise ConfigError(refusals[0], hint="Give another target, recipe, size or profile.")
+        raise refusals[0]
     return tuple(rows)
 
 

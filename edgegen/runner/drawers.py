@@ -18,6 +18,7 @@ from edgegen.runner.png import drawn_pixels
 from edgegen.runner.remote import generate_there
 from edgegen.runner.session import ImageResult, generate
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Images:
     """A job of the runner: the images of a request, and their names in a folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from edgegen.packaging.candidate import make_candidate, predict
 from edgegen.packaging.mixed import MixedSize, describe, make_mixed, named_as, parse_mixed
 from edgegen.packaging.model_facts import ModelFacts, read_facts
 from edgegen.packaging.plan import plan_package
+from edgegen.packaging.wanted import Wanted
 
 MODEL = "builtin:scenes-4step-tiny"
 COREML = load_target("coreml")
@@ -244,3 +246,29 @@ def test_the_command_plans_a_mix(
 )
 def test_a_size_that_says_nothing_or_two_things_is_refused(arguments: list[str]) -> None:
     assert run_command(["package", MODEL, "-t", "coreml", *arguments, "--dry-run"]) == 2
+
+
+def test_inspect_surveys_a_mix_like_any_recipe(
+    table: Sensitivity, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    surveyed: list[Wanted] = []
+
+    def surveying(_facts: ModelFacts, wanted: Sequence[Wanted], **_options: object) -> tuple[()]:
+        surveyed.extend(wanted)
+        return ()
+
+    monkeypatch.setattr(module, "sensitivity_of", lambda _facts, _progress: table)
+    monkeypatch.setattr("edgegen.predict.survey.survey", surveying)
+    assert (
+        run_command(["inspect", MODEL, "-t", "tflite:fp16-storage", "-t", "coreml:mixed-9MB"]) == 0
+    )
+    assert "bits a weight, the best of its size" in capsys.readouterr().err
+    recipes = [
+        it.recipe if isinstance(it.recipe, str) else it.recipe.name for it in surveyed if it.recipe
+    ]
+    assert recipes == ["fp16-storage", "mixed-9MB"]
+
+
+def test_inspect_refuses_a_name_that_is_nearly_a_mix(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["inspect", MODEL, "-t", "coreml:mixed-9Mb"]) == 2
+    assert "mixed-300MB" in capsys.readouterr().err
