@@ -52,6 +52,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "sensitivity": LazyCommand(
         "edgegen.cli.sensitivity:sensitivity", "Say which layers bear few bits, and which don't."
     ),
+    "slim": LazyCommand(
+        "edgegen.cli.slim:slim", "Make a smaller model of a model: cut what pictures miss least."
+    ),
     "run": LazyCommand("edgegen.cli.run:run", "Make images with a package, without torch."),
     "bench": LazyCommand("edgegen.cli.bench:bench", "Measure a package on a device."),
     "report": LazyCommand(
@@ -112,6 +115,7 @@ SYNONYMS: Mapping[str, str] = {
     "push": "deploy",
     "quantize": "package",
     "show": "inspect",
+    "shrink": "slim",
     "test": "verify",
     "txt2img": "run",
     "validate": "verify",

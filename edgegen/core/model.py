@@ -81,7 +81,8 @@ class PipelineSpec:
     `source` is what the user typed, `revision` the hub's commit where there is one, `variant` the
     one of which weights were asked for, `licence` the SPDX-like name that the model card gives,
     `extras` the optional components that are present in the source but not exported (a safety
-    checker, say), `adapters` what is added to its weights, in that order.
+    checker, say), `adapters` what is added to its weights, in that order. `original` is what the
+    source of a pruned model was called.
     """
 
     source: str
@@ -96,3 +97,9 @@ class PipelineSpec:
     extras: tuple[str, ...] = ()
     variant: str | None = None
     adapters: tuple[Adapter, ...] = ()
+    original: str | None = None
+
+    @property
+    def known_as(self) -> str:
+        """Return the model whose pictures it knows: its original where it was pruned."""
+        return self.original or self.source

@@ -96,7 +96,7 @@ def examine(
     first = _case(spec, settings)
     steps = settings.reference_steps or _own_steps(folder, own, spec)
     warnings: list[str] = []
-    suites = _suites(spec, spec.source, settings.suites, warnings)
+    suites = _suites(spec, spec.known_as, settings.suites, warnings)
     asked: list[Asked] = []
     for suite in suites:
         of_suite = _questions(spec, suite, _most(settings, first, shown_name(suite), warnings))
@@ -137,7 +137,7 @@ def quality_names(spec: PipelineSpec, settings: EvaluateSettings | None = None) 
         names.add("ssim")
     wanted = settings or EvaluateSettings()
     size = wanted.width or spec.generation.width, wanted.height or spec.generation.height
-    if spec.facts.takes_text and load_suite(KNOWN, spec.source).scenes is not None:
+    if spec.facts.takes_text and load_suite(KNOWN, spec.known_as).scenes is not None:
         names |= {"right"} if size == (PICTURE_PX, PICTURE_PX) else set()
     return frozenset(names)
 
@@ -201,7 +201,7 @@ def _case(spec: PipelineSpec, settings: EvaluateSettings) -> GoldenCase:
 
 def _own_steps(folder: ModelFolder, own: PipelineSpec, spec: PipelineSpec) -> int:
     """Return the steps that a model is drawn in by default, with the package's scheduler."""
-    if own.source in BUILTIN_MODELS or spec.scheduler == own.scheduler:
+    if own.known_as in BUILTIN_MODELS or spec.scheduler == own.scheduler:
         return own.generation.steps
     other = replace(own, scheduler=spec.scheduler)
     return with_defaults(other, folder.path).generation.steps

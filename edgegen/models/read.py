@@ -21,6 +21,7 @@ from edgegen.models.index import PipelineIndex
 from edgegen.models.latent_sizes import size_problem
 from edgegen.models.licences import licence_name
 from edgegen.models.model_folder import ModelFolder
+from edgegen.models.origin import read_origin
 from edgegen.models.pipeline_configs import read_configs
 from edgegen.models.pipeline_source import folder_source, open_source
 from edgegen.models.scheduler import read_scheduler, with_defaults
@@ -61,6 +62,10 @@ def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
         extras=tuple(name for name in sorted(index.entries) if name in NOT_EXPORTED),
         adapters=facts_of_adapters(folder.path),
     )
+    origin = read_origin(folder.path)
+    if origin is not None:
+        drawn = replace(generation, steps=origin.steps, guidance=origin.guidance)
+        return replace(spec, generation=drawn, original=origin.model)
     builtin = BUILTIN_MODELS.get(folder.source)
     if builtin is None:
         return with_defaults(spec, folder.path)

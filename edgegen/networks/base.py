@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.model import DType, Generation, Role, TensorSpec
 from edgegen.core.model import NativeTensor as NativeTensor
+from edgegen.networks.pruned import without_cuts
 
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs."""
@@ -150,7 +151,8 @@ class Network:
 
     Models that were saved before it got that name may give one of `old_names`. `config_class` is
     what transformers builds it from. `options` are the settings that decide which layers it has,
-    with the values that every target can hold; `check` refuses what they cannot say.
+    with the values that every target can hold; `check` refuses what they cannot say. A `prunable`
+    one may be narrower than its settings say (`pruned.py`).
     """
 
     class_name: str
@@ -161,17 +163,19 @@ class Network:
     options: Options = field(default_factory=dict)
     check: Callable[[ComponentConfig], None] = nothing
     keys: KeyRules = KeyRules()
+    prunable: bool = False
 
     def load_class(self) -> Any:
         """Import the class. Raises ImportError without its library."""
         return getattr(importlib.import_module(self.library), self.class_name)
 
     def build(self, config: Mapping[str, Any]) -> Any:
-        """Build the network from its config; raises whatever its class raises."""
+        """Build the whole network from its config; raises whatever its class raises."""
+        whole = without_cuts(config)
         if self.config_class is None:
-            return self.load_class().from_config(config)
+            return self.load_class().from_config(whole)
         settings = getattr(importlib.import_module(self.library), self.config_class)
-        return self.load_class()(settings.from_dict(config))
+        return self.load_class()(settings.from_dict(whole))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

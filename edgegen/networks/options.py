@@ -13,6 +13,7 @@ from typing import Any
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.networks.base import Network
+from edgegen.networks.pruned import KEY, cuts_of
 from edgegen.networks.unet import OLD_PREFIX
 
 
@@ -31,6 +32,12 @@ def check_options(config: ComponentConfig, network: Network) -> None:
                     hint=f"Choose another model. For a {network.class_name}, edgegen knows "
                     f"{known}.",
                 )
+    if cuts_of(config.data, str(config.path)) is not None and not network.prunable:
+        raise SourceError(
+            f"{config.path}: a {network.class_name} is said to be pruned ('{KEY}'), which edgegen "
+            "does to denoisers only.",
+            hint="Take the config.json that belongs to these weights.",
+        )
     network.check(config)
 
 

@@ -136,6 +136,7 @@ PIXART_TRANSFORMER = Denoiser(
         ),
     ),
     keys=KeyRules(ignored=("pos_embed.pos_embed",)),
+    prunable=True,
     taken=_taken,
     predicted=_predicted,
     native_size=_native_size,

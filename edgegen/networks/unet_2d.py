@@ -99,6 +99,7 @@ UNET_2D = Denoiser(
         ),
     ),
     keys=unet.KEYS,
+    prunable=True,
     taken=_taken,
     predicted=_predicted,
     native_size=unet.sample_size,

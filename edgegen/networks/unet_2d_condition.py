@@ -258,6 +258,7 @@ UNET_2D_CONDITION = Denoiser(
         ),
     ),
     keys=replace(unet.KEYS, elsewhere=ldm_names),
+    prunable=True,
     taken=_taken,
     predicted=_predicted,
     native_size=_native_size,

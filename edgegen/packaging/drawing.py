@@ -42,7 +42,7 @@ def drawn_with(
     if scheduler is not None:
         config = scheduler_config(folder, spec.scheduler)
         spec = replace(spec, scheduler=check_scheduler(spec, config, name=scheduler))
-        if spec.source not in BUILTIN_MODELS:
+        if spec.known_as not in BUILTIN_MODELS:
             spec = with_defaults(spec, folder)
     generation = spec.generation
     if steps is not None:

@@ -45,7 +45,7 @@ def plan_drawing(spec: PipelineSpec, folder: Path, *, prompt: str | None) -> Gol
     small = max(generation.width, generation.height) <= SMALL_MODEL_PX
     if case.prompt is None:
         return replace(case, steps=generation.steps) if small else case
-    builtin = BUILTIN_MODELS.get(spec.source)
+    builtin = BUILTIN_MODELS.get(spec.known_as)
     wanted = prompt or (case.prompt if builtin is None else builtin.prompt)
     case = replace(case, prompt=wanted, negative_prompt=None)
     return replace(case, steps=generation.steps) if small else case

@@ -49,7 +49,7 @@ def plan_calibration(spec: PipelineSpec, folder: Path, *, full: bool) -> tuple[G
 
 def choose_prompts(spec: PipelineSpec, folder: Path) -> tuple[str, ...]:
     """Return a prompt a trajectory: known captions, or the card's examples, or plain ones."""
-    builtin = BUILTIN_MODELS.get(spec.source)
+    builtin = BUILTIN_MODELS.get(spec.known_as)
     known = builtin.calibration_prompts if builtin else card_prompts(folder / _CARD_NAME)
     return tuple(dict.fromkeys((*known, *PROMPTS)))[: len(STEPS)]
 

@@ -16,20 +16,25 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.networks import network_of
+from edgegen.networks.pruned import cuts_of
+from edgegen.reference.narrowing import narrow
 
 
 def build_module(folder: Path, class_name: str) -> torch.nn.Module:
     """Build the module that `folder/config.json` describes; its parameters take no memory.
 
-    The parameters are on the meta device, the buffers are real. Raises SourceError for a class that
-    is not known and for a config that its class refuses.
+    What the config says was cut is cut out. The parameters are on the meta device, the buffers are
+    real. Raises SourceError for a class that is not known and for a config that its class refuses.
     """
     network = network_of(class_name)
     config = dict(ComponentConfig.of_network(folder / "config.json").data)
+    cuts = cuts_of(config, str(folder / "config.json"))
     with parameters_on_meta():
         try:
             module: torch.nn.Module = network.build(config)
-        except (ImportError, MemoryError):
+            if cuts is not None:
+                narrow(module, cuts, str(folder / "config.json"))
+        except (ImportError, MemoryError, SourceError):
             raise
         except Exception as error:  # a class raises whatever its code does with a number
             raise SourceError(

@@ -44,12 +44,18 @@ class DifferentiableWeights(StreamedWeights):
         super().__init__()
         self._anchor = torch.zeros((), requires_grad=True)
         self._wanted: Wanted | None = None
+        self._least_axes = 2
         self._folder = Path()
 
     @contextmanager
-    def recorded(self, folder: Path, wanted: Wanted) -> Iterator[None]:
-        """Let backward passes write the gradients of `wanted` weights into files of `folder`."""
-        self._wanted, self._folder = wanted, folder
+    def recorded(
+        self, folder: Path, wanted: Wanted, *, with_vectors: bool = False
+    ) -> Iterator[None]:
+        """Let backward passes write the gradients of `wanted` weights into files of `folder`.
+
+        Parameters of one axis, biases and the like, are only among them `with_vectors`.
+        """
+        self._wanted, self._folder, self._least_axes = wanted, folder, 1 if with_vectors else 2
         try:
             yield
         finally:
@@ -95,7 +101,9 @@ class DifferentiableWeights(StreamedWeights):
     def _take(self, source: Source) -> torch.Tensor:
         loaded = super()._take(source)
         wanted = self._wanted
-        if wanted is None or not torch.is_grad_enabled() or loaded.ndim < 2:
+        if wanted is None or not torch.is_grad_enabled():
+            return loaded
+        if loaded.ndim < self._least_axes:
             return loaded
         if not wanted(source.component, source.name):
             return loaded

@@ -109,14 +109,14 @@ def _place(
             path.relative_to(configs).as_posix(): sha256_of(path)
             for path in sorted(configs.rglob("*.json"))
         },
-        "made_by": dict(_made_by()),
+        "made_by": dict(made_by()),
     }
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "sensitivity" / f"{name}.json"
 
 
 @cache
-def _made_by() -> Mapping[str, str]:
+def made_by() -> Mapping[str, str]:
     """Return the versions of what measures: edgegen, the toolkits, and the modules that do it."""
     found = {"edgegen": __version__}
     for toolkit in _TOOLKITS:

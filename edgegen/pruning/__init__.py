@@ -1,0 +1,1 @@
+"""Makes smaller models of models: cuts out of the denoiser what pictures miss least."""
