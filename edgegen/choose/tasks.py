@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from edgegen.choose.problem import Effort
 from edgegen.core.figures import UNKNOWN, Figure
 from edgegen.core.profile import DeviceProfile
+from edgegen.core.reading import Reading
 from edgegen.core.recipe import Recipe
 
 
@@ -21,6 +22,7 @@ class ModelRef:
     source: str
     revision: str | None = None
     variant: str | None = None
+    reading: Reading | None = None
     folder: str | None = None
 
 

@@ -26,6 +26,7 @@ from edgegen.core.measurement import Measurement
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
+from edgegen.core.reading import AS_IT_IS
 from edgegen.core.targets import load_target
 from edgegen.measure.cut_short import CutShortError
 from edgegen.measure.plan import BenchSettings
@@ -330,7 +331,13 @@ def resolved(model: ModelRef, progress: Progress) -> ModelFolder:
             revision=model.revision,
             variant=model.variant,
         )
-    return resolve(model.source, revision=model.revision, variant=model.variant, progress=progress)
+    return resolve(
+        model.source,
+        revision=model.revision,
+        variant=model.variant,
+        reading=model.reading or AS_IT_IS,
+        progress=progress,
+    )
 
 
 def ref_of(model: ModelFolder) -> ModelRef:
@@ -341,6 +348,7 @@ def ref_of(model: ModelFolder) -> ModelRef:
         revision=model.revision,
         variant=model.variant,
         folder=str(model.path) if adapted else None,
+        reading=None if model.reading == AS_IT_IS else model.reading,
     )
 
 

@@ -22,9 +22,12 @@ from edgegen.cli.durations import DURATION
 from edgegen.cli.limit_options import limit_options, parameters, take_limits
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
 from edgegen.cli.shared_options import (
+    READING,
     lora_option,
     no_history_option,
     offline_option,
+    reading_options,
+    take_reading,
     variant_option,
 )
 from edgegen.core.errors import (
@@ -59,7 +62,7 @@ _LIMITS = tuple(FIGURES)
         "Candidates": ("targets", "recipes", "steps", "sizes", "guidance_stops", "prefer"),
         "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
         "Who does it": ("engine", "address"),
-        "The models": ("loras", "variant", "offline"),
+        "The models": ("loras", "variant", "offline", *READING),
         "The result": ("output", "as_json", "no_history"),
     },
     values={"MODEL": known_models, "--targets": known_targets, "--profile": known_profiles},
@@ -136,6 +139,7 @@ _LIMITS = tuple(FIGURES)
 @click.option("--address", metavar="ADDRESS", help="Where the engine's machines are found.")
 @lora_option
 @variant_option
+@reading_options
 @offline_option
 @click.option(
     "-o",
@@ -211,7 +215,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
     from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.source import resolve
 
-    limits = take_limits(options, _LIMITS)
+    limits, reading = take_limits(options, _LIMITS), take_reading(options)
     steps, sizes, stops = options["steps"], options["sizes"], options["guidance_stops"]
     wanted = Wanted(
         targets=_words("--targets", options["targets"]),
@@ -225,6 +229,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
             resolve(
                 model,
                 variant=options["variant"],
+                reading=reading,
                 offline=options["offline"],
                 progress=console.progress,
             ),

@@ -275,7 +275,7 @@ def _evaluate(
     from edgegen.core.manifest import load_manifest
     from edgegen.evaluate.run import evaluate_package
     from edgegen.evaluate.settings import EvaluateSettings
-    from edgegen.models.source import resolve
+    from edgegen.packaging.verify import resolve_source
 
     names = ("pictures", "steps", "guidance", "width", "height")
     model = settings["model"]
@@ -285,10 +285,10 @@ def _evaluate(
     )
 
     def evaluate(package: Package) -> Evaluation:
-        variant = load_manifest(package.path).source.variant
+        source = load_manifest(package.path).source
         return evaluate_package(
             package.path,
-            model=None if model is None else resolve(model, variant=variant),
+            model=None if model is None else resolve_source(source, model),
             settings=asked,
             device=device,
             progress=console.progress,

@@ -16,7 +16,13 @@ from edgegen.cli.limit_options import limit_options, parameters, quality_limits,
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
-from edgegen.cli.shared_options import lora_option, no_history_option
+from edgegen.cli.shared_options import (
+    READING,
+    lora_option,
+    no_history_option,
+    reading_options,
+    take_reading,
+)
 
 if TYPE_CHECKING:
     from edgegen.evaluate.gate import Broken
@@ -37,7 +43,7 @@ _LIMITS = quality_limits()
             *("steps", "guidance", "guidance_stop", "cache_interval"),
             *("reference_steps", "width", "height"),
         ),
-        "What it is compared with": ("model", "loras", "clip"),
+        "What it is compared with": ("model", "loras", *READING, "clip"),
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
         "The package": ("verify",),
@@ -110,6 +116,7 @@ _LIMITS = quality_limits()
     metavar="MODEL",
     help="Add CLIP similarity: a folder with a CLIP model, or a hub id in the hub's cache.",
 )
+@reading_options
 @limit_options(_LIMITS)
 @verify_option
 @click.option(
@@ -152,12 +159,12 @@ def evaluate(
     from edgegen.history.keep import keep
     from edgegen.packaging.verify import model_of
 
-    limits = take_limits(options, _LIMITS)
+    limits, reading = take_limits(options, _LIMITS), take_reading(options)
     settings = EvaluateSettings(suites=options.pop("suites") or DEFAULT, **options)
     manifests = [load_manifest(package) for package in packages]
     for package, manifest in zip(packages, manifests, strict=True):
         check_package(console, package, manifest, device, verify=verify)
-    folders = [model_of(manifest, model, loras) for manifest in manifests]
+    folders = [model_of(manifest, model, loras, reading) for manifest in manifests]
     for package, folder in zip(packages, folders, strict=True):
         check_before(package, model=folder, settings=settings, limits=limits)
     if settings.clip is not None:

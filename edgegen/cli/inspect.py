@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,11 +19,14 @@ from edgegen.cli.completion import (
 from edgegen.cli.console import Console
 from edgegen.cli.outlook_table import show_outlooks
 from edgegen.cli.shared_options import (
+    READING,
     height_option,
     lora_option,
     offline_option,
+    reading_options,
     recipe_option,
     revision_option,
+    take_reading,
     variant_option,
     width_option,
 )
@@ -32,6 +35,7 @@ from edgegen.core.errors import ConfigError
 if TYPE_CHECKING:
     from edgegen.core.measurement import Measurement
     from edgegen.core.profile import DeviceProfile
+    from edgegen.core.reading import Reading
     from edgegen.models.model_folder import ModelFolder
     from edgegen.models.summary import PipelineSummary
     from edgegen.packaging.wanted import Wanted
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
     ),
     groups={
         "What would be built, and where": ("profile", "targets", "recipes", "width", "height"),
-        "The model": ("loras", "variant", "revision", "offline"),
+        "The model": ("loras", "variant", "revision", "offline", *READING),
         "The result": ("verbose", "as_json"),
     },
     values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
@@ -77,11 +81,13 @@ if TYPE_CHECKING:
 @revision_option
 @variant_option
 @offline_option
+@reading_options
 @click.option("--verbose", "-v", is_flag=True, help="Show the components' inputs and outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Write everything as JSON.")
 @click.pass_obj
 def inspect(
     console: Console,
+    /,
     model: str,
     profile: str | None,
     targets: tuple[str, ...],
@@ -94,17 +100,19 @@ def inspect(
     offline: bool,
     verbose: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Say what MODEL is made of, and which targets can take it.
 
-    MODEL is a diffusers folder, the id of a model on the hub (ORG/NAME or ORG/NAME@REVISION), or a
-    model that ships with edgegen (builtin:scenes). Only configurations and the headers of weights
-    are read, and of a model on the hub nothing else is fetched, but for a mix (`mixed-4.5`,
-    `mixed-300MB`), whose layers are measured (edgegen sensitivity). With --profile or --target it
-    says what packages would take: their size, the highest memory of a run with all components
-    loaded and with one at a time, the largest single buffer, and the latency of an image where the
-    history has measurements of the device (edgegen history). For that the networks are traced once
-    at the size of the images, and remembered.
+    MODEL is a diffusers folder, a checkpoint in one file (model.safetensors), the id of a model on
+    the hub (ORG/NAME or ORG/NAME@REVISION), or a model that ships with edgegen (builtin:scenes). Of
+    a checkpoint it says what it is, and what of it is left out. Only configurations and the headers
+    of weights are read, and of a model on the hub nothing else is fetched, but for a mix
+    (`mixed-4.5`, `mixed-300MB`), whose layers are measured (edgegen sensitivity). With --profile or
+    --target it says what packages would take: their size, the highest memory of a run with all
+    components loaded and with one at a time, the largest single buffer, and the latency of an image
+    where the history has measurements of the device (edgegen history). For that the networks are
+    traced once at the size of the images, and remembered.
     """
     from edgegen.core.codec import encode
     from edgegen.core.targets import load_targets
@@ -124,7 +132,8 @@ def inspect(
             "A recipe and a size are of packages, and none is asked for.",
             hint="Add --profile NAME, or --target TARGET.",
         )
-    with _opened(console, model, revision, variant, offline, wanted) as found:
+    reading = take_reading(options)
+    with _opened(console, model, revision, variant, offline, reading, wanted) as found:
         folder = with_adapters(found, loras)
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
@@ -151,6 +160,7 @@ def _opened(
     revision: str | None,
     variant: str | None,
     offline: bool,
+    reading: Reading,
     wanted: tuple[Wanted, ...],
 ) -> AbstractContextManager[ModelFolder]:
     """Return a model with its headers only, unless a mix is wanted: its weights are measured."""
@@ -160,11 +170,21 @@ def _opened(
 
     if any(mix_of(it.recipe, load_target(it.target)) is not None for it in wanted):
         whole = resolve(
-            model, revision=revision, variant=variant, offline=offline, progress=console.progress
+            model,
+            revision=revision,
+            variant=variant,
+            offline=offline,
+            reading=reading,
+            progress=console.progress,
         )
         return nullcontext(whole)
     return resolve_headers(
-        model, revision=revision, variant=variant, offline=offline, progress=console.progress
+        model,
+        revision=revision,
+        variant=variant,
+        offline=offline,
+        reading=reading,
+        progress=console.progress,
     )
 
 
@@ -254,6 +274,9 @@ def _show(console: Console, summary: PipelineSummary, targets: list[str]) -> Non
     ]
     if pipeline.adapters:
         notes.append(f"Added: {format_adapters(pipeline.adapters)}.")
+    if summary.form is not None:
+        notes.insert(0, f"Stored as: {summary.form}.")
+    notes += [f"{said[:1].upper()}{said[1:]}." for said in summary.said]
     if pipeline.extras:
         notes.append(f"Left out of packages: {', '.join(pipeline.extras)}.")
     columns = ("component", "class", "parameters", "stored as", "size")

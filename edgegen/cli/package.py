@@ -33,13 +33,16 @@ from edgegen.cli.package_tables import (
     show_plan,
 )
 from edgegen.cli.shared_options import (
+    READING,
     cache_interval_option,
     guidance_part_options,
     height_option,
     lora_option,
     offline_option,
+    reading_options,
     recipe_option,
     revision_option,
+    take_reading,
     variant_option,
     width_option,
 )
@@ -61,6 +64,7 @@ _LIMITS = quality_limits()
     examples=(
         "edgegen package builtin:scenes -t onnx",
         "edgegen package ./my-model -p iphone-15-pro -o out",
+        "edgegen package model.safetensors -t onnx --vae vae.safetensors",
         "edgegen package ORG/NAME -t onnx:fp16-storage -t tflite:int8-dynamic -o out",
         "edgegen package builtin:scenes -t coreml --target-size 12MB",
         "edgegen package ORG/NAME -t onnx --lora watercolour.safetensors:0.8",
@@ -71,7 +75,7 @@ _LIMITS = quality_limits()
             *("scheduler", "steps", "guidance"),
             *("guidance_start", "guidance_stop", "cache_interval"),
         ),
-        "The model": ("loras", "variant", "revision", "offline"),
+        "The model": ("loras", "variant", "revision", "offline", *READING),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": (
             "skip_parity",
@@ -138,6 +142,7 @@ _LIMITS = quality_limits()
 @revision_option
 @variant_option
 @offline_option
+@reading_options
 @click.option("--force", is_flag=True, help="Replace a package that is there already.")
 @click.option("--skip-parity", is_flag=True, help="Do not compare with torch; no golden case.")
 @click.option("--accept-failed-parity", is_flag=True, help="Keep a package that fails, marked so.")
@@ -186,12 +191,12 @@ def package(
     with_quality: bool,
     dry_run: bool,
     as_json: bool,
-    **limits: Any,
+    **options: Any,
 ) -> int:
     """Build a package of MODEL that a device runs.
 
-    MODEL is `builtin:scenes`, a folder in diffusers' layout, or a hub id `ORG/NAME[@REVISION]`,
-    also as the address of its page.
+    MODEL is `builtin:scenes`, a folder in diffusers' layout, a checkpoint in one file
+    (model.safetensors), or a hub id `ORG/NAME[@REVISION]`, also as the address of its page.
     Several targets or recipes go to DIR/<target>-<recipe>/, and DIR/compare.png shows what each of
     the packages draws beside torch's picture, with the PSNR. What they have in common is done once,
     and a package that fails leaves the others as they are. The recipe `mixed-4.5` stores each layer
@@ -209,7 +214,7 @@ def package(
     from edgegen.packaging.plan import plan_packages
     from edgegen.packaging.wanted import wanted_packages
 
-    asked = take_limits(limits, _LIMITS)
+    asked, reading = take_limits(options, _LIMITS), take_reading(options)
     device = None if profile is None else load_profile(profile)
     if target_size is not None:
         recipes = (of_size(target_size, targets, recipes),)
@@ -222,7 +227,12 @@ def package(
             hint="Give more than one --target or --recipe, without --skip-parity and --no-picture.",
         )
     folder = resolve(
-        model, revision=revision, variant=variant, offline=offline, progress=console.progress
+        model,
+        revision=revision,
+        variant=variant,
+        offline=offline,
+        reading=reading,
+        progress=console.progress,
     )
     folder = with_adapters(folder, loras)
     in_folders = several or output is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +11,12 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_model, known_models
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.shared_options import (
+    READING,
     lora_option,
     offline_option,
+    reading_options,
     revision_option,
+    take_reading,
     variant_option,
 )
 
@@ -31,7 +34,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     ),
     groups={
         "What is shown": ("storages", "layers"),
-        "The model": ("loras", "variant", "revision", "offline"),
+        "The model": ("loras", "variant", "revision", "offline", *READING),
         "The result": ("output", "csv_file", "as_json", "fresh"),
     },
     values={"MODEL": known_models},
@@ -56,6 +59,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @revision_option
 @variant_option
 @offline_option
+@reading_options
 @click.option("-o", "--output", type=_FILE, metavar="FILE", help="Write a page (.html).")
 @click.option("--csv", "csv_file", type=_FILE, metavar="FILE", help="Write all losses as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Write the whole table as JSON.")
@@ -75,6 +79,7 @@ def sensitivity(
     csv_file: Path | None,
     as_json: bool,
     fresh: bool,
+    **options: Any,
 ) -> None:
     """Say what storing each layer of MODEL in fewer bits does to its pictures.
 
@@ -93,7 +98,12 @@ def sensitivity(
 
     _check(storages, output, csv_file)
     folder = resolve(
-        model, revision=revision, variant=variant, offline=offline, progress=console.progress
+        model,
+        revision=revision,
+        variant=variant,
+        offline=offline,
+        reading=take_reading(options),
+        progress=console.progress,
     )
     folder = with_adapters(folder, loras)
     spec = read_pipeline(folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import click
 
 from edgegen.cli.completion import complete_recipe
 from edgegen.cli.numbers import NumberRange
+from edgegen.core.reading import Reading
 
 PIXELS = click.IntRange(1, 16_384)
 """The sides of a picture."""
@@ -52,6 +54,42 @@ cache_interval_option = click.option(
     type=click.IntRange(1, 10_000),
     help="Compute all layers of the UNet in one of so many steps, the last one in the others.",
 )
+
+
+def reading_options(command: _Command) -> _Command:
+    """Add the options that say how a model is read, which `take_reading` takes."""
+    for names, metavar, text in reversed(_READING):
+        command = click.option(*names, metavar=metavar, help=text)(command)
+    return command
+
+
+_READING = (
+    (("--vae",), "PATH", "Another autoencoder: its file, or its folder."),
+    (
+        ("--config",),
+        "DIR",
+        "For a model in one file: a diffusers folder whose configurations, and whatever the file "
+        "lacks, are taken.",
+    ),
+    (
+        ("--prediction",),
+        "TYPE",
+        "What the UNet predicts, where its file leaves that open: epsilon or v_prediction.",
+    ),
+    (
+        ("--as", "pipeline"),
+        "CLASS",
+        "Draw as this diffusers pipeline does, whatever the model calls its own.",
+    ),
+)
+READING = tuple(field.name for field in fields(Reading))
+"""The parameters of those options."""
+
+
+def take_reading(options: dict[str, Any]) -> Reading:
+    """Take what `reading_options` added out of a command's options."""
+    return Reading(**{name: options.pop(name) for name in READING})
+
 
 revision_option = click.option("--revision", help="Branch, tag or commit of a model of the hub.")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
-from edgegen.cli.shared_options import lora_option
+from edgegen.cli.shared_options import lora_option, reading_options, take_reading
 
 if TYPE_CHECKING:
     from edgegen.packaging.verify import Verification
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", help="Where the model is, if not where the manifest says; with --full.")
 @lora_option
+@reading_options
 @click.option("--verbose", "-v", is_flag=True, help="Show every check, not each component's worst.")
 @click.option("--json", "as_json", is_flag=True, help="Write the manifest's hash and all checks.")
 @click.pass_obj
@@ -41,6 +42,7 @@ def verify(
     loras: tuple[str, ...],
     verbose: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Check PACKAGE: every byte, the manifest, then that it computes what its model computes.
 
@@ -52,7 +54,12 @@ def verify(
     from edgegen.parity.gate import require
 
     verification = verify_package(
-        package, full=full, model=model, loras=loras, progress=console.progress
+        package,
+        full=full,
+        model=model,
+        loras=loras,
+        reading=take_reading(options),
+        progress=console.progress,
     )
     if as_json:
         console.json(verification.evidence)

@@ -10,6 +10,8 @@ from edgegen_runner.generation import FamilyFacts as FamilyFacts
 from edgegen_runner.generation import Generation as Generation
 from edgegen_runner.generation import NativeTensor as NativeTensor
 
+from edgegen.core.reading import Reading
+
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
 
 Role = Literal["text_encoder", "denoiser", "shallow_denoiser", "decoder", "encoder"]
@@ -83,6 +85,9 @@ class PipelineSpec:
     `extras` the optional components that are present in the source but not exported (a safety
     checker, say), `adapters` what is added to its weights, in that order. `original` is what the
     source of a pruned model was called.
+    checker, say), `adapters` what is added to its weights, in that order.
+    checker, say). `reading` is what else the user said, `form` what the model is where it is no
+    diffusers folder.
     """
 
     source: str
@@ -103,3 +108,6 @@ class PipelineSpec:
     def known_as(self) -> str:
         """Return the model whose pictures it knows: its original where it was pruned."""
         return self.original or self.source
+
+    reading: Reading | None = None
+    form: str | None = None

@@ -14,6 +14,7 @@ from edgegen.core.model import (
     SchedulerSpec,
 )
 from edgegen.core.profile import OperatorSet, Shapes
+from edgegen.core.reading import Reading
 from edgegen.core.recipe import Recipe
 
 MANIFEST_NAME = "edgegen.json"
@@ -27,6 +28,8 @@ class ModelSource:
 
     `variant` is the one that was asked for; which components have it, each of them says.
     `adapters` are what was added to the weights, in that order; `weights_sha256` counts them.
+    `reading` is what else was said of the model, with names of files only; `form` is what it was
+    stored as, where that was no diffusers folder.
     """
 
     model: str
@@ -35,6 +38,8 @@ class ModelSource:
     licence: str | None
     variant: str | None = None
     adapters: tuple[Adapter, ...] = ()
+    reading: Reading | None = None
+    form: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ class PipelineIndex:
         if class_name not in known:
             raise SourceError(
                 f"{path}: edgegen does not know the pipeline class '{class_name}'.",
-                hint=nearest(class_name, known),
+                hint=f"{nearest(class_name, known)} Where one of those draws with its components, "
+                "too: --as CLASS.",
             )
         found = {
             name: entry
@@ -145,8 +146,5 @@ def _not_a_pipeline(folder: Path) -> SourceError:
     elif inner := sorted(path.parent for path in folder.glob(f"*/{INDEX_NAME}")):
         hint = f"Did you mean {inner[0]}?"
     elif single := sorted(folder.glob("*.safetensors")):
-        hint = (
-            f"Turn {single[0].name} into a folder first: in Python, diffusers."
-            "StableDiffusionPipeline.from_single_file(...).save_pretrained('FOLDER')."
-        )
+        hint = f"Give its checkpoint, where that is a whole model: {single[0]}."
     return SourceError(f"{folder} is not a diffusers pipeline: it has no {INDEX_NAME}.", hint=hint)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from edgegen.builtin.folder import PREFIX, SHIPPED
 from edgegen.core.folders import cache_folder
+from edgegen.core.reading import AS_IT_IS, Reading
 from edgegen.models.adapters.applied import facts_of_adapters, read_adapted
+from edgegen.models.layouts import LayoutNote, layout_of
 
 _UNUSUAL = re.compile(r"[^\w.-]+")
 _LONGEST_NAME = 100
@@ -19,13 +21,14 @@ class ModelFolder:
     """A pipeline's folder.
 
     `source` is what the user typed, `revision` the hub's commit, `variant` the one of which weights
-    are taken where a component has it.
+    are taken where a component has it, and `reading` what else was said.
     """
 
     path: Path
     source: str
     revision: str | None = None
     variant: str | None = None
+    reading: Reading = AS_IT_IS
 
     @property
     def name(self) -> str:
@@ -37,7 +40,21 @@ class ModelFolder:
         return "-".join((self._own_name, *adapters))[:_LONGEST_NAME]
 
     @property
+    def layout(self) -> LayoutNote | None:
+        """Return what it was laid out from, None where it is a diffusers folder."""
+        return layout_of(self.base)
+
+    @property
+    def base(self) -> Path:
+        """Return the folder of the model without its adapters, which is where its weights are."""
+        adapted = read_adapted(self.path)
+        return self.path if adapted is None else Path(adapted.base)
+
+    @property
     def _own_name(self) -> str:
+        layout = self.layout
+        if layout is not None:
+            return layout.name
         if self.source.startswith(PREFIX):
             return self.source.removeprefix(PREFIX)
         if Path(self.source).exists():

@@ -13,8 +13,9 @@ from pathlib import Path
 from edgegen.core.errors import SourceError, nearest
 from edgegen.models.adapters.adapted import AdaptedSource
 from edgegen.models.adapters.applied import read_adapted
+from edgegen.models.open_weights import open_weights
 from edgegen.models.weight_source import PipelineSource as PipelineSource
-from edgegen.models.weights import Weights
+from edgegen.models.weight_source import StoredWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +32,13 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """A diffusers folder, whose weights lie in safetensors beside the configurations."""
+    """A diffusers folder, with its weights beside the configurations or where a layout notes."""
 
     configs: Path
 
-    def weights(self, folder: str, variant: str | None = None) -> Weights:
+    def weights(self, folder: str, variant: str | None = None) -> StoredWeights:
         """Read the headers of a component's weights. Raises SourceError."""
-        return Weights.open(self.configs / folder, variant)
+        return open_weights(self.configs / folder, variant)
 
 
 SOURCES: Mapping[str, Callable[[Path], PipelineSource]] = {"folder": FolderSource}

@@ -13,6 +13,7 @@ from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import ConfigError, SourceError
 from edgegen.core.model import Component, Generation, PipelineSpec
+from edgegen.core.reading import AS_IT_IS
 from edgegen.families import candidates, choose, facts_of
 from edgegen.families.base import NOT_EXPORTED, Family, Filled, PipelineConfigs
 from edgegen.models.adapters.applied import facts_of_adapters
@@ -48,6 +49,7 @@ def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
     family.check(configs)
     generation = family.generation(configs)
     _check_native_size(configs, generation)
+    layout = folder.layout
     spec = PipelineSpec(
         source=folder.source,
         revision=folder.revision,
@@ -59,6 +61,8 @@ def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
         generation=generation,
         scheduler=scheduler,
         licence=licence_name(folder.path),
+        reading=None if folder.reading == AS_IT_IS else folder.reading,
+        form=None if layout is None else layout.form,
         extras=tuple(name for name in sorted(index.entries) if name in NOT_EXPORTED),
         adapters=facts_of_adapters(folder.path),
     )

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from edgegen.builtin.folder import PREFIX, builtin_folder
 from edgegen.builtin.models import BUILTIN_MODELS
-from edgegen.core.errors import SourceError, nearest
+from edgegen.core.errors import ConfigError, SourceError, nearest
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.reading import AS_IT_IS, Reading
+from edgegen.models.layouts import CHECKPOINT_SUFFIXES
 from edgegen.models.model_folder import ModelFolder
+from edgegen.models.weight_files import PICKLE_SUFFIXES
 
 _HUB_ID = re.compile(r"(?P<id>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
 _HUB_URL = re.compile(
@@ -34,18 +37,20 @@ def resolve(
     revision: str | None = None,
     variant: str | None = None,
     offline: bool = False,
+    reading: Reading = AS_IT_IS,
     progress: Progress | None = None,
 ) -> ModelFolder:
     """Find the folder of `builtin:NAME`, of a path, or of a hub id `ORG/NAME[@REVISION]`.
 
-    An existing folder wins over a hub id of the same name. Files of a hub id are downloaded into
+    A checkpoint in one file, and what `reading` changes, is laid out as a folder in the cache. An
+    existing folder wins over a hub id of the same name. Files of a hub id are downloaded into
     the hub's own cache, and found there again; `offline` uses the cache alone. Of weights, those of
     `variant` are taken where there are some. Raises SourceError.
     """
     model = _without_address(model)
     local = _local(model, revision)
     if local is not None:
-        return replace(local, variant=variant)
+        return _read_as(replace(local, variant=variant), reading)
     from edgegen.models.hub import download
 
     repository, revision = _hub_id(model, revision)
@@ -56,7 +61,8 @@ def resolve(
         offline=offline,
         progress=progress or SilentProgress(),
     )
-    return ModelFolder(path=path, source=model, revision=commit, variant=variant)
+    folder = ModelFolder(path=path, source=model, revision=commit, variant=variant)
+    return _read_as(folder, reading)
 
 
 @contextmanager
@@ -66,6 +72,7 @@ def resolve_headers(
     revision: str | None = None,
     variant: str | None = None,
     offline: bool = False,
+    reading: Reading = AS_IT_IS,
     progress: Progress | None = None,
 ) -> Iterator[ModelFolder]:
     """Like `resolve`, for reading configurations and headers only, inside the `with` block.
@@ -76,7 +83,7 @@ def resolve_headers(
     model = _without_address(model)
     local = _local(model, revision)
     if local is not None:
-        yield replace(local, variant=variant)
+        yield _read_as(replace(local, variant=variant), reading)
         return
     from edgegen.models.hub import fetch_headers
 
@@ -88,7 +95,8 @@ def resolve_headers(
         offline=offline,
         progress=progress or SilentProgress(),
     ) as (path, commit):
-        yield ModelFolder(path=path, source=model, revision=commit, variant=variant)
+        folder = ModelFolder(path=path, source=model, revision=commit, variant=variant)
+        yield _read_as(folder, reading)
 
 
 def _local(model: str, revision: str | None) -> ModelFolder | None:
@@ -99,8 +107,25 @@ def _local(model: str, revision: str | None) -> ModelFolder | None:
         _refuse_revision(model, revision)
         return ModelFolder(path=folder, source=model)
     if folder.is_file():
-        raise _single_file(folder)
+        _refuse_revision(model, revision)
+        if folder.suffix.lower() not in CHECKPOINT_SUFFIXES:
+            raise _no_checkpoint(folder)
+        return ModelFolder(path=folder, source=model)
     return None
+
+
+def _read_as(folder: ModelFolder, reading: Reading) -> ModelFolder:
+    """Lay out what is no diffusers folder as it stands, or not as it is to be read."""
+    if folder.path.is_dir() and reading == AS_IT_IS:
+        return folder
+    if folder.path.is_dir() and reading.config is not None:
+        raise ConfigError(
+            f"{folder.source} has configurations, and --config is for a file that has none.",
+            hint="Leave --config out.",
+        )
+    from edgegen.models.lay_out import lay_out
+
+    return replace(folder, path=lay_out(folder.path, reading), reading=reading)
 
 
 def _without_address(model: str) -> str:
@@ -153,16 +178,14 @@ def _refuse_revision(model: str, revision: str | None) -> None:
         )
 
 
-def _single_file(path: Path) -> SourceError:
-    hint = "Give the folder of a diffusers pipeline, the one with model_index.json."
-    if path.suffix == ".safetensors":
-        hint = (
-            "Turn it into a folder first: in Python, diffusers.StableDiffusionPipeline"
-            f".from_single_file('{path.name}').save_pretrained('FOLDER')."
-        )
-    elif path.suffix in (".ckpt", ".pt", ".pth", ".bin"):
+def _no_checkpoint(path: Path) -> SourceError:
+    hint = (
+        "Give the folder of a diffusers pipeline, the one with model_index.json, or a checkpoint "
+        f"in one file ({' or '.join(CHECKPOINT_SUFFIXES)})."
+    )
+    if path.suffix in PICKLE_SUFFIXES:
         hint = (
             "It is a pickle, which can run any program when it is loaded; edgegen never opens "
             "one. Take a safetensors version of this model."
         )
-    return SourceError(f"{path} is a file, not the folder of a pipeline.", hint=hint)
+    return SourceError(f"{path} is a file that holds no model that edgegen reads.", hint=hint)

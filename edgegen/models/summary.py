@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.models.model_folder import ModelFolder
+from edgegen.models.open_weights import open_weights
 from edgegen.models.read import component_keys, read_pipeline
-from edgegen.models.weights import Weights, stored_variants
+from edgegen.models.weights import stored_variants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,26 +27,34 @@ class StoredComponent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSummary:
-    """A pipeline, its scheduler's class, and its components as they are stored."""
+    """A pipeline, its scheduler's class, and its components as they are stored.
+
+    Of a model that is no diffusers folder, `form` is what it is, and `said` what else was found.
+    """
 
     pipeline: PipelineSpec
     scheduler: str
     components: tuple[StoredComponent, ...]
+    form: str | None = None
+    said: tuple[str, ...] = ()
 
 
 def summarize(folder: ModelFolder) -> PipelineSummary:
     """Read a pipeline's configurations and headers. Raises SourceError."""
     pipeline = read_pipeline(folder)
+    layout = folder.layout
     return PipelineSummary(
         pipeline=pipeline,
         scheduler=pipeline.scheduler.class_name,
         components=tuple(_stored(folder, component) for component in pipeline.components),
+        form=pipeline.form,
+        said=() if layout is None else layout.said,
     )
 
 
 def _stored(folder: ModelFolder, component: Component) -> StoredComponent:
-    source = folder.path / component.folder
-    weights = Weights.open(source, component.variant)
+    source = folder.base / component.folder
+    weights = open_weights(source, component.variant)
     entries = [weights.entries[key] for key in component_keys(component, weights)]
     return StoredComponent(
         spec=component,

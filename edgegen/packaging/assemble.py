@@ -25,6 +25,7 @@ from edgegen.core.package import (
     StageCost,
 )
 from edgegen.core.progress import Progress
+from edgegen.core.reading import Reading
 from edgegen.exporters.base import ExportResult
 from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion
@@ -127,6 +128,8 @@ def _manifest(
             licence=plan.candidate.spec.licence,
             variant=plan.candidate.spec.variant,
             adapters=plan.candidate.spec.adapters,
+            reading=_said(plan.candidate.spec.reading),
+            form=plan.candidate.spec.form,
         ),
         family=plan.candidate.spec.family,
         facts=plan.candidate.spec.facts,
@@ -177,9 +180,23 @@ def _source_name(plan: BuildPlan) -> str:
 
     The same model packaged on two machines has to give the same bytes.
     """
-    path = Path(plan.candidate.spec.source)
+    return _name(plan.candidate.spec.source)
+
+
+def _said(reading: Reading | None) -> Reading | None:
+    """Return what was said of the model, with the names of files and folders only."""
+    if reading is None:
+        return None
+    vae = None if reading.vae is None else _name(reading.vae)
+    return replace(
+        reading, vae=vae, config=None if reading.config is None else _name(reading.config)
+    )
+
+
+def _name(given: str) -> str:
+    path = Path(given).expanduser()
     if not path.exists():
-        return plan.candidate.spec.source
+        return given
     return os.fsencode(path.resolve().name).decode("utf-8", errors="replace")
 
 

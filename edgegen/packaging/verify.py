@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from edgegen.core.codec import dump_json, load_json
@@ -20,6 +20,7 @@ from edgegen.core.package import (
     StageCost,
 )
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.reading import AS_IT_IS, Reading
 from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.models.adapters.adapted_folder import with_adapters
 from edgegen.models.model_folder import ModelFolder
@@ -51,19 +52,24 @@ class Verification:
     unwritten: str | None
 
 
+_FIELDS = tuple(field.name for field in fields(Reading))
+
+
 def verify_package(
     package: Path,
     *,
     full: bool = False,
     model: str | None = None,
     loras: Sequence[str] = (),
+    reading: Reading = AS_IT_IS,
     progress: Progress | None = None,
     artifact: ArtifactSide | None = None,
 ) -> Verification:
     """Verify a package, and write what was measured to its `evidence.json` where that can be.
 
     It is compared with the golden case that it carries; with `full`, with torch at the model's
-    native size, the model being `model` or the one that the manifest names. A comparison that
+    native size, the model being `model` or the one that the manifest names, read as `reading` and
+    the manifest say. A comparison that
     failed is part of the result: `edgegen.parity.gate.require` makes an error of it.
 
     Raises ConfigError for what is no package, IntegrityError where its bytes are others, and
@@ -71,18 +77,20 @@ def verify_package(
     """
     shown = progress or SilentProgress()
     manifest = load_manifest(package)
-    if (model is not None or loras) and not full:
-        option = f"--lora {loras[0]}" if model is None else f"--model {model}"
+    if (model is not None or loras or reading != AS_IT_IS) and not full:
+        option = "--model MODEL" if model is None else f"--model {model}"
+        if model is None and loras:
+            option = f"--lora {loras[0]}"
         raise ConfigError(
             f"{option.split()[0]} is for --full: without it, the package's own golden case is "
-            "used.",
+            "used. So is what says how the model is read.",
             hint=f"Run: edgegen verify {package} --full {option}.",
         )
     verify_files(package, manifest, progress=shown)
     case = manifest.golden
     costs: tuple[StageCost, ...] = ()
     if full:
-        made, run = _compare_with_model(package, manifest, model, loras, shown, artifact)
+        made, run = _compare_with_model(package, manifest, model, loras, reading, shown, artifact)
         case, costs = made.case, (made.cost,)
     else:
         run = check_package(package, manifest, artifact=artifact, progress=shown)
@@ -115,10 +123,11 @@ def _compare_with_model(
     manifest: PackageManifest,
     model: str | None,
     loras: Sequence[str],
+    reading: Reading,
     progress: Progress,
     artifact: ArtifactSide | None,
 ) -> tuple[GoldenRun, ParityRun]:
-    folder = with_adapters(resolve_source(manifest.source, model), loras)
+    folder = with_adapters(resolve_source(manifest.source, model, reading), loras)
     spec = packaged_spec(read_pipeline(folder), manifest)
     require_same_weights(folder, spec, manifest, package, progress)
     with ScratchFolder("reference") as scratch, utf8_name(folder.path) as source:
@@ -167,31 +176,40 @@ def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest, packag
 
 
 def model_of(
-    manifest: PackageManifest, model: str | None, loras: Sequence[str] = ()
+    manifest: PackageManifest,
+    model: str | None,
+    loras: Sequence[str] = (),
+    reading: Reading = AS_IT_IS,
 ) -> ModelFolder | None:
-    """Return the model that is given for a package, with adapters; None where neither is.
+    """Return the model that is given for a package, with adapters; None where nothing is given.
 
     Raises what `resolve` and `with_adapters` raise.
     """
-    if model is None and not loras:
+    if model is None and not loras and reading == AS_IT_IS:
         return None
-    return with_adapters(resolve_source(manifest.source, model), loras)
+    return with_adapters(resolve_source(manifest.source, model, reading), loras)
 
 
-def resolve_source(source: ModelSource, model: str | None) -> ModelFolder:
+def resolve_source(
+    source: ModelSource, model: str | None, given: Reading = AS_IT_IS
+) -> ModelFolder:
     """Find the model that a package was built from, or the one that is given instead.
 
-    Raises SourceError.
+    It is read as the manifest says, but for what is `given`. Raises SourceError.
     """
+    said = source.reading or AS_IT_IS
+    reading = Reading(**{name: getattr(given, name) or getattr(said, name) for name in _FIELDS})
     if model is not None:
-        return resolve(model, variant=source.variant)
+        return resolve(model, variant=source.variant, reading=reading)
     try:
-        return resolve(source.model, revision=source.revision, variant=source.variant)
+        return resolve(
+            source.model, revision=source.revision, variant=source.variant, reading=reading
+        )
     except SourceError as error:
         raise SourceError(
             f"The model that the package was built from, {source.model}, cannot be read: "
             f"{error.message}",
-            hint="Give its folder with --model. " + error.hint,
+            hint="Give its folder or file with --model. " + error.hint,
         ) from error
 
 

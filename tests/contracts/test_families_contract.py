@@ -14,7 +14,10 @@ from edgegen.networks import NETWORKS
 from edgegen.networks.base import Autoencoder, Denoiser, TextEncoder
 from tests.contracts.source_tree import HOST, RUNNER, tree_of
 
-ROOMS = (HOST / "families", HOST / "networks", HOST / "builtin", RUNNER / "pipelines")
+ROOMS = (
+    *(HOST / "families", HOST / "networks", HOST / "builtin", HOST / "checkpoints"),
+    RUNNER / "pipelines",
+)
 """Where names of families and of networks may stand; a built-in model's own files have some."""
 ENTRIES = ("unet", "vae", "text_encoder_2", "vae_")
 

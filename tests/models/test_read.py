@@ -465,13 +465,13 @@ def test_a_package_of_edgegen_is_recognised(tmp_path):
     assert "packaged already" in refused(tmp_path).hint
 
 
-def test_a_folder_with_a_single_file_checkpoint_says_how_to_convert_it(tmp_path):
+def test_a_folder_with_a_checkpoint_says_to_give_that(tmp_path):
     (tmp_path / "dreamshaper.safetensors").touch()
 
     hint = refused(tmp_path).hint
 
     assert "dreamshaper.safetensors" in hint
-    assert "from_single_file" in hint
+    assert "whole model" in hint
 
 
 def test_an_unknown_pipeline_class_is_answered_with_the_nearest(copied):

@@ -70,12 +70,12 @@ def test_two_different_revisions_are_refused():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("model.safetensors", "from_single_file"),
+        ("model.safetensors", "cut off or changed"),
         ("model.ckpt", "never opens"),
         ("model.txt", "model_index.json"),
     ],
 )
-def test_a_single_file_says_how_to_make_a_folder_of_it(name, words, tmp_path):
+def test_a_file_that_is_no_model_says_what_to_give(name, words, tmp_path):
     (tmp_path / name).touch()
 
     error = refused(str(tmp_path / name))

@@ -12,8 +12,10 @@ from edgegen.choose.engines.parcels import Parcel, pack
 from edgegen.choose.engines.ray_cluster import Cluster
 from edgegen.choose.tasks import EvaluateTask, MeasureTask, ModelRef
 from edgegen.choose.work import resolved
+from edgegen.core.errors import ConfigError
 from edgegen.core.progress import SilentProgress
 from edgegen.models.hub_files import choose_files
+from edgegen.models.layouts import layout_of
 
 
 class NodeJobs:
@@ -57,6 +59,7 @@ class NodeJobs:
             return None
         if model not in self._models:
             folder = resolved(model, SilentProgress()).path
+            _refuse_layout(model, folder)
             sizes = {
                 path.relative_to(folder).as_posix(): path.stat().st_size
                 for path in folder.rglob("*")
@@ -67,3 +70,14 @@ class NodeJobs:
             self._cluster.offer(parcel)
             self._models[model] = parcel
         return self._models[model]
+
+
+def _refuse_layout(model: ModelRef, folder: Path) -> None:
+    """Raise ConfigError for a model whose weights lie elsewhere: only whole folders are sent."""
+    layout = layout_of(folder)
+    if layout is not None:
+        raise ConfigError(
+            f"{model.source} is no diffusers folder as it stands, and only such are sent to other "
+            "machines.",
+            hint="Choose on this machine, without --engine ray, or give a diffusers folder.",
+        )
