@@ -19,8 +19,8 @@ class Refused:
 
 
 _OTHER_NETWORK = (
-    "edgegen has no family for it yet: `edgegen package --help` and the page 'What is supported' "
-    "name those that it has."
+    "edgegen has no family for it yet. The page 'What is supported' of its documentation names "
+    "those that it has."
 )
 
 
@@ -49,7 +49,7 @@ REFUSED = (
     Refused(
         "a ControlNet",
         re.compile(r"control_model\..*|controlnet_.*|input_hint_block\..*"),
-        "It steers another model; edgegen packages that without it.",
+        "It steers another model: package that, without it.",
     ),
     _network("FLUX", r"double_blocks\.\d+\.img_attn\..*"),
     _network("Stable Diffusion 3", r"joint_blocks\.\d+\..*"),
