@@ -23,7 +23,7 @@ from edgegen.cli.limit_options import limit_options, parameters, take_limits
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
 from edgegen.cli.shared_options import (
     READING,
-    lora_option,
+    adapter_options,
     no_history_option,
     offline_option,
     reading_options,
@@ -62,7 +62,7 @@ _LIMITS = tuple(FIGURES)
         "Candidates": ("targets", "recipes", "steps", "sizes", "guidance_stops", "prefer"),
         "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
         "Who does it": ("engine", "address"),
-        "The models": ("loras", "variant", "offline", *READING),
+        "The models": ("loras", "embeddings", "variant", "offline", *READING),
         "The result": ("output", "as_json", "no_history"),
     },
     values={"MODEL": known_models, "--targets": known_targets, "--profile": known_profiles},
@@ -137,7 +137,7 @@ _LIMITS = tuple(FIGURES)
     help="Who builds, judges and measures.",
 )
 @click.option("--address", metavar="ADDRESS", help="Where the engine's machines are found.")
-@lora_option
+@adapter_options
 @variant_option
 @reading_options
 @offline_option
@@ -186,9 +186,10 @@ def choose(
             "It is not said for which device.",
             hint="Add --device (`local` is this machine), or --profile for one that isn't here.",
         )
-    if options["loras"] and engine != DEFAULT:
+    if (options["loras"] or options["embeddings"]) and engine != DEFAULT:
         raise ConfigError(
-            f"--lora is for the engine '{DEFAULT}': the machines of another one lack the files.",
+            f"--lora and --embedding are for the engine '{DEFAULT}': the machines of another one "
+            "lack the files.",
             hint="Leave --engine out, or fuse the LoRA into the model first.",
         )
     asked = _asked(console, models, options)
@@ -234,6 +235,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
                 progress=console.progress,
             ),
             options["loras"],
+            options["embeddings"],
         )
         for model in dict.fromkeys(models)
     )

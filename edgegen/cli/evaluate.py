@@ -18,7 +18,7 @@ from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.shared_options import (
     READING,
-    lora_option,
+    adapter_options,
     no_history_option,
     reading_options,
     take_reading,
@@ -43,7 +43,7 @@ _LIMITS = quality_limits()
             *("steps", "guidance", "guidance_stop", "cache_interval"),
             *("reference_steps", "width", "height"),
         ),
-        "What it is compared with": ("model", "loras", *READING, "clip"),
+        "What it is compared with": ("model", "loras", "embeddings", *READING, "clip"),
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
         "The package": ("verify",),
@@ -110,7 +110,7 @@ _LIMITS = quality_limits()
 @click.option("--width", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
 @click.option("--height", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
 @click.option("--model", help="Where the model is, if not where the manifest says.")
-@lora_option
+@adapter_options
 @click.option(
     "--clip",
     metavar="MODEL",
@@ -136,6 +136,7 @@ def evaluate(
     device: str,
     model: str | None,
     loras: tuple[str, ...],
+    embeddings: tuple[str, ...],
     verify: bool,
     output: Path | None,
     as_json: bool,
@@ -164,7 +165,7 @@ def evaluate(
     manifests = [load_manifest(package) for package in packages]
     for package, manifest in zip(packages, manifests, strict=True):
         check_package(console, package, manifest, device, verify=verify)
-    folders = [model_of(manifest, model, loras, reading) for manifest in manifests]
+    folders = [model_of(manifest, model, loras, embeddings, reading) for manifest in manifests]
     for package, folder in zip(packages, folders, strict=True):
         check_before(package, model=folder, settings=settings, limits=limits)
     if settings.clip is not None:

@@ -22,9 +22,10 @@ def format_variants(variants: Mapping[str, str | None]) -> str:
 
 
 def format_adapters(adapters: Sequence[Adapter]) -> str:
-    """Name what was added to a model, and how strongly: `watercolour at 0.8`."""
+    """Name what was added to a model: `watercolour at 0.8`, `toy as <toy>`."""
     return ", ".join(
-        it.name if it.scale is None else f"{it.name} at {it.scale:g}" for it in adapters
+        f"{it.name} as {it.tokens[0]}" if it.scale is None else f"{it.name} at {it.scale:g}"
+        for it in adapters
     )
 
 

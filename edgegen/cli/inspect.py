@@ -20,8 +20,8 @@ from edgegen.cli.console import Console
 from edgegen.cli.outlook_table import show_outlooks
 from edgegen.cli.shared_options import (
     READING,
+    adapter_options,
     height_option,
-    lora_option,
     offline_option,
     reading_options,
     recipe_option,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     ),
     groups={
         "What would be built, and where": ("profile", "targets", "recipes", "width", "height"),
-        "The model": ("loras", "variant", "revision", "offline", *READING),
+        "The model": ("loras", "embeddings", "variant", "revision", "offline", *READING),
         "The result": ("verbose", "as_json"),
     },
     values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 @recipe_option
 @width_option
 @height_option
-@lora_option
+@adapter_options
 @revision_option
 @variant_option
 @offline_option
@@ -95,6 +95,7 @@ def inspect(
     width: int | None,
     height: int | None,
     loras: tuple[str, ...],
+    embeddings: tuple[str, ...],
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -134,7 +135,7 @@ def inspect(
         )
     reading = take_reading(options)
     with _opened(console, model, revision, variant, offline, reading, wanted) as found:
-        folder = with_adapters(found, loras)
+        folder = with_adapters(found, loras, embeddings)
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
         if wanted:

@@ -34,10 +34,10 @@ from edgegen.cli.package_tables import (
 )
 from edgegen.cli.shared_options import (
     READING,
+    adapter_options,
     cache_interval_option,
     guidance_part_options,
     height_option,
-    lora_option,
     offline_option,
     reading_options,
     recipe_option,
@@ -72,10 +72,10 @@ _LIMITS = quality_limits()
     groups={
         "What is built": ("targets", "recipes", "target_size", "profile", "width", "height"),
         "What it draws with": (
-            *("scheduler", "steps", "guidance"),
+            *("scheduler", "scheduler_options", "steps", "guidance"),
             *("guidance_start", "guidance_stop", "cache_interval"),
         ),
-        "The model": ("loras", "variant", "revision", "offline", *READING),
+        "The model": ("loras", "embeddings", "variant", "revision", "offline", *READING),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": (
             "skip_parity",
@@ -131,6 +131,13 @@ _LIMITS = quality_limits()
     "default: the model's own.",
 )
 @click.option(
+    "--scheduler-option",
+    "scheduler_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the scheduler: timestep_spacing=trailing; repeatable.",
+)
+@click.option(
     "--steps", type=click.IntRange(1), help="Steps that it draws in; default: the scheduler's."
 )
 @click.option(
@@ -138,7 +145,7 @@ _LIMITS = quality_limits()
 )
 @guidance_part_options
 @cache_interval_option
-@lora_option
+@adapter_options
 @revision_option
 @variant_option
 @offline_option
@@ -174,12 +181,14 @@ def package(
     width: int | None,
     height: int | None,
     scheduler: str | None,
+    scheduler_options: tuple[str, ...],
     steps: int | None,
     guidance: float | None,
     guidance_start: float | None,
     guidance_stop: float | None,
     cache_interval: int | None,
     loras: tuple[str, ...],
+    embeddings: tuple[str, ...],
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -209,6 +218,7 @@ def package(
     from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.source import resolve
     from edgegen.packaging.batch import build_all
+    from edgegen.packaging.drawing import parse_scheduler_options
     from edgegen.packaging.mixed import describe, mix_wanted, of_size
     from edgegen.packaging.model_facts import read_facts
     from edgegen.packaging.plan import plan_packages
@@ -234,12 +244,13 @@ def package(
         reading=reading,
         progress=console.progress,
     )
-    folder = with_adapters(folder, loras)
+    folder = with_adapters(folder, loras, embeddings)
     in_folders = several or output is None
     base = output or Path(folder.name)
     facts = read_facts(
         folder,
         scheduler=scheduler,
+        scheduler_options=parse_scheduler_options(scheduler_options),
         steps=steps,
         guidance=guidance,
         guidance_start=guidance_start,

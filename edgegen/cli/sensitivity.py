@@ -12,7 +12,7 @@ from edgegen.cli.completion import complete_model, known_models
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.shared_options import (
     READING,
-    lora_option,
+    adapter_options,
     offline_option,
     reading_options,
     revision_option,
@@ -34,7 +34,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     ),
     groups={
         "What is shown": ("storages", "layers"),
-        "The model": ("loras", "variant", "revision", "offline", *READING),
+        "The model": ("loras", "embeddings", "variant", "revision", "offline", *READING),
         "The result": ("output", "csv_file", "as_json", "fresh"),
     },
     values={"MODEL": known_models},
@@ -55,7 +55,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="How many layers are shown, the worst first; files have all.",
 )
-@lora_option
+@adapter_options
 @revision_option
 @variant_option
 @offline_option
@@ -72,6 +72,7 @@ def sensitivity(
     storages: tuple[str, ...],
     layers: int,
     loras: tuple[str, ...],
+    embeddings: tuple[str, ...],
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -105,7 +106,7 @@ def sensitivity(
         reading=take_reading(options),
         progress=console.progress,
     )
-    folder = with_adapters(folder, loras)
+    folder = with_adapters(folder, loras, embeddings)
     spec = read_pipeline(folder)
     table = measure_sensitivity(
         spec,

@@ -99,13 +99,25 @@ variant_option = click.option(
 
 offline_option = click.option("--offline", is_flag=True, help="Ask the hub's cache, never the hub.")
 
-lora_option = click.option(
-    "--lora",
-    "loras",
-    multiple=True,
-    metavar="FILE[:SCALE]",
-    help="Add a LoRA, LoCon, LoHa, LoKr or DoRA to the model's weights: FILE:0.8; repeatable.",
-)
+
+def adapter_options(command: _Command) -> _Command:
+    """Add the options that say what is added to a model."""
+    lora = click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="Add a LoRA, LoCon, LoHa, LoKr or DoRA to the weights: FILE:0.8; repeatable.",
+    )
+    embedding = click.option(
+        "--embedding",
+        "embeddings",
+        multiple=True,
+        metavar="FILE[:WORD]",
+        help="Add a textual inversion, by a word for prompts: 'FILE:<toy>'; repeatable.",
+    )
+    return lora(embedding(command))
+
 
 no_history_option = click.option(
     "--no-history",

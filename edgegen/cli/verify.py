@@ -10,7 +10,7 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
-from edgegen.cli.shared_options import lora_option, reading_options, take_reading
+from edgegen.cli.shared_options import adapter_options, reading_options, take_reading
 
 if TYPE_CHECKING:
     from edgegen.packaging.verify import Verification
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--full", is_flag=True, help="Compare with torch at the model's own size; needs the model."
 )
 @click.option("--model", help="Where the model is, if not where the manifest says; with --full.")
-@lora_option
+@adapter_options
 @reading_options
 @click.option("--verbose", "-v", is_flag=True, help="Show every check, not each component's worst.")
 @click.option("--json", "as_json", is_flag=True, help="Write the manifest's hash and all checks.")
@@ -40,6 +40,7 @@ def verify(
     full: bool,
     model: str | None,
     loras: tuple[str, ...],
+    embeddings: tuple[str, ...],
     verbose: bool,
     as_json: bool,
     **options: Any,
@@ -58,6 +59,7 @@ def verify(
         full=full,
         model=model,
         loras=loras,
+        embeddings=embeddings,
         reading=take_reading(options),
         progress=console.progress,
     )

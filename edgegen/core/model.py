@@ -63,17 +63,21 @@ class SchedulerSpec:
     """A scheduler: its diffusers class, and what replaces options of its configuration file."""
 
     class_name: str
-    options: Mapping[str, bool | str] = field(default_factory=dict)
+    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """What was added to a model: a LoRA or its kin, by its file's name, hash and scale."""
+    """What was added to a model: its file's name and hash.
 
-    kind: Literal["lora"]
+    A LoRA and its kin have a `scale`, a textual inversion the `tokens` that it is called by.
+    """
+
+    kind: Literal["lora", "embedding"]
     name: str
     sha256: str
     scale: float | None = None
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,12 +183,14 @@ class TextEncoder(Network):
     """A network that reads tokens.
 
     `width` is that of its states, `pooled_width` that of its projection (None without one), and
-    `positions` the most tokens that it can take (None where there is no limit).
+    `positions` the most tokens that it can take (None where there is no limit). `words` is the
+    layer with a vector for each token, where tokens can be added.
     """
 
     width: Callable[[ComponentConfig], int]
     pooled_width: Callable[[ComponentConfig], int | None]
     positions: Callable[[ComponentConfig], int | None]
+    words: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from edgegen.networks.base import (
 _PREFIX = "text_model."  # transformers 5 dropped it from parameters, and reads keys with it
 _IGNORED = ("logit_scale", "vision_model.", "visual_projection.")
 """Where all of CLIP was saved."""
+_WORDS = "embeddings.token_embedding"
 _SENSITIVE_LAYERS = ("*embeddings.*", "text_projection")
 """The words themselves, where they stand, and what SDXL is conditioned on."""
 _OPTIONS: Options = {
@@ -117,6 +118,7 @@ CLIP_TEXT_MODEL = TextEncoder(
     width=_width,
     pooled_width=nothing,
     positions=_positions,
+    words=_WORDS,
 )
 CLIP_TEXT_MODEL_WITH_PROJECTION = TextEncoder(
     class_name="CLIPTextModelWithProjection",
@@ -128,4 +130,5 @@ CLIP_TEXT_MODEL_WITH_PROJECTION = TextEncoder(
     width=_width,
     pooled_width=_projection,
     positions=_positions,
+    words=_WORDS,
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from edgegen.core.model import FamilyFacts, Generation, PipelineSpec
 from edgegen.core.package import PackageManifest
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.scheduler import CONFIG_PATH, scheduler_config, with_defaults
-from edgegen.runner.schedule import check_scheduler
+from edgegen.runner.schedule import SchedulerOption, check_scheduler
 
 FEWEST_STEPS = 10
 """Models of fewer steps need each of them, and most draw without guidance."""
@@ -24,6 +26,7 @@ def drawn_with(
     folder: Path,
     *,
     scheduler: str | None = None,
+    scheduler_options: Mapping[str, SchedulerOption] | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     guidance_start: float | None = None,
@@ -32,16 +35,18 @@ def drawn_with(
 ) -> PipelineSpec:
     """Return a pipeline with another scheduler, steps or guidance; None keeps the model's own.
 
-    Another scheduler brings its own defaults. Raises ConfigError where the runner does not draw
-    with the scheduler, or not in so many steps, for guidance of a model that takes no text, and
-    for a part of the steps (`guidance_start` to `guidance_stop`, 0…1), or features that are kept
-    for `cache_interval` of them, where that gains nothing.
+    Another scheduler, or the same with other `scheduler_options`, brings its own defaults. Raises
+    ConfigError where the runner does not draw with the scheduler, or not in so many steps, for an
+    option that it lacks, for guidance of a model that takes no text, and for a part of the steps
+    (`guidance_start` to `guidance_stop`, 0…1), or features that are kept for `cache_interval` of
+    them, where that gains nothing.
     """
     if guidance is not None and spec.facts.guidance == "none":
         raise ConfigError(f"{spec.source} draws without guidance.", hint="Leave --guidance out.")
-    if scheduler is not None:
+    if scheduler is not None or scheduler_options:
         config = scheduler_config(folder, spec.scheduler)
-        spec = replace(spec, scheduler=check_scheduler(spec, config, name=scheduler))
+        made = check_scheduler(spec, config, name=scheduler, options=scheduler_options)
+        spec = replace(spec, scheduler=made)
         if spec.known_as not in BUILTIN_MODELS:
             spec = with_defaults(spec, folder)
     generation = spec.generation
@@ -55,6 +60,37 @@ def drawn_with(
         generation = cached_for(generation, cache_interval)
     check_scheduler(spec, scheduler_config(folder, spec.scheduler), steps=generation.steps)
     return replace(spec, generation=generation)
+
+
+def parse_scheduler_options(texts: Sequence[str]) -> dict[str, SchedulerOption]:
+    """Return what `timestep_spacing=trailing` and `use_karras_sigmas=true` say, by option.
+
+    Raises ConfigError for a text without `=`, and for an option that is given twice.
+    """
+    found: dict[str, SchedulerOption] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name or not value:
+            raise ConfigError(
+                f"--scheduler-option {text:.80}: that is no option and its value.",
+                hint="Write --scheduler-option timestep_spacing=trailing.",
+            )
+        if name in found:
+            raise ConfigError(f"--scheduler-option gives '{name:.80}' twice.", hint="Give it once.")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> SchedulerOption:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for read in (int, float):
+        try:
+            number = read(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else text
+    return text
 
 
 def guided_in_part(

@@ -16,6 +16,7 @@ from edgegen.packaging.drawing import drawn_with
 from edgegen.packaging.predicted import StoredWeight, tokenizer_graph_bytes
 from edgegen.packaging.small_files import small_files_bytes
 from edgegen.reference.case import least_latent_size
+from edgegen.runner.schedule import SchedulerOption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ def read_facts(
     model: ModelFolder,
     *,
     scheduler: str | None = None,
+    scheduler_options: Mapping[str, SchedulerOption] | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     guidance_start: float | None = None,
@@ -56,6 +58,7 @@ def read_facts(
         read_pipeline(model, cached=(cache_interval or 1) > 1),
         model.path,
         scheduler=scheduler,
+        scheduler_options=scheduler_options,
         steps=steps,
         guidance=guidance,
         guidance_start=guidance_start,

@@ -61,6 +61,7 @@ def verify_package(
     full: bool = False,
     model: str | None = None,
     loras: Sequence[str] = (),
+    embeddings: Sequence[str] = (),
     reading: Reading = AS_IT_IS,
     progress: Progress | None = None,
     artifact: ArtifactSide | None = None,
@@ -77,10 +78,11 @@ def verify_package(
     """
     shown = progress or SilentProgress()
     manifest = load_manifest(package)
-    if (model is not None or loras or reading != AS_IT_IS) and not full:
+    given = model is not None or loras or embeddings or reading != AS_IT_IS
+    if given and not full:
         option = "--model MODEL" if model is None else f"--model {model}"
-        if model is None and loras:
-            option = f"--lora {loras[0]}"
+        if model is None and (loras or embeddings):
+            option = f"--lora {loras[0]}" if loras else f"--embedding {embeddings[0]}"
         raise ConfigError(
             f"{option.split()[0]} is for --full: without it, the package's own golden case is "
             "used. So is what says how the model is read.",
@@ -90,7 +92,8 @@ def verify_package(
     case = manifest.golden
     costs: tuple[StageCost, ...] = ()
     if full:
-        made, run = _compare_with_model(package, manifest, model, loras, reading, shown, artifact)
+        folder = model_of(manifest, model, loras, embeddings, reading)
+        made, run = _compare_with_model(package, manifest, folder, shown, artifact)
         case, costs = made.case, (made.cost,)
     else:
         run = check_package(package, manifest, artifact=artifact, progress=shown)
@@ -121,13 +124,11 @@ def _write_evidence(package: Path, evidence: Evidence) -> str | None:
 def _compare_with_model(
     package: Path,
     manifest: PackageManifest,
-    model: str | None,
-    loras: Sequence[str],
-    reading: Reading,
+    model: ModelFolder | None,
     progress: Progress,
     artifact: ArtifactSide | None,
 ) -> tuple[GoldenRun, ParityRun]:
-    folder = with_adapters(resolve_source(manifest.source, model, reading), loras)
+    folder = model or resolve_source(manifest.source, None)
     spec = packaged_spec(read_pipeline(folder), manifest)
     require_same_weights(folder, spec, manifest, package, progress)
     with ScratchFolder("reference") as scratch, utf8_name(folder.path) as source:
@@ -160,18 +161,21 @@ def require_same_weights(
 def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest, package: Path) -> None:
     """Raise SourceError where what was added to the model isn't what is added to it now."""
 
-    def strengths(adapters: Sequence[Adapter]) -> list[tuple[str, float | None]]:
-        return [(it.sha256, it.scale) for it in adapters]
+    def facts(adapters: Sequence[Adapter]) -> list[Adapter]:
+        return [replace(it, name="") for it in adapters]
 
     wanted = manifest.source.adapters
-    if strengths(spec.adapters) == strengths(wanted):
+    if facts(spec.adapters) == facts(wanted):
         return
-    options = " ".join(f"--lora FILE:{it.scale:g}" for it in wanted if it.scale is not None)
+    options = " ".join(
+        f"--embedding 'FILE:{it.tokens[0]}'" if it.scale is None else f"--lora FILE:{it.scale:g}"
+        for it in wanted
+    )
     names = ", ".join(f"{it.name} ({it.sha256[:12]}…)" for it in wanted)
     raise SourceError(
         f"{package} was built of a model with "
         + (f"these adapters: {names}." if wanted else "no adapter."),
-        hint=f"Give their files: {options}" if wanted else "Leave --lora out.",
+        hint=f"Give their files: {options}" if wanted else "Leave --lora and --embedding out.",
     )
 
 
@@ -179,15 +183,16 @@ def model_of(
     manifest: PackageManifest,
     model: str | None,
     loras: Sequence[str] = (),
+    embeddings: Sequence[str] = (),
     reading: Reading = AS_IT_IS,
 ) -> ModelFolder | None:
     """Return the model that is given for a package, with adapters; None where nothing is given.
 
     Raises what `resolve` and `with_adapters` raise.
     """
-    if model is None and not loras and reading == AS_IT_IS:
+    if model is None and not loras and not embeddings and reading == AS_IT_IS:
         return None
-    return with_adapters(resolve_source(manifest.source, model, reading), loras)
+    return with_adapters(resolve_source(manifest.source, model, reading), loras, embeddings)
 
 
 def resolve_source(

@@ -16,6 +16,7 @@ from edgegen.core.process import run
 from edgegen.devices.device import RUNNER_ENVIRONMENT
 from edgegen.runner.pack import packed_runner
 
+SchedulerOption = bool | int | float | str
 _TIMEOUT_S = 120.0
 
 
@@ -24,7 +25,7 @@ class _Answer:
     """What the runner says: a scheduler, or why it refuses."""
 
     scheduler: str = ""
-    options: Mapping[str, bool | str] | None = None
+    options: Mapping[str, SchedulerOption] | None = None
     refused: str = ""
     hint: str = ""
 
@@ -34,12 +35,14 @@ def check_scheduler(
     config: Mapping[str, Any],
     *,
     name: str | None = None,
+    options: Mapping[str, SchedulerOption] | None = None,
     steps: int | None = None,
 ) -> SchedulerSpec:
     """Return the scheduler that the runner makes of a configuration; `name` asks for another one.
 
-    Raises ConfigError where the runner lacks it, or an option of it, where diffusers' pipeline does
-    not draw with it, and where it cannot make so many `steps`.
+    `options` replace those of the configuration, and those that a name implies. Raises ConfigError
+    where the runner lacks the scheduler, or an option of it, where diffusers' pipeline does not
+    draw with it, and where it cannot make so many `steps`.
     """
     (denoiser,) = (component for component in spec.components if component.role == "denoiser")
     question = {
@@ -51,6 +54,7 @@ def check_scheduler(
         "channels": spec.generation.latent_channels,
         "predicted": denoiser.outputs[0].shape[1],
         "steps": steps,
+        "options": dict(options or {}),
     }
     answer = _ask(json.dumps(question, sort_keys=True))
     if answer.refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ class Tokenizer:
     missing, broken or too large; `load` makes transformers' tokenizer of them, without a network;
     `added_tokens` are those that a user added, such as textual inversions. A package's folder is
     completed with files that other runtimes read, and `missing_bytes` is about how large those are.
+    `add` puts tokens into a folder's files, and returns the number of the first; None where that
+    kind of tokenizer takes none.
     """
 
     class_names: tuple[str, ...]
@@ -34,3 +36,4 @@ class Tokenizer:
     added_tokens: Callable[[Path], tuple[str, ...]]
     complete: Callable[[Path], None] = _is_complete
     missing_bytes: Callable[[Path], int] = _nothing_is_missing
+    add: Callable[[Path, Sequence[str]], int] | None = None

@@ -20,6 +20,7 @@ from edgegen.core.codec import MAXIMUM_JSON_BYTES, load_python_json_object
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.lfs import refuse_pointer
+from edgegen.tokenizers.added import add_tokens
 from edgegen.tokenizers.base import Tokenizer
 
 SERIALIZED_NAME = "tokenizer.json"
@@ -218,4 +219,5 @@ CLIP = Tokenizer(
     added_tokens=added_tokens,
     complete=complete,
     missing_bytes=missing_bytes,
+    add=add_tokens,
 )

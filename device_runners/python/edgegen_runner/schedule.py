@@ -3,21 +3,24 @@
 ``edgegen-runner.pyz --schedule`` reads one JSON object on standard input: ``config`` is that of
 ``scheduler_config.json``, ``scheduler`` another name or null, ``family``, ``pipeline_class``,
 ``start`` and ``steps``, or null, are the package's, ``channels`` those of a sample and
-``predicted`` those of the denoiser's output. The answer is one JSON object: the ``scheduler``'s
-class and the ``options`` that its name implies; or ``refused`` and a ``hint``.
+``predicted`` those of the denoiser's output; ``options`` replace the config's, and those that a
+name implies. The answer is one JSON object: the ``scheduler``'s class and the ``options`` that its
+name implies or that were given; or ``refused`` and a ``hint``.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Optional
 
-from .errors import RunnerFailure
+from .errors import RunnerFailure, nearest
 from .pipelines import scheduler_rules
 from .pipelines.base import check_start, set_timesteps
 from .pipelines.scheduler import check_channels, make_scheduler
-from .schedulers import SHORT_NAMES
+from .schedulers import SHORT_NAMES, Scheduler, explicit
 
 
 def main() -> int:
@@ -33,9 +36,14 @@ def main() -> int:
 
 def _schedule(asked: dict[str, Any]) -> dict[str, Any]:
     rules = scheduler_rules(asked["family"])
+    given = asked.get("options") or {}
+    config = asked["config"]
+    class_name, implied = _implied(asked["scheduler"])
+    if given:
+        config = {**explicit(config), **implied, **given}
     scheduler = make_scheduler(
-        asked["config"],
-        asked["scheduler"],
+        config,
+        class_name if given else asked["scheduler"],
         rules,
         pipeline_class=asked["pipeline_class"],
         kind=asked["start"],
@@ -44,5 +52,22 @@ def _schedule(asked: dict[str, Any]) -> dict[str, Any]:
     if asked["steps"] is not None:
         set_timesteps(scheduler, asked["steps"])
         check_start(scheduler, scheduler.timesteps[0])
-    _, implied = SHORT_NAMES.get(asked["scheduler"] or "", ("", {}))
-    return {"scheduler": scheduler.name, "options": dict(implied)}
+    _refuse_unknown(scheduler, given)
+    return {"scheduler": scheduler.name, "options": {**implied, **given}}
+
+
+def _implied(name: Optional[str]) -> tuple[Optional[str], Mapping[str, Any]]:
+    """Return the class that a short name stands for, and the options that it implies."""
+    return (name, {}) if name is None else SHORT_NAMES.get(name, (name, {}))
+
+
+def _refuse_unknown(scheduler: Scheduler, given: Mapping[str, Any]) -> None:
+    """Refuse options that the scheduler's class lacks, which it would ignore."""
+    known = [field.name for field in fields(scheduler.options)]
+    for option in given:
+        if option not in known:
+            raise RunnerFailure(
+                "unsupported-scheduler",
+                f"{scheduler.name} has no option {option[:80]!r}.",
+                nearest(option, known),
+            )

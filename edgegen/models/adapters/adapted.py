@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from edgegen.core.errors import SourceError
 from edgegen.models.adapters.adapter_file import AdapterFile
-from edgegen.models.adapters.applied import AdaptedModel, AppliedLora
+from edgegen.models.adapters.applied import AdaptedModel, AppliedEmbedding, AppliedLora, Rows
 from edgegen.models.adapters.deltas import ShapeError, Strength, adapted
+from edgegen.models.adapters.embedding_file import EmbeddingFile
 from edgegen.models.weight_source import PipelineSource, StoredWeights, WeightEntry
 
 
@@ -45,11 +46,20 @@ class _Added:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Grown:
+    """A textual inversion's file, and the rows that a weight gets of it."""
+
+    file: EmbeddingFile
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedWeights:
     """The weights of a component, with adapters: a `StoredWeights`."""
 
     base: StoredWeights
     added: tuple[_Added, ...]
+    grown: tuple[_Grown, ...]
     fingerprint: str
 
     @property
@@ -76,23 +86,28 @@ class AdaptedWeights:
     def entries(self) -> Mapping[str, WeightEntry]:
         """Return all tensors, by key: those that are added to are float32."""
         changed = {key for each in self.added for key in each.modules}
-        return {
-            key: SumEntry(shape=entry.shape) if key in changed else entry
-            for key, entry in self.base.entries.items()
-        }
+        sizes = {it.rows.weight: it.rows.first + len(it.rows.tokens) for it in self.grown}
+        entries: dict[str, WeightEntry] = dict(self.base.entries)
+        for key in changed | sizes.keys():
+            shape = entries[key].shape
+            entries[key] = SumEntry(shape=(sizes[key], *shape[1:]) if key in sizes else shape)
+        return entries
 
     def array(
         self, key: str, dtype: DTypeLike | None = None, *, again: bool = False
     ) -> NDArray[np.generic]:
         """Read a tensor, and add to it in float32; see `WeightSource`."""
         adding = [each for each in self.added if key in each.modules]
-        if not adding:
+        growing = [each for each in self.grown if each.rows.weight == key]
+        if not adding and not growing:
             return self.base.array(key, dtype, again=again)
         weight = self.base.array(key, np.float32, again=again)
         if not weight.flags.writeable:
             weight = weight.copy()
         for each in adding:
             weight = _add(weight, key, each, again=again)
+        if growing:
+            weight = _grown(weight, growing)
         return weight if dtype is None else weight.astype(dtype, copy=False)
 
     def sha256(self) -> str:
@@ -119,6 +134,12 @@ def _add(
         ) from error
 
 
+def _grown(weight: NDArray[np.float32], growing: Sequence[_Grown]) -> NDArray[np.float32]:
+    """Return a weight with more rows; what it has behind the tokenizer's last token is left out."""
+    first = growing[0].rows.first
+    return np.concatenate([weight[:first], *(it.file.read(it.rows.key) for it in growing)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedSource:
     """A source of weights, with adapters. `configs` is the folder that was made for both."""
@@ -133,8 +154,27 @@ class AdaptedSource:
         return AdaptedWeights(
             base=base,
             added=tuple(_opened(self.model.loras, folder, base)),
+            grown=tuple(_opened_embeddings(self.model.embeddings, folder)),
             fingerprint=self.model.fingerprint,
         )
+
+
+def _opened_embeddings(embeddings: Sequence[AppliedEmbedding], folder: str) -> Iterator[_Grown]:
+    for embedding in embeddings:
+        rows = embedding.rows.get(folder)
+        if rows is None:
+            continue
+        file = EmbeddingFile.open(Path(embedding.file))
+        if rows.key not in file.entries or file.vectors(rows.key) != len(rows.tokens):
+            raise _changed(embedding.file)
+        yield _Grown(file=file, rows=rows)
+
+
+def _changed(file: str) -> SourceError:
+    return SourceError(
+        f"{file} is not the adapter that it was when the command began.",
+        hint="Run the command again.",
+    )
 
 
 def _opened(loras: Sequence[AppliedLora], folder: str, base: StoredWeights) -> list[_Added]:
@@ -146,9 +186,6 @@ def _opened(loras: Sequence[AppliedLora], folder: str, base: StoredWeights) -> l
         file = AdapterFile.open(Path(lora.file))
         for key, module in modules.items():
             if key not in base.entries or module not in file.modules:
-                raise SourceError(
-                    f"{lora.file} is not the adapter that it was when the command began.",
-                    hint="Run the command again.",
-                )
+                raise _changed(lora.file)
         opened.append(_Added(file=file, scale=lora.scale, modules=modules))
     return opened

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,14 +18,18 @@ from edgegen.core.errors import ConfigError
 from edgegen.core.files import sha256_of
 from edgegen.core.folders import cache_folder
 from edgegen.core.model import PipelineSpec
+from edgegen.core.scratch import ScratchFolder
 from edgegen.core.staging import staged_folder
 from edgegen.models.adapters.adapter_file import AdapterFile, find_file
 from edgegen.models.adapters.applied import NAME, PLACE, AdaptedModel, AppliedLora
+from edgegen.models.adapters.embedding_file import parse_embedding
 from edgegen.models.adapters.match import match
 from edgegen.models.adapters.module_names import Target, target_of
+from edgegen.models.adapters.words import Grown, grow
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.pipeline_source import folder_source, open_source
 from edgegen.models.read import read_pipeline
+from edgegen.models.weight_source import PipelineSource
 from edgegen.networks import network_of
 
 SETTING = "EDGEGEN_CACHE_DIR"
@@ -61,34 +65,42 @@ def parse_lora(text: str) -> LoraChoice:
     return LoraChoice(file=find_file(name), scale=scale)
 
 
-def with_adapters(model: ModelFolder, loras: Sequence[str]) -> ModelFolder:
-    """Return a model with the adapters that `--lora` names; the model itself where it names none.
+def with_adapters(
+    model: ModelFolder, loras: Sequence[str], embeddings: Sequence[str] = ()
+) -> ModelFolder:
+    """Return a model with what `--lora` and `--embedding` name; the model itself without any.
 
     All is checked on headers. Raises SourceError for an adapter that isn't one of this model,
-    ConfigError for a scale that is none, and ResourceError where the cache cannot be written.
+    ConfigError for a scale or a word that is none, and ResourceError where the cache cannot be
+    written.
     """
-    if not loras:
+    if not loras and not embeddings:
         return model
     choices = [parse_lora(text) for text in loras]
+    wanted = [parse_embedding(text) for text in embeddings]
     spec = read_pipeline(model)
-    targets = list(_targets(spec, model))
-    adapted = AdaptedModel(
-        base=str(model.path.absolute()),
-        loras=tuple(
-            AppliedLora(
-                file=str(choice.file),
-                sha256=sha256_of(choice.file),
-                scale=choice.scale,
-                changes=match(AdapterFile.open(choice.file), targets, model.source),
-            )
-            for choice in choices
-        ),
-    )
-    return replace(model, path=_made(adapted, model.path))
-
-
-def _targets(spec: PipelineSpec, model: ModelFolder) -> Iterator[Target]:
     source = open_source(folder_source(model.path))
+    targets = list(_targets(spec, source))
+    applied = tuple(
+        AppliedLora(
+            file=str(choice.file),
+            sha256=sha256_of(choice.file),
+            scale=choice.scale,
+            changes=match(AdapterFile.open(choice.file), targets, model.source),
+        )
+        for choice in choices
+    )
+    grown = Grown(embeddings=(), files={})
+    if wanted:
+        with ScratchFolder("words") as scratch:
+            grown = grow(wanted, spec, model.path, source, scratch)
+    adapted = AdaptedModel(
+        base=str(model.path.absolute()), loras=applied, embeddings=grown.embeddings
+    )
+    return replace(model, path=_made(adapted, model.path, grown.files))
+
+
+def _targets(spec: PipelineSpec, source: PipelineSource) -> Iterator[Target]:
     for component in {it.folder: it for it in spec.components}.values():
         if component.role in _ADAPTED_ROLES:
             yield target_of(
@@ -99,18 +111,21 @@ def _targets(spec: PipelineSpec, model: ModelFolder) -> Iterator[Target]:
             )
 
 
-def _made(adapted: AdaptedModel, base: Path) -> Path:
-    """Return the folder of a model with adapters; make it where it isn't there."""
+def _made(adapted: AdaptedModel, base: Path, changed: Mapping[str, str]) -> Path:
+    """Return the folder of a model with adapters, and with files that are `changed`; make it."""
     files = {path.relative_to(base).as_posix(): path for path in sorted(_files(base))}
-    content = json.dumps([encode(adapted), sorted(files)], sort_keys=True)
+    content = json.dumps([encode(adapted), sorted(files), changed], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8", errors="surrogateescape")).hexdigest()[:_DIGITS]
     folder = cache_folder() / PLACE / key
     if (folder / NAME).is_file():
         return folder
     with staged_folder(folder, replace=True, setting=SETTING) as staging:
-        for name, path in files.items():
+        for name in {**files, **changed}:
             (staging / name).parent.mkdir(exist_ok=True)
-            (staging / name).symlink_to(path.absolute())
+            if name in changed:
+                (staging / name).write_text(changed[name], encoding="utf-8")
+            else:
+                (staging / name).symlink_to(files[name].absolute())
         (staging / NAME).write_text(dump_json(adapted), encoding="utf-8")
     return folder
 

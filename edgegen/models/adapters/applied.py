@@ -35,16 +35,44 @@ class AppliedLora:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What a text encoder's `weight` gets: the vectors of `key`, from its row `first` on."""
+
+    weight: str
+    key: str
+    first: int
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedEmbedding:
+    """A textual inversion, and the rows that it adds: text encoder's folder → rows."""
+
+    file: str
+    sha256: str
+    rows: Mapping[str, Rows]
+
+    @property
+    def fact(self) -> Adapter:
+        """Return what a package keeps of it."""
+        tokens = dict.fromkeys(token for rows in self.rows.values() for token in rows.tokens)
+        return Adapter(
+            kind="embedding", name=Path(self.file).stem, sha256=self.sha256, tokens=tuple(tokens)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedModel:
     """A model's own folder, and the adapters that it has here."""
 
     base: str
     loras: tuple[AppliedLora, ...] = ()
+    embeddings: tuple[AppliedEmbedding, ...] = ()
 
     @property
     def facts(self) -> tuple[Adapter, ...]:
         """Return what a package keeps of the adapters, in the order in which they are added."""
-        return tuple(lora.fact for lora in self.loras)
+        return (*(it.fact for it in self.loras), *(it.fact for it in self.embeddings))
 
     @property
     def fingerprint(self) -> str:

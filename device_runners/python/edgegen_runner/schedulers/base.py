@@ -35,6 +35,10 @@ class Scheduler(Protocol):
         """Return the name of the diffusers class."""
 
     @property
+    def options(self) -> Any:
+        """Return the options, a dataclass whose fields are those of the diffusers class."""
+
+    @property
     def order(self) -> int:
         """Return the order as diffusers gives it (it skips ``start * order`` calls in img2img)."""
 
