@@ -158,7 +158,7 @@ def _fewer_bits(row: Row, search: Search, space: Space) -> Iterator[Advice]:
     made = space.built_as.get(candidate.package)
     if made is None:
         return
-    facts = space.facts[row.way.model]
+    facts = space.facts_of(row.way)
     sizes = predict(made, facts).component_bytes
     largest = sorted(sizes, key=lambda name: -sizes[name])[:_COMPONENTS_NAMED]
     named = " and ".join(f"{name} ({format_bytes(sizes[name])})" for name in largest)
@@ -175,7 +175,7 @@ def _fewer_bits(row: Row, search: Search, space: Space) -> Iterator[Advice]:
 
 def _other_recipe(candidate: Candidate, made: PackageCandidate, space: Space) -> Iterator[Advice]:
     """Name the smallest recipe of the target that was not among the candidates."""
-    facts, target = space.facts[candidate.way.model], made.target
+    facts, target = space.facts_of(candidate.way), made.target
     tried = {it.way.recipe for it in space.candidates if it.way.target == target.name}
     own = predict(made, facts).package_bytes
     found = []

@@ -108,6 +108,7 @@ def _sibling_bounds(
         and (other in knowledge.measured or other in knowledge.glimpsed)
         and problem.candidates[other].pixels == candidate.pixels
         and problem.candidates[other].way.guidance_stop == candidate.way.guidance_stop
+        and problem.candidates[other].way.cache_interval == candidate.way.cache_interval
     ]
     if not measured_ones:
         return {}

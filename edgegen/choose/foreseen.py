@@ -30,7 +30,7 @@ def memory_of_packages(
         key = (name, way.width, way.height)
         if candidate.refused or key in found:
             continue
-        facts, made = space.facts[way.model], space.built_as[name]
+        facts, made = space.facts_of(way), space.built_as[name]
         generation = made.spec.generation
         if (generation.width, generation.height) != (way.width, way.height):
             made = make_candidate(

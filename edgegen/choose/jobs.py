@@ -107,11 +107,13 @@ class Jobs:
             width=way.width,
             height=way.height,
             guidance_stop=way.guidance_stop,
+            cache_interval=way.cache_interval,
         )
         if drawn == own:
             return base
         part = "" if way.guidance_stop == 1 else f"-guided-{way.guidance_stop:g}"
-        name = f"{key}-{way.steps}-{way.width}x{way.height}{part}"
+        cached = "" if way.cache_interval == 1 else f"-cached-{way.cache_interval}"
+        name = f"{key}-{way.steps}-{way.width}x{way.height}{part}{cached}"
         if self.cache.package(name) is None:
             place_ = self.cache.package_place(name)
             write_redrawn(base, place_, drawn)
@@ -145,6 +147,7 @@ class Jobs:
             profile=spec.profile,
             width=spec.width,
             height=spec.height,
+            cache_interval=spec.cache_interval,
         )
 
     def _judging(self, model: str) -> dict[str, Any]:
@@ -164,6 +167,7 @@ class Jobs:
             width=model.width,
             height=model.height,
             guidance_stop=model.guidance_stop,
+            cache_interval=model.cache_interval,
             pictures=self.pictures,
         )
 

@@ -2,7 +2,8 @@
 
 Of the candidates that meet all limits, the smallest package wins. Before that count the models in
 the order of `prefer`, where it is given, and the size of the pictures: a larger one is better. Of
-one package the fewest steps win where a limit guards the quality, else the most.
+one package the fewest steps, and of them the fewest with all layers, win where a limit guards the
+quality, else the most.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class FloatModel:
     width: int
     height: int
     guidance_stop: float = 1.0
+    cache_interval: int = 1
 
 
 def float_model_of(way: Way) -> FloatModel:
@@ -65,6 +67,7 @@ def float_model_of(way: Way) -> FloatModel:
         width=way.width,
         height=way.height,
         guidance_stop=way.guidance_stop,
+        cache_interval=way.cache_interval,
     )
 
 
@@ -112,8 +115,9 @@ class Problem:
         """Return where a candidate stands, if its package takes so many bytes."""
         way = candidate.way
         rank = self.prefer.index(way.model) if way.model in self.prefer else len(self.prefer)
-        steps = way.steps if self.guards_quality else -way.steps
-        return (float(rank), float(-candidate.pixels), size_bytes, float(steps))
+        sign = 1.0 if self.guards_quality else -1.0
+        effort = sign * way.steps, -sign * way.cache_interval
+        return (float(rank), float(-candidate.pixels), size_bytes, *effort)
 
     def lowest_key(self, candidate: Candidate, size: Figure = UNKNOWN) -> Key:
         """Return where a candidate stands at best, by the lower bound of its size."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from edgegen.choose.problem import Candidate
 from edgegen.core.choice import Way
@@ -37,6 +38,7 @@ class Wanted:
     recipes: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
     guidance_stops: tuple[float, ...] = ()
+    cache_intervals: tuple[int, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
 
 
@@ -44,7 +46,8 @@ class Wanted:
 class PackageSpec:
     """A package that could be built: everything but where it goes.
 
-    `width` and `height` are None where it is built at the model's or the profile's own size.
+    `width` and `height` are None where it is built at the model's or the profile's own size. With
+    a `cache_interval` above 1 it keeps features between steps, and draws at any such interval.
     """
 
     model: ModelFolder
@@ -53,20 +56,26 @@ class PackageSpec:
     profile: DeviceProfile | None
     width: int | None
     height: int | None
+    cache_interval: int = 1
 
 
 @dataclass(kw_only=True)
 class Space:
     """All candidates, and the packages that they share, by the candidates' `package`.
 
-    `facts` are those of each model, by what the user called it; `built_as` is what each package is
-    made of.
+    `facts` are those of each model, by what the user called it, and `cached_facts` those of the
+    models that keep features; `built_as` is what each package is made of.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
     packages: dict[str, PackageSpec] = field(default_factory=dict)
     facts: dict[str, ModelFacts] = field(default_factory=dict)
+    cached_facts: dict[str, ModelFacts] = field(default_factory=dict)
     built_as: dict[str, PackageCandidate] = field(default_factory=dict)
+
+    def facts_of(self, way: Way) -> ModelFacts:
+        """Return the facts of what draws as a candidate does."""
+        return (self.facts if way.cache_interval == 1 else self.cached_facts)[way.model]
 
 
 def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
@@ -109,6 +118,20 @@ def parse_stops(text: str) -> tuple[float, ...]:
             hint="Write --guidance-stops 1,0.6: all steps, and the first 60 percent.",
         )
     return tuple(dict.fromkeys(float(word) for word in words))
+
+
+def parse_intervals(text: str) -> tuple[int, ...]:
+    """Read `1,3`: of how many steps one computes all layers.
+
+    Raises ConfigError for what is no such number.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,4}", word) and int(word) for word in words):
+        raise ConfigError(
+            f"--cache-intervals is '{text:.40}', not a list of numbers of steps.",
+            hint="Write --cache-intervals 1,3: all layers in each step, and in one of three.",
+        )
+    return tuple(dict.fromkeys(map(int, words)))
 
 
 def make_space(
@@ -184,6 +207,36 @@ def add_candidates(
     profile: DeviceProfile | None,
 ) -> None:
     """Add the candidates of a model, a target and a recipe: each size, and each number of steps."""
+    intervals = wanted.cache_intervals or (1,)
+    if 1 in intervals:
+        _add_sizes(space, model, facts, (target, recipe), wanted, profile, (1,))
+    cached = tuple(interval for interval in intervals if interval > 1)
+    if not cached:
+        return
+    try:
+        if model.source not in space.cached_facts:
+            space.cached_facts[model.source] = read_facts(model, cache_interval=min(cached))
+    except ConfigError as error:
+        names = target.name, recipe.name
+        for size in wanted.sizes or (None,):
+            add_refused(space, model, facts, names, wanted, error.message, size, cached)
+        return
+    cached_facts = space.cached_facts[model.source]
+    _add_sizes(space, model, cached_facts, (target, recipe), wanted, profile, cached)
+
+
+def _add_sizes(
+    space: Space,
+    model: ModelFolder,
+    facts: ModelFacts,
+    pair: tuple[TargetSpec, Recipe],
+    wanted: Wanted,
+    profile: DeviceProfile | None,
+    intervals: Sequence[int],
+) -> None:
+    """Add the candidates of a package, or of several of fixed sizes, at some intervals."""
+    target, recipe = pair
+    names = target.name, recipe.name
     for size in wanted.sizes or (None,):
         width, height = size or (None, None)
         try:
@@ -191,8 +244,7 @@ def add_candidates(
                 facts, target, recipe, profile=profile, width=width, height=height
             )
         except ConfigError as error:
-            pair = target.name, recipe.name
-            add_refused(space, model, facts, pair, wanted, error.message, size=size)
+            add_refused(space, model, facts, names, wanted, error.message, size, intervals)
             continue
         own_size = made.runtime.shapes == "dynamic"
         if own_size:  # one package draws every size
@@ -200,8 +252,12 @@ def add_candidates(
         generation = made.spec.generation
         drawn = width or generation.width, height or generation.height
         name = " ".join(
-            [model.source, target.name, recipe.name, "" if own_size else f"{drawn[0]}x{drawn[1]}"]
-        ).strip()
+            [
+                *(model.source, target.name, recipe.name),
+                *(() if own_size else (f"{drawn[0]}x{drawn[1]}",)),
+                *(("cached",) if generation.cache_interval > 1 else ()),
+            ]
+        )
         space.packages[name] = PackageSpec(
             model=model,
             target=target.name,
@@ -209,11 +265,11 @@ def add_candidates(
             profile=profile,
             width=None if own_size else width,
             height=None if own_size else height,
+            cache_interval=generation.cache_interval,
         )
         space.built_as[name] = made
         known = {"size": size_figure(predict(made, facts))}
-        pair = target.name, recipe.name
-        _add_steps(space, model, facts, pair, drawn, name, known, wanted, "")
+        _add_steps(space, model, facts, names, drawn, name, known, wanted, "", intervals)
 
 
 def add_refused(
@@ -223,13 +279,17 @@ def add_refused(
     pair: tuple[str, str],
     wanted: Wanted,
     why: str,
-    *,
     size: tuple[int, int] | None = None,
+    intervals: Sequence[int] | None = None,
 ) -> None:
-    """Add the candidates of a target and a recipe, by their names, that cannot be built."""
+    """Add the candidates of a target and a recipe, by their names, that cannot be built.
+
+    At all intervals that are asked for, or at some of them.
+    """
     own = facts.spec.generation
+    intervals = intervals or wanted.cache_intervals or (1,)
     drawn = size or (own.width, own.height)
-    _add_steps(space, model, facts, pair, drawn, "", {}, wanted, why)
+    _add_steps(space, model, facts, pair, drawn, "", {}, wanted, why, intervals)
 
 
 def _add_steps(
@@ -242,6 +302,7 @@ def _add_steps(
     known: Mapping[str, Figure],
     wanted: Wanted,
     refused: str,
+    intervals: Sequence[int],
 ) -> None:
     target, recipe = pair
     for steps in wanted.steps or (facts.spec.generation.steps,):
@@ -253,21 +314,26 @@ def _add_steps(
             width=size[0],
             height=size[1],
         )
-        for stop in wanted.guidance_stops or (1.0,):
-            why = refused or _drawing_problem(facts, steps, stop)
+        for stop, interval in product(wanted.guidance_stops or (1.0,), intervals):
+            why = refused or _drawing_problem(facts, steps, stop, interval)
             if not why and stop < 1 and always_guides(space.built_as[package].components):
                 why = "its denoiser computes two samples a call, guided or not"
             space.candidates.append(
                 Candidate(
-                    way=replace(way, guidance_stop=stop), package=package, known=known, refused=why
+                    way=replace(way, guidance_stop=stop, cache_interval=interval),
+                    package=package,
+                    known=known,
+                    refused=why,
                 )
             )
 
 
-def _drawing_problem(facts: ModelFacts, steps: int, stop: float) -> str:
+def _drawing_problem(facts: ModelFacts, steps: int, stop: float, interval: int) -> str:
     """Return why a model cannot draw in so many steps, guided until a part of them."""
     try:
-        drawn_with(facts.spec, facts.folder, steps=steps, guidance_stop=stop)
+        drawn_with(
+            facts.spec, facts.folder, steps=steps, guidance_stop=stop, cache_interval=interval
+        )
     except ConfigError as error:
         return error.message
     return ""

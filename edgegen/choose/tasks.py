@@ -28,7 +28,10 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildTask:
-    """A package to build. Without `width` and `height` it draws at the model's own size."""
+    """A package to build. Without `width` and `height` it draws at the model's own size.
+
+    With a `cache_interval` above 1 it keeps features between steps.
+    """
 
     key: str
     model: ModelRef
@@ -37,6 +40,7 @@ class BuildTask:
     profile: DeviceProfile | None
     width: int | None
     height: int | None
+    cache_interval: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,7 @@ class ProbeTask:
     width: int
     height: int
     guidance_stop: float
+    cache_interval: int
     pictures: int | None
 
 

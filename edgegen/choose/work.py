@@ -95,9 +95,13 @@ def _known_package(task: BuildTask, cache: Cache) -> Done | None:
 def _build(tasks: Sequence[BuildTask], cache: Cache, progress: Progress) -> dict[str, Done | None]:
     started_s = time.monotonic()
     model = resolved(tasks[0].model, progress)
-    facts = read_facts(model)
+    read = {
+        interval: read_facts(model, cache_interval=interval)
+        for interval in sorted({task.cache_interval for task in tasks})
+    }
     plans: list[BuildPlan] = []
     for task in tasks:
+        facts = read[task.cache_interval]
         made = make_candidate(
             facts,
             load_target(task.target),
@@ -276,9 +280,9 @@ def _settings_of(task: EvaluateTask | ProbeTask) -> EvaluateSettings:
     return EvaluateSettings(
         suites=_SUITES,
         pictures=task.pictures,
-        guidance_stop=task.guidance_stop
-        if isinstance(task, ProbeTask)
-        else None,  # a package's own
+        # a package has its own
+        guidance_stop=task.guidance_stop if isinstance(task, ProbeTask) else None,
+        cache_interval=task.cache_interval if isinstance(task, ProbeTask) else None,
         steps=task.steps,
         width=task.width,
         height=task.height,

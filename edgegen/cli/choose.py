@@ -59,7 +59,10 @@ _LIMITS = tuple(FIGURES)
     groups={
         "Where": ("device", "root", "profile", "patience_s"),
         "Limits (default: the profile's budget)": parameters(_LIMITS),
-        "Candidates": ("targets", "recipes", "steps", "sizes", "guidance_stops", "prefer"),
+        "Candidates": (
+            *("targets", "recipes", "steps", "sizes"),
+            *("guidance_stops", "cache_intervals", "prefer"),
+        ),
         "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
         "Who does it": ("engine", "address"),
         "The models": ("loras", "embeddings", "variant", "offline", *READING),
@@ -102,6 +105,11 @@ _LIMITS = tuple(FIGURES)
     "--guidance-stops",
     metavar="PART,…",
     help="Until which part of the steps images are guided: 1,0.6. Default: all steps.",
+)
+@click.option(
+    "--cache-intervals",
+    metavar="N,…",
+    help="Steps to one that computes all layers of the UNet: 1,2,3. Default: 1, each step.",
 )
 @click.option("--sizes", metavar="PIXELS,…", help="512,384 or 512x768. Default: the model's own.")
 @click.option(
@@ -212,18 +220,20 @@ def choose(
 def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -> Asked:
     """Return what the options ask for. Raises ConfigError for what they cannot."""
     from edgegen.choose.prepare import Asked
-    from edgegen.choose.space import Wanted, parse_sizes, parse_steps, parse_stops
+    from edgegen.choose.space import Wanted, parse_intervals, parse_sizes, parse_steps, parse_stops
     from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.source import resolve
 
     limits, reading = take_limits(options, _LIMITS), take_reading(options)
     steps, sizes, stops = options["steps"], options["sizes"], options["guidance_stops"]
+    intervals = options["cache_intervals"]
     wanted = Wanted(
         targets=_words("--targets", options["targets"]),
         recipes=_words("--recipes", options["recipes"]),
         steps=() if steps is None else parse_steps(steps),
         sizes=() if sizes is None else parse_sizes(sizes),
         guidance_stops=() if stops is None else parse_stops(stops),
+        cache_intervals=() if intervals is None else parse_intervals(intervals),
     )
     folders = tuple(
         with_adapters(

@@ -21,6 +21,7 @@ from edgegen.cli.outlook_table import show_outlooks
 from edgegen.cli.shared_options import (
     READING,
     adapter_options,
+    cache_interval_option,
     height_option,
     offline_option,
     reading_options,
@@ -50,7 +51,10 @@ if TYPE_CHECKING:
         "edgegen inspect builtin:scenes -t coreml:mixed-9MB -t coreml:palette4",
     ),
     groups={
-        "What would be built, and where": ("profile", "targets", "recipes", "width", "height"),
+        "What would be built, and where": (
+            *("profile", "targets", "recipes"),
+            *("width", "height", "cache_interval"),
+        ),
         "The model": ("loras", "embeddings", "variant", "revision", "offline", *READING),
         "The result": ("verbose", "as_json"),
     },
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
 @recipe_option
 @width_option
 @height_option
+@cache_interval_option
 @adapter_options
 @revision_option
 @variant_option
@@ -94,6 +99,7 @@ def inspect(
     recipes: tuple[str, ...],
     width: int | None,
     height: int | None,
+    cache_interval: int | None,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
     revision: str | None,
@@ -128,9 +134,9 @@ def inspect(
     outlooks: tuple[Outlook, ...] = ()
     if device is not None or targets:
         wanted = wanted_packages(targets, recipes, device)
-    elif recipes or width or height:
+    elif recipes or width or height or cache_interval:
         raise ConfigError(
-            "A recipe and a size are of packages, and none is asked for.",
+            "A recipe, a size and an interval are of packages, and none is asked for.",
             hint="Add --profile NAME, or --target TARGET.",
         )
     reading = take_reading(options)
@@ -139,7 +145,7 @@ def inspect(
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
         if wanted:
-            outlooks = _outlooks(console, folder, device, wanted, width, height)
+            outlooks = _outlooks(console, folder, device, wanted, (width, height), cache_interval)
     family = summary.pipeline.family
     known = [name for name, target in load_targets().items() if target.lacks(family) is None]
     if as_json:
@@ -194,19 +200,19 @@ def _outlooks(
     folder: ModelFolder,
     device: DeviceProfile | None,
     wanted: tuple[Wanted, ...],
-    width: int | None,
-    height: int | None,
+    size: tuple[int | None, int | None],
+    cache_interval: int | None,
 ) -> tuple[Outlook, ...]:
     from edgegen.packaging.mixed import describe, mix_wanted
     from edgegen.packaging.model_facts import read_facts
     from edgegen.predict.survey import survey
 
     facts, wanted, mixes = mix_wanted(
-        read_facts(folder),
+        read_facts(folder, cache_interval=cache_interval),
         wanted,
         profile=device,
-        width=width,
-        height=height,
+        width=size[0],
+        height=size[1],
         progress=console.progress,
     )
     for mixed in mixes:
@@ -215,8 +221,8 @@ def _outlooks(
         facts,
         wanted,
         profile=device,
-        width=width,
-        height=height,
+        width=size[0],
+        height=size[1],
         measurements=() if device is None else _measured_on(device),
         progress=console.progress,
     )
@@ -234,8 +240,9 @@ def _measured_on(device: DeviceProfile) -> tuple[Measurement, ...]:
         for record in history.find(Query(device_profile=device.name, complete=True)):
             package = (record.model, record.weights_sha256, record.target, record.recipe)
             image = (record.width, record.height, record.steps, record.guidance, record.scheduler)
+            part = (record.guidance_start, record.guidance_stop, record.cache_interval)
             drawn = (record.providers, record.threads, record.residency, record.memory_mode)
-            latest.setdefault((package, image, drawn), record)
+            latest.setdefault((package, image, part, drawn), record)
         return tuple(history.measurement(record) for record in latest.values())
 
 

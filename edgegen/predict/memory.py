@@ -99,7 +99,10 @@ def predict_memory(
     }
     components = {name: part.memory for name, part in parts.items()}
     base_bytes = max(part.runtime.base_bytes for part in parts.values())
-    held = _together(list(parts.values())) if residency == "all" else _apart(list(parts.values()))
+    if residency == "all":
+        held = _together(list(parts.values()))
+    else:
+        held = _apart(called_components(candidate.spec), parts)
     name, largest = max(components.items(), key=lambda item: item[1].largest_buffer_bytes)
     of_weight = largest.largest_weight_bytes >= largest.largest_activation_bytes
     layer = largest.largest_weight if of_weight else largest.largest_activation
@@ -158,5 +161,13 @@ def _together(parts: Sequence[_Part]) -> int:
     return round(max(highest, running))
 
 
-def _apart(parts: Sequence[_Part]) -> int:
-    return max(part.memory.total_bytes for part in parts)
+def _apart(components: Sequence[Component], parts: Mapping[str, _Part]) -> int:
+    """Return the highest sum where one component is loaded at a time; denoisers are together."""
+    groups: dict[str, list[_Part]] = {}
+    for component in components:
+        key = "denoiser" if main_role(component.role) == "denoiser" else component.name
+        groups.setdefault(key, []).append(parts[component.name])
+    return max(
+        group[0].memory.total_bytes if len(group) == 1 else _together(group)
+        for group in groups.values()
+    )

@@ -12,6 +12,7 @@ from edgegen.core.progress import Progress
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.core.trace import ComponentTrace
+from edgegen.models.model_folder import ModelFolder
 from edgegen.models.source import builtin_models, resolve
 from edgegen.packaging.candidate import Candidate, make_candidate
 from edgegen.packaging.model_facts import ModelFacts, read_facts
@@ -43,6 +44,10 @@ def known_of(
         if name not in models or (own and not _is_same(measurement, facts)):
             continue
         model = models[name] = models[name] or read_facts(resolve(name))
+        try:
+            model = _as_drawn(model, measurement)
+        except ConfigError:  # the model has changed since
+            continue
         candidate = _candidate(measurement, model, profile)
         if candidate is None or not _drawn_so(measurement, candidate):
             continue
@@ -79,6 +84,23 @@ def _is_same(measurement: Measurement, facts: ModelFacts) -> bool:
     spec, package = facts.spec, measurement.package
     fixed = spec.revision is not None or spec.source.startswith("builtin:")
     return fixed and package.revision == spec.revision
+
+
+def _as_drawn(facts: ModelFacts, measurement: Measurement) -> ModelFacts:
+    """Return a model's facts as its package drew: guided in a part, features kept."""
+    spec, work = facts.spec, measurement.workload
+    if work.cache_interval > 1 and spec.generation.cache_interval == 1:
+        folder = ModelFolder(
+            path=facts.folder, source=spec.source, revision=spec.revision, variant=spec.variant
+        )
+        facts = read_facts(folder, steps=work.steps, cache_interval=work.cache_interval)
+    generation = replace(
+        facts.spec.generation,
+        guidance_start=work.guidance_start,
+        guidance_stop=work.guidance_stop,
+        cache_interval=work.cache_interval,
+    )
+    return replace(facts, spec=replace(facts.spec, generation=generation))
 
 
 def _candidate(

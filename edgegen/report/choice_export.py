@@ -67,6 +67,7 @@ def csv(choice: Choice) -> str:
         "recipe",
         "steps",
         "guidance_stop",
+        "cache_interval",
         "width",
         "height",
         "standing",
@@ -81,7 +82,7 @@ def csv(choice: Choice) -> str:
     for row in sorted_rows(choice):
         way = row.way
         cells: list[CsvCell] = [way.model, way.target, way.recipe, way.steps, way.guidance_stop]
-        cells += [way.width, way.height]
+        cells += [way.cache_interval, way.width, way.height]
         cells += [row.standing, verdict(choice, row)]
         for name in FIGURES:
             it = figure_of(row, name)

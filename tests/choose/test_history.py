@@ -95,6 +95,7 @@ def test_the_same_work_on_a_device_of_the_profile_is_taken(space: Space) -> None
         ({}, {"guidance": 99.0}),
         ({}, {"guidance_stop": 0.5}),
         ({}, {"guidance_start": 0.5}),
+        ({}, {"cache_interval": 3}),
         ({}, {"residency": "sequential"}),
     ],
 )

@@ -210,6 +210,30 @@ def test_a_latency_bounds_that_of_other_steps_and_not_of_another_guidance() -> N
     assert standings[24, 0.5].standing == "winner"
 
 
+def test_a_latency_bounds_that_of_other_steps_and_not_of_another_interval() -> None:
+    table = Table()
+    for steps, interval in ((12, 1), (24, 1), (24, 3)):
+        way = Way(
+            model="m",
+            target="onnx",
+            recipe="a",
+            steps=steps,
+            width=64,
+            height=64,
+            cache_interval=interval,
+        )
+        latency = steps * (1 + 2 / interval) / 10
+        table.float_models[float_model_of(way)] = {}
+        figures = {"size": 1e6, "latency": latency, "memory": 1e8, "right": 1.0, "psnr": 40.0}
+        table.add(way, package="a" if interval == 1 else "a cached", figures=figures)
+    search = table.search(Limit(figure="latency", value=4.2))
+    table.run(search)
+    standings = {(row.way.steps, row.way.cache_interval): row for row in rows_of(search)}
+    assert standings[24, 1].standing == "breaks"
+    assert standings[24, 3].standing == "winner"
+    assert "all layers in one of 3" in standings[24, 3].way.name
+
+
 def test_the_fewest_steps_win_where_quality_is_guarded_and_else_the_most() -> None:
     table = Table()
     for steps in (4, 8):

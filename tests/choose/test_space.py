@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgegen.choose.space import Wanted, make_space, parse_stops
+from edgegen.choose.space import Wanted, make_space, parse_intervals, parse_stops
 from edgegen.core.errors import ConfigError
 from edgegen.core.shipped import shipped
 from edgegen.models.source import resolve
@@ -50,6 +50,43 @@ def test_parts_of_the_steps_share_a_package_and_few_steps_have_none() -> None:
     assert told["onnx", 25, 0.6] == told["onnx", 25, 1.0] == told["onnx", 4, 1.0] == ""
     assert "part of 4 steps" in told["onnx", 4, 0.6]
     assert "two samples a call" in told["coreml", 25, 0.6]
+
+
+def test_intervals_share_a_package_that_keeps_features_and_few_steps_have_none() -> None:
+    wanted = Wanted(targets=("onnx:fp16",), steps=(4, 25), cache_intervals=(1, 2, 3))
+    space = make_space([resolve("builtin:scenes")], wanted, profile=None, targets=())
+    told = {(it.way.steps, it.way.cache_interval): it for it in space.candidates}
+    assert len({it.way.name for it in space.candidates}) == len(space.candidates) == 6
+    assert told[25, 1].package == told[4, 1].package == "builtin:scenes onnx fp16"
+    assert told[25, 2].package == told[25, 3].package == "builtin:scenes onnx fp16 cached"
+    assert space.packages[told[25, 3].package].cache_interval == 2
+    made = space.built_as[told[25, 2].package]
+    assert [it.role for it in made.components if "denoiser" in it.role] == [
+        "denoiser",
+        "shallow_denoiser",
+    ]
+    assert "kept through 4 steps" in told[4, 3].refused
+    assert [told[25, interval].refused for interval in (1, 2, 3)] == ["", "", ""]
+    sizes = [told[25, interval].known["size"].value or 0.0 for interval in (1, 2)]
+    assert sizes[0] < sizes[1] < 1.1 * sizes[0]
+
+
+def test_a_model_of_few_steps_has_no_candidates_that_keep_features() -> None:
+    wanted = Wanted(targets=("onnx:fp16",), cache_intervals=(1, 2))
+    space = make_space([resolve("builtin:scenes-4step")], wanted, profile=None, targets=())
+    plain, cached = space.candidates
+    assert plain.refused == ""
+    assert "kept through 4 steps" in cached.refused
+
+
+def test_intervals_are_read() -> None:
+    assert parse_intervals("1, 3,3,2") == (1, 3, 2)
+
+
+@pytest.mark.parametrize("text", ["", "0", "1.5", "-1", "all", "1,,2"])
+def test_what_is_no_interval_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--cache-intervals is"):
+        parse_intervals(text)
 
 
 def test_parts_of_the_steps_are_read() -> None:

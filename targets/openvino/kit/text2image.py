@@ -66,6 +66,21 @@ def check_guidance(package: Path) -> None:
         )
 
 
+class UnsupportedCache(Exception):  # noqa: N818 - reads as the sentence that it says
+    """The package keeps features between steps, and OpenVINO GenAI computes each of them whole."""
+
+
+def check_cache(package: Path) -> None:
+    """Raise UnsupportedCache for a package whose denoiser is two graphs."""
+    manifest = json.loads((package / "edgegen.json").read_text("utf-8"))
+    roles = {component["spec"]["role"] for component in manifest["components"]}
+    if "shallow_denoiser" in roles:
+        raise UnsupportedCache(
+            "The package keeps features between steps, for which its UNet has a second output, and "
+            "OpenVINO GenAI takes UNets of one. Package the model without --cache-interval."
+        )
+
+
 class Cancelled(Exception):  # noqa: N818 - the word that apps know
     """The progress callback asked to stop; there is no image."""
 
@@ -127,7 +142,8 @@ def main() -> int:
     try:
         check_scheduler(options.package)
         check_guidance(options.package)
-    except (UnsupportedScheduler, UnsupportedGuidance) as error:
+        check_cache(options.package)
+    except (UnsupportedScheduler, UnsupportedGuidance, UnsupportedCache) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     import openvino_genai  # takes a second: --help need not wait

@@ -58,9 +58,13 @@ public struct PackageFacts: Decodable {
     /// does, which has a pipeline of its own.
     public var isXL: Bool { denoiserInputs == Self.inputs.union(Self.inputsOfXL) }
 
+    /// Whether the denoiser keeps features between steps. It has a second output then, and Apple's
+    /// pipelines take whichever of two comes first for the noise.
+    var keepsFeatures: Bool { components.contains { $0.spec.role == "shallow_denoiser" } }
+
     /// Whether one of Apple's pipelines draws with the package.
     var isDrawnByApple: Bool {
-        facts.guidance == "classifier-free" && facts.takesText && facts.starts != ["mask"]
+        !keepsFeatures && facts.guidance == "classifier-free" && facts.takesText && facts.starts != ["mask"]
             && generation.isGuidedThroughout && (isXL || denoiserInputs == Self.inputs)
     }
 

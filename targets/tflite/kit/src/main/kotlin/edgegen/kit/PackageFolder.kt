@@ -70,6 +70,9 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
         )
     }
 
+    /** Whether the denoiser is two graphs, one of them for the steps between whole ones. */
+    private val keepsFeatures: Boolean get() = components.any { it.role == "shallow_denoiser" }
+
     /** Returns whether the kit's one loop draws what a pipeline with these facts draws. */
     private fun isDrawnFrom(facts: Map<String, Any?>): Boolean =
         facts["guidance"] == "classifier-free" &&
@@ -114,6 +117,12 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
                 throw PackageException("$file has a schema that this kit does not read.")
             }
             val opened = PackageFolder(folder, manifest)
+            if (opened.keepsFeatures) {
+                throw PackageException(
+                    "This package keeps features between steps, and this kit computes each step " +
+                        "whole. Package the model without --cache-interval.",
+                )
+            }
             if (!opened.isDrawnFrom(Json.asObject(manifest["facts"]))) {
                 throw PackageException(
                     "This kit draws as Stable Diffusion does, from a prompt and one text encoder, " +
