@@ -171,7 +171,7 @@ def _width(median_s: float, found: LatencyPrediction) -> float:
 
 def _origin(it: Timed, other: Timed) -> str:
     if it.package == other.package:
-        return "again" if it.work.steps == other.work.steps else "same package"
+        return "again" if it.work.calls == other.work.calls else "same package"
     return "same format" if it.package[1:] == other.package[1:] else "same device"
 
 
@@ -223,7 +223,7 @@ def markdown(results: Results) -> str:
     ]
     rows: dict[tuple[str, str, str, int], list[str]] = {}
     for it in results.timed:
-        rows.setdefault((*it.package, it.work.steps), []).append(f"{it.median_s * 1e3:,.0f} ms")
+        rows.setdefault((*it.package, it.work.calls), []).append(f"{it.median_s * 1e3:,.0f} ms")
     for (model, target, recipe, steps), medians in rows.items():
         lines.append(f"| {model} | {target} `{recipe}` | {steps} | {', '.join(medians)} |")
     return "\n".join(lines) + "\n"
@@ -254,7 +254,7 @@ def main() -> None:
     else:
         results = Results(machine=read_machine(), timed=())
         for it in timed_packages(options):
-            print(*it.package, it.work.steps, f"{it.median_s:.3f} s, load {it.load_average:.1f}")
+            print(*it.package, it.work.calls, f"{it.median_s:.3f} s, load {it.load_average:.1f}")
             results = replace(results, timed=(*results.timed, it))
             _write(options.write, results)  # what there is, if it is interrupted
     print(markdown(results))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from edgegen_runner.generation import guided_calls
+from edgegen_runner.schedulers import calls_of
 
 from edgegen.core.measurement import Workload
 from edgegen.core.package import GoldenCase, PackageManifest
@@ -50,15 +51,16 @@ def estimate_s(
 def _image_s(manifest: PackageManifest, speed: float, drawn: Workload | GoldenCase) -> float:
     latents = drawn.width * drawn.height / manifest.generation.vae_scale_factor**2
     guided = manifest.facts.is_guided(drawn.guidance)
-    part = guided_calls(drawn.guidance_start, drawn.guidance_stop, drawn.steps)
-    whole = math.ceil(drawn.steps / drawn.cache_interval)
-    steps = {"denoiser": whole, "shallow_denoiser": drawn.steps - whole}
+    denoised = calls_of(drawn.scheduler, drawn.steps)
+    part = guided_calls(drawn.guidance_start, drawn.guidance_stop, denoised)
+    whole = math.ceil(denoised / drawn.cache_interval)
+    steps = {"denoiser": whole, "shallow_denoiser": denoised - whole}
     total_s = 0.0
     for component in (packaged.spec for packaged in manifest.components):
         calls = {**steps, "encoder": 0}.get(component.role, 1)
         operations = 0.0  # a text encoder's do not count beside the denoiser's
         if component.role in steps:
-            samples = 1 + guided * len(part) / drawn.steps
+            samples = 1 + guided * len(part) / denoised
             operations = _DENOISER_OPERATIONS * component.parameters * latents * samples
         elif component.role == "decoder":
             operations = _DECODER_OPERATIONS * component.parameters * latents

@@ -53,7 +53,7 @@ def with_defaults(spec: PipelineSpec, folder: Path) -> PipelineSpec:
     """Return a pipeline with the steps and the guidance that it is drawn with by default.
 
     They are those of its diffusers classes. Where a model was distilled to few steps, its scheduler
-    is all that tells: LCM, and Euler's methods with trailing timesteps (SD-Turbo, SDXL-Turbo,
+    is all that tells: LCM, TCD, and Euler's methods with trailing timesteps (SD-Turbo, SDXL-Turbo,
     SDXL-Lightning). Those are drawn in four steps without guidance, or with the guidance that the
     denoiser takes as an input. Raises SourceError where the scheduler's file cannot be read.
     """
@@ -77,7 +77,7 @@ def _few_steps(config: Mapping[str, Any]) -> int:
 
 def _takes_few_steps(config: Mapping[str, Any]) -> bool:
     name = config["_class_name"]
-    if name == "LCMScheduler":
+    if name in ("LCMScheduler", "TCDScheduler"):
         return True
     return (
         name in ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")

@@ -7,13 +7,18 @@ from typing import Any
 
 WHOLE = frozenset(
     {
-        *("DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "LCMScheduler"),
-        *("DPMSolverMultistepScheduler", "UniPCMultistepScheduler"),
+        *("DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler", "DDPMParallelScheduler"),
+        *("PNDMScheduler", "LCMScheduler", "TCDScheduler", "UniPCMultistepScheduler"),
+        *("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
+        *("DEISMultistepScheduler", "SASolverScheduler"),
     }
 )
 """These round their timesteps in every configuration (diffusers 0.42)."""
 SPACED = frozenset(
-    {"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"}
+    {
+        *("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler"),
+        "HeunDiscreteScheduler",
+    }
 )
 """These do where they count steps ("leading", "trailing"), not where they divide the whole range,
 nor where sigmas of a rule of their own are put between the steps."""

@@ -128,7 +128,7 @@ def _scaled(wanted: Wanted, known: Known, origin: Origin) -> LatencyPrediction |
 
 
 def _repeats(phase: str, work: Work) -> int:
-    return work.steps if phase == "denoise" else 1
+    return work.calls if phase == "denoise" else 1
 
 
 def _steady(measurement: Measurement) -> Iterator[ImageSample]:

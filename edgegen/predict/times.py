@@ -52,7 +52,13 @@ def known_of(
         if candidate is None or not _drawn_so(measurement, candidate):
             continue
         traces = read_traces(candidate, model, guidance=work.guidance, progress=progress)
-        operations = work_of(candidate, traces, steps=work.steps, guidance=work.guidance)
+        operations = work_of(
+            candidate,
+            traces,
+            steps=work.steps,
+            guidance=work.guidance,
+            scheduler=work.scheduler,
+        )
         found.append(Known(measurement=measurement, work=operations))
     return tuple(found)
 

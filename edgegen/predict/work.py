@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgegen_runner.generation import computes_all, guided_calls
+from edgegen_runner.schedulers import calls_of
 
 from edgegen.core.model import Component, Generation, Role, main_role
 from edgegen.core.trace import ComponentTrace, Operator
@@ -23,13 +24,13 @@ PHASES: Mapping[Role, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The floating-point operations of one image's phases, and of how many steps they are.
+    """The floating-point operations of one image's phases, and of how many denoiser calls they are.
 
     `operations` are by the runner's names of the phases; a phase that an image lacks is not there.
     """
 
     operations: Mapping[str, int]
-    steps: int
+    calls: int
 
     @property
     def total(self) -> int:
@@ -43,36 +44,38 @@ def work_of(
     *,
     steps: int | None = None,
     guidance: float | None = None,
+    scheduler: str | None = None,
 ) -> Work:
-    """Return what an image of a candidate's package takes; steps and guidance default to its own.
+    """Return what an image of a candidate's package takes, by default with its own settings.
 
     `traces` are those of `edgegen.predict.traces.read_traces` with the same guidance.
     """
     generation = candidate.spec.generation
     scale = generation.guidance if guidance is None else guidance
     guided = candidate.spec.facts.is_guided(scale)
-    count = steps or generation.steps
+    name = scheduler or candidate.spec.scheduler.class_name
+    denoised = calls_of(name, steps or generation.steps)
     operations: dict[str, int] = {}
     for component in candidate.components:
         phase = PHASES.get(component.role)
         if phase is not None:
-            calls = _calls(component, generation, guided=guided, steps=count)
+            calls = _calls(component, generation, guided=guided, denoised=denoised)
             one = operations_of(traces[component.name])
             operations[phase] = operations.get(phase, 0) + round(calls * one)
-    return Work(operations=operations, steps=count)
+    return Work(operations=operations, calls=denoised)
 
 
-def _calls(component: Component, generation: Generation, *, guided: bool, steps: int) -> float:
+def _calls(component: Component, generation: Generation, *, guided: bool, denoised: int) -> float:
     passes = 2 if guided else 1
     if component.role == "text_encoder":
         return passes
     if main_role(component.role) != "denoiser":
         return 1
-    part = guided_calls(generation.guidance_start, generation.guidance_stop, steps)
+    part = guided_calls(generation.guidance_start, generation.guidance_stop, denoised)
     if not guided:
-        part = range(steps)
+        part = range(denoised)
     samples = 0
-    for index in range(steps):
+    for index in range(denoised):
         whole = computes_all(index, generation.cache_interval, part)
         if whole == (component.role == "denoiser"):
             samples += 2 if guided and index in part else 1

@@ -85,7 +85,12 @@ def load_scheduler(spec: PipelineSpec, folder: Path) -> Any:
             f"{folder}: diffusers {diffusers.__version__} has no scheduler {name}.",
             hint="Upgrade diffusers, or set another scheduler in model_index.json.",
         )
-    return build.from_config(scheduler_config(folder, spec.scheduler))
+    try:
+        return build.from_config(scheduler_config(folder, spec.scheduler))
+    except ImportError as error:  # diffusers places sigmas of use_beta_sigmas with scipy
+        raise SourceError(
+            f"diffusers cannot make the {name} of {folder}: {error}", hint="Run: pip install scipy"
+        ) from error
 
 
 def _load_module(

@@ -14,7 +14,7 @@ from benchmarks.prediction_times import Timed, pairs, together
 from edgegen.predict.work import Work
 from tests.statistics.samples import measurement
 
-WORK = Work(operations={"text_encoder": 10, "denoise": 8000, "vae_decoder": 500}, steps=8)
+WORK = Work(operations={"text_encoder": 10, "denoise": 8000, "vae_decoder": 500}, calls=8)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_largest_tensor_of_a_large_batch_is_what_is_computed(widened: Path) 
 def _timed(round_: int, steps: int, recipe: str = "fp16", slower: float = 1.0) -> Timed:
     found = measurement(steps=steps)
     work = Work(
-        operations={**WORK.operations, "denoise": round(1000 * steps / slower)}, steps=steps
+        operations={**WORK.operations, "denoise": round(1000 * steps / slower)}, calls=steps
     )
     package = replace(found.package, recipe=recipe)
     return Timed(

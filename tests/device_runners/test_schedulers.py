@@ -6,15 +6,21 @@ comes from two torch generators with one seed, whose states must agree at the en
 
 from __future__ import annotations
 
-import importlib
 import json
-import types
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from edgegen_runner.schedulers import SCHEDULERS, SHORT_NAMES, UnsupportedScheduler, load_scheduler
+from edgegen_runner.schedulers import (
+    SCHEDULERS,
+    SHORT_NAMES,
+    UnsupportedScheduler,
+    calls_of,
+    load_scheduler,
+)
+
+from tests.schedulers.sides import diffusers_class
 
 # The step that each loop takes is held to this share of its sample's scale.
 TOLERANCE = 1e-5
@@ -25,23 +31,14 @@ SHAPE = (2, 4, 8, 8)
 # found from sigmas and not rounded.
 SIGMA_RTOL = 5e-6
 FOUND_TIMESTEP_ATOL = 2e-4
-DIFFUSERS_MODULES = {
-    "DDIMScheduler": "scheduling_ddim",
-    "DDPMScheduler": "scheduling_ddpm",
-    "DPMSolverMultistepScheduler": "scheduling_dpmsolver_multistep",
-    "EulerAncestralDiscreteScheduler": "scheduling_euler_ancestral_discrete",
-    "EulerDiscreteScheduler": "scheduling_euler_discrete",
-    "FlowMatchEulerDiscreteScheduler": "scheduling_flow_match_euler_discrete",
-    "LCMScheduler": "scheduling_lcm",
-    "LMSDiscreteScheduler": "scheduling_lms_discrete",
-    "PNDMScheduler": "scheduling_pndm",
-    "UniPCMultistepScheduler": "scheduling_unipc_multistep",
-}
+FOUND_TIMESTEPS = ("CMStochastic", "EDM", "KDPM2")
+"""Classes of these names find timesteps from sigmas by every rule."""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*algorithm_types? dpmsolver.*:FutureWarning"),
-    # diffusers calls np.array on tensors.
+    # diffusers calls numpy's functions on tensors.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning"),
 ]
 
 STABLE_DIFFUSION_1 = {
@@ -149,19 +146,8 @@ def denoiser(sample: np.ndarray, timestep: float, channels: int) -> np.ndarray:
 
 
 def reference(config: dict[str, Any], class_name: str) -> Any:
-    """Return diffusers' scheduler; LMS integrates by quadrature if scipy is not installed."""
-    module: Any = importlib.import_module(f"diffusers.schedulers.{DIFFUSERS_MODULES[class_name]}")
-    if class_name == "LMSDiscreteScheduler" and not hasattr(module, "integrate"):
-        module.integrate = types.SimpleNamespace(quad=gauss_quad)
-    return getattr(module, class_name).from_config(config)
-
-
-def gauss_quad(function: Any, start: Any, end: Any, epsrel: float) -> tuple[float, float]:
-    """Integrate as ``scipy.integrate.quad`` does, exactly up to degree 9."""
-    nodes, weights = np.polynomial.legendre.leggauss(5)
-    middle, half = (float(start) + float(end)) / 2, (float(end) - float(start)) / 2
-    values = [float(function(middle + half * node)) for node in nodes]
-    return half * float(np.dot(weights, values)), 0.0
+    """Return diffusers' scheduler."""
+    return diffusers_class(class_name).from_config(config)
 
 
 def assert_same_trajectory(
@@ -177,7 +163,9 @@ def assert_same_trajectory(
     planning, stepping = planning or {}, stepping or {}
     class_name, implied = SHORT_NAMES.get(str(name), (name or config["_class_name"], {}))
     options = {**config, **implied}
-    spaced = not (options.get("use_karras_sigmas") or options.get("use_exponential_sigmas"))
+    rules = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+    ruled = any(options.get(rule) for rule in rules)
+    spaced = not ruled and not class_name.startswith(FOUND_TIMESTEPS)
     theirs = reference(options, class_name)
     ours = load_scheduler(config, name)
     assert ours.name == class_name
@@ -250,7 +238,8 @@ MODELS = {
     "sd-turbo": SD_TURBO,
     "lcm-dreamshaper": LCM_DREAMSHAPER,
 }
-DIFFUSION_NAMES = [name for name in SHORT_NAMES if name != "flow-match-euler"]
+OF_OTHER_MODELS = ("consistency", "edm-euler", "edm-dpmsolver++", "flow-match-euler")
+DIFFUSION_NAMES = [name for name in SHORT_NAMES if name not in OF_OTHER_MODELS]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 10, 25, 50])
@@ -294,6 +283,29 @@ def test_zero_terminal_snr_gives_the_trajectory(name, steps):
     assert_same_trajectory(ZERO_SNR_V, steps, name)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sigma_schedule": "exponential", "final_sigmas_type": "sigma_min"},
+        {"sigma_min": 0.02, "sigma_max": 14.0, "rho": 5.0},
+        {"sigma_data": 1.0, "prediction_type": "v_prediction", "s_noise": 0.7},
+        {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun", "clip_denoised": False},
+        {"solver_order": 3, "lower_order_final": False, "thresholding": True},
+    ],
+    ids=lambda options: "-".join(options) or "default",
+)
+@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+@pytest.mark.parametrize(
+    "class_name",
+    ["CMStochasticIterativeScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"],
+)
+def test_a_scheduler_of_models_prepared_in_another_way_gives_the_trajectory(
+    class_name, steps, options
+):
+    assert_same_trajectory({"_class_name": class_name, **options}, steps)
+
+
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("steps", [7, 30])
 @pytest.mark.parametrize("name", DIFFUSION_NAMES)
@@ -316,11 +328,14 @@ def test_every_beta_schedule_gives_the_trajectory(name, betas):
     assert_same_trajectory({**STABLE_DIFFUSION_1, **betas}, 12, name)
 
 
+LACK_SAMPLE = ("pndm", "euler-ancestral", "kdpm2", "kdpm2-ancestral")
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("name", DIFFUSION_NAMES)
 def test_every_prediction_type_gives_the_trajectory_or_is_refused(name, prediction):
     config = {**STABLE_DIFFUSION_1, "prediction_type": prediction}
-    if prediction == "sample" and name in ("pndm", "euler-ancestral"):  # as in diffusers
+    if prediction == "sample" and name in LACK_SAMPLE:  # as in diffusers
         with pytest.raises(UnsupportedScheduler, match="prediction_type='sample'"):
             load_scheduler(config, name)
         return
@@ -335,11 +350,19 @@ def test_every_prediction_type_gives_the_trajectory_or_is_refused(name, predicti
         {"use_karras_sigmas": True, "sigma_min": 0.05, "sigma_max": 12.0},
         {"use_exponential_sigmas": True, "sigma_min": 0.05, "sigma_max": 12.0},
         {"use_karras_sigmas": True, "beta_schedule": "squaredcos_cap_v2"},
+        {"use_beta_sigmas": True},
+        {"use_beta_sigmas": True, "sigma_min": 0.05, "sigma_max": 12.0},
     ],
     ids=lambda options: "-".join(options),
 )
 @pytest.mark.parametrize("steps", [2, 10, 25])
-@pytest.mark.parametrize("name", ["lms", "euler", "dpmsolver++", "dpmsolver++-sde", "unipc"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lms", "euler", "dpmsolver++", "dpmsolver++-sde", "unipc", "heun", "kdpm2"),
+        *("kdpm2-ancestral", "deis", "dpmsolver++-singlestep", "sasolver"),
+    ],
+)
 def test_every_rule_of_sigmas_gives_the_trajectory(name, steps, options):
     assert_same_trajectory({**STABLE_DIFFUSION_1, **options}, steps, name)
 
@@ -730,6 +753,15 @@ def test_set_timesteps_starts_a_scheduler_over(name):
     np.testing.assert_array_equal(finals[0], finals[1])
 
 
+@pytest.mark.parametrize("name", SHORT_NAMES)
+def test_the_calls_of_some_steps_are_known_without_planning(name):
+    scheduler = load_scheduler({"_class_name": "DDIMScheduler"}, name)
+    for steps in (4, 7, 20):
+        scheduler.set_timesteps(steps)
+        more = 9 if name == "pndm" else 0  # Runge and Kutta's calls
+        assert len(scheduler.timesteps) == calls_of(name, steps) + more
+
+
 def test_every_scheduler_is_held_against_diffusers():
-    assert set(DIFFUSERS_MODULES) == set(SCHEDULERS)
-    assert {class_name for class_name, _ in SHORT_NAMES.values()} == set(SCHEDULERS)
+    named = {class_name for class_name, _ in SHORT_NAMES.values()}
+    assert set(SCHEDULERS) - named == {"DDIMParallelScheduler", "DDPMParallelScheduler"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import subprocess
 import sys
@@ -17,35 +16,24 @@ import torch
 from edgegen_runner.schedulers import SCHEDULERS, SHORT_NAMES, UnsupportedScheduler, load_scheduler
 from edgegen_runner.schedulers.guidance import classifier_free_guidance, rescale_noise_cfg
 
+from tests.schedulers.sides import diffusers_class
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*algorithm_types? dpmsolver.*:FutureWarning"),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning"),
 ]
 
 SHAPE = (2, 4, 8, 8)
-DIFFUSERS_MODULES = {
-    "DDIMScheduler": "scheduling_ddim",
-    "DDPMScheduler": "scheduling_ddpm",
-    "DPMSolverMultistepScheduler": "scheduling_dpmsolver_multistep",
-    "EulerAncestralDiscreteScheduler": "scheduling_euler_ancestral_discrete",
-    "EulerDiscreteScheduler": "scheduling_euler_discrete",
-    "FlowMatchEulerDiscreteScheduler": "scheduling_flow_match_euler_discrete",
-    "LCMScheduler": "scheduling_lcm",
-    "LMSDiscreteScheduler": "scheduling_lms_discrete",
-    "PNDMScheduler": "scheduling_pndm",
-    "UniPCMultistepScheduler": "scheduling_unipc_multistep",
-}
 # Not arguments of these classes, but each reads them where its config has them.
-READ_FROM_ANY_CONFIG = {
-    "DPMSolverMultistepScheduler": {"sigma_min", "sigma_max"},
-    "FlowMatchEulerDiscreteScheduler": {"sigma_min", "sigma_max"},
-    "LMSDiscreteScheduler": {"sigma_min", "sigma_max"},
-}
-
-
-def diffusers_class(class_name: str) -> Any:
-    module = importlib.import_module(f"diffusers.schedulers.{DIFFUSERS_MODULES[class_name]}")
-    return getattr(module, class_name)
+READ_FROM_ANY_CONFIG = dict.fromkeys(
+    (
+        *("DEISMultistepScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
+        *("FlowMatchEulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler"),
+        *("KDPM2AncestralDiscreteScheduler", "LMSDiscreteScheduler", "SASolverScheduler"),
+    ),
+    frozenset({"sigma_min", "sigma_max"}),
+)
 
 
 def options_of(config: dict[str, Any], name: str | None = None) -> Any:
@@ -75,7 +63,7 @@ def test_every_option_of_diffusers_is_known_with_its_default(class_name):
         field.name: plain(field.default) if field.default is not MISSING else MISSING
         for field in fields(options_class(class_name))
     }
-    extra = READ_FROM_ANY_CONFIG.get(class_name, set())
+    extra = READ_FROM_ANY_CONFIG.get(class_name, frozenset())
     assert {name: ours[name] for name in ours if name not in extra} == theirs
     assert extra <= set(ours)
 
@@ -86,7 +74,6 @@ def test_every_option_with_named_values_is_checked(class_name):
     options = options_class(class_name)
     named = {field.name for field in fields(options) if isinstance(field.default, str)}
     assert named <= set(options.choices)
-    assert "use_beta_sigmas" not in {field.name for field in fields(options)} - set(options.choices)
     assert options.scheduler == class_name
 
 
@@ -105,8 +92,14 @@ def test_a_value_that_is_not_supported_is_refused_with_the_nearest(class_name):
 @pytest.mark.parametrize(
     ("name", "options", "named"),
     [
-        ("euler", {"use_beta_sigmas": True}, "use_beta_sigmas"),
-        ("flow-match-euler", {"use_beta_sigmas": True}, "use_beta_sigmas"),
+        ("euler", {"use_karras_sigmas": True, "use_beta_sigmas": True}, "use_beta_sigmas"),
+        ("heun", {"use_exponential_sigmas": True, "use_beta_sigmas": True}, "use_beta_sigmas"),
+        ("unipc", {"use_flow_sigmas": True, "use_beta_sigmas": True}, "use_flow_sigmas"),
+        ("deis", {"use_flow_sigmas": True, "use_karras_sigmas": True}, "use_flow_sigmas"),
+        ("kdpm2", {"prediction_type": "sample"}, "prediction_type"),
+        ("sasolver", {"tau_func": "a function"}, "tau_func"),
+        ("edm-euler", {"sigma_min": 90.0}, "sigma_min"),
+        ("consistency", {"rho": 0.0}, "rho"),
         ("ddim", {"beta_schedule": "sigmoid"}, "beta_schedule"),
         ("euler", {"use_karras_sigmas": True, "use_exponential_sigmas": True}, "exponential"),
         ("unipc", {"solver_p": {"_class_name": "DDIMScheduler"}}, "solver_p"),
@@ -236,7 +229,7 @@ def test_a_request_that_no_schedule_can_meet_is_an_error(name):
             scheduler.set_timesteps(5, sigmas=[1.0, 0.8, 0.6, 0.4, 0.2])
 
 
-@pytest.mark.parametrize("name", ["ddim", "ddpm", "pndm", "lcm"])
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "pndm", "lcm", "tcd", "consistency"])
 def test_more_steps_than_training_timesteps_are_an_error(name):
     with pytest.raises(ValueError, match="at most"):
         load_scheduler({"_class_name": "DDIMScheduler"}, name).set_timesteps(1001)

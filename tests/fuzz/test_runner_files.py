@@ -14,6 +14,7 @@ from edgegen_runner.golden import check
 from edgegen_runner.job import GenerateJob, GoldenJob, parse_job
 from edgegen_runner.package import Component, load_package
 from edgegen_runner.request import Request
+from edgegen_runner.schedulers import REPLACEMENTS, SCHEDULERS
 from edgegen_runner.session import generate
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -48,11 +49,7 @@ JOB: dict[str, Any] = {
     "measure_memory": True,
     "verify": False,
 }
-SCHEDULERS = (
-    *("DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "LCMScheduler", "EulerDiscreteScheduler"),
-    *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"),
-    *("LMSDiscreteScheduler", "FlowMatchEulerDiscreteScheduler", "HeunDiscreteScheduler"),
-)
+SCHEDULER_NAMES = (*SCHEDULERS, *REPLACEMENTS)
 CONFIG: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -85,6 +82,13 @@ CONFIG: dict[str, Any] = {
     "skip_prk_steps": True,
     "shift": 1.0,
     "use_dynamic_shifting": False,
+    "use_beta_sigmas": False,
+    "sigma_schedule": "karras",
+    "sigma_data": 0.5,
+    "rho": 7.0,
+    "s_noise": 1.0,
+    "predictor_order": 2,
+    "corrector_order": 2,
 }
 
 
@@ -158,7 +162,7 @@ def test_a_changed_manifest_ends_orderly(changed_by: list[Change], package: Path
 
 
 @fuzzing(2)
-@given(changed_by=changes(), name=st.sampled_from(SCHEDULERS), steps=st.integers(1, 60))
+@given(changed_by=changes(), name=st.sampled_from(SCHEDULER_NAMES), steps=st.integers(1, 60))
 def test_a_changed_scheduler_config_ends_orderly(
     changed_by: list[Change], name: str, steps: int, package: Path
 ) -> None:

@@ -34,4 +34,4 @@ def test_it_says_what_diffusers_computes(name: str, settings: str) -> None:
 
 
 def test_a_scheduler_that_is_not_known_may_have_fractions() -> None:
-    assert not has_whole_timesteps({"_class_name": "SASolverScheduler"})
+    assert not has_whole_timesteps({"_class_name": "IPNDMScheduler"})

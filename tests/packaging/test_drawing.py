@@ -155,7 +155,7 @@ def test_a_short_name_is_written_so_that_diffusers_draws_with_it(model: Model) -
 
 
 @pytest.mark.parametrize(
-    "class_name", ["HeunDiscreteScheduler", "TCDScheduler", "EDMEulerScheduler"]
+    "class_name", ["IPNDMScheduler", "DPMSolverSDEScheduler", "FlowMatchHeunDiscreteScheduler"]
 )
 def test_a_scheduler_that_the_runner_lacks_is_told_first_with_what_replaces_it(
     class_name: str, model: Model, capsys: pytest.CaptureFixture[str]
@@ -176,7 +176,12 @@ def test_a_scheduler_that_the_runner_lacks_is_told_first_with_what_replaces_it(
     ("class_name", "config", "wishes", "why"),
     [
         ("LCMScheduler", {"original_inference_steps": 20}, {"steps": 50}, "at most 20"),
-        ("EulerDiscreteScheduler", {"use_beta_sigmas": True}, {}, "use_beta_sigmas"),
+        (
+            "EulerDiscreteScheduler",
+            {"use_beta_sigmas": True, "use_karras_sigmas": True},
+            {},
+            "use_beta_sigmas",
+        ),
         ("PNDMScheduler", {}, {"scheduler": "flow-match-euler"}, "flow matching"),
         ("PNDMScheduler", {}, {"scheduler": "eulr"}, "Did you mean 'euler'"),
         ("DDPMScheduler", {"variance_type": "learned"}, {}, "twice the channels"),
@@ -225,7 +230,10 @@ def test_the_reference_integrates_lms_without_scipy(model: Model) -> None:
         ("PNDMScheduler", {"_class_name": "DDIMScheduler", "skip_prk_steps": True}, ()),
         ("LCMScheduler", {"original_inference_steps": 20}, ()),
         ("LMSDiscreteScheduler", {}, ("--steps", "6")),
-        ("HeunDiscreteScheduler", {}, ("--scheduler", "dpmsolver++-karras", "--steps", "7")),
+        ("IPNDMScheduler", {}, ("--scheduler", "dpmsolver++-karras", "--steps", "7")),
+        ("HeunDiscreteScheduler", {"use_beta_sigmas": True}, ("--steps", "4")),
+        ("KDPM2AncestralDiscreteScheduler", {}, ("--steps", "4")),
+        ("DPMSolverSinglestepScheduler", {"solver_order": 3}, ("--steps", "7")),
     ],
 )
 def test_a_package_passes_and_draws_by_its_own_defaults_what_diffusers_draws_from_it(

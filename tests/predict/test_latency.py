@@ -13,7 +13,7 @@ from edgegen.predict.latency import Known, Wanted, predict_latency
 from edgegen.predict.work import Work
 from tests.statistics.samples import measurement
 
-WORK = Work(operations={"text_encoder": 10, "denoise": 8000, "vae_decoder": 500}, steps=8)
+WORK = Work(operations={"text_encoder": 10, "denoise": 8000, "vae_decoder": 500}, calls=8)
 MEASURED = measurement()
 KNOWN = Known(measurement=MEASURED, work=WORK)
 
@@ -46,14 +46,14 @@ def test_the_same_image_of_the_same_package_takes_as_long_as_it_took() -> None:
 
 
 def test_half_of_the_steps_take_half_of_their_part() -> None:
-    half = Work(operations={**WORK.operations, "denoise": 4000}, steps=4)
+    half = Work(operations={**WORK.operations, "denoise": 4000}, calls=4)
     found = predict_latency(wanted(half), [KNOWN])
     assert found is not None
     assert found.low_s <= median_of(measurement(steps=4)) <= found.high_s
 
 
 def test_the_less_is_in_common_the_wider_is_the_interval() -> None:
-    other = Work(operations={name: 4 * it for name, it in WORK.operations.items()}, steps=8)
+    other = Work(operations={name: 4 * it for name, it in WORK.operations.items()}, calls=8)
     cases = (
         wanted(),
         wanted(other),
@@ -78,6 +78,6 @@ def test_measurements_of_the_same_package_come_before_all_others() -> None:
 
 def test_nothing_is_known_without_a_measurement_or_of_a_phase_that_none_has() -> None:
     assert predict_latency(wanted(), []) is None
-    other = Work(operations={"vae_encoder": 5}, steps=8)
+    other = Work(operations={"vae_encoder": 5}, calls=8)
     assert predict_latency(wanted(other), [KNOWN]) is None
     assert latency_figure(None).value is None

@@ -22,7 +22,7 @@ from edgegen.predict.work import Work
 from tests.statistics.samples import measurement
 
 PI = load_profile("raspberry-pi-5")
-WORK = Work(operations={"text_encoder": 10, "denoise": 8000, "vae_decoder": 500}, steps=8)
+WORK = Work(operations={"text_encoder": 10, "denoise": 8000, "vae_decoder": 500}, calls=8)
 
 
 @cache

@@ -83,7 +83,15 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "interpolation_type": ("linear", "log_linear"),
     "timestep_type": ("discrete", "continuous"),
     "solver_order": (1, 2, 3),
-    "algorithm_type": ("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver", "deis"),
+    "algorithm_type": (
+        "dpmsolver++",
+        "sde-dpmsolver++",
+        "dpmsolver",
+        "sde-dpmsolver",
+        "deis",
+        "data_prediction",
+        "noise_prediction",
+    ),
     "solver_type": ("midpoint", "heun", "bh1", "bh2", "logrho"),
     "lower_order_final": (True, False),
     "euler_at_final": (True,),
@@ -94,6 +102,13 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "original_inference_steps": (50, 20),
     "timestep_scaling": (1.0,),
     "use_flow_sigmas": (True,),
+    "sigma_schedule": ("karras", "exponential"),
+    "sigma_data": (1.0,),
+    "rho": (5.0,),
+    "s_noise": (0.5,),
+    "clip_denoised": (True, False),
+    "predictor_order": (1, 2, 3),
+    "corrector_order": (1, 2, 3),
 }
 """Values to try of each option, where a class has it."""
 
@@ -109,33 +124,39 @@ def cells() -> Iterator[Cell]:
 
 
 def pairs() -> Iterator[Cell]:
-    """Yield every package's scheduler × every other one, over public configurations."""
-    for (own, public), wanted, way in itertools.product(
-        itertools.product(SCHEDULERS, PUBLIC), (None, *SHORT_NAMES), WAYS
-    ):
-        if wanted is None:  # another scheduler doesn't ask whose the bare configuration is
+    """Yield every package's scheduler × every other one, over public configurations.
+
+    Of the ways to draw each other scheduler takes two, each pair two others.
+    """
+    ways = itertools.cycle(WAYS)
+    for own, public in itertools.product(SCHEDULERS, PUBLIC):
+        config = saved(own, public)
+        for way in WAYS:  # another scheduler doesn't ask whose the bare configuration is
             yield Cell(way=way, own=own, config=PUBLIC[public], steps=5)
-        if (config := saved(own, public)) is not None:
-            yield Cell(way=way, own=own, config=config, wanted=wanted, steps=5)
+            if config is not None:
+                yield Cell(way=way, own=own, config=config, steps=5)
+        for wanted in SHORT_NAMES if config is not None else ():
+            for way in itertools.islice(ways, 2):
+                yield Cell(way=way, own=own, config=config, wanted=wanted, steps=5)
 
 
 def options() -> Iterator[Cell]:
     """Yield each scheduler with each of its options, from every start, in few and more steps."""
+    configs = itertools.cycle((STABLE_DIFFUSION_1, BARE, BARE))
     for own in SCHEDULERS:
         for (name, value), way, steps in itertools.product(choices(own), STARTS, (1, 2, 4, 15)):
-            config = {**STABLE_DIFFUSION_1, name: value}
+            config = {**next(configs), name: value}
             yield Cell(way=way, own=own, config=config, steps=steps)
-            yield Cell(way=way, own=own, config={**BARE, name: value}, steps=steps)
 
 
 def pairs_of_options() -> Iterator[Cell]:
     """Yield each scheduler with each two of its options."""
+    ways = itertools.cycle(("SD, text", "SDXL, image"))
     for own in SCHEDULERS:
         for (one, a), (two, b) in itertools.combinations(choices(own), 2):
             if one != two:
-                config = {**STABLE_DIFFUSION_1, one: a, two: b}
-                for way in ("SD, text", "SDXL, image"):
-                    yield Cell(way=way, own=own, config=config, steps=6, strength=_part(way))
+                config, way = {**STABLE_DIFFUSION_1, one: a, two: b}, next(ways)
+                yield Cell(way=way, own=own, config=config, steps=6, strength=_part(way))
 
 
 def steps_and_strengths() -> Iterator[Cell]:

@@ -12,8 +12,8 @@ import importlib
 import json
 import types
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,7 @@ from edgegen_runner.errors import RunnerFailure
 from edgegen_runner.generation import FamilyFacts, Generation
 from edgegen_runner.package import Component, Package, Tensor, Tolerance
 from edgegen_runner.pipelines import open_pipeline
+from edgegen_runner.pipelines.base import Start
 from edgegen_runner.png import write_png
 from edgegen_runner.request import Request
 from edgegen_runner.residency import Components
@@ -402,8 +403,8 @@ class _Session:
                 inputs.get("time_ids"),
                 inputs.get("timestep_cond"),
             )
-            signs = np.where(np.arange(value.shape[-1]) % 2, 1, -1)
-            return {"out_sample": (value * (1 + self.nudge * signs)).astype(np.float32)}
+            nudged = value * (1 + self.nudge * _signs(value))
+            return {"out_sample": nudged.astype(np.float32)}
         if name == "vae_encoder":
             return {"latent_parameters": encode_picture(inputs["sample"])}
         is_prompt = len(set(inputs["input_ids"].ravel().tolist())) > 2
@@ -492,10 +493,30 @@ def _component(name: str, folder: Path, way: Way) -> Component:
     )
 
 
+def _rounded(start: Start) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Return what a mask puts back, with the rounding of each sample left in the next."""
+    before, epsilon = start.latents, float(np.finfo(np.float32).eps)
+
+    def keep(latents: np.ndarray, index: int) -> np.ndarray:
+        nonlocal before
+        if start.keep is not None:
+            latents = start.keep(latents, index)
+        moved = latents + (epsilon * np.abs(before) * _signs(latents)).astype(np.float32)
+        before = latents
+        return moved
+
+    return keep
+
+
+def _signs(values: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(values.shape[-1]) % 2, 1, -1)
+
+
 def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
     """Draw as `edgegen run` does, from the package's scheduler_config.json.
 
-    Each prediction is changed by the share ``nudge`` of itself, up and down.
+    With a ``nudge`` each prediction is changed by that share of itself, up and down, and each new
+    sample by what rounding does to the one before.
     """
     way = WAYS[cell.way]
     config = {**cell.config, "_class_name": cell.own}
@@ -514,6 +535,8 @@ def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
         return Drawn(refused=f"{error.kind}: {error}")
     conditioning = pipeline.encode(None if way.family == "unconditional" else PROMPT)
     start = pipeline.prepare(SEED)
+    if nudge:
+        start = replace(start, keep=_rounded(start))
     drawn = Drawn(first=float(np.abs(start.latents).max()))
     with np.errstate(all="ignore"):
         for step in pipeline.denoise(conditioning, start):

@@ -22,6 +22,11 @@ from ..schedulers import (
     load_scheduler,
 )
 
+TAKES_THREE_CHANNELS = (
+    *("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
+    "SASolverScheduler",
+)
+"""Of a prediction with a variance these take the first three channels."""
 FLOW_MATCHING = "FlowMatchEulerDiscreteScheduler"
 
 
@@ -32,7 +37,8 @@ class SchedulerRules:
     ``corrections`` replace options, by how an image starts. ``only`` names the one class that they
     draw with, ``refused`` those that they don't, and ``made_by`` the class that a pipeline class
     makes of whatever it is given. A variance that the model learned goes to the scheduler, except
-    where the pipeline ``drops_variance``.
+    where the pipeline ``drops_variance``. Pipeline classes of ``keeps_eta`` leave eta to the
+    scheduler.
     """
 
     corrections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -40,6 +46,7 @@ class SchedulerRules:
     refused: tuple[str, ...] = (FLOW_MATCHING,)
     made_by: Mapping[str, str] = field(default_factory=dict)
     drops_variance: bool = False
+    keeps_eta: tuple[str, ...] = ()
 
 
 def open_scheduler(
@@ -60,7 +67,8 @@ def open_scheduler(
     )
     if len(shape) > 1 and isinstance(shape[1], int):
         check_channels(scheduler, rules, package.generation.latent_channels, shape[1])
-    if hasattr(scheduler, "eta"):
+    keeps = package.pipeline_class in rules.keeps_eta and request.eta == 0
+    if hasattr(scheduler, "eta") and not keeps:
         scheduler.eta = request.eta
     return scheduler
 
@@ -110,7 +118,7 @@ def check_channels(
     options: Any = getattr(scheduler, "options", None)
     kind = getattr(options, "variance_type", None)
     learns = kind in ("learned", "learned_range")
-    if scheduler.name == "DPMSolverMultistepScheduler":  # it takes the first three channels
+    if scheduler.name in TAKES_THREE_CHANNELS:
         learns = learns and options.prediction_type == "epsilon"
         if learns and sample != 3:
             raise _refused(f"{scheduler.name} takes variance_type {kind!r} for pixels alone.")

@@ -9,13 +9,13 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array
-from .options import NoiseOptions
+from .options import BetaOptions
 
 _MAX_BETA = 0.999
 _LEAST_ALPHA_CUMPROD = 2.0**-24  # diffusers keeps sigma finite, at 4096, where the SNR is zero
 
 
-def alphas_cumprod(options: NoiseOptions, *, finite_sigma: bool = False) -> Array:
+def alphas_cumprod(options: BetaOptions, *, finite_sigma: bool = False) -> Array:
     """Return the cumulative product of 1 - beta for each training timestep: (train timesteps,).
 
     Args:
@@ -43,7 +43,7 @@ def noised(product: np.float32, original: Array, noise: Array) -> Array:
     return f32.weighted_sum((f32.sqrt(product), original), (f32.sqrt(f32.ONE - product), noise))
 
 
-def _betas(options: NoiseOptions) -> Array:
+def _betas(options: BetaOptions) -> Array:
     count, start, end = options.num_train_timesteps, options.beta_start, options.beta_end
     if options.trained_betas is not None:
         return np.asarray(options.trained_betas, dtype=np.float32)
@@ -56,11 +56,17 @@ def _betas(options: NoiseOptions) -> Array:
         return sigmoid.astype(np.float32) * (end - start) + start
     if options.beta_schedule == "laplace":
         return _betas_for_alpha_bar(_laplace_alpha_bar, count)
+    if options.beta_schedule == "exp":
+        return _betas_for_alpha_bar(_exponential_alpha_bar, count)
     return _betas_for_alpha_bar(_cosine_alpha_bar, count)
 
 
 def _cosine_alpha_bar(t: float) -> float:
     return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+
+
+def _exponential_alpha_bar(t: float) -> float:
+    return math.exp(t * -12.0)
 
 
 def _laplace_alpha_bar(t: float) -> float:

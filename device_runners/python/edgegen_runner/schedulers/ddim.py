@@ -41,6 +41,7 @@ class DDIMOptions(ClipOptions, NoiseOptions):
 class DDIMScheduler:
     """Step along the implicit trajectory; deterministic at ``eta`` 0, as random as DDPM at 1."""
 
+    options_class: ClassVar[type[DDIMOptions]] = DDIMOptions
     name = "DDIMScheduler"
     order = 1
     init_noise_sigma = 1.0
@@ -62,7 +63,7 @@ class DDIMScheduler:
         Raises:
             UnsupportedScheduler: An option has a value that the runner does not support.
         """
-        return cls(read_options(DDIMOptions, config))
+        return cls(read_options(cls.options_class, config))
 
     def set_timesteps(
         self,
@@ -138,3 +139,17 @@ class DDIMScheduler:
 def _variance(product: np.float32, product_before: np.float32) -> np.float32:
     """Return sigma_t squared at eta 1 (equation 16)."""
     return ((f32.ONE - product_before) / (f32.ONE - product)) * (f32.ONE - product / product_before)
+
+
+@dataclass(frozen=True)
+class DDIMParallelOptions(DDIMOptions):
+    """Options of diffusers' ``DDIMParallelScheduler``."""
+
+    scheduler: ClassVar[str] = "DDIMParallelScheduler"
+
+
+class DDIMParallelScheduler(DDIMScheduler):
+    """Step as DDIM does: what diffusers adds to it is for training."""
+
+    options_class = DDIMParallelOptions
+    name = "DDIMParallelScheduler"

@@ -47,6 +47,7 @@ class DDPMOptions(ClipOptions, NoiseOptions):
 class DDPMScheduler:
     """Step along the ancestral trajectory, with new noise at every step but the last."""
 
+    options_class: ClassVar[type[DDPMOptions]] = DDPMOptions
     name = "DDPMScheduler"
     order = 1
     init_noise_sigma = 1.0
@@ -64,7 +65,7 @@ class DDPMScheduler:
         Raises:
             UnsupportedScheduler: An option has a value that the runner does not support.
         """
-        return cls(read_options(DDPMOptions, config))
+        return cls(read_options(cls.options_class, config))
 
     def set_timesteps(
         self,
@@ -152,3 +153,17 @@ class DDPMScheduler:
         ends = f32.log(np.array([variance, beta_step], dtype=np.float32))
         share = (predicted + 1) / 2
         return np.exp(0.5 * (share * ends[1] + (1 - share) * ends[0]))
+
+
+@dataclass(frozen=True)
+class DDPMParallelOptions(DDPMOptions):
+    """Options of diffusers' ``DDPMParallelScheduler``."""
+
+    scheduler: ClassVar[str] = "DDPMParallelScheduler"
+
+
+class DDPMParallelScheduler(DDPMScheduler):
+    """Step as DDPM does: what diffusers adds to it is for training."""
+
+    options_class = DDPMParallelOptions
+    name = "DDPMParallelScheduler"

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Optional
 import numpy as np
 
 from . import float32 as f32
-from .base import Array, Noise, Timestep, UnsupportedScheduler
+from .base import Array, Noise, Timestep
 from .betas import alphas_cumprod, training_sigmas
 from .cursor import StepCursor
+from .dpmsolver_options import MultistepOptions, order_at, read_solver_options
 from .dpmsolver_update import Interval, update_weights
 from .options import (
     COMMON_BETA_SCHEDULES,
@@ -21,43 +22,28 @@ from .options import (
     NoiseOptions,
     SigmaOptions,
     ThresholdOptions,
+    check_flow_sigmas,
     check_one_sigma_rule,
-    read_options,
 )
-from .prediction import noise_from, original_from, thresholded
+from .prediction import noise_from, original_from, original_of_flow_or_from, thresholded
 from .sigmas import (
-    exponential,
-    karras,
+    flow_levels,
     lu,
-    sigma_range,
+    ruled,
     signal_and_noise,
-    static_shift,
     timesteps_of,
     with_last,
 )
 from .timesteps import Integers, check_request, solver_timesteps
 
-# What diffusers takes for the options of a config that was written for another solver.
-_ALIASES = {
-    "algorithm_type": {"deis": "dpmsolver++"},
-    "solver_type": {"logrho": "midpoint", "bh1": "midpoint", "bh2": "midpoint"},
-}
-_FEW_STEPS = 15  # below which lower_order_final takes effect
-
 
 @dataclass(frozen=True)
-class DPMSolverMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
+class DPMSolverMultistepOptions(MultistepOptions, SigmaOptions, ThresholdOptions, NoiseOptions):
     """Options of diffusers' ``DPMSolverMultistepScheduler``."""
 
-    solver_order: int = 2
-    algorithm_type: str = "dpmsolver++"
-    solver_type: str = "midpoint"
-    lower_order_final: bool = True
-    euler_at_final: bool = False
     use_lu_lambdas: bool = False
     use_flow_sigmas: bool = False
     flow_shift: float = 1.0
-    final_sigmas_type: str = "zero"
     lambda_min_clipped: float = -math.inf
     variance_type: Optional[str] = None
     rescale_betas_zero_snr: bool = False
@@ -74,16 +60,12 @@ class DPMSolverMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
         "solver_type": ("midpoint", "heun"),
         "final_sigmas_type": FINAL_SIGMAS_TYPES,
         "time_shift_type": ("exponential",),
-        **SigmaOptions.sigma_choices,
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_one_sigma_rule(self)
-        if self.use_flow_sigmas and (
-            self.use_karras_sigmas or self.use_exponential_sigmas or self.use_lu_lambdas
-        ):  # where diffusers takes sigmas above 1 for shares of noise
-            raise self.refuse("use_flow_sigmas", "not with another rule of sigmas.")
+        check_flow_sigmas(self, self.use_flow_sigmas, self.use_lu_lambdas)
         if self.predicts_original:
             return
         if self.final_sigmas_type == "zero":
@@ -94,11 +76,6 @@ class DPMSolverMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
             )
         if self.algorithm_type == "sde-dpmsolver" and self.solver_order == 3:
             raise self.refuse("solver_order", "sde-dpmsolver has no third order.")
-
-    @property
-    def predicts_original(self) -> bool:
-        """Whether the solver works on the original sample (++) rather than on the noise."""
-        return self.algorithm_type.endswith("++")
 
 
 class DPMSolverMultistepScheduler:
@@ -129,14 +106,7 @@ class DPMSolverMultistepScheduler:
         Raises:
             UnsupportedScheduler: An option has a value that the runner does not support.
         """
-        own = {key: _ALIASES.get(key, {}).get(str(value), value) for key, value in config.items()}
-        options = read_options(DPMSolverMultistepOptions, own)
-        if config.get("algorithm_type") == "deis" and options.final_sigmas_type == "zero":
-            raise UnsupportedScheduler(
-                f"{cls.name} does not support algorithm_type='deis': it needs final_sigmas_type "
-                "'sigma_min'."
-            )
-        return cls(options)
+        return cls(read_solver_options(DPMSolverMultistepOptions, config))
 
     def set_timesteps(
         self,
@@ -156,21 +126,19 @@ class DPMSolverMultistepScheduler:
         timesteps: Any = solver_timesteps(options, num_inference_steps, self._end)
         rounded = options.beta_schedule != "squaredcos_cap_v2"
         levels: Any
-        if options.use_karras_sigmas:
-            levels = karras(*sigma_range(options, training[::-1]), num_inference_steps)
-            timesteps = timesteps_of(levels, np.log(training))
+        placed = None
+        if not options.use_lu_lambdas or options.use_karras_sigmas:  # Lu's come before the others
+            placed = ruled(options, training[::-1], num_inference_steps)
+        if placed is not None:
+            levels, timesteps = placed, timesteps_of(placed, np.log(training))
+            rounded = rounded and bool(options.use_karras_sigmas)
         elif options.use_lu_lambdas:
             logs = np.log(training)
             levels = lu(float(logs[-1]), float(logs[0]), num_inference_steps)
             timesteps = timesteps_of(levels, logs)
-        elif options.use_exponential_sigmas:
-            levels = exponential(*sigma_range(options, training[::-1]), num_inference_steps)
-            timesteps = timesteps_of(levels, np.log(training))
-            rounded = False
         elif options.use_flow_sigmas:
             total, rounded = options.num_train_timesteps, False
-            noise = 1.0 - np.linspace(1, 1 / total, num_inference_steps + 1)
-            levels = static_shift(noise, self._flow_shift)[:0:-1]
+            levels = flow_levels(num_inference_steps, total, self._flow_shift)
             timesteps = levels * total
         else:
             levels = np.interp(timesteps, np.arange(len(training)), training)
@@ -195,10 +163,10 @@ class DPMSolverMultistepScheduler:
         options, index = self.options, self._cursor.at(timestep)
         prediction = self._converted(model_output, sample, index)
         self._predictions = [prediction, *self._predictions[: options.solver_order - 1]]
+        left = len(self.timesteps) - index
+        order = order_at(options, len(self.timesteps), left, self._warm_up)
         interval = Interval.of(self._alphas, self._parts, self._lambdas, index)
-        weights = update_weights(
-            options.algorithm_type, options.solver_type, interval, self._order_at(index)
-        )
+        weights = update_weights(options.algorithm_type, options.solver_type, interval, order)
         terms = [(weights.sample, sample)]
         terms += list(zip(weights.predictions, self._predictions))
         if options.algorithm_type.startswith("sde-"):
@@ -220,15 +188,6 @@ class DPMSolverMultistepScheduler:
         self._predictions = []
         self._warm_up = 0
 
-    def _order_at(self, index: int) -> int:
-        """Return how many predictions this step uses."""
-        options, left = self.options, len(self.timesteps) - index
-        lowered = options.lower_order_final and len(self.timesteps) < _FEW_STEPS
-        if left == 1 and (lowered or options.euler_at_final or options.final_sigmas_type == "zero"):
-            return 1
-        order = min(options.solver_order, self._warm_up + 1)
-        return min(order, 2) if left == 2 and lowered else order
-
     def _converted(self, model_output: Array, sample: Array, index: int) -> Array:
         """Return what the solver works on: the original sample, or the noise."""
         options, kind = self.options, self.options.prediction_type
@@ -236,10 +195,8 @@ class DPMSolverMultistepScheduler:
         if kind == "epsilon" and options.variance_type in ("learned", "learned_range"):
             model_output = model_output[:, :3]
         if options.predicts_original:
-            if kind == "flow_prediction":
-                original = sample - self.sigmas[index] * model_output
-            else:
-                original = original_from(kind, model_output, sample, alpha, sigma)
+            level = self.sigmas[index]
+            original = original_of_flow_or_from(kind, model_output, sample, alpha, sigma, level)
             return thresholded(original, options) if options.thresholding else original
         estimate = noise_from(kind, model_output, sample, alpha, sigma)
         if not options.thresholding:

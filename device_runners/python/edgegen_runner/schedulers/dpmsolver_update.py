@@ -65,15 +65,21 @@ def update_weights(
         step: Where the step starts and ends.
         order: How many predictions to use, 1 to 3.
     """
-    sample, differences, noise = _FORMULAS[algorithm_type](step, order, solver_type == "midpoint")
-    return UpdateWeights(sample, _over_predictions(differences, step), noise)
+    sample, differences, noise = terms_of(algorithm_type, solver_type, step, order)
+    with np.errstate(divide="ignore"):  # a last step of no length
+        return UpdateWeights(sample, _over_predictions(differences, step), noise)
 
 
-_Terms = tuple[np.float32, tuple[np.float32, ...], np.float32]
+Terms = tuple[np.float32, tuple[np.float32, ...], np.float32]
 """Weights of the sample, of D0, D1 and D2 as far as the order goes, and of the noise."""
 
 
-def _plus_plus(step: Interval, order: int, midpoint: bool) -> _Terms:
+def terms_of(algorithm_type: str, solver_type: str, step: Interval, order: int) -> Terms:
+    """Return the weights of one step over the differences; see `update_weights`."""
+    return _FORMULAS[algorithm_type](step, order, solver_type == "midpoint")
+
+
+def _plus_plus(step: Interval, order: int, midpoint: bool) -> Terms:
     h, alpha = step.h, step.alpha_end
     phi = f32.exp(-h) - f32.ONE
     differences = [-(alpha * phi)]
@@ -86,7 +92,7 @@ def _plus_plus(step: Interval, order: int, midpoint: bool) -> _Terms:
     return step.sigma_end / step.sigma_start, tuple(differences), f32.ZERO
 
 
-def _original(step: Interval, order: int, midpoint: bool) -> _Terms:
+def _original(step: Interval, order: int, midpoint: bool) -> Terms:
     h, sigma = step.h, step.sigma_end
     phi = f32.exp(h) - f32.ONE
     differences = [-(sigma * phi)]
@@ -99,7 +105,7 @@ def _original(step: Interval, order: int, midpoint: bool) -> _Terms:
     return step.alpha_end / step.alpha_start, tuple(differences), f32.ZERO
 
 
-def _stochastic_plus_plus(step: Interval, order: int, midpoint: bool) -> _Terms:
+def _stochastic_plus_plus(step: Interval, order: int, midpoint: bool) -> Terms:
     h, alpha = step.h, step.alpha_end
     double = f32.TWO * h
     phi = f32.ONE - f32.exp(-double)
@@ -114,7 +120,7 @@ def _stochastic_plus_plus(step: Interval, order: int, midpoint: bool) -> _Terms:
     return sample, tuple(differences), step.sigma_end * f32.sqrt(phi)
 
 
-def _stochastic_original(step: Interval, order: int, midpoint: bool) -> _Terms:
+def _stochastic_original(step: Interval, order: int, midpoint: bool) -> Terms:
     h, sigma = step.h, step.sigma_end
     phi = f32.exp(h) - f32.ONE
     differences = [-(f32.TWO * (sigma * phi))]
@@ -126,7 +132,7 @@ def _stochastic_original(step: Interval, order: int, midpoint: bool) -> _Terms:
     return step.alpha_end / step.alpha_start, tuple(differences), noise
 
 
-_FORMULAS: Mapping[str, Callable[[Interval, int, bool], _Terms]] = {
+_FORMULAS: Mapping[str, Callable[[Interval, int, bool], Terms]] = {
     "dpmsolver++": _plus_plus,
     "dpmsolver": _original,
     "sde-dpmsolver++": _stochastic_plus_plus,

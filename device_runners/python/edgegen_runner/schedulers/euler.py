@@ -24,11 +24,9 @@ from .options import (
 )
 from .prediction import original_at_sigma
 from .sigmas import (
-    exponential,
     first_deviation,
-    karras,
+    ruled,
     scaled_to_unit_data,
-    sigma_range,
     timesteps_of,
     with_last,
 )
@@ -52,7 +50,6 @@ class EulerDiscreteOptions(SigmaOptions, NoiseOptions):
         "interpolation_type": ("linear", "log_linear"),
         "timestep_type": ("discrete", "continuous"),
         "final_sigmas_type": FINAL_SIGMAS_TYPES,
-        **SigmaOptions.sigma_choices,
     }
 
     def __post_init__(self) -> None:
@@ -104,10 +101,9 @@ class EulerDiscreteScheduler:
         else:
             ends = np.log(training[[-1, 0]])
             levels = np.exp(f32.linspace(ends[0], ends[1], num_inference_steps + 1))
-        if options.use_karras_sigmas or options.use_exponential_sigmas:
-            rule = karras if options.use_karras_sigmas else exponential
-            levels = rule(*sigma_range(options, levels), num_inference_steps)
-            timesteps = timesteps_of(levels, np.log(training))
+        placed = ruled(options, levels, num_inference_steps)
+        if placed is not None:
+            levels, timesteps = placed, timesteps_of(placed, np.log(training))
         last = 0.0 if options.final_sigmas_type == "zero" else float(training[0])
         self.sigmas = with_last(levels, last)
         if options.timestep_type == "continuous" and options.prediction_type == "v_prediction":

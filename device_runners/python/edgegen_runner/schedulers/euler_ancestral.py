@@ -14,7 +14,7 @@ from .betas import alphas_cumprod, training_sigmas
 from .cursor import StepCursor
 from .options import COMMON_BETA_SCHEDULES, TIMESTEP_SPACINGS, NoiseOptions, read_options
 from .prediction import original_at_sigma
-from .sigmas import first_deviation, scaled_to_unit_data, with_last
+from .sigmas import first_deviation, scaled_to_unit_data, up_and_down, with_last
 from .timesteps import check_request, fractional_timesteps
 
 
@@ -77,7 +77,7 @@ class EulerAncestralDiscreteScheduler:
         levels = np.interp(self.timesteps, np.arange(len(training)), training)
         self.sigmas = with_last(levels, 0.0)
         with np.errstate(invalid="ignore"):
-            ends = [_up_and_down(*pair) for pair in zip(self.sigmas, self.sigmas[1:])]
+            ends = [up_and_down(*pair) for pair in zip(self.sigmas, self.sigmas[1:])]
         if not np.isfinite(ends).all():
             raise ValueError(
                 f"{self.name} cannot make {num_inference_steps} steps of these noise levels: "
@@ -97,7 +97,7 @@ class EulerAncestralDiscreteScheduler:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws noise every time."""
         index = self._cursor.at(timestep)
         start = self.sigmas[index]
-        up, down = _up_and_down(start, self.sigmas[index + 1])
+        up, down = up_and_down(start, self.sigmas[index + 1])
         previous = sample - original_at_sigma(
             self.options.prediction_type, model_output, sample, start
         )
@@ -112,10 +112,3 @@ class EulerAncestralDiscreteScheduler:
         """Return ``original + sigma * noise`` at this timestep."""
         sigma = self.sigmas[self._cursor.noise_index(timestep)]
         return f32.weighted_sum((f32.ONE, original), (sigma, noise))
-
-
-def _up_and_down(start: np.float32, end: np.float32) -> tuple[np.float32, np.float32]:
-    """Return the noise that is added after a step, and the noise level that the step goes to."""
-    squares = start * start, end * end
-    up = f32.sqrt(squares[1] * (squares[0] - squares[1]) / squares[0])
-    return up, f32.sqrt(squares[1] - up * up)

@@ -13,9 +13,7 @@ from .base import Array, Noise, Timestep
 from .cursor import StepCursor
 from .options import SigmaOptions, check_one_sigma_rule, read_options
 from .sigmas import (
-    exponential,
-    karras,
-    sigma_range,
+    ruled,
     static_shift,
     stretch_to_terminal,
     time_shift,
@@ -43,7 +41,6 @@ class FlowMatchEulerDiscreteOptions(SigmaOptions):
     scheduler: ClassVar[str] = "FlowMatchEulerDiscreteScheduler"
     choices: ClassVar[Mapping[str, Sequence[object]]] = {
         "time_shift_type": ("exponential", "linear"),
-        **SigmaOptions.sigma_choices,
     }
 
     def __post_init__(self) -> None:
@@ -116,9 +113,8 @@ class FlowMatchEulerDiscreteScheduler:
             levels = static_shift(levels, options.shift)
         if options.shift_terminal:
             levels = stretch_to_terminal(levels, options.shift_terminal)
-        if options.use_karras_sigmas or options.use_exponential_sigmas:
-            rule = karras if options.use_karras_sigmas else exponential
-            levels = rule(*sigma_range(options, levels), num_inference_steps)
+        placed = ruled(options, levels, num_inference_steps)
+        levels = levels if placed is None else placed
 
         levels = levels.astype(np.float32)
         if options.invert_sigmas:

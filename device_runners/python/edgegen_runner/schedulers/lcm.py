@@ -20,7 +20,7 @@ from .options import (
     read_options,
 )
 from .prediction import limited, original_from
-from .timesteps import Integers, check_request
+from .timesteps import Integers, check_request, distilled_timesteps
 
 _DATA_VARIANCE = np.float32(0.5**2)
 
@@ -94,14 +94,14 @@ class LCMScheduler:
         Raises:
             ValueError: There are more steps than timesteps of the distillation.
         """
-        total = self.options.num_train_timesteps
-        original = original_inference_steps or self.options.original_inference_steps
-        if original > total:
-            raise ValueError(f"original_inference_steps {original} is above {total}.")
-        distilled = np.arange(1, int(original * strength) + 1, dtype=np.int64) * (total // original)
-        check_request(self.name, num_inference_steps, mu, sigmas, at_most=len(distilled))
-        places = np.linspace(0, len(distilled), num=num_inference_steps, endpoint=False)
-        self.timesteps = distilled[::-1][np.floor(places).astype(np.int64)] - 1
+        check_request(self.name, num_inference_steps, mu, sigmas)
+        self.timesteps = distilled_timesteps(
+            self.name,
+            num_inference_steps,
+            original_inference_steps or self.options.original_inference_steps,
+            self.options.num_train_timesteps,
+            strength,
+        )
         self._cursor = StepCursor(self.timesteps)
 
     def set_begin_index(self, begin_index: int) -> None:

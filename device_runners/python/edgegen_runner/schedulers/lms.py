@@ -23,11 +23,11 @@ from .options import (
 )
 from .prediction import original_at_sigma
 from .sigmas import (
-    exponential,
+    Doubles,
     first_deviation,
     karras,
+    ruled,
     scaled_to_unit_data,
-    sigma_range,
     timesteps_of,
     with_last,
 )
@@ -45,7 +45,6 @@ class LMSDiscreteOptions(SigmaOptions, NoiseOptions):
         "beta_schedule": COMMON_BETA_SCHEDULES,
         "prediction_type": ("epsilon", "sample", "v_prediction"),
         "timestep_spacing": TIMESTEP_SPACINGS,
-        **SigmaOptions.sigma_choices,
     }
 
     def __post_init__(self) -> None:
@@ -92,13 +91,14 @@ class LMSDiscreteScheduler:
         check_request(self.name, num_inference_steps, mu, sigmas)
         options, training = self.options, self._training_sigmas
         timesteps: Any = fractional_timesteps(options, num_inference_steps)
-        levels = np.interp(timesteps, np.arange(len(training)), training)
+        levels: Any = np.interp(timesteps, np.arange(len(training)), training)
+        placed: Optional[Doubles]
         if options.use_karras_sigmas:  # alone among its kind, LMS takes no sigma_min or sigma_max
-            levels = karras(float(levels[0]), float(levels[-1]), num_inference_steps)
-            timesteps = timesteps_of(levels, np.log(training))
-        elif options.use_exponential_sigmas:
-            levels = exponential(*sigma_range(options, levels), num_inference_steps)
-            timesteps = timesteps_of(levels, np.log(training))
+            placed = karras(float(levels[0]), float(levels[-1]), num_inference_steps)
+        else:
+            placed = ruled(options, levels, num_inference_steps)
+        if placed is not None:
+            levels, timesteps = placed, timesteps_of(placed, np.log(training))
         self.sigmas = with_last(levels, 0.0)
         self.timesteps = timesteps.astype(np.float32)
         self._cursor = StepCursor(self.timesteps)

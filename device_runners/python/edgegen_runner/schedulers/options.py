@@ -8,6 +8,7 @@ ignored, as ``from_config`` of diffusers does, so that one scheduler's config ca
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Optional, TypeVar
@@ -64,8 +65,8 @@ class CheckedOptions:
 
 
 @dataclass(frozen=True)
-class NoiseOptions(CheckedOptions):
-    """Options of every scheduler of a diffusion (not a flow-matching) model."""
+class BetaOptions(CheckedOptions):
+    """How much noise each training timestep adds, and what the model predicts."""
 
     num_train_timesteps: int = 1000
     beta_start: float = 0.0001
@@ -73,20 +74,28 @@ class NoiseOptions(CheckedOptions):
     beta_schedule: str = "linear"
     trained_betas: Optional[Sequence[float]] = None
     prediction_type: str = "epsilon"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_train_timesteps(self, self.num_train_timesteps)
+        total = self.num_train_timesteps
+        if self.trained_betas is not None and len(self.trained_betas) != total:
+            raise self.refuse("trained_betas", f"they must be {total}, one for each timestep.")
+        if not (0 <= self.beta_start < 1 and 0 <= self.beta_end < 1):
+            raise self.refuse("beta_start", "it and beta_end must be between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class NoiseOptions(BetaOptions):
+    """Options of almost every scheduler of a diffusion (not a flow-matching) model."""
+
     timestep_spacing: str = "linspace"
     steps_offset: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        total = self.num_train_timesteps
-        if not 1 < total <= _MOST_TRAIN_TIMESTEPS:
-            raise self.refuse("num_train_timesteps", f"it must be 2 to {_MOST_TRAIN_TIMESTEPS}.")
-        if not 0 <= self.steps_offset < total:
+        if not 0 <= self.steps_offset < self.num_train_timesteps:
             raise self.refuse("steps_offset", "timesteps would begin outside of the training's.")
-        if self.trained_betas is not None and len(self.trained_betas) != total:
-            raise self.refuse("trained_betas", f"they must be {total}, one for each timestep.")
-        if not (0 <= self.beta_start < 1 and 0 <= self.beta_end < 1):
-            raise self.refuse("beta_start", "it and beta_end must be between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -120,16 +129,32 @@ class SigmaOptions(CheckedOptions):
     sigma_min: Optional[float] = None
     sigma_max: Optional[float] = None
 
-    sigma_choices: ClassVar[Mapping[str, Sequence[object]]] = {
-        # The inverse of the incomplete beta function would need scipy.
-        "use_beta_sigmas": (False, None),
-    }
+
+def check_train_timesteps(options: CheckedOptions, total: int) -> None:
+    """Refuse fewer than two training timesteps, and more than any model has."""
+    if not 1 < total <= _MOST_TRAIN_TIMESTEPS:
+        raise options.refuse("num_train_timesteps", f"it must be 2 to {_MOST_TRAIN_TIMESTEPS}.")
+
+
+def check_sigma_range(options: CheckedOptions, least: float, most: float) -> None:
+    """Refuse noise levels that do not rise from above zero."""
+    if not 0 < least < most < math.inf:
+        raise options.refuse("sigma_min", f"it must be above 0 and below sigma_max, {most:g}.")
 
 
 def check_one_sigma_rule(options: SigmaOptions) -> None:
-    """Refuse Karras and exponential sigmas together, as diffusers does."""
-    if options.use_karras_sigmas and options.use_exponential_sigmas:
-        raise options.refuse("use_exponential_sigmas", "use_karras_sigmas is set too.")
+    """Refuse two rules of sigmas together, as diffusers does."""
+    rules = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+    chosen = [rule for rule in rules if getattr(options, rule)]
+    if len(chosen) > 1:
+        raise options.refuse(chosen[1], f"{chosen[0]} is set too.")
+
+
+def check_flow_sigmas(options: SigmaOptions, flow: bool, *others: bool) -> None:
+    """Refuse a flow's sigmas with another rule: diffusers takes sigmas above 1 for shares."""
+    ruled = (options.use_karras_sigmas, options.use_exponential_sigmas, options.use_beta_sigmas)
+    if flow and any((*ruled, *others)):
+        raise options.refuse("use_flow_sigmas", "not with another rule of sigmas.")
 
 
 def _shown(value: object) -> str:

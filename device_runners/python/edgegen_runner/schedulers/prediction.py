@@ -28,6 +28,20 @@ def original_from(
     return model_output
 
 
+def original_of_flow_or_from(
+    prediction_type: str,
+    model_output: Array,
+    sample: Array,
+    alpha: np.float32,
+    sigma: np.float32,
+    level: np.float32,
+) -> Array:
+    """Return the original that any prediction means; a flow's is taken at its noise level."""
+    if prediction_type == "flow_prediction":
+        return sample - level * model_output
+    return original_from(prediction_type, model_output, sample, alpha, sigma)
+
+
 def noise_from(
     prediction_type: str, model_output: Array, sample: Array, alpha: np.float32, sigma: np.float32
 ) -> Array:

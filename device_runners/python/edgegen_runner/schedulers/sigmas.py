@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from . import float32 as f32
 from .base import Array
+from .beta_quantile import beta_quantile
 from .options import SigmaOptions
 
 Doubles = npt.NDArray[np.float64]
@@ -17,6 +18,7 @@ Levels = npt.NDArray[Any]
 """Noise levels in float32 or float64, which each rule keeps: (levels,)."""
 
 _KARRAS_RHO = 7.0
+_BETA_SHAPE = 0.6  # both parameters, as in diffusers
 
 
 def karras(sigma_max: float, sigma_min: float, steps: int) -> Doubles:
@@ -29,6 +31,31 @@ def karras(sigma_max: float, sigma_min: float, steps: int) -> Doubles:
 def exponential(sigma_max: float, sigma_min: float, steps: int) -> Doubles:
     """Return falling noise levels that are even in log sigma."""
     return np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), steps))
+
+
+def beta(sigma_max: float, sigma_min: float, steps: int) -> Doubles:
+    """Return falling noise levels that crowd at both ends (Beta Sampling, arXiv 2407.12173)."""
+    shares = 1 - np.linspace(0, 1, steps)
+    places = [beta_quantile(float(share), _BETA_SHAPE, _BETA_SHAPE) for share in shares]
+    return np.array([sigma_min + place * (sigma_max - sigma_min) for place in places])
+
+
+def ruled(options: SigmaOptions, falling: Levels, steps: int) -> Optional[Doubles]:
+    """Return noise levels by the options' rule; None where they follow the timesteps: (steps,).
+
+    Args:
+        options: Name the rule (Karras', exponential or beta) and, if they differ, its ends.
+        falling: Noise levels whose first and last are the ends by default.
+        steps: How many.
+    """
+    for rule, chosen in (
+        (karras, options.use_karras_sigmas),
+        (exponential, options.use_exponential_sigmas),
+        (beta, options.use_beta_sigmas),
+    ):
+        if chosen:
+            return rule(*sigma_range(options, falling), steps)
+    return None
 
 
 def lu(log_sigma_max: float, log_sigma_min: float, steps: int) -> Doubles:
@@ -67,6 +94,13 @@ def with_last(sigmas: Levels, last: float) -> Array:
     return np.append(sigmas, last).astype(np.float32)
 
 
+def up_and_down(start: np.float32, end: np.float32) -> tuple[np.float32, np.float32]:
+    """Return the noise that an ancestral step adds, and the noise level that it steps down to."""
+    squares = start * start, end * end
+    up = f32.sqrt(squares[1] * (squares[0] - squares[1]) / squares[0])
+    return up, f32.sqrt(squares[1] - up * up)
+
+
 def first_deviation(sigmas: Array, timestep_spacing: str) -> float:
     """Return the deviation of the first sample of a scheduler that counts in sigmas."""
     largest = sigmas.max()
@@ -91,6 +125,44 @@ def time_shift(sigmas: Levels, mu: float, kind: str) -> Levels:
 def static_shift(sigmas: Levels, shift: float) -> Levels:
     """Return flow-matching noise levels shifted for a resolution (arXiv 2403.03206, eq. 23)."""
     return shift * sigmas / (1 + (shift - 1) * sigmas)
+
+
+def flow_levels(steps: int, total: int, shift: float) -> Doubles:
+    """Return a flow's falling noise levels for a solver of diffusion models: (steps,)."""
+    noise = 1.0 - np.linspace(1, 1 / total, steps + 1)
+    levels: Doubles = static_shift(noise, shift)[:0:-1]
+    return levels
+
+
+def solver_levels(
+    options: SigmaOptions,
+    training: Array,
+    timesteps: npt.NDArray[np.int64],
+    steps: int,
+    flow_shift: Optional[float],
+) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Return noise levels, (steps + 1,), and timesteps of the solvers that end with noise.
+
+    The last level is that of the first training timestep, or by a rule the one before again.
+
+    Args:
+        options: Name the rule.
+        training: The rising noise levels of training.
+        timesteps: Where the levels follow the timesteps: (steps,).
+        steps: How many.
+        flow_shift: Of a flow's noise levels; None for those of diffusion.
+    """
+    levels: Any = ruled(options, training[::-1], steps)
+    if levels is not None:
+        found = timesteps_of(levels, np.log(training))
+        found = found.round() if options.use_karras_sigmas else found
+    elif flow_shift is not None:
+        levels = flow_levels(steps, len(training), flow_shift)
+        found = levels * len(training)
+    else:
+        levels = np.interp(timesteps, np.arange(len(training)), training)
+        return with_last(levels, float(training[0])), timesteps
+    return with_last(levels, levels[-1]), found.astype(np.int64)
 
 
 def stretch_to_terminal(sigmas: Levels, terminal: float) -> Levels:

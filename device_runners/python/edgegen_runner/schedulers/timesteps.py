@@ -66,6 +66,29 @@ def fractional_timesteps(options: NoiseOptions, steps: int) -> Array:
     return _trailing(total, total, steps).astype(np.float32) - np.float32(1)
 
 
+def distilled_timesteps(
+    scheduler: str, steps: int, original: int, total: int, strength: float = 1.0
+) -> Integers:
+    """Return falling timesteps among those that a model was distilled at: (steps,).
+
+    Args:
+        scheduler: Name for an error.
+        steps: How many.
+        original: Steps of the distillation.
+        total: Training timesteps.
+        strength: Share of the distillation's timesteps to choose from.
+
+    Raises:
+        ValueError: There are more steps than timesteps of the distillation.
+    """
+    if original > total:
+        raise ValueError(f"original_inference_steps {original} is above {total}.")
+    distilled = np.arange(1, int(original * strength) + 1, dtype=np.int64) * (total // original)
+    check_request(scheduler, steps, at_most=len(distilled))
+    places = np.linspace(0, len(distilled), num=steps, endpoint=False)
+    return distilled[::-1][np.floor(places).astype(np.int64)] - 1
+
+
 def solver_timesteps(options: NoiseOptions, steps: int, end: int) -> Integers:
     """Return the falling timesteps of the multistep solvers, which leave out the last: (steps,).
 
@@ -75,11 +98,16 @@ def solver_timesteps(options: NoiseOptions, steps: int, end: int) -> Integers:
         end: One past the noisiest training timestep that may be visited.
     """
     if options.timestep_spacing == "linspace":
-        return np.linspace(0, end - 1, steps + 1).round()[:0:-1].astype(np.int64)
+        return even_timesteps(steps, end)
     if options.timestep_spacing == "leading":
         whole = np.arange(steps + 1, dtype=np.int64)[:0:-1] * (end // (steps + 1))
         return whole + options.steps_offset
     return _trailing(end, options.num_train_timesteps, steps).astype(np.int64) - 1
+
+
+def even_timesteps(steps: int, end: int) -> Integers:
+    """Return falling timesteps that divide the range below ``end``, without its last: (steps,)."""
+    return np.linspace(0, end - 1, steps + 1).round()[:0:-1].astype(np.int64)
 
 
 def _trailing(end: int, total: int, steps: int) -> npt.NDArray[np.float64]:

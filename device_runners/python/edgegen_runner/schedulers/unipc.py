@@ -22,11 +22,9 @@ from .options import (
     check_one_sigma_rule,
     read_options,
 )
-from .prediction import noise_from, original_from, thresholded
+from .prediction import noise_from, original_of_flow_or_from, thresholded
 from .sigmas import (
-    exponential,
-    karras,
-    sigma_range,
+    ruled,
     signal_and_noise,
     static_shift,
     stretch_to_terminal,
@@ -70,7 +68,6 @@ class UniPCMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
         "solver_p": (None,),  # a scheduler inside a scheduler
         "final_sigmas_type": FINAL_SIGMAS_TYPES,
         "time_shift_type": ("exponential", "linear"),
-        **SigmaOptions.sigma_choices,
     }
 
     def __post_init__(self) -> None:
@@ -78,9 +75,10 @@ class UniPCMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
         check_one_sigma_rule(self)
         if self.shift_terminal is not None and not self.use_flow_sigmas:
             raise self.refuse("shift_terminal", "it needs use_flow_sigmas.")
-        if self.use_flow_sigmas and self.use_exponential_sigmas:
-            # where diffusers takes sigmas above 1 for shares of noise
-            raise self.refuse("use_flow_sigmas", "not with use_exponential_sigmas.")
+        for rule in ("use_exponential_sigmas", "use_beta_sigmas"):
+            if self.use_flow_sigmas and getattr(self, rule):
+                # where diffusers takes sigmas above 1 for shares of noise
+                raise self.refuse("use_flow_sigmas", f"not with {rule}.")
         if not self.predict_x0 and self.prediction_type == "flow_prediction":
             raise self.refuse("prediction_type", "not with predict_x0 unset.")
         if self.final_sigmas_type == "zero":  # where diffusers gives NaN
@@ -152,17 +150,15 @@ class UniPCMultistepScheduler:
         timesteps: Any = solver_timesteps(options, num_inference_steps, total)
         levels: Any
         last = float(training[0])
-        if options.use_karras_sigmas:
-            levels = karras(*sigma_range(options, training[::-1]), num_inference_steps)
+        placed = ruled(options, training[::-1], num_inference_steps)
+        if placed is not None:
+            levels = placed
             if options.use_flow_sigmas:
                 levels = levels / (levels + 1)
                 timesteps = levels * total
             else:
-                timesteps = timesteps_of(levels, np.log(training)).round()
-            last = levels[-1]
-        elif options.use_exponential_sigmas:
-            levels = exponential(*sigma_range(options, training[::-1]), num_inference_steps)
-            timesteps = timesteps_of(levels, np.log(training))
+                timesteps = timesteps_of(levels, np.log(training))
+                timesteps = timesteps.round() if options.use_karras_sigmas else timesteps
             last = levels[-1]
         elif flow:
             levels = self._flow_levels(num_inference_steps, mu, sigmas)
@@ -238,10 +234,8 @@ class UniPCMultistepScheduler:
         alpha, sigma = self._alphas[index], self._parts[index]
         if not options.predict_x0:
             return noise_from(kind, model_output, sample, alpha, sigma)
-        if kind == "flow_prediction":
-            original = sample - self.sigmas[index] * model_output
-        else:
-            original = original_from(kind, model_output, sample, alpha, sigma)
+        level = self.sigmas[index]
+        original = original_of_flow_or_from(kind, model_output, sample, alpha, sigma, level)
         return thresholded(original, options) if options.thresholding else original
 
     def _update(
