@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from edgegen_runner.prompts import SYNTAXES
+from edgegen_runner.schedulers import SHORT_NAMES
 
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
@@ -41,6 +43,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     ),
     groups={
         "What is drawn": ("prompt", "negative_prompt", "seed", "count", "width", "height"),
+        "How prompts are read": ("prompt_syntax", "clip_skip"),
         "How": (
             *("steps", "guidance", "guidance_start", "guidance_stop", "guidance_rescale"),
             *("cache_interval", "eta", "scheduler"),
@@ -60,14 +63,28 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--prompt", type=TEXT, help='What to draw; "" is a prompt, too. Not for models without text.'
 )
 @click.option("--negative-prompt", type=TEXT, help="What not to draw.")
+@click.option(
+    "--prompt-syntax",
+    type=click.Choice(SYNTAXES),
+    help="plain, the default: as it stands. a1111: (fox:1.3), [fox], BREAK, and any length.",
+)
+@click.option(
+    "--clip-skip",
+    type=click.IntRange(0, 1_000),
+    help="CLIP's last layers to leave out, as diffusers counts them; A1111 counts one more.",
+)
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Steps of the scheduler.")
 @click.option("--guidance", type=NUMBER, help="How closely to follow the prompt; 1 is not at all.")
 @guidance_part_options
 @cache_interval_option
 @click.option("--guidance-rescale", type=NumberRange(0, 1), help="Against over-exposure.")
-@click.option("--eta", type=NumberRange(0), help="Noise of each DDIM step; 1 is as in DDPM.")
+@click.option(
+    "--eta",
+    type=NumberRange(0),
+    help="Noise of each DDIM step, 1 is as in DDPM; TCD's gamma, at most 1.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--scheduler", help="ddim, euler, dpmsolver++, … or a diffusers class name.")
+@click.option("--scheduler", help=f"{', '.join(SHORT_NAMES)}, or a diffusers class name.")
 @click.option(
     "--count", type=click.IntRange(1, 10_000), default=1, help="Images; each has the next seed."
 )

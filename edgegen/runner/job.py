@@ -16,6 +16,7 @@ from edgegen_runner.runtimes import DEFAULT
 from edgegen.core.codec import encode
 
 Residency = Literal["all", "sequential"]
+PromptSyntax = Literal["plain", "a1111"]
 MemoryMode = Literal["auto", "lean", "fast"]
 
 
@@ -42,6 +43,8 @@ class Request:
     mask: str | None = None
     strength: float | None = None
     latents: str | None = None
+    prompt_syntax: PromptSyntax | None = None
+    clip_skip: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from .backends import BackendOptions, backend_for, open_backend
 from .errors import RunnerFailure
 from .job import GenerateJob
 from .package import load_package
+from .prompts import SYNTAXES
 from .request import Request
 from .residency import RESIDENCIES
 from .runtimes import RUNTIMES
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
                 image=options.image,
                 mask=options.mask,
                 strength=options.strength,
+                prompt_syntax=options.prompt_syntax,
+                clip_skip=options.clip_skip,
             ),
             output=output.parent if single else output,
             file_names=(output.name,) if single else None,
@@ -118,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image", type=Path, help="PNG to start from")
     parser.add_argument("--mask", type=Path, help="PNG, white where to draw anew")
     parser.add_argument("--strength", type=float)
+    parser.add_argument("--prompt-syntax", choices=SYNTAXES, help="a1111: (fox:1.3), BREAK")
+    parser.add_argument("--clip-skip", type=_positive, help="CLIP's last layers to leave out")
     names = [runtime.name for runtime in RUNTIMES]
     parser.add_argument("--runtime", choices=names, help="default: what is installed")
     parser.add_argument("--threads", type=_positive)

@@ -129,6 +129,8 @@ def _request(golden: Golden) -> Request:
         guidance_stop=golden.guidance_stop,
         cache_interval=golden.cache_interval,
         seed=golden.seed,
+        prompt_syntax="plain",
+        clip_skip=0,
         width=golden.width,
         height=golden.height,
         strength=golden.strength,

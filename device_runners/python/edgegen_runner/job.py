@@ -8,10 +8,12 @@ from typing import Optional, Union
 
 from .backends import BackendOptions
 from .errors import RunnerFailure, shortened
+from .prompts import SYNTAXES
 from .request import (
     HIGHEST_SEED,
     LONGEST_SIDE,
     MOST_IMAGES,
+    MOST_LAYERS,
     MOST_STEPS,
     MOST_THREADS,
     SHORTEST_INTERVAL_S,
@@ -196,6 +198,8 @@ def _read_request(table: Table) -> Request:
         mask=table.optional_path("mask"),
         strength=table.optional_number("strength", least=0, most=1),
         latents=table.optional_path("latents"),
+        prompt_syntax=table.optional_choice("prompt_syntax", SYNTAXES),
+        clip_skip=table.optional_whole("clip_skip", least=0, most=MOST_LAYERS),
     )
     table.done()
     return request

@@ -12,6 +12,7 @@ HIGHEST_SEED = 2**63 - 1
 LONGEST_SIDE = 16_384
 MOST_IMAGES = 1_000_000
 MOST_STEPS = 10_000
+MOST_LAYERS = 1_000
 MOST_THREADS = 1_024
 SHORTEST_INTERVAL_S = 0.001
 
@@ -25,6 +26,8 @@ class Request:
     ``guidance_batch`` 2 asks the denoiser for both predictions of classifier-free guidance in one
     call, 1 in two. ``strength`` is how far image-to-image goes back into the noise. ``latents`` is
     a ``.npy`` of what the random generator would have drawn first, (1, channels, height, width).
+    ``prompt_syntax`` is one of `SYNTAXES`; ``clip_skip`` is how many of CLIP's last layers are left
+    out, as diffusers counts them.
     """
 
     prompts: Optional[tuple[str, ...]] = None
@@ -46,3 +49,5 @@ class Request:
     mask: Optional[Path] = None
     strength: Optional[float] = None
     latents: Optional[Path] = None
+    prompt_syntax: Optional[str] = None
+    clip_skip: Optional[int] = None

@@ -120,6 +120,10 @@ class Table:
             nearest(shortened(value), choices),
         )
 
+    def optional_choice(self, key: str, choices: tuple[Word, ...]) -> Optional[Word]:
+        """Return one of several words, or None."""
+        return None if self._take(key) is None else self.choice(key, choices)
+
     def choices(self, key: str, choices: tuple[Word, ...]) -> tuple[Word, ...]:
         """Return a list, which is not empty, of some of several words."""
         value = self.texts(key)

@@ -22,7 +22,7 @@ from .denoiser import Conditioning, Denoiser, guidance_of
 from .feature_cache import cache_interval_of
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts
-from .text import TextEncoder
+from .text import TextEncoder, check_plain
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +36,7 @@ class PixArt:
         package = components.package
         self._components = components
         self._request = request
+        check_plain(request, "PixArt")
         self._scheduler = open_scheduler(package, request, SCHEDULERS)
         self._starts = starts = Starts(components, request, self._scheduler, {})
         self._autoencoder = Autoencoder(components)

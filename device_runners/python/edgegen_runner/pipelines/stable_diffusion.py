@@ -20,7 +20,7 @@ from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, start_kind
-from .text import TextEncoder
+from .text import TextEncoder, TextSettings, as_long_as_each_other
 
 Array = npt.NDArray[Any]
 
@@ -60,6 +60,7 @@ class StableDiffusion:
         self._autoencoder = Autoencoder(components)
         encoder = package.by_role("text_encoder")
         self._text = TextEncoder(components, encoder)
+        self._settings = TextSettings.of(request)
         self._embedding_dim = package.generation.guidance_embedding_dim
         starts = self._starts
         scale = starts.guidance
@@ -78,13 +79,19 @@ class StableDiffusion:
             embedding["timestep_cond"] = guidance_embedding(
                 self._guidance.scale, self._embedding_dim
             )
-        states, cut = self._text.final(prompt)
-        positive = {"encoder_hidden_states": states, **embedding}
-        if self._guidance.scale <= 1 or self._embedding_dim is not None:
-            return Conditioning(positive, None, (cut,) if cut else ())
-        states, negative_cut = self._text.final(self._request.negative_prompt or "")
-        negative = {"encoder_hidden_states": states, **embedding}
-        return Conditioning(positive, negative, tuple(c for c in (cut, negative_cut) if c))
+        prompts = [prompt]
+        if self._guidance.scale > 1 and self._embedding_dim is None:
+            prompts.append(self._request.negative_prompt or "")
+        readings = [self._text.read(each, self._settings.syntax) for each in prompts]
+        room = self._components.package.by_role("denoiser").inputs["encoder_hidden_states"].shape
+        (readings,) = as_long_as_each_other([self._text], [readings], room[1] if room else None)
+        skips = (self._settings.clip_skip, self._settings.for_negative().clip_skip)
+        rows = [
+            {"encoder_hidden_states": self._text.final(reading, skip), **embedding}
+            for reading, skip in zip(readings, skips)
+        ]
+        cut = tuple(reading.cut for reading in readings if reading.cut)
+        return Conditioning(rows[0], rows[1] if len(rows) > 1 else None, cut)
 
     def prepare(self, seed: int) -> Start:
         """Begin an image; see `Pipeline.prepare`."""

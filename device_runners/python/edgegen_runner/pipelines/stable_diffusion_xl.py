@@ -21,7 +21,7 @@ from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, start_kind
-from .text import TextEncoder
+from .text import TextEncoder, TextSettings, as_long_as_each_other
 
 Array = npt.NDArray[Any]
 
@@ -44,6 +44,7 @@ class StableDiffusionXL:
         self._starts = Starts(components, request, self._scheduler, STRENGTHS)
         self._autoencoder = Autoencoder(components)
         encoders = package.all_of("text_encoder")
+        self._settings = TextSettings.of(request)
         self._texts = [TextEncoder(components, encoder) for encoder in encoders]
         self._generation = package.generation
         starts = self._starts
@@ -104,14 +105,20 @@ class StableDiffusionXL:
         states: list[list[Array]] = [[] for _ in prompts]
         pooled: list[Optional[Array]] = [None] * len(prompts)
         cut: dict[str, None] = {}
-        for text in self._texts:
-            for place, prompt in enumerate(prompts):
-                state, projected, rest = text.penultimate(prompt)
+        skips = (self._settings.clip_skip, self._settings.for_negative().clip_skip)
+        room = self._components.package.by_role("denoiser").inputs["encoder_hidden_states"].shape
+        read = [
+            [text.read(each, self._settings.syntax) for each in prompts] for text in self._texts
+        ]
+        read = as_long_as_each_other(self._texts, read, room[1] if room else None)
+        for text, readings in zip(self._texts, read):
+            for place, (reading, skip) in enumerate(zip(readings, skips)):
+                state, projected = text.penultimate(reading, skip)
                 states[place].append(state)
                 if pooled[place] is None:
                     pooled[place] = projected
-                if rest:
-                    cut[rest] = None
+                if reading.cut:
+                    cut[reading.cut] = None
         rows = []
         for parts, projected in zip(states, pooled):
             if projected is None:

@@ -28,13 +28,18 @@ from .base import (
 from .denoiser import Conditioning, Denoiser, Guidance
 from .feature_cache import cache_interval_of
 from .scheduler import SchedulerRules, open_scheduler
+from .text import check_plain
 
 Array = npt.NDArray[Any]
 
 SCHEDULERS = SchedulerRules(
     # DDPMPipeline hands each step a random generator, which these refuse
-    refused=("PNDMScheduler", "LMSDiscreteScheduler", "UniPCMultistepScheduler"),
+    refused=(
+        *("PNDMScheduler", "LMSDiscreteScheduler", "UniPCMultistepScheduler"),
+        *("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "DEISMultistepScheduler"),
+    ),
     made_by={"DDIMPipeline": "DDIMScheduler"},
+    keeps_eta=("DDPMPipeline",),
 )
 
 
@@ -42,6 +47,7 @@ class Unconditional:
     """Draw pixels out of noise, −1…1, without guidance."""
 
     def __init__(self, components: Components, request: Request) -> None:
+        check_plain(request, "this model")
         refused = {
             "prompt": request.prompts,
             "negative prompt": request.negative_prompt,

@@ -124,10 +124,13 @@ class ClipTokenizer:
         if length < 2:
             raise ValueError(f"A length of {length} has no room for the start and end tokens.")
         ids = self.encode(text)
-        kept, cut = ids[: length - 2], ids[length - 2 :]
-        padding = [self.pad_id] * (length - 2 - len(kept))
-        mask = (1,) * (len(kept) + 2) + (0,) * len(padding)
-        return Encoded((self.bos_id, *kept, self.eos_id, *padding), mask, self.decode(cut))
+        return self.framed(ids[: length - 2], length, self.decode(ids[length - 2 :]))
+
+    def framed(self, ids: Sequence[int], length: int, cut: str = "") -> Encoded:
+        """Return ids with a start, an end and padding up to ``length``."""
+        padding = [self.pad_id] * (length - 2 - len(ids))
+        mask = (1,) * (len(ids) + 2) + (0,) * len(padding)
+        return Encoded((self.bos_id, *ids, self.eos_id, *padding), mask, cut)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that ids stand for, normalized as the vocabulary spells it.

@@ -1,0 +1,8 @@
+"""Prompts with weights, in chunks as long as a text encoder takes."""
+
+from __future__ import annotations
+
+from .chunks import Chunk, chunks_of
+from .syntax import SYNTAXES, PromptError, Span, read_a1111
+
+__all__ = ["SYNTAXES", "Chunk", "PromptError", "Span", "chunks_of", "read_a1111"]
