@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from edgegen_runner.prompts import SYNTAXES
-from edgegen_runner.schedulers import SHORT_NAMES
+from edgegen_runner.scheduler_names import SHORT_NAMES
 
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
