@@ -113,13 +113,13 @@ def _number(text: str) -> float:
 def _refuse_other_means(prompt: str) -> None:
     bare = re.sub(r"\\.", "", prompt)
     for pattern, why in (
-        (_EDIT, "changes with the steps, which edgegen does not do"),
-        (_ALTERNATION, "changes with the steps, which edgegen does not do"),
+        (_EDIT, "changes with the steps, which is not supported"),
+        (_ALTERNATION, "changes with the steps, which is not supported"),
         (
             _EXTRA_NETWORK,
             "names a network, and those are fused into the model before it is packaged",
         ),
-        (_AND, "joins several prompts, and edgegen draws one"),
+        (_AND, "joins several prompts, where one is drawn"),
     ):
         found = pattern.search(bare)
         if found:
