@@ -6,6 +6,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from edgegen_runner.scheduler_names import calls_of
+
 from edgegen.core.figures import UNKNOWN, Figure, exact
 from edgegen.core.measurement import Measurement
 from edgegen.statistics.energy import image_energies, whole
@@ -63,16 +65,21 @@ def slowdown_of(measurement: Measurement) -> Figure:
 
 
 def step_of(measurement: Measurement) -> Figure:
-    """Return the median time of a step of steady images; its bounds hold four fifths of them."""
+    """Return the median time of a step of steady images; its bounds hold four fifths of them.
+
+    A step of some schedulers is two of what is measured, calls of the denoiser.
+    """
     series = all_series(measurement).get("step")
     if series is None:
         return UNKNOWN
     values = sorted(series.values)
     tenth = len(values) // 10
+    workload = measurement.workload
+    calls = calls_of(workload.scheduler, workload.steps) / workload.steps
     return Figure(
-        value=series.summary.median,
-        low=values[tenth],
-        high=values[-1 - tenth],
+        value=series.summary.median * calls,
+        low=values[tenth] * calls,
+        high=values[-1 - tenth] * calls,
         origin="measured",
         source=_source(measurement),
     )

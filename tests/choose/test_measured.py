@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from edgegen.choose.measured import elsewhere, figures_of, glimpse_of, slowdown_of, step_of
 from edgegen.core.figures import Limit
 from tests.statistics.samples import measurement, sustained
@@ -42,6 +44,14 @@ def test_a_look_bounds_the_latency_and_does_not_tell_it() -> None:
 def test_a_step_has_its_time() -> None:
     assert (step_of(measurement()).value or 0) > 0
     assert step_of(replace(measurement(), runs=())).value is None
+
+
+def test_a_step_of_heun_is_two_calls_but_for_the_last() -> None:
+    known = measurement()
+    workload = replace(known.workload, scheduler="heun")
+    call_s, step_s = step_of(known).value, step_of(replace(known, workload=workload)).value
+    assert call_s is not None
+    assert step_s == pytest.approx(call_s * (2 - 1 / workload.steps))
 
 
 def test_a_sustained_run_tells_the_slowdown_where_it_is_long_enough() -> None:

@@ -15,6 +15,9 @@ from tests.schedulers.page import EVERY, PAGE, page
 from tests.schedulers.sides import write_folder
 from tests.schedulers.verdicts import Tally, tally
 
+# diffusers' KDPM2 classes call numpy's functions on tensors
+pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
+
 SAMPLED = 113
 """Every so many cells are drawn in the ordinary tests: a prime, which no axis divides."""
 
