@@ -143,13 +143,16 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     end_children_when_terminated()
     model = model_folder(options.model)
-    report = Report(
-        model=options.model,
-        denoiser=DENOISER,
-        machine=read_machine(),
-        targets=(),
-        note=options.note,
-    )
+    if options.resume:
+        report = load_json(Report, RESULTS / f"{options.write}.json")
+    else:
+        report = Report(
+            model=options.model,
+            denoiser=DENOISER,
+            machine=read_machine(),
+            targets=(),
+            note=options.note,
+        )
     with tempfile.TemporaryDirectory(prefix="recipes-", dir=options.work) as work:
         for group in _groups(options.recipes or _every_recipe()):
             for key, ours in _ours(model, Path(work), group, options.keep).items():
@@ -198,12 +201,9 @@ def _build_source(target: str, side: PeerSide, model: Path, source: Path, work: 
     if side.minimum_os is not None:
         phone = (PROFILES / "iphone-16.toml").read_text(encoding="utf-8")
         own = work / "phone.toml"
-        own.write_text(
-            re.sub(r"minimum_os = \d+", f"minimum_os = {side.minimum_os}", phone).replace(
-                'name = "iphone-16"', 'name = "phone"'
-            ),
-            encoding="utf-8",
-        )
+        newer = re.sub(r"minimum_os = \d+", f"minimum_os = {side.minimum_os}", phone)
+        whole = re.sub(r"file_limit_bytes = .*", "", newer)  # one file, not chunks
+        own.write_text(whole.replace('name = "iphone-16"', 'name = "phone"'), encoding="utf-8")
         profile = ["--profile", str(own)]
     command = edgegen_command(model, source, target, side.source, "--skip-parity", *profile)
     say(f"{target}: a source for the peer: {spend(command)}")
@@ -320,6 +320,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="folder for what is converted")
     parser.add_argument("--note", default="", help="a sentence for the report")
     parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
+    parser.add_argument("--resume", action="store_true", help="add to the result of --write")
     options = parser.parse_args(arguments)
     options.recipes = [(target, recipe) for target, _, recipe in map(_split, options.recipes or [])]
     return options

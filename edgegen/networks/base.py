@@ -55,6 +55,10 @@ class Probing(Protocol):
         """Return torch's generator for the input."""
 
     @property
+    def latent_deviation(self) -> float:
+        """Return the standard deviation of the latents that the denoiser leaves."""
+
+    @property
     def height(self) -> int:
         """Return the height of the image in pixels."""
 

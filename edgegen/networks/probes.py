@@ -62,10 +62,10 @@ def picture(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
 
 
 def latents(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
-    """Return latents as a denoiser leaves them, in the autoencoder's own scale."""
+    """Return latents as wide as the denoiser leaves them, in the autoencoder's own scale."""
     import torch
 
-    noise = torch.randn(shape, generator=probing.generator)
+    noise = torch.randn(shape, generator=probing.generator) * probing.latent_deviation
     generation = probing.generation
     mean, std = generation.latents_mean, generation.latents_std
     if mean is None or std is None:

@@ -102,10 +102,14 @@ def _make(reference: Reference, job: GoldenJob, once: _Once, emit: Emit) -> None
 
     spec, destination = job.spec, Path(job.destination)
     size = job.latent_height, job.latent_width, job.picture_batch
-    for component in job.components:
-        make = partial(_probe, reference, job, component)
-        once.make((component, size), destination, make)
-        emit("step", text=f"probe of {component.name}")
+
+    def probe(components: Sequence[Component]) -> None:
+        for component in components:
+            make = partial(_probe, reference, job, component)
+            once.make((component, size, job.case), destination, make)
+            emit("step", text=f"probe of {component.name}")
+
+    probe([it for it in job.components if it.role != "decoder"])
     if not job.probes:  # a picture, in all of the steps that the model draws in
         _prepare_for_many_steps(reference, job.case)
     once.make(
@@ -120,6 +124,7 @@ def _make(reference: Reference, job: GoldenJob, once: _Once, emit: Emit) -> None
         ),
     )
     emit("step", text="image")
+    probe([it for it in job.components if it.role == "decoder"])  # of what was left for them
 
 
 def _prepare_for_many_steps(reference: Reference, case: GoldenCase) -> None:
@@ -139,6 +144,7 @@ def _probe(reference: Reference, job: GoldenJob, component: Component, destinati
         latent_height=job.latent_height,
         latent_width=job.latent_width,
         picture_batch=job.picture_batch,
+        latent_deviation=_left_deviation(job, destination) if component.role == "decoder" else 1.0,
     )
     inputs = probes.make_inputs(reference, job.spec, component, size)
     outputs = probes.compute(reference, component, inputs)
@@ -146,6 +152,14 @@ def _probe(reference: Reference, job: GoldenJob, component: Component, destinati
         golden.write_array(destination, golden.input_name(component.name, name), to_numpy(value))
     for name, value in outputs.items():
         golden.write_array(destination, golden.output_name(component.name, name), to_numpy(value))
+
+
+def _left_deviation(job: GoldenJob, destination: Path) -> float:
+    """Return how wide the latents are after the last step of the case."""
+    from edgegen.reference import golden
+
+    last = golden.trajectory_name(golden.count_trajectory(destination) - 1)
+    return float(golden.read_array(destination, last).std())
 
 
 if __name__ == "__main__":

@@ -32,11 +32,15 @@ _SEED = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSize:
-    """How large the axes are that have no number; `picture_batch` is the autoencoder's batch."""
+    """How large the axes are that have no number; `picture_batch` is the autoencoder's batch.
+
+    `latent_deviation` is the standard deviation of the latents that the denoiser leaves.
+    """
 
     latent_height: int
     latent_width: int
     picture_batch: int = PROBE_BATCH
+    latent_deviation: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,11 @@ class Probing:
     def generation(self) -> Generation:
         """Return what the pipeline's denoising loop knows."""
         return self.spec.generation
+
+    @property
+    def latent_deviation(self) -> float:
+        """Return the standard deviation of the latents that the denoiser leaves."""
+        return self.size.latent_deviation
 
     @property
     def height(self) -> int:

@@ -115,6 +115,25 @@ def test_a_case_is_made_in_a_process_of_its_own(
             assert not np.array_equal(value[0], value[1]), (component.name, name)
 
 
+def test_a_decoder_is_probed_with_latents_as_wide_as_the_denoiser_leaves_them(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    """Those of a random model grow far beyond 1: ranges that were calibrated on them are as wide.
+
+    Normal numbers would then be a few of the numbers that 8 bits have.
+    """
+    folder = tiny_pipeline("lcm")
+    spec = spec_of(folder)
+    run = make_golden(spec, folder_source(folder), tmp_path / "golden")
+    decoder = next(it for it in spec.components if it.role == "decoder")
+    probe = golden.read_probe(tmp_path / "golden", decoder)
+    last = golden.trajectory_name(run.case.steps - 1)
+    left = golden.read_array(tmp_path / "golden", last).std()
+    (given,) = probe.inputs.values()
+    assert left > 5
+    assert given.std() * spec.generation.scaling_factor == pytest.approx(left, rel=0.15)
+
+
 def test_a_model_that_computes_nan_is_refused(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_pipeline("ddpm"), folder)
