@@ -64,7 +64,7 @@ class Checkpoint:
 
     `index` is its `model_index.json`, `scheduler` the scheduler's config; both are empty where
     only a folder can tell. `tokenizers` have the token that pads, by folder. `left_out` counts the
-    tensors that no network of the pipeline has.
+    tensors that no network of the pipeline has. `vae` is what the autoencoders of its kind share.
     """
 
     title: str
@@ -74,6 +74,7 @@ class Checkpoint:
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     tokenizers: Mapping[str, str] = field(default_factory=dict)
     prediction: Prediction | None = None
+    vae: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,4 +269,5 @@ def _whole(
         scheduler={"_class_name": scheduler, **options, **said},
         tokenizers={it.tokenizer: it.pad_token for it in kind.text_encoders.values()},
         prediction=prediction,
+        vae={"_class_name": AUTOENCODER, **kind.vae},
     )

@@ -88,10 +88,8 @@ class PipelineSpec:
     one of which weights were asked for, `licence` the SPDX-like name that the model card gives,
     `extras` the optional components that are present in the source but not exported (a safety
     checker, say), `adapters` what is added to its weights, in that order. `original` is what the
-    source of a pruned model was called.
-    checker, say), `adapters` what is added to its weights, in that order.
-    checker, say). `reading` is what else the user said, `form` what the model is where it is no
-    diffusers folder.
+    source of a pruned model was called. `reading` is what else the user said, `form` what the model
+    is where it is no diffusers folder.
     """
 
     source: str
@@ -107,11 +105,10 @@ class PipelineSpec:
     variant: str | None = None
     adapters: tuple[Adapter, ...] = ()
     original: str | None = None
+    reading: Reading | None = None
+    form: str | None = None
 
     @property
     def known_as(self) -> str:
         """Return the model whose pictures it knows: its original where it was pruned."""
         return self.original or self.source
-
-    reading: Reading | None = None
-    form: str | None = None

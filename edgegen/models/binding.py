@@ -18,7 +18,7 @@ out of them before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgegen.core.errors import SourceError
@@ -74,7 +74,27 @@ def bind(
     wrong = [tensor for tensor in bound.values() if not _fits(tensor.entry.shape, tensor.shape)]
     if missing or wrong:
         raise _mismatch(weights, unknown, missing, wrong)
+    if getattr(weights, "takes_all_keys", False):
+        _refuse_left_over(weights, unknown, keys, rules)
     return bound
+
+
+def _refuse_left_over(
+    weights: WeightSource, unknown: Sequence[str], keys: Mapping[str, str], rules: KeyRules
+) -> None:
+    """Refuse keys that match nothing, where whoever mapped them said that all of them do."""
+    layers = [number for name in keys if (number := _layer(name, rules)) is not None]
+    left = [
+        f"'{key}'"
+        for key in unknown
+        if not is_left_out_layer(key, max(layers, default=-1) + 1, rules)
+    ]
+    if left:
+        raise SourceError(
+            f"{weights.name} has what its network does not: "
+            f"{_listed(left, 'key matches nothing', 'keys match nothing')}.",
+            hint="It was mixed with another model, or --config is that of another one.",
+        )
 
 
 def unused_keys(

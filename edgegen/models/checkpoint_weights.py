@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from edgegen.checkpoints.base import Taken
 from edgegen.checkpoints.form import Checkpoint, Said, read_checkpoint, read_vae_file
 from edgegen.core.errors import SourceError
 from edgegen.core.files import sha256_of
-from edgegen.models.layouts import Noted, require_unchanged
+from edgegen.models.gguf import GgufEntry, GgufFile, QuantizedEntry, dequantized, part_of
+from edgegen.models.layouts import GGUF_SUFFIX, Noted, require_unchanged
 from edgegen.models.safetensors import SafetensorsFile, TensorEntry, read_tensor
 from edgegen.models.weights import to_numpy
 from edgegen.models.wrapped_keys import unwrapped
@@ -34,7 +36,7 @@ class MappedEntry:
     """A parameter: where it is stored, and whether its axes are in the other order there."""
 
     shape: tuple[int, ...]
-    stored: TensorEntry
+    stored: GgufEntry
     transposed: bool
 
     @property
@@ -56,6 +58,7 @@ class CheckpointWeights:
     part: str | None
     entries: Mapping[str, MappedEntry]
     variant: str | None = None
+    takes_all_keys: bool = True
 
     @classmethod
     def open(cls, noted: Noted) -> CheckpointWeights:
@@ -90,10 +93,16 @@ class CheckpointWeights:
     ) -> NDArray[Any]:
         """Read a parameter as a numpy array of its shape; types that numpy lacks become float32.
 
-        Raises SourceError.
+        So do quantized ones. Raises SourceError, and MissingDependencyError where these need a
+        package that isn't there.
         """
         entry = self.entries[key]
-        array = to_numpy(entry.stored, read_tensor(entry.stored, again=again), dtype)
+        data = read_tensor(entry.stored, again=again)
+        if isinstance(entry.stored, QuantizedEntry):
+            array = dequantized(entry.stored, data)
+            array = array if dtype is None else array.astype(dtype, copy=False)
+        else:
+            array = to_numpy(entry.stored, data, dtype)
         if entry.transposed:
             array = np.ascontiguousarray(array.T)
         return array.reshape(entry.shape)
@@ -110,8 +119,14 @@ class CheckpointFile:
     """The header of a checkpoint, by the keys that its networks have without a wrapper."""
 
     path: Path
-    entries: Mapping[str, TensorEntry]
+    entries: Mapping[str, GgufEntry]
     metadata: Mapping[str, str]
+
+    @property
+    def quantizations(self) -> dict[str, int]:
+        """Return the types of GGUF that tensors are quantized to, and how many tensors."""
+        kinds = (it.dtype for it in self.entries.values() if isinstance(it, QuantizedEntry))
+        return dict(Counter(kinds).most_common())
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -143,8 +158,9 @@ def checkpoint_in(opened: CheckpointFile, prediction: str | None = None) -> Chec
 
 @lru_cache(maxsize=4)
 def _opened(path: Path, _size_bytes: int, _mtime_ns: int) -> CheckpointFile:
-    file = SafetensorsFile.open(path)
-    entries = unwrapped(file.entries, path)
+    is_gguf = path.suffix.lower() == GGUF_SUFFIX
+    file = GgufFile.open(path) if is_gguf else SafetensorsFile.open(path)
+    entries: dict[str, GgufEntry] = unwrapped(file.entries, path)
     return CheckpointFile(path=path, entries=entries, metadata=file.metadata)
 
 
@@ -153,20 +169,20 @@ def _sha256(path: Path, _size_bytes: int, _mtime_ns: int) -> str:
     return sha256_of(path)
 
 
-def _global_step(entries: Mapping[str, TensorEntry]) -> int | None:
+def _global_step(entries: Mapping[str, GgufEntry]) -> int | None:
     entry = entries.get(_GLOBAL_STEP)
-    if entry is None or entry.elements != 1 or entry.dtype not in ("int64", "int32"):
+    if (
+        not isinstance(entry, TensorEntry)
+        or entry.elements != 1
+        or entry.dtype not in ("int64", "int32")
+    ):
         return None
     return int(to_numpy(entry, read_tensor(entry)).reshape(-1)[0])
 
 
-def _entry(entries: Mapping[str, TensorEntry], taken: Taken) -> MappedEntry:
+def _entry(entries: Mapping[str, GgufEntry], taken: Taken) -> MappedEntry:
     stored = entries[taken.key]
     if taken.part is not None:
-        index, count = taken.part
-        each = stored.size_bytes // count
-        stored = replace(
-            stored, shape=taken.shape, offset=stored.offset + index * each, size_bytes=each
-        )
+        stored = part_of(stored, taken.shape, *taken.part)
     assert math.prod(taken.shape) == math.prod(stored.shape)
     return MappedEntry(shape=taken.shape, stored=stored, transposed=taken.transposed)

@@ -59,8 +59,8 @@ def _not_a_pipeline(sizes: Mapping[str, int], repository: str) -> SourceError:
     singles = sorted(name for name in sizes if "/" not in name and is_weight_file(name))
     if singles:
         hint = (
-            f"It has {singles[0]}: turn that into a folder first with diffusers' "
-            "from_single_file and save_pretrained. A LoRA must be merged into its base model."
+            f"It has {singles[0]}. Where that is a whole model, and no LoRA: "
+            f"{repository}:{singles[0]}"
         )
     return SourceError(
         f"{repository} is not a diffusers pipeline: it has no {INDEX_NAME}.", hint=hint

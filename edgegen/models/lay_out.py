@@ -76,6 +76,8 @@ def _take_checkpoint(plan: _Plan, file: Path, reading: Reading) -> None:
     checkpoint = checkpoint_in(opened, reading.prediction)
     base = None if reading.config is None else BaseFolder.open(Path(reading.config).expanduser())
     plan.form = f"{checkpoint.title}, in one file"
+    if opened.quantizations:
+        plan.form += f", GGUF: {', '.join(opened.quantizations)}"
     if checkpoint.prediction is not None and base is None:
         plan.said.append(f"predicts {checkpoint.prediction.type}: {checkpoint.prediction.why}")
     for why, count in checkpoint.left_out.items():
@@ -109,6 +111,8 @@ def _take_configs(plan: _Plan, checkpoint: Checkpoint, file: Path, *, has_vae: b
     for name, component in checkpoint.components.items():
         _check_vocabulary(component, file)
         plan.configs[f"{name}/config.json"] = _config(component)
+    if VAE not in checkpoint.components:
+        plan.configs[f"{VAE}/config.json"] = checkpoint.vae
     plan.index.update(checkpoint.index)
     plan.configs[CONFIG_PATH] = checkpoint.scheduler
     plan.tokenizers.update(checkpoint.tokenizers)

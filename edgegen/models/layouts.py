@@ -18,7 +18,8 @@ from edgegen.core.folders import cache_folder
 
 NOTE_NAME = "edgegen-layout.json"
 VERSION = 1
-CHECKPOINT_SUFFIXES = (".safetensors",)
+GGUF_SUFFIX = ".gguf"
+CHECKPOINT_SUFFIXES = (".safetensors", GGUF_SUFFIX)
 """Of files that a whole model may lie in."""
 
 

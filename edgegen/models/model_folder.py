@@ -59,7 +59,8 @@ class ModelFolder:
             return self.source.removeprefix(PREFIX)
         if Path(self.source).exists():
             return Path(self.source).resolve().name
-        return self.source.partition("@")[0].rpartition("/")[2]
+        name, _, inner = self.source.partition(":")
+        return (inner or name.partition("@")[0]).rpartition("/")[2]
 
 
 def model_roots(folder: Path) -> tuple[Path, ...]:
@@ -71,8 +72,9 @@ def model_roots(folder: Path) -> tuple[Path, ...]:
     if adapted is not None:
         return folder, *model_roots(Path(adapted.base))
     place = folder.resolve()
-    if place.parent.name == "snapshots":
-        return folder, place.parents[1] / "blobs"
+    for snapshot in (place, *place.parents):
+        if snapshot.parent.name == "snapshots":
+            return folder, snapshot.parents[1] / "blobs"
     if place.is_relative_to((cache_folder() / "builtin").resolve()):
         return folder, SHIPPED
     return (folder,)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from edgegen.core.codec import parse_json_object
 from edgegen.core.errors import ConfigError, SourceError
@@ -73,6 +73,25 @@ class TensorEntry:
     def elements(self) -> int:
         """Return the number of elements."""
         return math.prod(self.shape)
+
+
+class Stored(Protocol):
+    """Bytes of a file: `size_bytes` from `offset`."""
+
+    @property
+    def file(self) -> Path:
+        """Return the file."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Return where they begin, counted from the start of the file."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how many they are."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +163,7 @@ def check_header_length(path: Path, length: int, size_bytes: int) -> None:
         )
 
 
-def read_tensor(entry: TensorEntry, *, again: bool = False) -> bytearray:
+def read_tensor(entry: Stored, *, again: bool = False) -> bytearray:
     """Read a tensor's bytes, and let the page cache forget them unless they are read `again`.
 
     The pages never count as this process's memory, as those of a mapped file would.
@@ -170,7 +189,7 @@ def read_tensor(entry: TensorEntry, *, again: bool = False) -> bytearray:
     return data
 
 
-def _forget(descriptor: int, entry: TensorEntry) -> None:
+def _forget(descriptor: int, entry: Stored) -> None:
     with contextlib.suppress(AttributeError, OSError):  # not on macOS, nor on every disk
         os.posix_fadvise(descriptor, entry.offset, entry.size_bytes, os.POSIX_FADV_DONTNEED)
 

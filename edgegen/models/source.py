@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import difflib
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from edgegen.builtin.folder import PREFIX, builtin_folder
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.errors import ConfigError, SourceError, nearest
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.reading import AS_IT_IS, Reading
+from edgegen.models.index import INDEX_NAME
 from edgegen.models.layouts import CHECKPOINT_SUFFIXES
 from edgegen.models.model_folder import ModelFolder
-from edgegen.models.weight_files import PICKLE_SUFFIXES
+from edgegen.models.weight_files import PICKLE_SUFFIXES, is_checkpoint_name
 
-_HUB_ID = re.compile(r"(?P<id>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
+_HUB_ID = re.compile(
+    r"(?P<id>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?(?::(?P<inner>[\w][^:?#]*))?"
+)
 _HUB_URL = re.compile(
     r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[\w][\w.-]*/[\w][\w.-]*)"
-    r"(?:/(?:tree|commit|blob|resolve)/(?P<revision>[\w][\w.-]*)(?P<inner>/[^?#]*)?)?/?(?:[?#].*)?"
+    r"(?:/(?P<page>tree|commit|blob|resolve)/(?P<revision>[\w][\w.-]*)(?P<inner>/[^?#]*)?)?/?(?:[?#].*)?"
 )
 """The address of a model's page, as it is copied from a browser."""
 
@@ -40,7 +46,9 @@ def resolve(
     reading: Reading = AS_IT_IS,
     progress: Progress | None = None,
 ) -> ModelFolder:
-    """Find the folder of `builtin:NAME`, of a path, or of a hub id `ORG/NAME[@REVISION]`.
+    """Find the folder of `builtin:NAME`, of a path, or of a hub id `ORG/NAME[@REVISION][:PATH]`.
+
+    PATH is a folder of the repository with a pipeline in it, or a checkpoint in one file.
 
     A checkpoint in one file, and what `reading` changes, is laid out as a folder in the cache. An
     existing folder wins over a hub id of the same name. Files of a hub id are downloaded into
@@ -51,16 +59,16 @@ def resolve(
     local = _local(model, revision)
     if local is not None:
         return _read_as(replace(local, variant=variant), reading)
-    from edgegen.models.hub import download
+    from edgegen.models.hub import download, download_file
 
-    repository, revision = _hub_id(model, revision)
-    path, commit = download(
-        repository,
-        revision,
-        variant=variant,
-        offline=offline,
-        progress=progress or SilentProgress(),
-    )
+    shown = progress or SilentProgress()
+    repository, revision, inner = _hub_id(model, revision)
+    if inner.lower().endswith(CHECKPOINT_SUFFIXES):
+        path, commit = download_file(repository, revision, inner, offline=offline, progress=shown)
+    else:
+        path, commit = download(
+            repository, revision, inner, variant=variant, offline=offline, progress=shown
+        )
     folder = ModelFolder(path=path, source=model, revision=commit, variant=variant)
     return _read_as(folder, reading)
 
@@ -85,18 +93,24 @@ def resolve_headers(
     if local is not None:
         yield _read_as(replace(local, variant=variant), reading)
         return
-    from edgegen.models.hub import fetch_headers
+    from edgegen.models.hub import fetch_file_header, fetch_headers
 
-    repository, revision = _hub_id(model, revision)
-    with fetch_headers(
-        repository,
-        revision,
-        variant=variant,
-        offline=offline,
-        progress=progress or SilentProgress(),
-    ) as (path, commit):
+    shown = progress or SilentProgress()
+    repository, revision, inner = _hub_id(model, revision)
+    if inner.lower().endswith(CHECKPOINT_SUFFIXES):
+        opened = fetch_file_header(repository, revision, inner, offline=offline, progress=shown)
+    else:
+        opened = fetch_headers(
+            repository, revision, inner, variant=variant, offline=offline, progress=shown
+        )
+    with opened as (path, commit):
         folder = ModelFolder(path=path, source=model, revision=commit, variant=variant)
-        yield _read_as(folder, reading)
+        read = _read_as(folder, reading)
+        try:
+            yield read
+        finally:
+            if read.layout is not None and _is_temporary(path):
+                shutil.rmtree(read.path, ignore_errors=True)
 
 
 def _local(model: str, revision: str | None) -> ModelFolder | None:
@@ -128,22 +142,30 @@ def _read_as(folder: ModelFolder, reading: Reading) -> ModelFolder:
     return replace(folder, path=lay_out(folder.path, reading), reading=reading)
 
 
+def _is_temporary(path: Path) -> bool:
+    """Return whether a model lies in a folder that is removed when its headers were read."""
+    return path.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve())
+
+
 def _without_address(model: str) -> str:
-    """Return `ORG/NAME[@REVISION]` for the address of a model's page, anything else as it is."""
+    """Return `ORG/NAME[@REVISION][:PATH]` for the address of a page, anything else as it is."""
     match = _HUB_URL.fullmatch(model)
     if match is None or Path(model).exists():
         return model
     name = match["id"] + (f"@{match['revision']}" if match["revision"] else "")
-    inner = (match["inner"] or "").strip("/")
-    if inner:
+    inner = unquote((match["inner"] or "").strip("/"))
+    if inner.endswith(INDEX_NAME):
+        inner = inner.removesuffix(INDEX_NAME).strip("/")
+    elif match["page"] in ("blob", "resolve") and not is_checkpoint_name(inner):
         raise SourceError(
-            f"{model} is the address of a file or a folder inside a model.",
+            f"{model} is the address of a file inside a model.",
             hint=f"Give the whole pipeline: {name}",
         )
-    return name
+    return f"{name}:{inner}" if inner else name
 
 
-def _hub_id(model: str, revision: str | None) -> tuple[str, str | None]:
+def _hub_id(model: str, revision: str | None) -> tuple[str, str | None, str]:
+    """Return the repository, the revision and the path in it of a model of the hub."""
     match = _HUB_ID.fullmatch(model)
     if match is None:
         known = ", ".join(PREFIX + name for name in builtin_models())
@@ -151,15 +173,21 @@ def _hub_id(model: str, revision: str | None) -> tuple[str, str | None]:
         guess = f"Did you mean '{PREFIX}{close[0]}'? " if close else ""
         raise SourceError(
             f"There is no folder {model}, and it is not the id of a model on the hub either.",
-            hint=f"{guess}Give a diffusers folder, a hub id (ORG/NAME or ORG/NAME@REVISION), or "
-            f"{known}.",
+            hint=f"{guess}Give a diffusers folder, a checkpoint ({' or '.join(CHECKPOINT_SUFFIXES)}"
+            f"), a hub id (ORG/NAME or ORG/NAME@REVISION, with :FOLDER or :FILE for a part of it), "
+            f"or {known}.",
         )
     if revision and match["revision"] and revision != match["revision"]:
         raise SourceError(
             f"{model} and --revision {revision} name different revisions.",
             hint="Give the revision once.",
         )
-    return match["id"], revision or match["revision"]
+    inner = (match["inner"] or "").strip("/")
+    if ".." in inner.split("/"):
+        raise SourceError(
+            f"{model}: '{inner}' leads out of the repository.", hint="Give a path inside it."
+        )
+    return match["id"], revision or match["revision"], inner
 
 
 def _builtin(model: str, revision: str | None) -> ModelFolder:

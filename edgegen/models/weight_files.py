@@ -123,6 +123,13 @@ def is_shard(name: str) -> bool:
     return _SHARD.fullmatch(name) is not None
 
 
+def is_checkpoint_name(name: str) -> bool:
+    """Return whether a file may hold a whole model: it isn't named as a component's weights are."""
+    plain = name.rpartition("/")[2]
+    is_component = _SINGLE.fullmatch(plain) or _SHARD.fullmatch(plain)
+    return plain.lower().endswith((".safetensors", ".gguf")) and not is_component
+
+
 def check_variant(variant: str | None, components: Iterable[StoredVariants], *, model: str) -> None:
     """Refuse a variant that none of a pipeline's components has. Raises SourceError."""
     known = {name for stored in components for name in stored.variants}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from edgegen.core.codec import load_json
 from edgegen.core.manifest import load_manifest
@@ -24,6 +22,7 @@ from edgegen.reference import golden
 from edgegen.reference.case import plan_case
 from edgegen.reference.pipeline import load_reference
 from edgegen.reference.trajectory import case_arguments, run_case
+from tests.checkpoints.diffusers_side import drawn_by_diffusers
 from tests.checkpoints.original import write_original
 from tests.checkpoints.test_forms import FORMS
 from tests.conftest import TinyPipeline
@@ -34,24 +33,6 @@ pytestmark = [
 ]
 LOADED_BY_DIFFUSERS = [name for name in FORMS if name != "lcm"]
 """diffusers 0.42 maps no `time_embed.cond_proj`: a UNet with the guidance as an input."""
-
-
-def drawn_by_diffusers(
-    class_name: str, file: Path, folder: Path, arguments: dict[str, Any]
-) -> NDArray[Any]:
-    """Return what diffusers draws of a file that its own loader has read."""
-    import diffusers
-
-    pipeline = getattr(diffusers, class_name).from_single_file(
-        str(file), config=str(folder), local_files_only=True
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
-            for parameter in part.parameters():
-                parameter.data = parameter.data.float().clone()
-    images: NDArray[Any] = pipeline(**arguments).images
-    return images.transpose(0, 3, 1, 2) * 2 - 1
 
 
 @pytest.mark.parametrize("name", LOADED_BY_DIFFUSERS)

@@ -6,6 +6,8 @@ import json
 import sys
 
 from edgegen.core.errors import EdgegenError
+from edgegen.core.reading import Reading
+from edgegen.models.layouts import NOTE_NAME, layouts_folder
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve, resolve_headers
 
@@ -42,13 +44,14 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     counter = Counter()
     headers = options.pop("headers", False)
+    options["reading"] = Reading(config=options.pop("config", None))
     try:
         if headers:
             with resolve_headers(**options, progress=counter) as folder:
-                spec = read_pipeline(folder)
+                spec, name = read_pipeline(folder), folder.name
         else:
             folder = resolve(**options, progress=counter)
-            spec = read_pipeline(folder)
+            spec, name = read_pipeline(folder), folder.name
     except EdgegenError as error:
         kind = type(error).__name__
         sys.stdout.write(json.dumps({"error": kind, "message": error.message, "hint": error.hint}))
@@ -56,6 +59,8 @@ def main() -> None:
     answer = {
         "path": str(folder.path),
         "source": folder.source,
+        "name": name,
+        "layouts": len(list(layouts_folder().glob(f"*/{NOTE_NAME}"))),
         "revision": folder.revision,
         "family": spec.family,
         "parameters": sum(component.parameters for component in spec.components),

@@ -46,6 +46,7 @@ def _child(
 ) -> subprocess.Popen[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     own = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    own["EDGEGEN_CACHE_DIR"] = str(tmp_path / "cache")
     arguments = json.dumps({"model": model, **options})
     return subprocess.Popen(
         [sys.executable, "-m", "tests.models.hub_child", arguments],
@@ -458,3 +459,99 @@ def test_the_address_of_a_file_in_a_model_is_refused_with_the_model_s_id(resolve
     answer = resolve(f"https://huggingface.co/{REPOSITORY}/blob/main/unet/config.json")
     assert "inside a model" in answer["message"]
     assert f"{REPOSITORY}@main" in answer["hint"]
+
+
+@pytest.fixture
+def checkpoint(hub: HubStandin, tiny_pipeline: Any) -> HubStandin:
+    """The hub, with a checkpoint beside the pipeline, and another pipeline in a folder."""
+    from tests.checkpoints.original import write_original
+
+    write_original(tiny_pipeline("sd15"), "1", hub.folder / "v1.safetensors")
+    shutil.copytree(tiny_pipeline("ddim"), hub.folder / "sub" / "ddim")
+    return hub
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        f"https://huggingface.co/{REPOSITORY}/blob/main/v1.safetensors",
+        f"https://huggingface.co/{REPOSITORY}/resolve/main/v1.safetensors?download=true",
+        f"{REPOSITORY}@main:v1.safetensors",
+    ],
+)
+@pytest.mark.parametrize("headers", [False, True])
+def test_a_checkpoint_of_the_hub_is_fetched_alone(
+    model: str,
+    headers: bool,
+    checkpoint: HubStandin,
+    resolve: Callable[..., dict[str, Any]],
+    tiny_pipeline: Any,
+) -> None:
+    answer = resolve(model, headers=headers, config=str(tiny_pipeline("sd15")))
+
+    assert answer["family"] == "stable-diffusion"
+    assert answer["source"] == f"{REPOSITORY}@main:v1.safetensors"
+    assert answer["revision"] == COMMIT
+    assert answer["name"] == "v1"
+    assert set(checkpoint.fetched(".safetensors")) <= {"v1.safetensors"}
+    whole = (checkpoint.folder / "v1.safetensors").stat().st_size
+    fetched = [span for span in checkpoint.ranges("v1.safetensors") if span is not None]
+    assert bool(fetched) == headers
+    assert whole > 0
+    assert answer["layouts"] == (0 if headers else 1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        f"https://huggingface.co/{REPOSITORY}/tree/main/sub/ddim",
+        f"https://huggingface.co/{REPOSITORY}/blob/main/sub/ddim/model_index.json",
+        f"{REPOSITORY}@main:sub/ddim",
+    ],
+)
+@pytest.mark.parametrize("headers", [False, True])
+def test_a_pipeline_in_a_folder_of_a_repository_is_read(
+    model: str, headers: bool, checkpoint: HubStandin, resolve: Callable[..., dict[str, Any]]
+) -> None:
+    answer = resolve(model, headers=headers)
+
+    assert answer["family"] == "unconditional"
+    assert answer["source"] == f"{REPOSITORY}@main:sub/ddim"
+    assert answer["revision"] == COMMIT
+    assert answer["name"] == "ddim"
+    assert all(name.startswith("sub/ddim/") for name in checkpoint.fetched(".safetensors"))
+
+
+def test_what_was_fetched_of_a_repository_is_found_offline(
+    checkpoint: HubStandin, resolve: Callable[..., dict[str, Any]], tiny_pipeline: Any
+) -> None:
+    config = str(tiny_pipeline("sd15"))
+    resolve(f"{REPOSITORY}:v1.safetensors", config=config)
+    resolve(f"{REPOSITORY}:sub/ddim")
+
+    one = resolve(f"{REPOSITORY}:v1.safetensors", config=config, offline=True)
+    other = resolve(f"{REPOSITORY}:sub/ddim", offline=True)
+
+    assert (one["revision"], other["revision"]) == (COMMIT, COMMIT)
+    assert (one["family"], other["family"]) == ("stable-diffusion", "unconditional")
+
+
+def test_a_file_that_a_repository_lacks_is_answered_with_the_nearest(
+    checkpoint: HubStandin, resolve: Callable[..., dict[str, Any]]
+) -> None:
+    answer = resolve(f"{REPOSITORY}:v2.safetensors")
+
+    assert "has no file v2.safetensors" in answer["message"]
+    assert "v1.safetensors" in answer["hint"]
+
+
+def test_a_gated_checkpoint_says_where_its_conditions_are_accepted(
+    checkpoint: HubStandin, resolve: Callable[..., dict[str, Any]]
+) -> None:
+    checkpoint.gated = True
+
+    answer = resolve(f"{REPOSITORY}:v1.safetensors")
+
+    assert "is gated" in answer["message"]
+    assert REPOSITORY in answer["hint"]
+    assert "hf auth login" in answer["hint"]
