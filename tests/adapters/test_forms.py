@@ -34,6 +34,7 @@ from tests.conftest import TinyPipeline
 SCALE = 0.7
 COMPONENTS = {
     "sd15": ("unet", "text_encoder"),
+    "sd21": ("unet", "text_encoder"),
     "sdxl": ("unet", "text_encoder", "text_encoder_2"),
     "pixart": ("transformer", "text_encoder"),
 }
@@ -96,6 +97,7 @@ def test_a_form_makes_the_weights_of_its_paper(
     [
         ("sd15", with_component),
         ("sd15", lycoris),
+        ("sd21", kohya),
         ("sdxl", kohya_of_two_encoders),
         ("sdxl", with_component),
         ("pixart", kohya),

@@ -61,6 +61,7 @@ class AdaptedWeights:
     added: tuple[_Added, ...]
     grown: tuple[_Grown, ...]
     fingerprint: str
+    entries: Mapping[str, WeightEntry]
 
     @property
     def name(self) -> str:
@@ -81,17 +82,6 @@ class AdaptedWeights:
     def size_bytes(self) -> int:
         """Return the size of the weights that are added to, as they are stored."""
         return self.base.size_bytes
-
-    @property
-    def entries(self) -> Mapping[str, WeightEntry]:
-        """Return all tensors, by key: those that are added to are float32."""
-        changed = {key for each in self.added for key in each.modules}
-        sizes = {it.rows.weight: it.rows.first + len(it.rows.tokens) for it in self.grown}
-        entries: dict[str, WeightEntry] = dict(self.base.entries)
-        for key in changed | sizes.keys():
-            shape = entries[key].shape
-            entries[key] = SumEntry(shape=(sizes[key], *shape[1:]) if key in sizes else shape)
-        return entries
 
     def array(
         self, key: str, dtype: DTypeLike | None = None, *, again: bool = False
@@ -151,12 +141,28 @@ class AdaptedSource:
     def weights(self, folder: str, variant: str | None = None) -> StoredWeights:
         """Open the weights of a component and of its adapters. Raises SourceError."""
         base = self.base.weights(folder, variant)
+        added = tuple(_opened(self.model.loras, folder, base))
+        grown = tuple(_opened_embeddings(self.model.embeddings, folder))
         return AdaptedWeights(
             base=base,
-            added=tuple(_opened(self.model.loras, folder, base)),
-            grown=tuple(_opened_embeddings(self.model.embeddings, folder)),
+            added=added,
+            grown=grown,
             fingerprint=self.model.fingerprint,
+            entries=_entries(base, added, grown),
         )
+
+
+def _entries(
+    base: StoredWeights, added: Sequence[_Added], grown: Sequence[_Grown]
+) -> Mapping[str, WeightEntry]:
+    """Return all tensors, by key: those that are added to are float32."""
+    changed = {key for each in added for key in each.modules}
+    sizes = {it.rows.weight: it.rows.first + len(it.rows.tokens) for it in grown}
+    entries: dict[str, WeightEntry] = dict(base.entries)
+    for key in changed | sizes.keys():
+        shape = entries[key].shape
+        entries[key] = SumEntry(shape=(sizes[key], *shape[1:]) if key in sizes else shape)
+    return entries
 
 
 def _opened_embeddings(embeddings: Sequence[AppliedEmbedding], folder: str) -> Iterator[_Grown]:

@@ -72,9 +72,9 @@ class AdapterFile:
     def factor(self, module: str) -> float:
         """Return what a module is multiplied with, beside the user's scale. Raises SourceError."""
         parts, rank = self.modules[module], rank_of(self.shapes(module))
-        if rank is None:
-            return 1.0
         if "alpha" in parts:
+            if rank is None:
+                return 1.0  # LyCORIS: both factors are whole, and alpha says nothing
             alpha = self.read(module, "alpha").reshape(-1)
             if alpha.size != 1 or not abs(float(alpha[0])) <= _LARGEST_ALPHA:
                 raise SourceError(
@@ -82,6 +82,8 @@ class AdapterFile:
                     hint="Download the adapter again.",
                 )
             return float(alpha[0]) / rank
+        if rank is None and not any(part.startswith("lokr") for part in parts):
+            return 1.0
         component, _, rest = module.partition(".")
         if component in self.configs:
             return self.configs[component].factor(rest, rank)

@@ -14,7 +14,7 @@ headers, by `shape_of`, before anything is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,8 @@ Shapes = Mapping[str, Shape]
 Read = Callable[[str], Array]
 """Reads a part of a module as float32."""
 
+_PIECE_ELEMENTS = 1 << 20
+"""What is added at once: 4 MB, little beside a layer of 118 MB."""
 _EPSILON = np.finfo(np.float32).eps
 
 
@@ -79,11 +81,10 @@ def adapted(weight: Array, shapes: Shapes, read: Read, strength: Strength) -> Ar
     Raises ShapeError where a DoRA's lengths don't fit.
     """
     total = strength.scale * strength.factor
-    shape = weight.shape
     if "magnitude" in shapes or "dora_scale" in shapes:
         part = "magnitude" if "magnitude" in shapes else "dora_scale"
         return _decomposed(weight, shapes, read, strength, part)
-    weight += _delta(shapes, read, total).reshape(shape)
+    _add(weight, shapes, read, total)
     return weight
 
 
@@ -161,55 +162,76 @@ def _need(shapes: Shapes, part: str) -> Shape:
     return shapes[part]
 
 
-def _delta(shapes: Shapes, read: Read, times: float) -> Array:
-    if "up" in shapes:
-        made = _lora(shapes, read)
-    elif "hada_w1_a" in shapes:
-        made = _hadamard_half(shapes, read, "1")
-        made *= _hadamard_half(shapes, read, "2")
-    elif "diff" in shapes:
+def _add(weight: Array, shapes: Shapes, read: Read, times: float) -> None:
+    """Add to a weight what a module says, a few rows at a time."""
+    rows = weight.reshape(weight.shape[0], -1)
+    for begin, piece in _pieces(shapes, read):
+        piece *= np.float32(times)
+        rows[begin : begin + len(piece)] += piece
+
+
+def _pieces(shapes: Shapes, read: Read) -> Iterator[tuple[int, Array]]:
+    """Yield what is added, (rows, inputs and kernel): the first row of a piece, and the piece.
+
+    A piece belongs to who gets it.
+    """
+    if "diff" in shapes:
         made = read("diff")
+        yield 0, made.reshape(made.shape[0], -1)
+    elif any(part.startswith("lokr") for part in shapes):
+        yield from _kronecker(shapes, read)
+    elif "up" in shapes:
+        yield from _products([_lora(shapes, read)])
     else:
-        made = _kronecker(shapes, read)
-    made *= np.float32(times)
-    return made
+        yield from _products([_hadamard_half(shapes, read, side) for side in ("1", "2")])
 
 
-def _lora(shapes: Shapes, read: Read) -> Array:
+def _products(factors: Sequence[tuple[Array, Array]]) -> Iterator[tuple[int, Array]]:
+    """Yield the product, element by element, of matrices that are products themselves."""
+    outputs, inputs = factors[0][0].shape[0], factors[0][1].shape[1]
+    step = max(1, _PIECE_ELEMENTS // inputs)
+    for begin in range(0, outputs, step):
+        piece, *others = (left[begin : begin + step] @ right for left, right in factors)
+        for other in others:
+            piece *= other
+        yield begin, piece
+
+
+def _lora(shapes: Shapes, read: Read) -> tuple[Array, Array]:
     up, down = read("up"), read("down")
     up = up.reshape(up.shape[:2])
     if "mid" in shapes:
-        return _tucker(read("mid"), up.T, down.reshape(down.shape[:2]))
-    return up @ down.reshape(down.shape[0], -1)
+        return up, _inner(read("mid"), down.reshape(down.shape[:2]))
+    return up, down.reshape(down.shape[0], -1)
 
 
-def _hadamard_half(shapes: Shapes, read: Read, side: str) -> Array:
+def _hadamard_half(shapes: Shapes, read: Read, side: str) -> tuple[Array, Array]:
     a, b = read(f"hada_w{side}_a"), read(f"hada_w{side}_b")
     core = f"hada_t{side}"
-    if core in shapes:
-        made = _tucker(read(core), a, b)
-        return made.reshape(made.shape[0], -1)
-    return a @ b
+    return (a.T, _inner(read(core), b)) if core in shapes else (a, b)
 
 
-def _kronecker(shapes: Shapes, read: Read) -> Array:
+def _kronecker(shapes: Shapes, read: Read) -> Iterator[tuple[int, Array]]:
     first = read("lokr_w1") if "lokr_w1" in shapes else read("lokr_w1_a") @ read("lokr_w1_b")
     if "lokr_w2" in shapes:
         second = read("lokr_w2")
     else:
         a, b = read("lokr_w2_a"), read("lokr_w2_b")
         if "lokr_t2" in shapes:
-            second = _tucker(read("lokr_t2"), a, b)
+            core = read("lokr_t2")
+            second = (a.T @ _inner(core, b)).reshape(a.shape[1], b.shape[1], *core.shape[2:])
         else:
             second = (a @ b.reshape(b.shape[0], -1)).reshape(a.shape[0], *b.shape[1:])
-    first = first.reshape(*first.shape, *[1] * (second.ndim - 2))
-    return np.kron(first, second)
+    height = second.shape[0]
+    wide = second.reshape(height, -1)
+    for index, row in enumerate(first):
+        yield index * height, np.kron(row, wide)
 
 
-def _tucker(core: Array, outputs: Array, inputs: Array) -> Array:
-    """Return (out, in, …) of a core (i, j, …), outputs (i, out) and inputs (j, in)."""
-    made: Array = np.einsum("ij...,ip,jr->pr...", core, outputs, inputs, optimize=True)
-    return made
+def _inner(core: Array, inputs: Array) -> Array:
+    """Return (i, in and kernel) of a core (i, j, …) and inputs (j, in)."""
+    made: Array = np.einsum("ij...,jr->ir...", core, inputs, optimize=True)
+    return made.reshape(made.shape[0], -1)
 
 
 def _decomposed(weight: Array, shapes: Shapes, read: Read, strength: Strength, part: str) -> Array:
@@ -218,13 +240,14 @@ def _decomposed(weight: Array, shapes: Shapes, read: Read, strength: Strength, p
     The user's scale acts on what is added, as PEFT has it, or on what the length changes, as
     LyCORIS has it: by whose name the length is kept.
     """
-    shape = weight.shape
     is_peft = part == "magnitude"
     total = strength.factor * (strength.scale if is_peft else 1.0)
-    weight += _delta(shapes, read, total).reshape(shape)
+    _add(weight, shapes, read, total)
     axis = _axis(shapes[part], part)
-    others = tuple(index for index in range(len(shape)) if index != axis)
-    length = np.sqrt(np.square(weight).sum(axis=others, keepdims=True))
+    axes = "abcd"[: weight.ndim]
+    squares = np.einsum(f"{axes},{axes}->{axes[axis]}", weight, weight, dtype=np.float64)
+    rows = [-1 if index == axis else 1 for index in range(weight.ndim)]
+    length = np.sqrt(squares).astype(np.float32).reshape(rows)
     ratio = read(part).reshape(length.shape) / np.maximum(length, _EPSILON)
     weight *= ratio if is_peft else np.float32(strength.scale) * (ratio - 1) + 1
     return weight

@@ -86,7 +86,7 @@ def _places(
 
 
 def _keys(stem: str, shapes: Shapes) -> Iterator[str]:
-    if shapes.keys() - {"diff_b", "alpha"}:
+    if "diff_b" not in shapes or shapes.keys() - {"diff_b", "alpha"}:
         yield f"{stem}.weight"
     if "diff_b" in shapes:
         yield f"{stem}.bias"

@@ -25,13 +25,17 @@ _PATTERN = re.compile(r"\^?(?P<name>[\w.-]+?)(?:\.lora_[AB]\.weight)?\$?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeftConfig:
-    """What divides and multiplies an adapter: alpha, by module where they differ."""
+    """What divides and multiplies an adapter: alpha, by module where they differ.
+
+    `rank` is that of modules whose tensors don't show it: a LoKr of whole factors.
+    """
 
     alpha: float
+    rank: float
     patterns: Mapping[str, float] = field(default_factory=dict)
     by_root: bool = False
 
-    def factor(self, module: str, rank: int) -> float:
+    def factor(self, module: str, rank: int | None) -> float:
         """Return what a module is multiplied with: alpha / rank, or alpha / √rank."""
         alpha = next(
             (
@@ -41,7 +45,8 @@ class PeftConfig:
             ),
             self.alpha,
         )
-        return alpha / (math.sqrt(rank) if self.by_root else rank)
+        divisor = self.rank if rank is None else rank
+        return alpha / (math.sqrt(divisor) if self.by_root else divisor)
 
 
 def read_config(path: Path) -> PeftConfig | None:
@@ -94,6 +99,8 @@ def _config(file: str, data: Mapping[str, Any]) -> PeftConfig:
                 hint="Call merge_and_unload() in PEFT, and package the result.",
             )
     rank = _number(file, data, "r", 8)
+    if rank < 1:
+        raise _broken(file, f"'r' is {rank:g}")
     alpha = _number(file, data, "lora_alpha" if form == "LORA" else "alpha", rank)
     given = data.get("alpha_pattern") or {}
     if not isinstance(given, dict):
@@ -104,7 +111,9 @@ def _config(file: str, data: Mapping[str, Any]) -> PeftConfig:
         if match is None:
             raise _broken(file, f"'alpha_pattern' has {pattern!r:.80}, which is no module's name")
         patterns[match["name"]] = _number(file, given, pattern, alpha)
-    return PeftConfig(alpha=alpha, patterns=patterns, by_root=bool(data.get("use_rslora")))
+    return PeftConfig(
+        alpha=alpha, rank=rank, patterns=patterns, by_root=bool(data.get("use_rslora"))
+    )
 
 
 def _number(file: str, data: Mapping[str, Any], name: str, default: float) -> float:
