@@ -71,6 +71,25 @@ def test_fewer_steps_are_not_advised_where_guidance_in_a_part_of_them_would_be_r
     assert one(found, "a smaller picture")
 
 
+def test_what_is_too_slow_in_many_steps_may_keep_features_through_some(tmp_path: Path) -> None:
+    run = chosen(tmp_path, right=0.9, latency=0.5)
+    assert not [change for change in advised(run) if "features kept" in change], "in 4 steps"
+    run.search.problem = replace(
+        run.search.problem,
+        candidates=tuple(
+            replace(it, way=replace(it.way, steps=10 * it.way.steps))
+            for it in run.search.problem.candidates
+        ),
+    )
+    kept = one(advised(run), "features kept through 3 steps")
+    assert kept.way is not None
+    assert kept.way.cache_interval == 3
+    (near, *_) = nearest_misses(run.search)
+    before, latency = near.figures["latency"].value, kept.predicted["latency"]
+    assert before is not None
+    assert (latency.low, latency.high) == (before / 3, before)
+
+
 def test_what_is_too_large_takes_fewer_bits_on_the_components_named(tmp_path: Path) -> None:
     found = advised(chosen(tmp_path, size=1e5))
     fewer = one(found, "fewer bits on unet")
