@@ -22,7 +22,7 @@ from edgegen.packaging.drawing import FEWEST_STEPS
 _MOST = 6
 _COMPONENTS_NAMED = 2
 ADVISED_INTERVAL = 3
-"""With 43 percent of the UNet's operations `builtin:scenes` draws 38 of 40 right, in place of 39."""
+"""`builtin:scenes` draws 38 of 40 right, not 39, with 43 percent of its UNet's operations."""
 
 
 def advice_for(search: Search, space: Space) -> tuple[Advice, ...]:
