@@ -41,6 +41,7 @@ from benchmarks.convert_recipes_report import (
     TargetRows,
     Theirs,
     markdown,
+    missed,
     table,
 )
 from benchmarks.convert_sweep import RESULTS
@@ -164,7 +165,7 @@ def main(arguments: Sequence[str]) -> int:
                 if options.write:
                     _write(report, options.write)
     print(table(report))
-    return 0
+    return 1 if missed(report) else 0
 
 
 Key = tuple[str, str]

@@ -149,6 +149,7 @@ def _turn(
         "package": str(variant.package),
         "memory": options.memory,
         "threads": options.threads,
+        "pixels": options.pixels,
         "output": str(output),
     }
     command = [sys.executable, str(Path(__file__).resolve()), "--worker", json.dumps(job)]
@@ -248,7 +249,7 @@ def work(job: Mapping[str, Any]) -> int:
         )
     )
     components = Components(package, backend, "all", lambda kind, **values: None)
-    sizes = _sizes(package.generation)
+    sizes = _sizes(package.generation, job["pixels"])
     generator = np.random.default_rng(SEED)
     shapes = {
         key: (1, *(sizes[axis] if isinstance(axis, str) else axis for axis in tensor.shape[1:]))
@@ -279,14 +280,15 @@ def work(job: Mapping[str, Any]) -> int:
     return 0
 
 
-def _sizes(generation: Any) -> dict[str, int]:
-    """Return the open axes' sizes: the model's own."""
+def _sizes(generation: Any, pixels: int | None) -> dict[str, int]:
+    """Return the open axes' sizes: the model's own, or those of so many pixels a side."""
     scale = generation.vae_scale_factor
+    height, width = pixels or generation.height, pixels or generation.width
     return {
-        f"height / {scale}": generation.height // scale,
-        f"width / {scale}": generation.width // scale,
-        "height": generation.height,
-        "width": generation.width,
+        f"height / {scale}": height // scale,
+        f"width / {scale}": width // scale,
+        "height": height,
+        "width": width,
         "sequence": generation.text_length or 77,
     }
 
@@ -304,6 +306,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3, help="of each turn")
     parser.add_argument("--warmups", type=int, default=1, help="of each turn")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pixels", type=int, help="side of the image, where axes are open")
     parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")
     parser.add_argument("--work", type=Path, help="folder for what is built (SD 1.5: about 17 GB)")
     parser.add_argument("--note", default="", help="a sentence for the report")

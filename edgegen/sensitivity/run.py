@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -20,10 +22,12 @@ from edgegen.core.folders import cache_folder
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.progress import Progress
-from edgegen.core.scratch import ScratchFolder
+from edgegen.core.scratch import ScratchFolder, default_roots
 from edgegen.core.sensitivity import Sensitivity
+from edgegen.core.units import format_bytes
 from edgegen.core.worker import Event, call
 from edgegen.models.pipeline_source import SourceSpec, open_source
+from edgegen.models.read import component_keys
 from edgegen.reference.calibration_cases import plan_calibration
 from edgegen.reference.case import MOST_STEPS, STEPS
 from edgegen.sensitivity.child import Job, Measured
@@ -60,7 +64,8 @@ def measure_sensitivity(
     and the toolkits. With `fresh` it is measured again.
 
     Raises SourceError where the model cannot be built, MissingDependencyError without torch,
-    ResourceError where memory or disk ran out, and ExportError where the process died.
+    ResourceError where memory or disk ran out or the gradients have no room, and ExportError where
+    the process died.
     """
     configs = open_source(source).configs
     cases = plan_cases(spec, configs)
@@ -68,6 +73,7 @@ def measure_sensitivity(
     if not fresh:
         with contextlib.suppress(ConfigError):  # there is none, or another edgegen wrote it
             return load_json(Sensitivity, place)
+    require_room(gradient_bytes(spec, source) * len(cases))
     with (
         ScratchFolder("sensitivity") as scratch,
         progress.step("sensitivity in torch", total=len(cases), unit="images") as step,
@@ -95,6 +101,31 @@ def measure_sensitivity(
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(place, dump_json(found), setting="EDGEGEN_CACHE_DIR")
     return found
+
+
+def gradient_bytes(spec: PipelineSpec, source: SourceSpec) -> int:
+    """Return what the gradients of one picture take: four bytes for each number of a matrix."""
+    opened = open_source(source)
+    total = 0
+    for component in spec.components:
+        weights = opened.weights(component.folder, component.variant)
+        shapes = (weights.entries[key].shape for key in component_keys(component, weights))
+        total += sum(4 * math.prod(shape) for shape in shapes if len(shape) > 1)
+    return total
+
+
+def require_room(needed_bytes: int) -> None:
+    """Raise ResourceError where the folder for temporary files has less free."""
+    place = default_roots()[0].absolute()
+    while not place.exists():
+        place = place.parent
+    free_bytes = shutil.disk_usage(place).free
+    if free_bytes < needed_bytes:
+        raise ResourceError(
+            f"The gradients of the pictures take about {format_bytes(needed_bytes)} while they are "
+            f"measured, and the disk that holds {place} has {format_bytes(free_bytes)} free.",
+            hint="Free some space, or set TMPDIR to a folder on another disk.",
+        )
 
 
 def _place(

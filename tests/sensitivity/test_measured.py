@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from edgegen.cli.main import run as run_command
 from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import load_json
+from edgegen.core.errors import ResourceError
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import StageCost
 from edgegen.core.progress import SilentProgress
@@ -20,7 +22,7 @@ from edgegen.models.read import component_keys, read_pipeline
 from edgegen.models.source import resolve
 from edgegen.sensitivity import run
 from edgegen.sensitivity.child import Job, Measured, _run
-from edgegen.sensitivity.run import measure_sensitivity, plan_cases
+from edgegen.sensitivity.run import gradient_bytes, measure_sensitivity, plan_cases
 from tests.conftest import TinyPipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -124,6 +126,31 @@ def test_a_table_is_remembered_by_its_content(
     measured("b")
     measured("a", fresh=True)
     assert len(asked) == 3
+
+
+def test_without_room_for_the_gradients_nothing_is_measured(
+    tiny_pipeline: TinyPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none" / "yet"))
+    folder = tiny_pipeline("sd15")
+    spec, source = spec_of(folder), folder_source(folder)
+    needed = gradient_bytes(spec, source)
+    written = sum(
+        4 * math.prod(entry.shape)
+        for name in ("text_encoder", "unet", "vae")
+        for key, entry in FolderSource(folder).weights(name, None).entries.items()
+        if len(entry.shape) > 1 and not key.endswith("position_ids")  # no parameter
+    )
+    assert needed == written
+    asked: list[object] = []
+    monkeypatch.setattr(run, "call", lambda *given, **_rest: asked.append(given))
+    disk = shutil.disk_usage(tmp_path)._replace(free=4 * needed - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: disk)
+    with pytest.raises(ResourceError, match=rf"{tmp_path} has .* free") as caught:
+        measure_sensitivity(spec, source, weights_sha256="a", progress=SilentProgress(), fresh=True)
+    assert "TMPDIR" in caught.value.hint
+    assert not asked
 
 
 def test_the_command_writes_a_table_a_page_and_csv(
