@@ -26,6 +26,7 @@ from edgegen.sensitivity.run import made_by, plan_cases
 
 WORKER = "edgegen.pruning.child"
 STAGE = "pruning"
+_CODE = ("child.py", "measure.py", "prompts.py", "scores.py")
 PICTURES = 8
 """Gradients are of so many pictures: of fewer, those of whole blocks are too uncertain."""
 
@@ -98,7 +99,7 @@ def _place(
     spec: PipelineSpec, configs: Path, cases: tuple[GoldenCase, ...], weights_sha256: str
 ) -> Path:
     """Return where scores are remembered: the name says what they were made from."""
-    rooms = sorted(Path(__file__).parent.glob("*.py"))
+    own = [Path(__file__).with_name(name) for name in _CODE]
     about = {
         "spec": encode(spec),
         "cases": [encode(case) for case in cases],
@@ -107,7 +108,7 @@ def _place(
             path.relative_to(configs).as_posix(): sha256_of(path)
             for path in sorted(configs.rglob("*.json"))
         },
-        "made_by": {**made_by(), **{path.name: sha256_of(path) for path in rooms}},
+        "made_by": {**made_by(), **{path.name: sha256_of(path) for path in own}},
     }
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "pruning" / f"{name}.json"

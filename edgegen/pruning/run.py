@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgegen.core.codec import dump_json
 from edgegen.core.errors import ConfigError, SourceError
 from edgegen.core.model import PipelineSpec
-from edgegen.core.progress import Progress
+from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.staging import staged_folder
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.origin import ORIGIN_NAME, SCHEMA_VERSION, Origin
@@ -17,6 +18,7 @@ from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.pruning.measure import measure_scores
+from edgegen.pruning.recovery import RecoverySettings, recover
 from edgegen.pruning.scores import Scores
 from edgegen.pruning.select import WHAT, Kept, What, select
 from edgegen.pruning.write import write_pruned
@@ -74,16 +76,38 @@ def plan_pruning(
     return PrunePlan(model=model, spec=spec, scores=scores, kept=kept, what=tuple(what))
 
 
-def prune(plan: PrunePlan, destination: Path, *, force: bool = False) -> None:
+def prune(
+    plan: PrunePlan,
+    destination: Path,
+    *,
+    force: bool = False,
+    recovery: RecoverySettings | None = None,
+    progress: Progress | None = None,
+) -> Origin:
     """Write the pruned model as a folder; it is there whole, or not at all.
 
-    With `force` an earlier pruned model is replaced. Raises ConfigError, SourceError and
-    ResourceError.
+    With `recovery` it learns from its original first. With `force` an earlier pruned model is
+    replaced. Returns what the model says of itself. Raises ConfigError, SourceError, ResourceError,
+    and what `recover` raises.
     """
+    origin = plan.origin
     with staged_folder(
         destination, check=lambda place: require_replaceable(place, force=force)
     ) as staging:
-        write_pruned(plan.model, plan.spec, plan.scores.structure, plan.kept, plan.origin, staging)
+        write_pruned(plan.model, plan.spec, plan.scores.structure, plan.kept, origin, staging)
+        if recovery is not None:
+            learned = recover(
+                plan.model,
+                plan.spec,
+                plan.scores.weights_sha256,
+                plan.kept,
+                staging,
+                recovery,
+                progress or SilentProgress(),
+            )
+            origin = replace(origin, recovery=learned)
+            (staging / ORIGIN_NAME).write_text(dump_json(origin), encoding="utf-8")
+    return origin
 
 
 def require_replaceable(destination: Path, *, force: bool) -> None:

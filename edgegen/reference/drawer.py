@@ -51,24 +51,31 @@ class TorchDrawer:
                 drawn_as(self._pipeline, self._family, one),
                 torch.inference_mode(),
             ):
-                images = self._pipeline(**self._arguments(one, alike)).images
+                images = self._pipeline(**batch_arguments(self._family, one, alike)).images
             levels = np.rint(images * 255).astype(np.uint8)
             pictures |= zip(alike, map(rgb, levels), strict=True)
         return [pictures[request] for request in requests]
 
-    def _arguments(self, one: DrawRequest, alike: Sequence[DrawRequest]) -> dict[str, Any]:
-        count = len(alike)
-        arguments = call_arguments(self._family, one)
-        arguments["generator"] = [torch.Generator().manual_seed(it.seed) for it in alike]
-        if self._family.facts.takes_text:
-            arguments["prompt"] = [it.prompt or "" for it in alike]
-        else:
-            arguments["batch_size"] = count
-        if "negative_prompt" in arguments:
-            arguments["negative_prompt"] = [one.negative_prompt] * count
-        for name in {"image", "mask_image"} & arguments.keys():
-            arguments[name] = [arguments[name]] * count
-        return arguments
+
+def batch_arguments(
+    family: Family, one: DrawRequest, alike: Sequence[DrawRequest]
+) -> dict[str, Any]:
+    """Return what diffusers' pipeline is called with for several requests.
+
+    They are `one` but for their prompts and seeds. Raises what `call_arguments` raises.
+    """
+    count = len(alike)
+    arguments = call_arguments(family, one)
+    arguments["generator"] = [torch.Generator().manual_seed(it.seed) for it in alike]
+    if family.facts.takes_text:
+        arguments["prompt"] = [it.prompt or "" for it in alike]
+    else:
+        arguments["batch_size"] = count
+    if "negative_prompt" in arguments:
+        arguments["negative_prompt"] = [one.negative_prompt] * count
+    for name in {"image", "mask_image"} & arguments.keys():
+        arguments[name] = [arguments[name]] * count
+    return arguments
 
 
 def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:

@@ -35,7 +35,7 @@ TOOLKITS = {
 """What takes long to import, or may not be installed."""
 
 RUNTIMES_OF_THE_RUNNER = {runtime.module.partition(".")[0] for runtime in RUNTIMES}
-MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil", "sensitivity"}
+MAY_IMPORT_TOOLKITS = {"exporters", "reference", "compress", "mil", "pruning", "sensitivity"}
 """Layers whose modules may import toolkits at their top: others import them in functions."""
 
 ALWAYS_LIGHT = {
@@ -43,6 +43,8 @@ ALWAYS_LIGHT = {
     "edgegen.exporters.base",
     "edgegen.exporters.options",
     *(code.options.partition(":")[0] for code in EXPORTERS.values()),
+    "edgegen.pruning",
+    "edgegen.pruning.run",
     "edgegen.reference",
     "edgegen.sensitivity",
     "edgegen.sensitivity.run",
