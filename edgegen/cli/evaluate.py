@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgegen.cli.command import command
-from edgegen.cli.completion import complete_package
+from edgegen.cli.completion import complete_model, complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.limit_options import limit_options, parameters, quality_limits, take_limits
 from edgegen.cli.numbers import NUMBER, NumberRange
@@ -43,7 +43,7 @@ _LIMITS = quality_limits()
             *("steps", "guidance", "guidance_stop", "cache_interval"),
             *("reference_steps", "width", "height"),
         ),
-        "What it is compared with": ("model", "loras", "embeddings", *READING, "clip"),
+        "What it is compared with": ("model", "against", "loras", "embeddings", *READING, "clip"),
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
         "The package": ("verify",),
@@ -112,6 +112,12 @@ _LIMITS = quality_limits()
 @click.option("--model", help="Where the model is, if not where the manifest says.")
 @adapter_options
 @click.option(
+    "--against",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Compare with the pictures of this model instead: the one that MODEL was pruned from.",
+)
+@click.option(
     "--clip",
     metavar="MODEL",
     help="Add CLIP similarity: a folder with a CLIP model, or a hub id in the hub's cache.",
@@ -135,6 +141,7 @@ def evaluate(
     packages: tuple[Path, ...],
     device: str,
     model: str | None,
+    against: str | None,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
     verify: bool,
@@ -158,6 +165,7 @@ def evaluate(
     from edgegen.evaluate.settings import EvaluateSettings
     from edgegen.evaluate.suite import DEFAULT
     from edgegen.history.keep import keep
+    from edgegen.models.source import resolve
     from edgegen.packaging.verify import model_of
 
     limits, reading = take_limits(options, _LIMITS), take_reading(options)
@@ -166,6 +174,7 @@ def evaluate(
     for package, manifest in zip(packages, manifests, strict=True):
         check_package(console, package, manifest, device, verify=verify)
     folders = [model_of(manifest, model, loras, embeddings, reading) for manifest in manifests]
+    other = None if against is None else resolve(against, progress=console.progress)
     for package, folder in zip(packages, folders, strict=True):
         check_before(package, model=folder, settings=settings, limits=limits)
     if settings.clip is not None:
@@ -184,11 +193,17 @@ def evaluate(
                 settings=settings,
                 device=there,
                 progress=console.progress,
+                against=other,
             )
             found.append(each)
-            wanted = with_defaults(limits, recipe_limits(manifest.recipe, each.evaluation))
+            # a recipe's limits are for what it does to its own model
+            own = () if other else recipe_limits(manifest.recipe, each.evaluation)
+            wanted = with_defaults(limits, own)
             broken.append(gate(each.evaluation, wanted))
-            notes.append(without_limits(manifest.recipe, each.evaluation, wanted))
+            is_own = other is None
+            notes.append(
+                without_limits(manifest.recipe, each.evaluation, wanted) if is_own else None
+            )
             if output is not None:
                 _write(each, _folders(packages, output)[place])
     names = [str(package) for package in packages]

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from edgegen_runner.metrics import psnr_db
 
+from edgegen.core.errors import SourceError
 from edgegen.core.evaluation import SCHEMA_VERSION, Evaluation, PictureResult
 from edgegen.core.figures import Limit
 from edgegen.core.manifest import load_manifest
+from edgegen.core.model import PipelineSpec
 from edgegen.core.package import PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.core.scratch import ScratchFolder
@@ -57,17 +59,19 @@ def evaluate_package(
     device: Device | None = None,
     progress: Progress | None = None,
     pictures_dir: Path | None = None,
+    against: ModelFolder | None = None,
 ) -> Evaluation:
     """Draw what the suites ask for with a package and with its model, and compare the pictures.
 
     `model` is the one that the manifest names by default. The package is drawn on this machine, or
-    on a connected `device`. With `pictures_dir` all pictures are kept there.
+    on a connected `device`. With `pictures_dir` all pictures are kept there. With `against` the
+    pictures are compared with those of another model of the family: a pruned one's original.
 
     Raises ConfigError for a package or settings that are none, SourceError where the model cannot
     be read or is another one, and what drawing raises.
     """
     found = evaluate_with_pictures(
-        package, model=model, settings=settings, device=device, progress=progress
+        package, model=model, settings=settings, device=device, progress=progress, against=against
     )
     if pictures_dir is not None:
         write_pictures(pictures_dir, found.pairs)
@@ -81,6 +85,7 @@ def evaluate_with_pictures(
     settings: EvaluateSettings | None = None,
     device: Device | None = None,
     progress: Progress | None = None,
+    against: ModelFolder | None = None,
 ) -> Evaluated:
     """Do what `evaluate_package` does, and return the pictures with the evaluation."""
     shown = progress or SilentProgress()
@@ -104,7 +109,10 @@ def evaluate_with_pictures(
             return draw_here(package, wanted, starts)
         return draw_there(there, package, wanted, starts, shown)
 
-    return _evaluate(subject, folder, examination, settings, draw, shown)
+    reference = _own(subject, folder, examination)
+    if against is not None:
+        reference = _other(against, examination, shown)
+    return _evaluate(subject, reference, examination, settings, draw, shown)
 
 
 def evaluate_model(
@@ -112,11 +120,13 @@ def evaluate_model(
     *,
     settings: EvaluateSettings | None = None,
     progress: Progress | None = None,
+    against: ModelFolder | None = None,
 ) -> Evaluation:
     """Compare a model in torch, at the settings' steps and guidance, with itself at its own steps.
 
     It is what no package of the model can do better in so many steps. The result's target is
-    `torch`, without a recipe and a manifest. Raises what `evaluate_package` raises.
+    `torch`, without a recipe and a manifest. With `against` it is compared with another model.
+    Raises what `evaluate_package` raises.
     """
     shown = progress or SilentProgress()
     settings = settings or EvaluateSettings()
@@ -135,7 +145,10 @@ def evaluate_model(
         references = References(own, model.path, subject.weights_sha256, starts=starts)
         yield from references.of(wanted, on_picture=lambda _is_kept: None)
 
-    return _evaluate(subject, model, examination, settings, draw, shown).evaluation
+    reference = _own(subject, model, examination)
+    if against is not None:
+        reference = _other(against, examination, shown)
+    return _evaluate(subject, reference, examination, settings, draw, shown).evaluation
 
 
 def check_before(
@@ -177,12 +190,43 @@ class _Subject:
     runtime: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reference:
+    """The model whose pictures are right; `called` is what the evaluation says of it."""
+
+    spec: PipelineSpec
+    folder: ModelFolder
+    weights_sha256: str
+    called: str = REFERENCE
+
+
+def _own(subject: _Subject, folder: ModelFolder, examination: Examination) -> _Reference:
+    """Return the model that was packaged."""
+    return _Reference(spec=examination.spec, folder=folder, weights_sha256=subject.weights_sha256)
+
+
+def _other(folder: ModelFolder, examination: Examination, progress: Progress) -> _Reference:
+    """Return another model, drawn as the package is. Raises SourceError for another family's."""
+    own, drawn = read_pipeline(folder), examination.spec
+    if own.family != drawn.family:
+        raise SourceError(
+            f"{folder.source} is of the family {own.family}, the package of {drawn.family}.",
+            hint="Compare it with a model that draws in the same way: the one it was pruned from.",
+        )
+    return _Reference(
+        spec=replace(own, generation=drawn.generation, scheduler=drawn.scheduler),
+        folder=folder,
+        weights_sha256=weights_sha256(folder.path, own.components, progress),
+        called=f"{REFERENCE}: {own.source}",
+    )
+
+
 _Draw = Callable[[Sequence[Wanted], Path], Iterator[Picture]]
 
 
 def _evaluate(
     subject: _Subject,
-    folder: ModelFolder,
+    reference: _Reference,
     examination: Examination,
     settings: EvaluateSettings,
     draw: _Draw,
@@ -192,7 +236,9 @@ def _evaluate(
     with ScratchFolder("starts") as starts:
         first = asked[0].case
         write_start_pictures(spec.facts, starts, width=first.width, height=first.height)
-        kept = References(spec, folder.path, subject.weights_sha256, starts=starts)
+        kept = References(
+            reference.spec, reference.folder.path, reference.weights_sha256, starts=starts
+        )
         references = _references(kept, asked, progress)
         wanted = [Wanted(case=each.case, with_steps=each.with_steps) for each in asked]
         with progress.step("pictures of the package", total=len(wanted), unit="images") as step:
@@ -200,7 +246,7 @@ def _evaluate(
     pairs = [_pair(*trio) for trio in zip(asked, references, drawn, strict=True)]
     if settings.clip is not None:
         pairs = clip.add_similarity(pairs, settings.clip, progress)
-    evaluation = _evaluation(subject, examination, pairs)
+    evaluation = _evaluation(subject, reference, examination, pairs)
     return Evaluated(evaluation=evaluation, pairs=tuple(pairs))
 
 
@@ -282,7 +328,9 @@ def _steps(reference: Picture, picture: Picture) -> tuple[float | None, ...]:
     return tuple(ratios)
 
 
-def _evaluation(subject: _Subject, examination: Examination, pairs: Sequence[Pair]) -> Evaluation:
+def _evaluation(
+    subject: _Subject, reference: _Reference, examination: Examination, pairs: Sequence[Pair]
+) -> Evaluation:
     case = examination.asked[0].case
     results = [pair.result for pair in pairs]
     suites: dict[str, list[PictureResult]] = {}
@@ -303,7 +351,7 @@ def _evaluation(subject: _Subject, examination: Examination, pairs: Sequence[Pai
         cache_interval=case.cache_interval,
         width=case.width,
         height=case.height,
-        reference=REFERENCE,
+        reference=reference.called,
         reference_steps=examination.reference_steps,
         suites=tuple(sum_up(name, members) for name, members in suites.items()),
         pictures=tuple(results),

@@ -66,9 +66,16 @@ def plan_pruning(
             f"{model.source} was pruned already, from {spec.original}.",
             hint=f"Prune {spec.original} further instead: what is cut is chosen from the whole.",
         )
+    source = folder_source(model.path)
+    if source.kind != "folder" or source.adapted is not None:
+        raise SourceError(
+            f"{model.source} isn't a plain folder of a pipeline: a single file, or one with "
+            "adapters.",
+            hint="Save it as a whole with diffusers' save_pretrained first.",
+        )
     scores = measure_scores(
         spec,
-        folder_source(model.path),
+        source,
         weights_sha256=weights_sha256(model.path, spec.components, progress),
         progress=progress,
     )

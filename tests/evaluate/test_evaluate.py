@@ -14,7 +14,7 @@ from edgegen.core.codec import load_json
 from edgegen.core.errors import SourceError
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.kept_pictures import KeptPictures
-from edgegen.evaluate.run import evaluate_model, evaluate_package
+from edgegen.evaluate.run import REFERENCE, evaluate_model, evaluate_package
 from edgegen.evaluate.settings import EvaluateSettings
 from edgegen.history.record import Query
 from edgegen.history.store import History
@@ -118,3 +118,25 @@ def test_weights_of_another_revision_are_refused(
     other = resolve(str(tiny_pipeline("sd15", seed=1)))
     with pytest.raises(SourceError, match="does not hold the weights"):
         evaluate_package(package, model=other, settings=FEW)
+
+
+def test_a_pruned_model_is_compared_with_its_original(
+    model: ModelFolder, package: Path, tiny_pipeline: TinyPipeline
+) -> None:
+    settings = EvaluateSettings(suites=("known",), pictures=1, steps=2, reference_steps=2)
+    other = resolve(str(tiny_pipeline("sd15", seed=1)))
+    own = evaluate_package(package, model=model, settings=settings)
+    found = evaluate_package(package, model=model, settings=settings, against=other)
+    assert found.weights_sha256 == own.weights_sha256
+    assert (own.reference, found.reference) == (REFERENCE, f"{REFERENCE}: {other.source}")
+    near, far = (each.pictures[0].scores["psnr"] for each in (own, found))
+    assert far is not None
+    assert far < 40
+    assert near is None or near > 60
+    with pytest.raises(SourceError, match="of the family unconditional"):
+        evaluate_package(
+            package,
+            model=model,
+            settings=settings,
+            against=resolve(str(tiny_pipeline("ddpm"))),
+        )
