@@ -111,7 +111,7 @@ def test_a_recovery_that_was_killed_goes_on(tiny_pipeline: TinyPipeline, tmp_pat
     assert child.stdin is not None
     child.stdin.write(json.dumps(encode(job)) + "\n")
     child.stdin.flush()
-    until = time.monotonic() + 240
+    until = time.monotonic() + 900
     while not checkpoint.exists() and time.monotonic() < until:
         assert child.poll() is None
         time.sleep(0.2)
