@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from benchmarks.compression_frontier_report import Frontier, Placed
 from benchmarks.machine import Machine
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.files import sha256_of
@@ -128,23 +129,35 @@ def markdown(found: Found) -> str:
     return "\n".join(lines) + "\n"
 
 
-def recipes_table(found: Found) -> str:
-    """Return the table of docs/concepts/models.md: PSNR and right pictures, model by model."""
+def recipes_table(found: Found, frontier: Frontier | None = None) -> str:
+    """Return the table of docs/concepts/models.md: PSNR and right pictures, model by model.
+
+    What runs here have not drawn is taken from a frontier, whose pictures are fewer.
+    """
     of_packages = {
         (row.model, row.drawn_by): row for row in found.drawn if row.requests == "of packages"
+    }
+    placed = () if frontier is None else frontier.placed
+    elsewhere = {
+        (row.model, package_name(row.target, row.recipe)): row
+        for row in placed
+        if row.mix_of is None and row.failure is None
     }
     names = " | ".join(f"`{model.removeprefix('builtin:')}`" for model in MODELS)
     lines = [f"| package | {names} |", "|---" * (1 + len(MODELS)) + "|"]
     for drawer in (REFERENCE, *package_names()):
-        rows = [of_packages.get((model, drawer)) for model in MODELS]
+        keys = [(model, drawer) for model in MODELS]
+        cells = [_recipe_cell(of_packages.get(it), elsewhere.get(it)) for it in keys]
         name = "*diffusers, float32*" if drawer == REFERENCE else drawer
-        lines.append(f"| {name} | {' | '.join(map(_recipe_cell, rows))} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _recipe_cell(row: Drawn | None) -> str:
+def _recipe_cell(row: Drawn | None, elsewhere: Placed | None) -> str:
     if row is None or row.failure is not None:
-        return "not drawn"
+        if elsewhere is None:
+            return "not drawn"
+        return f"{elsewhere.psnr_db:.1f} dB · {elsewhere.right} of {elsewhere.pictures}"
     right = round(sum(item.pictures * item.all_right for item in row.scores.values()))
     if row.psnr_db is None:
         return f"*{right} of {row.pictures}*"

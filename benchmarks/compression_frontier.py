@@ -6,8 +6,9 @@
 The scenes of `builtin_scores.py --packages` are drawn from a package in each recipe of each target,
 and from a mix for the size of each recipe that stores weights in 8 bits or fewer. Kept are the size
 of the package, how many pictures are right, and PSNR and FLIP of the pictures beside diffusers'.
-Core ML's executor takes six times as long as torch, which draws for that target with the weights as
-the codecs restore them, unless `--executor` is given.
+Where a package computes with floats, torch draws, with the weights as the codecs restore them: that
+takes a tenth of the time of building each package and drawing with it. Packages draw where
+activations have few bits, or weights 16 and more. `--ways torch` leaves these for later.
 `--write NAME` adds to `results/NAME.json` and `.md` and draws what is missing there: a run that was
 interrupted goes on where it stopped, and a recipe that has changed is drawn again. The plots are
 `docs/images/NAME-right.svg` and `NAME-flip.svg`.
@@ -31,6 +32,7 @@ from edgegen_runner.metrics import psnr_db
 from benchmarks.builtin_scores_report import MODELS, asked
 from benchmarks.compression_frontier_plot import FIGURES, plot
 from benchmarks.compression_frontier_report import (
+    FEW_BITS,
     Frontier,
     Placed,
     Reference,
@@ -50,7 +52,7 @@ from edgegen.core.files import write_atomic
 from edgegen.core.progress import SilentProgress
 from edgegen.core.recipe import Recipe
 from edgegen.core.recipes import load_recipe
-from edgegen.core.sensitivity import Sensitivity
+from edgegen.core.target import TargetSpec
 from edgegen.core.targets import load_target, target_names
 from edgegen.drawer import Drawer
 from edgegen.evaluate.metrics import METRICS
@@ -67,13 +69,12 @@ from edgegen.scenes.scores import Judged, Request, group_of, judge_all, sampled_
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, IMAGES = ROOT / "benchmarks/results", ROOT / "docs/images"
-OF_EACH = {"builtin:scenes": 2}
-"""Scenes of each group and split of a model whose pictures take 25 steps."""
+OF_EACH = {"builtin:scenes": 1, "builtin:scenes-4step": 3}
+"""Scenes of each group and split of a model, unless `--of-each` says."""
 _USUALLY = 5
+WAYS = ("torch", "package")
 _SAMPLED = 60  # of each group and split in builtin_scores.py: these scenes are the first of those
 _AT_ONCE = 32
-_FEW_BITS = 8
-_IN_TORCH = frozenset({"coreml"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +85,6 @@ class Subject:
     facts: ModelFacts
     judged: tuple[Judged, ...]
     torch: RestoredWeights
-    in_torch: frozenset[str]
-
-    def is_for_torch(self, row: Placed, recipe: Recipe) -> bool:
-        """Return whether torch draws; where 16 bits differ by arithmetic only, the package does."""
-        few = recipe.assigned or CODECS[recipe.storage].bits <= _FEW_BITS
-        return row.target in self.in_torch and bool(few)
 
     @property
     def requests(self) -> list[Request]:
@@ -106,15 +101,17 @@ class Subject:
             right=sum(verdict.all_right for _, _, verdict in self.judged),
         )
 
-    def row(self, target: str, recipe: Recipe) -> Placed:
-        """Return a row of a package that hasn't been drawn yet."""
+    def row(self, target: TargetSpec, recipe: Recipe) -> Placed:
+        """Return a row of a package that hasn't been drawn yet, with its predicted size."""
+        size = predict(make_candidate(self.facts, target, recipe), self.facts)
         return Placed(
             model=self.model,
-            target=target,
+            target=target.name,
             recipe=recipe.name,
             stored=stored_digest(recipe),
             asked=asked(self.requests),
             pictures=len(self.judged),
+            size_bytes=size.package_bytes - size.golden_bytes,
         )
 
 
@@ -124,12 +121,13 @@ def main(arguments: Sequence[str]) -> int:
     found = replace(_written(options.write), machine=read_machine())
     for model in options.models:
         of_each = options.of_each or OF_EACH.get(model, _USUALLY)
-        subject = _subject(model, of_each, frozenset() if options.executor else _IN_TORCH)
+        subject = _subject(model, of_each)
         found = found.with_reference(subject.reference)
-        for row in _uniform(subject, options.targets, options.recipes, found):
-            found = _kept(found.with_row(row), options.write)
-        if not options.no_mixes:
-            for row in _mixes(subject, options.targets, found):
+        missing = [pair for pair in _wanted(subject, options) if not found.has(pair[0])]
+        for way in options.ways:
+            of_way = [pair for pair in missing if _is_for_torch(pair[1]) == (way == "torch")]
+            for row in (_in_torch if way == "torch" else _from_packages)(subject, of_way):
+                _tell(row)
                 found = _kept(found.with_row(row), options.write)
     found = _kept(ordered(found, MODELS), options.write)
     print(markdown(found))
@@ -141,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _subject(model: str, of_each: int, in_torch: frozenset[str]) -> Subject:
+def _subject(model: str, of_each: int) -> Subject:
     facts = read_facts(resolve(model, progress=SilentProgress()))
     torch = RestoredWeights(facts)
     requests = [
@@ -149,7 +147,7 @@ def _subject(model: str, of_each: int, in_torch: frozenset[str]) -> Subject:
         *_first(sampled_requests(Split.HELD_OUT, _SAMPLED), of_each),
     ]
     judged = tuple(judge_all(requests, torch, batch=_AT_ONCE))
-    return Subject(model=model, facts=facts, judged=judged, torch=torch, in_torch=in_torch)
+    return Subject(model=model, facts=facts, judged=judged, torch=torch)
 
 
 def _first(requests: Sequence[Request], number: int) -> list[Request]:
@@ -161,74 +159,65 @@ def _first(requests: Sequence[Request], number: int) -> list[Request]:
     return [request for members in chosen.values() for request in members]
 
 
-def _uniform(
-    subject: Subject, targets: Sequence[str], names: Sequence[str] | None, found: Frontier
-) -> Iterator[Placed]:
-    """Yield the rows of all recipes of targets, or of those that are named."""
-    wanted = [
-        (subject.row(target, recipe), recipe)
+def _wanted(subject: Subject, options: argparse.Namespace) -> Iterator[tuple[Placed, Recipe]]:
+    """Yield a row that isn't drawn yet and its recipe: uniform ones, then mixes of their sizes."""
+    targets = [load_target(name) for name in options.targets]
+    uniform = [
+        (target, recipe)
         for target in targets
-        for name in load_target(target).recipes
-        if names is None or name in names
-        for recipe in [load_recipe(name, load_target(target))]
+        for recipe in (load_recipe(name, target) for name in target.recipes)
+        if options.recipes is None or recipe.name in options.recipes
     ]
-    yield from _drawn(subject, [pair for pair in wanted if not found.has(pair[0])])
-
-
-def _mixes(subject: Subject, targets: Sequence[str], found: Frontier) -> Iterator[Placed]:
-    """Yield the mixes of the sizes of all uniform packages whose weights take few bits."""
+    for target, recipe in uniform:
+        yield subject.row(target, recipe), recipe
+    if options.no_mixes:
+        return
     table = sensitivity_of(subject.facts, SilentProgress())
-    subject = replace(subject, facts=named_as(subject.facts, table))
-    rows: list[Placed] = []
-    wanted: list[tuple[Placed, Recipe]] = []
+    facts = named_as(subject.facts, table)
     for target in targets:
-        for row, recipe in _mixed(subject, target, table, found):
-            if recipe is None:
-                rows.append(row)
-            elif not found.has(row):
-                wanted.append((row, recipe))
-    yield from rows
-    yield from _drawn(subject, wanted)
+        few = [it for of, it in uniform if of is target and _has_few_bits(it)]
+        for row in sizes_to_match([subject.row(target, it) for it in few]):
+            kilobytes = (row.size_bytes + _golden_bytes(facts, target)) // 1000
+            size = MixedSize(name=f"mixed-{kilobytes}kB", package_bytes=kilobytes * 1000)
+            try:
+                mixed = make_mixed(facts, target, size, table)
+            except ConfigError:  # the recipe is the smallest that there is
+                continue
+            made = replace(subject, facts=facts).row(target, mixed.recipe)
+            yield replace(made, mix_of=row.recipe, bits=mixed.weights_bits), mixed.recipe
 
 
-def _mixed(
-    subject: Subject, target: str, table: Sensitivity, found: Frontier
-) -> Iterator[tuple[Placed, Recipe | None]]:
-    """Yield a row that isn't drawn yet and its recipe; a row of a failure without one."""
-    spec = load_target(target)
-    base = load_recipe(spec.default_recipe, spec)
-    golden_bytes = predict(make_candidate(subject.facts, spec, base), subject.facts).golden_bytes
-    rows = [
-        it
-        for it in found.of(subject.model, target)
-        if it.mix_of is None and it.failure is None and it.recipe in spec.recipes
-        if CODECS[load_recipe(it.recipe, spec).storage].bits <= _FEW_BITS
-    ]
-    for row in sizes_to_match(rows):
-        kilobytes = (row.size_bytes + golden_bytes) // 1000
-        size = MixedSize(name=f"mixed-{kilobytes}kB", package_bytes=kilobytes * 1000)
-        try:
-            mixed = make_mixed(subject.facts, spec, size, table)
-        except ConfigError as error:
-            failed = subject.row(target, replace(base, name=size.name))
-            yield replace(failed, mix_of=row.recipe, failure=error.message), None
-            continue
-        made = subject.row(target, mixed.recipe)
-        yield replace(made, mix_of=row.recipe, bits=mixed.weights_bits), mixed.recipe
+def _has_few_bits(recipe: Recipe) -> bool:
+    return bool(recipe.assigned) or CODECS[recipe.storage].bits <= FEW_BITS
 
 
-def _drawn(subject: Subject, wanted: Sequence[tuple[Placed, Recipe]]) -> Iterator[Placed]:
-    """Build packages together, and draw with one after the other."""
-    in_torch = [pair for pair in wanted if subject.is_for_torch(*pair)]
-    for row, recipe in in_torch:
-        yield _told(_restored(subject, row, recipe))
-    wanted = [pair for pair in wanted if pair not in in_torch]
+def _golden_bytes(facts: ModelFacts, target: TargetSpec) -> int:
+    base = load_recipe(target.default_recipe, target)
+    return predict(make_candidate(facts, target, base), facts).golden_bytes
+
+
+def _is_for_torch(recipe: Recipe) -> bool:
+    """Return whether a package computes what torch does with the weights that codecs restore."""
+    return _has_few_bits(recipe) and recipe.activation_types == {"float"}
+
+
+def _in_torch(subject: Subject, wanted: Sequence[tuple[Placed, Recipe]]) -> Iterator[Placed]:
+    """Draw with the weights that codecs restore; the size is the one that is predicted."""
+    for row, recipe in wanted:
+        subject.torch.store(recipe, load_target(row.target))
+        yield _judged(subject, replace(row, in_torch=True), subject.torch, _AT_ONCE)
+
+
+def _from_packages(subject: Subject, wanted: Sequence[tuple[Placed, Recipe]]) -> Iterator[Placed]:
+    """Build packages together, draw with one after the other, and weigh each."""
     if not wanted:
         return
+    table = sensitivity_of(subject.facts, SilentProgress())
+    facts = named_as(subject.facts, table)
     with tempfile.TemporaryDirectory(prefix="compression-frontier-") as work:
         plans = [
             plan_package(
-                subject.facts,
+                facts,
                 target=row.target,
                 destination=Path(work, str(number), "package"),
                 recipe=recipe,
@@ -242,30 +231,19 @@ def _drawn(subject: Subject, wanted: Sequence[tuple[Placed, Recipe]]) -> Iterato
                     raise outcome
                 drawer = PackageDrawer(outcome.path, wishes=Wishes(threads=1))
                 files = [it for it in outcome.path.rglob("*") if it.is_file()]
-                row = replace(row, size_bytes=sum(it.stat().st_size for it in files))
-                row = _judged(subject, row, drawer, len(subject.judged))
+                weighed = replace(row, size_bytes=sum(it.stat().st_size for it in files))
+                yield _judged(subject, weighed, drawer, len(subject.judged))
                 shutil.rmtree(outcome.path)
             except EdgegenError as error:
-                row = replace(row, failure=error.message)
-            yield _told(row)
+                yield replace(row, failure=error.message)
 
 
-def _restored(subject: Subject, row: Placed, recipe: Recipe) -> Placed:
-    """Return a row that torch draws, with the size that is predicted."""
-    spec = load_target(row.target)
-    subject.torch.store(recipe, spec)
-    size = predict(make_candidate(subject.facts, spec, recipe), subject.facts)
-    row = replace(row, in_torch=True, size_bytes=size.package_bytes - size.golden_bytes)
-    return _judged(subject, row, subject.torch, _AT_ONCE)
-
-
-def _told(row: Placed) -> Placed:
+def _tell(row: Placed) -> None:
     figures = (
         f"{row.size_bytes / 1e6:.2f} MB, {row.psnr_db:.1f} dB, FLIP {row.flip:.4f}, "
         f"{row.right} of {row.pictures} right"
     )
     print(f"{row.model} {row.target} {row.recipe}: {row.failure or figures}", flush=True)
-    return row
 
 
 def _judged(subject: Subject, row: Placed, drawer: Drawer, batch: int) -> Placed:
@@ -306,9 +284,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--targets", nargs="+", default=target_names(), choices=target_names())
     parser.add_argument("--recipes", nargs="+", help="default: all of a target")
     parser.add_argument("--no-mixes", action="store_true")
-    parser.add_argument(
-        "--executor", action="store_true", help="Core ML's packages draw, not torch"
-    )
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, help="who draws")
     parser.add_argument("--of-each", type=int, help="scenes of each group and split")
     parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
     return parser.parse_args(arguments)

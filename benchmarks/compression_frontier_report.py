@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.machine import Machine
+from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import dump_json
 from edgegen.core.recipe import Recipe, Tolerance
+from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target, target_names
 
 SAME_SIZE = 0.05
 """Recipes whose packages differ by less share one mix, of the size of the smallest."""
+
+FEW_BITS = 8
 
 _NO_TOLERANCE = Tolerance(component_psnr_db=0, trajectory_psnr_db=0, image_psnr_db=0)
 
@@ -156,6 +160,32 @@ def markdown(found: Frontier) -> str:
             lines += [_line(it) for it in reversed(found.of(reference.model, target))]
         lines.append("")
     return "\n".join(lines)
+
+
+def pairs_table(found: Frontier) -> str:
+    """Return the table of docs/guides/compressing.md: recipes of few bits beside mixes."""
+    lines = [
+        "| model | package | MB | FLIP | right | mix, MB | FLIP | right |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for reference in found.references:
+        name = f"`{reference.model.removeprefix('builtin:')}`"
+        for target in target_names():
+            known = load_target(target).recipes
+            for uniform, mix, _ in beaten(found.of(reference.model, target)):
+                if uniform.recipe in known and not _is_wide(uniform):
+                    cells = [_figures(it) for it in (uniform, mix)]
+                    lines.append(f"| {name} | {target} {uniform.recipe} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _is_wide(row: Placed) -> bool:
+    storage = load_recipe(row.recipe, load_target(row.target)).storage
+    return CODECS[storage].bits > FEW_BITS
+
+
+def _figures(row: Placed) -> str:
+    return f"{row.size_bytes / 1e6:.2f} | {row.flip:.4f} | {row.right} of {row.pictures}"
 
 
 def _line(row: Placed) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
+from edgegen.compress.int4 import BLOCK
 from edgegen.core.recipe import ComponentRecipe, Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.drawer import DrawRequest, Pixels
@@ -56,7 +57,8 @@ class RestoredWeights:
     ) -> torch.Tensor:
         if whole.ndim < 2 or whole.numel() <= target.sizes.small:
             return whole
-        storage = types.storage_of(key[1].rpartition(".")[0])
+        asked = types.storage_of(key[1].rpartition(".")[0])
+        storage = target.sizes.held_as(asked, tuple(whole.shape), types.block or BLOCK)
         granularity = Granularity(palette_channels=types.palette_channels, block=types.block)
         place = (*key, storage, granularity)
         if place not in self._restored:

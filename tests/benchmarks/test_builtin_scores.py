@@ -16,6 +16,7 @@ from benchmarks.builtin_scores_report import (
     package_names,
     recipes_table,
 )
+from benchmarks.compression_frontier_report import Frontier, Placed
 from benchmarks.machine import Machine
 from edgegen.scenes.combinations import Split
 from edgegen.scenes.scores import Score, sampled_requests
@@ -97,3 +98,22 @@ def test_the_page_has_every_row_and_the_table_every_package() -> None:
     assert lines[2].startswith("| *diffusers, float32* | *4 of 8* |")
     assert lines[3].startswith(f"| {package_names()[0]} | 40.0 dB · 4 | not drawn |")
     assert lines[4].startswith(f"| {package_names()[1]} | not drawn |")
+
+
+def test_what_was_not_drawn_is_taken_from_the_frontier() -> None:
+    target, _, recipe = package_names()[1].partition(" ")
+    place = Placed(
+        model=MODELS[0],
+        target=target,
+        recipe=recipe,
+        stored="s",
+        asked="a",
+        pictures=10,
+        right=9,
+        psnr_db=33.3,
+    )
+    mix = replace(place, recipe="mixed-1MB", mix_of=recipe, psnr_db=60.0)
+    places = Frontier(machine=MACHINE, placed=(place, mix))
+    lines = recipes_table(put_together(SAMPLED, OF_PACKAGES, PACKAGE), places).splitlines()
+    assert lines[3].startswith(f"| {package_names()[0]} | 40.0 dB · 4 | not drawn |")
+    assert lines[4].startswith(f"| {package_names()[1]} | 33.3 dB · 9 of 10 | not drawn |")

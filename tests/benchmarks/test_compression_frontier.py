@@ -15,6 +15,7 @@ from benchmarks.compression_frontier_report import (
     beaten,
     markdown,
     ordered,
+    pairs_table,
     sizes_to_match,
     stored_digest,
 )
@@ -94,6 +95,15 @@ def test_the_table_has_each_package_with_its_figures_or_why_there_are_none() -> 
     assert "| onnx int8 | 10.00 |  | 40.0 | 0.0500 | 9 |" in text
     assert "| onnx *mix, size of int8* | 9.90 |  | 50.0 | 0.0100 | 9 |" in text
     assert "| onnx *mix, size of int4* | No mix is so small. |" in text
+
+
+def test_recipes_of_few_bits_stand_beside_the_mix_of_their_size() -> None:
+    wide = replace(UNIFORM, recipe="fp32", size_bytes=40_000_000)
+    lines = pairs_table(FOUND.with_row(wide)).splitlines()
+    model = MODELS[0].removeprefix("builtin:")
+    assert lines[2:] == [
+        f"| `{model}` | onnx int8 | 10.00 | 0.0500 | 9 of 10 | 9.90 | 0.0100 | 9 of 10 |"
+    ]
 
 
 @pytest.mark.parametrize("figure", FIGURES)

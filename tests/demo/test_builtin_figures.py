@@ -15,8 +15,12 @@ from benchmarks.builtin_scores_report import (
     recipes_table,
     weights_digest,
 )
+from benchmarks.compression_frontier_plot import FIGURES, plot
+from benchmarks.compression_frontier_report import Frontier, beaten, pairs_table
+from benchmarks.compression_frontier_report import markdown as markdown_of_places
 from edgegen.builtin.folder import PREFIX, SHIPPED
 from edgegen.core.codec import load_json
+from edgegen.core.targets import target_names
 from edgegen.models.source import resolve
 from edgegen.scenes.scores import Score
 from tests.demo.test_docs import table_under
@@ -25,6 +29,10 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/concepts/models.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks/results/builtin-scores.json"
 FOUND = load_json(Found, RESULTS)
+PLACES = ROOT / "benchmarks/results/compression-frontier.json"
+FRONTIER = load_json(Frontier, PLACES)
+NOTHING_SEEN = 0.001
+"""A FLIP below it is nothing that anybody sees: there either may be nearer."""
 
 GROUPS = {
     "a thing on white": "plain",
@@ -112,7 +120,27 @@ def test_the_page_has_the_scores() -> None:
 
 
 def test_the_page_has_the_table_of_recipes() -> None:
-    assert recipes_table(FOUND) in PAGE
+    assert recipes_table(FOUND, FRONTIER) in PAGE
+
+
+def test_the_guide_has_the_table_of_mixes_and_the_plots() -> None:
+    guide = (ROOT / "docs/guides/compressing.md").read_text("utf-8")
+    assert pairs_table(FRONTIER) in guide
+    for figure in FIGURES:
+        name = f"compression-frontier-{figure}.svg"
+        assert f"(../images/{name})" in guide
+        assert (ROOT / "docs/images" / name).read_text("utf-8") == plot(FRONTIER, figure)
+
+
+def test_no_recipe_is_better_than_the_mix_of_its_size() -> None:
+    for reference in FRONTIER.references:
+        for target in target_names():
+            for uniform, mix, worse in beaten(FRONTIER.of(reference.model, target)):
+                assert not worse or uniform.flip < NOTHING_SEEN, (uniform, mix)
+
+
+def test_the_table_of_the_frontier_is_that_of_its_figures() -> None:
+    assert PLACES.with_suffix(".md").read_text("utf-8") == markdown_of_places(FRONTIER)
 
 
 def test_the_page_of_results_is_that_of_the_figures() -> None:
