@@ -32,7 +32,9 @@ clock = time.monotonic
 CHECKPOINT_S = 30.0
 MOST_LOOKS = 24
 """So often the time is divided to look at what was held out."""
-PATIENCE = 8
+LOOK_STEPS = 8
+"""At least so many steps lie between two looks."""
+PATIENCE = 9
 """Looks without a better one, after which it is over."""
 FEATURES_SHARE = 0.5
 HELD_OUT_PROMPTS = 8
@@ -117,6 +119,7 @@ class _Course:
         standing = student.standing
         emit("taught", seconds=standing.seconds, text=self._told())
         saved_s = looked_s = standing.seconds
+        looked = standing.step
         last_s = clock()
         while standing.seconds < total_s and standing.patience < PATIENCE:
             standing.round += 1
@@ -126,9 +129,10 @@ class _Course:
                 standing.seconds += now_s - last_s
                 last_s = now_s
                 is_over = standing.seconds >= total_s
-                if is_over or standing.seconds - looked_s > total_s / MOST_LOOKS:
+                is_long_ago = standing.seconds - looked_s > total_s / MOST_LOOKS
+                if is_over or (is_long_ago and standing.step - looked >= LOOK_STEPS):
                     student.looked_at(self._look(held_out, wanted))
-                    looked_s = standing.seconds
+                    looked_s, looked = standing.seconds, standing.step
                     emit("taught", seconds=standing.seconds, text=self._told())
                 if is_over or standing.seconds - saved_s > CHECKPOINT_S:
                     student.save(checkpoint)

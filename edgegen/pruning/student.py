@@ -21,10 +21,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-4
 _LAST_RATE = 0.05
 """Of the first, at the end of the time."""
-_WARM_UP_STEPS = 30
+_BACK_AFTER = 3
+"""Looks without a better one, after which it goes on from the best one, in smaller steps."""
+_SMALLER = 0.3
+_WARM_UP_STEPS = 20
 _BETAS = (0.9, 0.98)
 _CLIP = 1.0
 _AVERAGE = 0.99
@@ -32,7 +35,10 @@ _AVERAGE = 0.99
 
 @dataclass(slots=True)
 class Standing:
-    """How far a student is; `patience` counts the looks since the best one."""
+    """How far a student is.
+
+    `patience` counts the looks since the best one; steps are `rate` times as large as at first.
+    """
 
     step: int = 0
     round: int = 0
@@ -40,6 +46,7 @@ class Standing:
     loss_before: float = math.inf
     best: float = math.inf
     patience: int = 0
+    rate: float = 1.0
 
 
 class Student:
@@ -59,7 +66,8 @@ class Student:
         step = self.standing.step
         decayed = 1 - (1 - _LAST_RATE) * min(1.0, done_share)
         for group in self._optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * decayed * min(1.0, (step + 1) / _WARM_UP_STEPS)
+            warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
+            group["lr"] = LEARNING_RATE * self.standing.rate * decayed * warm
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
@@ -72,14 +80,25 @@ class Student:
         self.standing.step += 1
 
     def looked_at(self, loss: float) -> None:
-        """Keep the average where it is the best that was ever looked at."""
+        """Keep the average where it is the best that was ever looked at.
+
+        A network that is near its original already is led away from it by large steps: after a few
+        looks without a better one, learning begins again at the best, in smaller steps.
+        """
         if loss < self.standing.best:
             self.standing.patience = 0
             self.standing.best = loss
             for name, parameter in self.average.named_parameters():
                 self.best[name].copy_(parameter.detach())
-        else:
-            self.standing.patience += 1
+            return
+        self.standing.patience += 1
+        if self.standing.patience % _BACK_AFTER == 0:
+            self.standing.rate *= _SMALLER
+            self._optimizer.state.clear()
+            with torch.no_grad():
+                for network in (self.network, self.average):
+                    for name, parameter in network.named_parameters():
+                        parameter.copy_(self.best[name])
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""

@@ -61,6 +61,7 @@ def _small_and_steady(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery_child, "clock", lambda: float(next(seconds)))
     monkeypatch.setattr(recovery_child, "BATCHES", (2, 2))
     monkeypatch.setattr(recovery_child, "MOST_LOOKS", 4)
+    monkeypatch.setattr(recovery_child, "LOOK_STEPS", 1)
     monkeypatch.setattr("edgegen.pruning.student._WARM_UP_STEPS", 5)
 
 
@@ -159,6 +160,23 @@ def test_it_ends_when_nothing_gets_better(
     done = recovery_child._run(job, lambda *_, **__: None)
     assert done["recovery"]["is_over"]
     assert done["recovery"]["seconds"] < 3600
+
+
+def test_learning_that_leads_away_begins_again_at_the_best_in_smaller_steps(
+    tiny_pipeline: TinyPipeline,
+) -> None:
+    student = Student(_held(tiny_pipeline("ddpm"), "UNet2DModel"))
+    student.looked_at(1.0)
+    name, parameter = next(iter(student.network.named_parameters()))
+    best = parameter.detach().clone()
+    for _ in range(3):
+        with torch.no_grad():
+            parameter.add_(1.0)
+        student.looked_at(2.0)
+    assert torch.equal(parameter, best)
+    assert torch.equal(student.best[name], best)
+    assert student.standing.rate == pytest.approx(0.3)
+    assert student.standing.best == 1.0
 
 
 def test_prompts_of_a_file_are_its_lines(tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""What pruning costs, and what recovery gives back, in pictures beside the original's.
+
+    python benchmarks/pruning_curve.py --folder DIR [--model NAME] [--shares 0.9,0.5] [--recover …]
+
+For each share of the denoiser's weights the model is pruned as `edgegen slim` does it, and draws
+the first pictures of the suite `known` in torch, from the original's prompts and noise. Pruned
+models that are in the folder already are taken as they are. Written are
+`results/pruning-curve.json` and the plot in `docs/images/pruning.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.machine import Machine, read_machine
+from edgegen.cli.durations import DURATION
+from edgegen.core.codec import dump_json
+from edgegen.core.progress import SilentProgress
+from edgegen.evaluate.metrics import scores
+from edgegen.evaluate.references import Picture, References, Wanted
+from edgegen.evaluate.settings import Asked, EvaluateSettings, examine
+from edgegen.models.model_folder import ModelFolder
+from edgegen.models.origin import Recovery, read_origin
+from edgegen.models.read import read_pipeline
+from edgegen.models.source import resolve
+from edgegen.packaging.source_hash import weights_sha256
+from edgegen.pruning.prompts import prompts_of
+from edgegen.pruning.recovery import RecoverySettings
+from edgegen.pruning.run import plan_pruning, prune
+from edgegen.scenes.reading import read_picture
+from edgegen.scenes.verdict import judge
+
+HERE = Path(__file__).parent
+SHARES = "0.9,0.8,0.7,0.6,0.5,0.4,0.3,0.2"
+PICTURES = 24
+EQUAL_DB = 100.0
+SIZE = (720, 400)
+MARGIN = (56, 20, 20, 48)
+INK, PLAIN, LEARNED = (40, 40, 40), (31, 99, 180), (196, 78, 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A pruned model: how much of it is left, and how near its pictures are to the original's."""
+
+    share: float
+    denoiser_bytes: int
+    psnr_db: float
+    flip: float | None
+    right: float | None
+    recovery: Recovery | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """All pruned models of one model; `right` and `denoiser_bytes` are the original's."""
+
+    model: str
+    pictures: int
+    right: float | None
+    denoiser_bytes: int
+    points: tuple[Point, ...]
+    machine: Machine
+
+
+def pictures_of(model: ModelFolder, asked: Sequence[Asked], starts: Path) -> list[Picture]:
+    spec = read_pipeline(model)
+    weights = weights_sha256(model.path, spec.components, SilentProgress())
+    wanted = [Wanted(case=each.reference_case, with_steps=False) for each in asked]
+    return References(spec, model.path, weights, starts=starts).of(
+        wanted, on_picture=lambda _: None
+    )
+
+
+def right_of(asked: Sequence[Asked], pictures: Sequence[Picture]) -> float | None:
+    pairs = [(each.question.scene, it.pixels) for each, it in zip(asked, pictures, strict=True)]
+    known = [judge(scene, read_picture(it)).all_right for scene, it in pairs if scene is not None]
+    return sum(known) / len(known) if known else None
+
+
+def denoiser_bytes(folder: Path) -> int:
+    return sum(it.stat().st_size for it in (folder / "unet").glob("*.safetensors"))
+
+
+def point(folder: Path, share: float, original: Sequence[Picture], asked: Sequence[Asked]) -> Point:
+    drawn = pictures_of(resolve(str(folder)), asked, folder)
+    found = [
+        scores(theirs.pixels, ours.pixels) for theirs, ours in zip(original, drawn, strict=True)
+    ]
+    ratios = [it["psnr"] for it in found]
+    flips = [it["flip"] for it in found if it.get("flip") is not None]
+    origin = read_origin(folder)
+    return Point(
+        share=share,
+        denoiser_bytes=denoiser_bytes(folder),
+        psnr_db=float(np.mean([EQUAL_DB if it is None else it for it in ratios])),
+        flip=float(np.mean(flips)) if flips else None,
+        right=right_of(asked, drawn),
+        recovery=None if origin is None else origin.recovery,
+    )
+
+
+def measure(model: str, shares: Sequence[str], recovered: Sequence[str], work: Path) -> Curve:
+    folder = resolve(model)
+    spec = read_pipeline(folder)
+    settings = EvaluateSettings(suites=("known",), pictures=PICTURES)
+    asked = examine(folder, spec, spec, settings).asked
+    original = pictures_of(folder, asked, work)
+    points = []
+    for text in (*shares, *recovered):
+        share, _, duration = text.partition("=")
+        place = work / ("pruned-" + text.replace("=", "-"))
+        if not place.exists():
+            plan = plan_pruning(folder, float(share), progress=SilentProgress())
+            learning = None
+            if duration:
+                seconds = DURATION.convert(duration, None, None)
+                learning = RecoverySettings(seconds=seconds, prompts=prompts_of(spec, folder.path))
+            prune(plan, place, recovery=learning)
+        points.append(point(place, float(share), original, asked))
+        print(points[-1], flush=True)
+    return Curve(
+        model=model,
+        pictures=len(asked),
+        right=right_of(asked, original),
+        denoiser_bytes=denoiser_bytes(folder.path),
+        points=tuple(points),
+        machine=read_machine(),
+    )
+
+
+def plot(curve: Curve, place: Path) -> None:
+    """Draw PSNR over the share of the weights, without recovery and with it."""
+    scale = 2
+    width, height = (scale * side for side in SIZE)
+    left, top, right, bottom = (scale * side for side in MARGIN)
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=13 * scale)
+    highest = 10 * (1 + int(max(it.psnr_db for it in curve.points) // 10))
+    lowest = 10 * int(min(it.psnr_db for it in curve.points) // 10)
+
+    def at(share: float, psnr_db: float) -> tuple[float, float]:
+        x = left + (width - left - right) * share
+        y = height - bottom - (height - top - bottom) * (psnr_db - lowest) / (highest - lowest)
+        return x, y
+
+    for decibels in range(lowest, highest + 1, 10):
+        draw.line([at(0, decibels), at(1, decibels)], (225, 225, 225), scale)
+        draw.text(at(0, decibels), f"{decibels} dB ", INK, font, anchor="rm")
+    for tenth in range(0, 11, 2):
+        x, y = at(tenth / 10, lowest)
+        draw.text((x, y + 6 * scale), f"{tenth * 10} %", INK, font, anchor="mt")
+    draw.text(
+        (width / 2, height - 4 * scale),
+        f"weights of the denoiser that stay, {curve.model}",
+        INK,
+        font,
+        anchor="mb",
+    )
+    plain = sorted((it.share, it.psnr_db) for it in curve.points if it.recovery is None)
+    learned = sorted((it.share, it.psnr_db) for it in curve.points if it.recovery is not None)
+    for line, colour, name in ((plain, PLAIN, "pruned"), (learned, LEARNED, "and recovered")):
+        places = [at(*each) for each in line]
+        if len(places) > 1:
+            draw.line(places, colour, 2 * scale)
+        for x, y in places:
+            draw.ellipse((x - 8, y - 8, x + 8, y + 8), colour)
+        if places:
+            row = 0 if colour == PLAIN else 20 * scale
+            draw.text((left + 20 * scale, top + 6 * scale + row), name, colour, font, anchor="lm")
+    image.save(place, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default="builtin:scenes-4step-tiny")
+    parser.add_argument("--shares", default=SHARES)
+    parser.add_argument("--recover", nargs="*", default=["0.3=10m", "0.2=10m"])
+    parser.add_argument("--folder", type=Path, required=True)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    curve = measure(given.model, given.shares.split(","), given.recover, given.folder)
+    (HERE / "results" / "pruning-curve.json").write_text(dump_json(curve), encoding="utf-8")
+    plot(curve, HERE.parent / "docs" / "images" / "pruning.png")
+
+
+if __name__ == "__main__":
+    main()
