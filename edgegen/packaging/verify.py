@@ -152,7 +152,7 @@ def require_same_weights(
     found = weights_sha256(folder.path, spec.components, progress)
     if found != manifest.source.weights_sha256:
         raise SourceError(
-            f"{folder.path} does not hold the weights that {package} was built from "
+            f"{folder.base} does not hold the weights that {package} was built from "
             f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
             hint="Give the same model in the same revision with --model.",
         )

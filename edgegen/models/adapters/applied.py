@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen.core.codec import encode, load_json
+from edgegen.core.codec import load_json
 from edgegen.core.folders import cache_folder
 from edgegen.core.model import Adapter
 
@@ -77,10 +77,8 @@ class AdaptedModel:
     @property
     def fingerprint(self) -> str:
         """Return a hash over what is added, wherever its files lie and whatever they are called."""
-        facts = [encode(fact) for fact in self.facts]
-        for fact in facts:
-            del fact["name"]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        said = [[it.kind, it.sha256, it.scale, list(it.tokens)] for it in self.facts]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def read_adapted(folder: Path) -> AdaptedModel | None:
