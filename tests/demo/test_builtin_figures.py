@@ -133,10 +133,12 @@ def test_the_guide_has_the_table_of_mixes_and_the_plots() -> None:
 
 
 def test_no_recipe_is_better_than_the_mix_of_its_size() -> None:
+    # More pictures right than the model's own is luck, not quality.
     for reference in FRONTIER.references:
         for target in target_names():
             for uniform, mix, worse in beaten(FRONTIER.of(reference.model, target)):
-                assert not worse or uniform.flip < NOTHING_SEEN, (uniform, mix)
+                as_model = worse == "right" and mix.right >= reference.right
+                assert not worse or as_model or uniform.flip < NOTHING_SEEN, (uniform, mix)
 
 
 def test_the_table_of_the_frontier_is_that_of_its_figures() -> None:
