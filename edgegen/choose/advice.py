@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from edgegen.choose.problem import Candidate, float_model_of
 from edgegen.choose.search import Search
+from edgegen.choose.slimmer import pruned_for_size, recovered
 from edgegen.choose.space import Space
 from edgegen.choose.standings import rows_of
 from edgegen.core.choice import Advice, Row, Way
@@ -72,10 +73,14 @@ def _against(limit: Limit, row: Row, search: Search, space: Space) -> Iterator[A
         yield from _fewer_bits(row, search, space)
     elif limit.figure == "size":
         yield from _fewer_bits(row, search, space)
+        candidate = search.problem.candidates[_place_of(row.way, search)]
+        originals = search.problem.originals
+        yield from pruned_for_size(limit, row, candidate.package, space, originals)
         yield from _tiny_autoencoder(row, space)
     elif limit.kind.of_quality:
         yield from _more_pictures(limit, row)
         yield from _more_steps(limit, row, search, space)
+        yield from recovered(row, space, search.problem.originals)
         yield from _more_bits(row, search)
     elif limit.figure == "slowdown":
         yield Advice(

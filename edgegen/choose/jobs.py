@@ -21,7 +21,7 @@ from edgegen.choose.content import (
 from edgegen.choose.problem import FloatModel
 from edgegen.choose.search import Action, Search
 from edgegen.choose.space import Space
-from edgegen.choose.tasks import BuildTask, EvaluateTask, MeasureTask, ProbeTask, Task
+from edgegen.choose.tasks import BuildTask, EvaluateTask, MeasureTask, ModelRef, ProbeTask, Task
 from edgegen.choose.work import ref_of
 from edgegen.core.codec import encode
 from edgegen.core.errors import ConfigError
@@ -150,8 +150,19 @@ class Jobs:
             cache_interval=spec.cache_interval,
         )
 
+    def _original_of(self, model: str) -> ModelFolder | None:
+        """Return what a model was pruned from; None for one that was not."""
+        original = self.search.problem.originals.get(model)
+        return None if original is None else self.models[original]
+
+    def _against(self, model: str) -> ModelRef | None:
+        original = self._original_of(model)
+        return None if original is None else ref_of(original)
+
     def _judging(self, model: str) -> dict[str, Any]:
+        original = self._original_of(model)
         return {
+            **({} if original is None else {"against": self._content_of(original)}),
             "model": self._content_of(self.models[model]),
             "pictures": self.pictures,
             "code": code_of(EVALUATES, with_runner=True),
@@ -169,6 +180,7 @@ class Jobs:
             guidance_stop=model.guidance_stop,
             cache_interval=model.cache_interval,
             pictures=self.pictures,
+            against=self._against(model.model),
         )
 
     def _evaluate(self, place: int) -> EvaluateTask:
@@ -183,6 +195,7 @@ class Jobs:
             width=way.width,
             height=way.height,
             pictures=self.pictures,
+            against=self._against(way.model),
         )
 
     def _measure(self, action: Action) -> MeasureTask:

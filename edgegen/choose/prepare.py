@@ -12,6 +12,7 @@ from edgegen.choose.history import measured_elsewhere
 from edgegen.choose.jobs import DeviceRef, Jobs
 from edgegen.choose.limits import complete, require_energy, require_quality
 from edgegen.choose.mixes import add_mixes
+from edgegen.choose.originals import originals_of
 from edgegen.choose.problem import Candidate, Problem
 from edgegen.choose.search import Search
 from edgegen.choose.space import Space, Wanted, make_space
@@ -135,7 +136,7 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
     """Return a choice that can run. Nothing is built, judged or measured yet.
 
     Raises ConfigError for limits, models or targets that make no sense, and SourceError for a model
-    that cannot be read.
+    that cannot be read, or was pruned from one that isn't given.
     """
     limits = complete(asked.limits, place.profile)
     models = {model.source: model for model in asked.models}
@@ -144,6 +145,7 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
     space = make_space(
         tuple(models.values()), asked.wanted, profile=place.profile, targets=place.targets
     )
+    originals = originals_of(space, models, progress)
     add_mixes(
         space,
         tuple(models.values()),
@@ -171,6 +173,7 @@ def prepare(asked: Asked, place: Place, cache: Cache, progress: Progress) -> Pre
         prefer=prefer,
         exhaustive=asked.exhaustive,
         finishes=True,
+        originals=originals,
     )
     search = Search(problem)
     jobs = Jobs(

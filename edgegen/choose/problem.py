@@ -1,9 +1,9 @@
 """What a search is about: the candidates with what is known beforehand, and which of two is better.
 
 Of the candidates that meet all limits, the smallest package wins. Before that count the models in
-the order of `prefer`, where it is given, and the size of the pictures: a larger one is better. Of
-one package the fewest steps, and of them the fewest with all layers, win where a limit guards the
-quality, else the most.
+the order of `prefer`, where it is given (a pruned one that isn't named stands where its original
+does), and the size of the pictures: a larger one is better. Of one package the fewest steps, and of
+them the fewest with all layers, win where a limit guards the quality, else the most.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Problem:
     `obtainable` are the figures that an evaluation or a measurement can tell; of the others a
     prediction has to do. `prefer` are models, the best first. With `exhaustive` everything is
     tried, whatever is known; with `probes` the models themselves are judged first, in torch; with
-    `finishes` a winner's figures are completed, limited or not.
+    `finishes` a winner's figures are completed, limited or not. `originals` has the models that
+    were pruned from another of them: both are held against that one's pictures, and compete.
     """
 
     candidates: tuple[Candidate, ...]
@@ -89,6 +90,7 @@ class Problem:
     exhaustive: bool = False
     probes: bool = True
     finishes: bool = False
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def obtainable(self) -> frozenset[str]:
@@ -103,18 +105,23 @@ class Problem:
     @property
     def compares_models(self) -> bool:
         """Return whether one model may win over another: by preference, or by a common measure."""
-        models = {candidate.way.model for candidate in self.candidates}
+        models = {self.original(candidate.way.model) for candidate in self.candidates}
         common = any(limit.kind.of_quality and not limit.kind.paired for limit in self.limits)
         return len(models) < 2 or bool(self.prefer) or common
 
     def group(self, candidate: Candidate) -> str:
-        """Return which candidates compete with one: all, or those of its model."""
-        return "" if self.compares_models else candidate.way.model
+        """Return which candidates compete with one: all, or those of its model and pruned ones."""
+        return "" if self.compares_models else self.original(candidate.way.model)
+
+    def original(self, model: str) -> str:
+        """Return the model whose pictures are right for a model: its original, else itself."""
+        return self.originals.get(model, model)
 
     def key(self, candidate: Candidate, size_bytes: float) -> Key:
         """Return where a candidate stands, if its package takes so many bytes."""
         way = candidate.way
-        rank = self.prefer.index(way.model) if way.model in self.prefer else len(self.prefer)
+        named = way.model if way.model in self.prefer else self.original(way.model)
+        rank = self.prefer.index(named) if named in self.prefer else len(self.prefer)
         sign = 1.0 if self.guards_quality else -1.0
         effort = sign * way.steps, -sign * way.cache_interval
         return (float(rank), float(-candidate.pixels), size_bytes, *effort)

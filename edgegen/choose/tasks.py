@@ -45,7 +45,7 @@ class BuildTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTask:
-    """A model to judge in torch, at other steps than its own."""
+    """A model to judge in torch, at other steps than its own; `against` as in EvaluateTask."""
 
     key: str
     model: ModelRef
@@ -55,11 +55,15 @@ class ProbeTask:
     guidance_stop: float
     cache_interval: int
     pictures: int | None
+    against: ModelRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateTask:
-    """A package whose pictures are to be judged, drawn at steps and a size."""
+    """A package whose pictures are to be judged, drawn at steps and a size.
+
+    They are held against those of `against`, the original of a pruned model; None: of its own.
+    """
 
     key: str
     package: str
@@ -68,6 +72,7 @@ class EvaluateTask:
     width: int
     height: int
     pictures: int | None
+    against: ModelRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

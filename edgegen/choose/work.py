@@ -245,7 +245,10 @@ def _measured(
 
 
 def evaluate(task: EvaluateTask, cache: Cache, progress: Progress) -> Done:
-    """Judge a package's pictures beside its model's, or take the judgement that is there."""
+    """Judge a package's pictures beside its model's, or take the judgement that is there.
+
+    A pruned model's are held against its original's.
+    """
     from edgegen.evaluate.run import evaluate_package
 
     def judge(pictures: Path) -> Evaluation:
@@ -255,6 +258,7 @@ def evaluate(task: EvaluateTask, cache: Cache, progress: Progress) -> Done:
             settings=_settings_of(task),
             progress=progress,
             pictures_dir=pictures,
+            against=_original(task, progress),
         )
 
     return _evaluated(task.key, judge, cache)
@@ -269,9 +273,14 @@ def probe(task: ProbeTask, cache: Cache, progress: Progress) -> Done:
             resolved(task.model, progress),
             settings=_settings_of(task),
             progress=progress,
+            against=_original(task, progress),
         )
 
     return _evaluated(task.key, judge, cache)
+
+
+def _original(task: EvaluateTask | ProbeTask, progress: Progress) -> ModelFolder | None:
+    return None if task.against is None else resolved(task.against, progress)
 
 
 def _settings_of(task: EvaluateTask | ProbeTask) -> EvaluateSettings:

@@ -277,6 +277,32 @@ def test_models_compete_only_where_they_can_be_compared(
     assert winners == expected
 
 
+@pytest.mark.parametrize(
+    ("limits", "prefer", "expected"),
+    [
+        ((Limit(figure="psnr", value=20.0),), (), {"a-0.5", "b"}),
+        ((Limit(figure="psnr", value=35.0),), (), {"a", "b"}),
+        ((Limit(figure="psnr", value=20.0),), ("a", "b"), {"a-0.5"}),
+        ((Limit(figure="psnr", value=20.0),), ("b",), {"b"}),
+        ((Limit(figure="psnr", value=20.0),), ("a", "a-0.5"), {"a"}),
+    ],
+    ids=["with its original", "by pictures", "ranks as that", "behind another", "named itself"],
+)
+def test_a_pruned_model_competes_with_its_original_and_as_that(
+    limits: tuple[Limit, ...], prefer: tuple[str, ...], expected: set[str]
+) -> None:
+    table = Table()
+    for model, size, psnr in (("a", 2e6, 40.0), ("a-0.5", 1e6, 30.0), ("b", 3e6, 40.0)):
+        table.float_models[FloatModel(model=model, steps=4, width=64, height=64)] = {}
+        way = Way(model=model, target="onnx", recipe="fp32", steps=4, width=64, height=64)
+        figures = {"size": size, "latency": 1.0, "memory": 1e8, "right": 0.9, "psnr": psnr}
+        table.add(way, package=model, figures=figures)
+    search = table.search(*limits, prefer=prefer, originals={"a-0.5": "a"})
+    table.run(search)
+    winners = {row.way.model for row in rows_of(search) if row.standing == "winner"}
+    assert winners == expected
+
+
 def test_a_bound_of_quality_holds_the_value_that_is_shown() -> None:
     table = small_table(a={"size": 1e6})
     (model,) = table.float_models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgegen.builtin.models import BUILTIN_MODELS
@@ -10,7 +11,7 @@ from edgegen.choose.engines.farm import Assignment
 from edgegen.choose.engines.messages import Job
 from edgegen.choose.engines.parcels import Parcel, pack
 from edgegen.choose.engines.ray_cluster import Cluster
-from edgegen.choose.tasks import EvaluateTask, MeasureTask, ModelRef
+from edgegen.choose.tasks import EvaluateTask, MeasureTask, ModelRef, ProbeTask, Task
 from edgegen.choose.work import resolved
 from edgegen.core.errors import ConfigError
 from edgegen.core.progress import SilentProgress
@@ -30,6 +31,7 @@ class NodeJobs:
     def job(self, assignment: Assignment, *, shares_cache: bool, root: str | None) -> Job:
         """Return the job of an assignment. Raises SourceError for a model that isn't here."""
         first = assignment.tasks[0]
+        _refuse_originals(assignment.tasks)
         package_place, package = None, None
         if isinstance(first, EvaluateTask | MeasureTask):
             if shares_cache:
@@ -70,6 +72,21 @@ class NodeJobs:
             self._cluster.offer(parcel)
             self._models[model] = parcel
         return self._models[model]
+
+
+def _refuse_originals(tasks: Sequence[Task]) -> None:
+    """Raise ConfigError for a model that is held against another: one folder is sent with a task.
+
+    An original that ships with edgegen is there already.
+    """
+    for task in tasks:
+        against = task.against if isinstance(task, EvaluateTask | ProbeTask) else None
+        if against is not None and against.source not in BUILTIN_MODELS:
+            raise ConfigError(
+                f"A pruned model is held against {against.source}, and only one model is sent to "
+                "another machine with a task.",
+                hint="Choose on this machine, without --engine ray.",
+            )
 
 
 def _refuse_layout(model: ModelRef, folder: Path) -> None:
