@@ -120,6 +120,20 @@ def parse_stops(text: str) -> tuple[float, ...]:
     return tuple(dict.fromkeys(float(word) for word in words))
 
 
+def parse_shares(text: str) -> tuple[float, ...]:
+    """Read `0.8,0.5`: which shares of a denoiser's weights pruned models keep, between 0 and 1.
+
+    Raises ConfigError for what is no such share.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(r"0?\.[0-9]{1,4}", word) and float(word) for word in words):
+        raise ConfigError(
+            f"--prune is '{text:.40}', not a list of shares between 0 and 1.",
+            hint="Write --prune 0.8,0.5: models that keep 80 and 50 percent of the weights, too.",
+        )
+    return tuple(dict.fromkeys(float(word) for word in words))
+
+
 def parse_intervals(text: str) -> tuple[int, ...]:
     """Read `1,3`: of how many steps one computes all layers.
 

@@ -61,7 +61,7 @@ _LIMITS = tuple(FIGURES)
         "Limits (default: the profile's budget)": parameters(_LIMITS),
         "Candidates": (
             *("targets", "recipes", "steps", "sizes"),
-            *("guidance_stops", "cache_intervals", "prefer"),
+            *("guidance_stops", "cache_intervals", "prune", "prefer"),
         ),
         "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
         "Who does it": ("engine", "address"),
@@ -110,6 +110,11 @@ _LIMITS = tuple(FIGURES)
     "--cache-intervals",
     metavar="N,…",
     help="Steps to one that computes all layers of the UNet: 1,2,3. Default: 1, each step.",
+)
+@click.option(
+    "--prune",
+    metavar="SHARE,…",
+    help="Pruned models that keep so much of the denoiser's weights, too: 0.8,0.5. Default: none.",
 )
 @click.option("--sizes", metavar="PIXELS,…", help="512,384 or 512x768. Default: the model's own.")
 @click.option(
@@ -220,9 +225,17 @@ def choose(
 def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -> Asked:
     """Return what the options ask for. Raises ConfigError for what they cannot."""
     from edgegen.choose.prepare import Asked
-    from edgegen.choose.space import Wanted, parse_intervals, parse_sizes, parse_steps, parse_stops
+    from edgegen.choose.space import (
+        Wanted,
+        parse_intervals,
+        parse_shares,
+        parse_sizes,
+        parse_steps,
+        parse_stops,
+    )
     from edgegen.models.adapters.adapted_folder import with_adapters
     from edgegen.models.source import resolve
+    from edgegen.pruning.variants import variants_of
 
     limits, reading = take_limits(options, _LIMITS), take_reading(options)
     steps, sizes, stops = options["steps"], options["sizes"], options["guidance_stops"]
@@ -249,6 +262,10 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
         )
         for model in dict.fromkeys(models)
     )
+    shares = () if options["prune"] is None else parse_shares(options["prune"])
+    if shares:
+        pruned = [variants_of(folder, shares, console.progress) for folder in folders]
+        folders = (*folders, *(variant for each in pruned for variant in each))
     return Asked(
         models=folders,
         wanted=wanted,

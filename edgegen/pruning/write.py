@@ -31,7 +31,7 @@ from edgegen.pruning.select import Kept
 from edgegen.reference.case import denoiser
 
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
-_TEXTS = (".json", ".txt", ".model", ".md")
+TEXTS = (".json", ".txt", ".model", ".md")
 _LICENCES = ("licen", "notice", "copying", "copyright")
 _INDEX = ".safetensors.index.json"
 _TYPE_NAMES = {name: key for key, (name, _) in STORED_TYPES.items()}
@@ -133,7 +133,7 @@ def _copied(folder: Path, spec: PipelineSpec, component: Component) -> Iterator[
     """Yield the model's texts, and the weights of all components but one, with their places."""
     for path in sorted({*folder.glob("*"), *folder.glob("*/*")}):
         place = path.relative_to(folder)
-        is_text = path.suffix in _TEXTS and not path.name.endswith(_INDEX)
+        is_text = path.suffix in TEXTS and not path.name.endswith(_INDEX)
         is_licence = len(place.parts) == 1 and path.name.lower().startswith(_LICENCES)
         if path.is_dir() or place.parts[0] == component.folder or path.name.startswith("."):
             continue

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgegen.choose.space import Wanted, make_space, parse_intervals, parse_stops
+from edgegen.choose.space import Wanted, make_space, parse_intervals, parse_shares, parse_stops
 from edgegen.core.errors import ConfigError
 from edgegen.core.shipped import shipped
 from edgegen.models.source import resolve
@@ -97,3 +97,10 @@ def test_parts_of_the_steps_are_read() -> None:
 def test_what_is_no_part_of_the_steps_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--guidance-stops is"):
         parse_stops(text)
+
+
+@pytest.mark.parametrize("text", ["", "1", "0", "0.0", "80", "0.5,", "-0.5", "0.5,x", "1.5"])
+def test_shares_of_weights_are_between_0_and_1(text: str) -> None:
+    assert parse_shares("0.8, .5,0.80") == (0.8, 0.5)
+    with pytest.raises(ConfigError, match="--prune"):
+        parse_shares(text)
