@@ -17,7 +17,17 @@ from edgegen.core.shipped import shipped
 
 MEASURES = ("builtin", "core", "devices", "drawer", "measure", "mil", "runner")
 BUILDS = (
-    *("builtin", "compress", "core", "devices", "drawer", "exporters", "families", "mil"),
+    *(
+        "builtin",
+        "checkpoints",
+        "compress",
+        "core",
+        "devices",
+        "drawer",
+        "exporters",
+        "families",
+        "mil",
+    ),
     *("models", "networks", "packaging", "parity", "reference", "runner", "sensitivity"),
     "tokenizers",
 )

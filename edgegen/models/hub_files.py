@@ -59,8 +59,9 @@ def _not_a_pipeline(sizes: Mapping[str, int], repository: str) -> SourceError:
     singles = sorted(name for name in sizes if "/" not in name and is_weight_file(name))
     if singles:
         hint = (
-            f"It has {singles[0]}. Where that is a whole model, and no LoRA: "
-            f"{repository}:{singles[0]}"
+            f"It has {singles[0]}. Where that is a whole model, write "
+            f"{repository}:{singles[0]}; where it is a LoRA, download it, and give its base: "
+            "edgegen package BASE --lora FILE"
         )
     return SourceError(
         f"{repository} is not a diffusers pipeline: it has no {INDEX_NAME}.", hint=hint

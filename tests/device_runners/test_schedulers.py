@@ -177,6 +177,11 @@ def assert_same_trajectory(
     theirs.set_timesteps(**their_steps, **planning)
     ours.set_timesteps(steps, **planning)
     assert ours.timesteps.dtype == theirs.timesteps.numpy().dtype
+    if np.isnan(theirs.timesteps.numpy()).any():
+        # The square root of what rounding left below zero: diffusers draws noise from there on.
+        assert class_name == "KDPM2AncestralDiscreteScheduler"
+        assert np.isfinite(ours.timesteps).all()
+        return 0.0
     np.testing.assert_allclose(
         ours.timesteps, theirs.timesteps.numpy(), rtol=0, atol=0 if spaced else FOUND_TIMESTEP_ATOL
     )

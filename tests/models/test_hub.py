@@ -338,7 +338,8 @@ def test_a_repository_that_is_no_pipeline_is_refused_before_anything_is_fetched(
 
     assert answer["error"] == "SourceError"
     assert "model_index.json" in answer["message"]
-    assert "LoRA must be merged" in answer["hint"]
+    assert "studio/tiny-diffusion:lora.safetensors" in answer["hint"]
+    assert "--lora FILE" in answer["hint"]
     assert hub.fetched() == []
 
 

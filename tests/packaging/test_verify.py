@@ -252,7 +252,7 @@ class TestFull:
         seal(package, dataclasses.replace(manifest, source=source))
         with pytest.raises(SourceError, match="cannot be read") as caught:
             verify_package(package, full=True)
-        assert caught.value.hint.startswith("Give its folder with --model.")
+        assert caught.value.hint.startswith("Give its folder or file with --model.")
         assert verify_package(package, full=True, model=str(model)).run.passed
 
 

@@ -32,8 +32,17 @@ SEED = 20
 SIZE = 32
 PROMPT, NEGATIVE_PROMPT = "a cat and the dog", "the er"
 OPTIMUM_SIDE = Path(__file__).with_name("optimum_side.py")
-STABLE_DIFFUSION_SCHEDULERS = tuple(name for name in SHORT_NAMES if name != "flow-match-euler")
-"""All that the runner has, but the one for models that were trained on flows."""
+SCHEDULERS_NOT_TRIED = frozenset(
+    (
+        *("heun", "kdpm2", "kdpm2-ancestral", "deis", "dpmsolver++-singlestep", "sasolver"),
+        *("tcd", "consistency", "edm-euler", "edm-dpmsolver++"),
+    )
+)
+"""Schedulers that no peer was given with our packages yet: they have no cell."""
+STABLE_DIFFUSION_SCHEDULERS = tuple(
+    name for name in SHORT_NAMES if name not in {"flow-match-euler", *SCHEDULERS_NOT_TRIED}
+)
+"""All that were tried: the one for models that were trained on flows is no choice."""
 
 Packages = Callable[[str, str], Path]
 """Gives the package of a tiny model (a key of `tests.tiny_models.FAMILIES`) and a recipe."""

@@ -23,13 +23,16 @@ class Runner:
         self.jobs: list[Request] = []
         self._sha256 = sha256
 
-    def __call__(self, request: Request, folder: Path, names: Sequence[str]) -> list[ImageResult]:
-        self.jobs.append(request)
+    def __call__(self, jobs: Sequence[drawers._Images], folder: Path) -> list[ImageResult]:
+        self.jobs += [job.request for job in jobs]
         wanted = [
-            (prompt, request.seed + number)
-            for prompt in request.prompts or (None,)
-            for number in range(request.count)
+            (prompt, job.request.seed + number)
+            for job in jobs
+            for prompt in job.request.prompts or (None,)
+            for number in range(job.request.count)
         ]
+        names = [name for job in jobs for name in job.names]
+        assert len(set(names)) == len(names), "a picture would take the place of another"
         return [self._image(*it, folder / name) for it, name in zip(wanted, names, strict=True)]
 
     def _image(self, prompt: str | None, seed: int, path: Path) -> ImageResult:
