@@ -79,6 +79,11 @@ class AdaptedWeights:
         return self.base.files
 
     @property
+    def takes_all_keys(self) -> bool:
+        """Return whether each key of the weights that are added to has to be a parameter's."""
+        return bool(getattr(self.base, "takes_all_keys", False))
+
+    @property
     def size_bytes(self) -> int:
         """Return the size of the weights that are added to, as they are stored."""
         return self.base.size_bytes
