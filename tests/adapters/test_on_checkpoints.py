@@ -10,7 +10,7 @@ from edgegen.models.weights import Weights
 
 
 def adapted(base: CheckpointWeights | Weights) -> AdaptedWeights:
-    return AdaptedWeights(base=base, added=(), fingerprint="")
+    return AdaptedWeights(base=base, added=(), grown=(), entries={}, fingerprint="")
 
 
 def test_keys_that_match_nothing_stay_errors_behind_an_adapter() -> None:
