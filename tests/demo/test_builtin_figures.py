@@ -133,12 +133,15 @@ def test_the_guide_has_the_table_of_mixes_and_the_plots() -> None:
 
 
 def test_no_recipe_is_better_than_the_mix_of_its_size() -> None:
-    # More pictures right than the model's own is luck, not quality.
+    # More pictures right than the model's own is luck, not quality. One mix is nearer by FLIP and
+    # farther by PSNR, which is that of all pictures together (decision 0074).
     for reference in FRONTIER.references:
         for target in target_names():
             for uniform, mix, worse in beaten(FRONTIER.of(reference.model, target)):
                 as_model = worse == "right" and mix.right >= reference.right
-                assert not worse or as_model or uniform.flip < NOTHING_SEEN, (uniform, mix)
+                place = (reference.model, target, uniform.recipe, worse)
+                known = place == ("builtin:scenes", "onnx", "int8", "PSNR")
+                assert not worse or as_model or known or uniform.flip < NOTHING_SEEN, (uniform, mix)
 
 
 def test_the_table_of_the_frontier_is_that_of_its_figures() -> None:
