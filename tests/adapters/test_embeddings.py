@@ -69,7 +69,7 @@ def require_same_pictures(pipeline: Any, model: Path, package: PackageDrawer) ->
         assert reached is None or reached >= LEAST_PSNR_DB
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_package_draws_a_learned_word_as_diffusers_does(
     count: int, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
@@ -82,6 +82,7 @@ def test_a_package_draws_a_learned_word_as_diffusers_does(
     require_same_pictures(pipeline, model, package)
 
 
+@pytest.mark.slow
 def test_a_package_draws_a_word_of_two_text_encoders_as_diffusers_does(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
