@@ -97,12 +97,12 @@ def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
 
 def parse_steps(text: str) -> tuple[int, ...]:
     """Read `4,8,20`; raises ConfigError for what is not a number of steps."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(re.fullmatch(r"[0-9]{1,4}", word) and int(word) for word in words):
-        raise ConfigError(
-            f"--steps is '{text:.40}', not a list of numbers of steps.",
-            hint="Write --steps 4,8,20.",
-        )
+    words = _words(
+        text,
+        r"[0-9]{1,4}",
+        f"--steps is '{text:.40}', not a list of numbers of steps.",
+        hint="Write --steps 4,8,20.",
+    )
     return tuple(sorted({int(word) for word in words}))
 
 
@@ -111,13 +111,13 @@ def parse_stops(text: str) -> tuple[float, ...]:
 
     Raises ConfigError for what is no such part.
     """
-    words = [word.strip() for word in text.split(",")]
-    if not all(re.fullmatch(r"1(\.0*)?|0?\.[0-9]{1,4}", word) and float(word) for word in words):
-        raise ConfigError(
-            f"--guidance-stops is '{text:.40}', not a list of parts of the steps.",
-            hint="Write --guidance-stops 1,0.6: all steps, and the first 60 percent.",
-        )
-    return tuple(dict.fromkeys(float(word) for word in words))
+    words = _words(
+        text,
+        r"1(\.0*)?|0?\.[0-9]{1,4}",
+        f"--guidance-stops is '{text:.40}', not a list of parts of the steps.",
+        hint="Write --guidance-stops 1,0.6: all steps, and the first 60 percent.",
+    )
+    return tuple(dict.fromkeys(map(float, words)))
 
 
 def parse_shares(text: str) -> tuple[float, ...]:
@@ -125,13 +125,13 @@ def parse_shares(text: str) -> tuple[float, ...]:
 
     Raises ConfigError for what is no such share.
     """
-    words = [word.strip() for word in text.split(",")]
-    if not all(re.fullmatch(r"0?\.[0-9]{1,4}", word) and float(word) for word in words):
-        raise ConfigError(
-            f"--prune is '{text:.40}', not a list of shares between 0 and 1.",
-            hint="Write --prune 0.8,0.5: models that keep 80 and 50 percent of the weights, too.",
-        )
-    return tuple(dict.fromkeys(float(word) for word in words))
+    words = _words(
+        text,
+        r"0?\.[0-9]{1,4}",
+        f"--prune is '{text:.40}', not a list of shares between 0 and 1.",
+        hint="Write --prune 0.8,0.5: models that keep 80 and 50 percent of the weights, too.",
+    )
+    return tuple(dict.fromkeys(map(float, words)))
 
 
 def parse_intervals(text: str) -> tuple[int, ...]:
@@ -139,13 +139,21 @@ def parse_intervals(text: str) -> tuple[int, ...]:
 
     Raises ConfigError for what is no such number.
     """
-    words = [word.strip() for word in text.split(",")]
-    if not all(re.fullmatch(r"[0-9]{1,4}", word) and int(word) for word in words):
-        raise ConfigError(
-            f"--cache-intervals is '{text:.40}', not a list of numbers of steps.",
-            hint="Write --cache-intervals 1,3: all layers in each step, and in one of three.",
-        )
+    words = _words(
+        text,
+        r"[0-9]{1,4}",
+        f"--cache-intervals is '{text:.40}', not a list of numbers of steps.",
+        hint="Write --cache-intervals 1,3: all layers in each step, and in one of three.",
+    )
     return tuple(dict.fromkeys(map(int, words)))
+
+
+def _words(text: str, pattern: str, problem: str, *, hint: str) -> list[str]:
+    """Read words between commas that match a pattern; raises ConfigError for others and for 0."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(pattern, word) and float(word) for word in words):
+        raise ConfigError(problem, hint=hint)
+    return words
 
 
 def make_space(
