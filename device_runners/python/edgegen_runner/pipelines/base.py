@@ -130,8 +130,7 @@ def check_start(scheduler: Scheduler, timestep: Any) -> None:
     Raises RunnerFailure (bad-request) where diffusers would divide by zero: at zero SNR, noise that
     is predicted leaves nothing of the original.
     """
-    can_start_at = getattr(scheduler, "can_start_at", None)
-    if can_start_at is not None and not can_start_at(timestep):
+    if not scheduler.can_start_at(timestep):
         raise RunnerFailure(
             "bad-request",
             f"{scheduler.name} begins at zero SNR (rescale_betas_zero_snr), where a model that "

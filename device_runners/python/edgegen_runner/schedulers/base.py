@@ -75,6 +75,9 @@ class Scheduler(Protocol):
     def set_begin_index(self, begin_index: int) -> None:
         """Start at this call, as image-to-image does, not the first; after `set_timesteps`."""
 
+    def can_start_at(self, timestep: Timestep) -> bool:
+        """Return whether a trajectory can begin at this timestep."""
+
     def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
         """Return the sample as the model takes it at this timestep."""
 

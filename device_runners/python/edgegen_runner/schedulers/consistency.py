@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import ClassVar, Optional
 
 import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .cursor import StepCursor
-from .options import CheckedOptions, check_sigma_range, check_train_timesteps, read_options
+from .noise_levels import NoiseLevelScheduler
+from .options import CheckedOptions, check_sigma_range, check_train_timesteps
 from .sigmas import Doubles, with_last
 from .timesteps import check_request
 
@@ -39,27 +39,14 @@ class CMStochasticIterativeOptions(CheckedOptions):
             raise self.refuse("rho", "it must be above 0.")
 
 
-class CMStochasticIterativeScheduler:
+class CMStochasticIterativeScheduler(NoiseLevelScheduler[CMStochasticIterativeOptions]):
     """Jump to the original sample, and add noise down to the next noise level."""
 
-    name = "CMStochasticIterativeScheduler"
-    order = 1
+    options_class = CMStochasticIterativeOptions
 
     def __init__(self, options: CMStochasticIterativeOptions) -> None:
-        self.options = options
+        super().__init__(options)
         self.init_noise_sigma = options.sigma_max
-        self.timesteps: Doubles = np.zeros(0, dtype=np.float64)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._cursor = StepCursor(self.timesteps)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> CMStochasticIterativeScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(CMStochasticIterativeOptions, config))
 
     def set_timesteps(
         self,
@@ -74,13 +61,8 @@ class CMStochasticIterativeScheduler:
         ramp = np.arange(num_inference_steps) * (total // num_inference_steps) / (total - 1)
         most, least = (end ** (1 / options.rho) for end in (options.sigma_max, options.sigma_min))
         levels: Doubles = (most + ramp * (least - most)) ** options.rho
-        self.timesteps = 1000 * 0.25 * np.log(levels + 1e-44)
-        self.sigmas = with_last(levels, options.sigma_min)
-        self._cursor = StepCursor(self.timesteps)
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
+        timesteps = 1000 * 0.25 * np.log(levels + 1e-44)
+        self._start(with_last(levels, options.sigma_min), timesteps)
 
     def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
         """Return the sample divided to the deviation that the model was trained with."""
@@ -107,11 +89,6 @@ class CMStochasticIterativeScheduler:
         drawn = noise(model_output.shape) * np.float32(options.s_noise)
         deviation = f32.sqrt(target * target - np.float32(options.sigma_min**2))
         return denoised + drawn * deviation
-
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return ``original + sigma * noise`` at this timestep."""
-        sigma = self.sigmas[self._cursor.noise_index(timestep)]
-        return f32.weighted_sum((f32.ONE, original), (sigma, noise))
 
     def _boundary_scalings(self, sigma: np.float32) -> tuple[np.float32, np.float32]:
         """Return c_out and c_skip, which make the model the identity at ``sigma_min``."""

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import ClassVar, Optional
 
 import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, noised
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     ClipOptions,
     NoiseOptions,
-    read_options,
 )
 from .prediction import limited, noise_from, original_from
-from .timesteps import Integers, check_request, whole_timesteps
+from .timesteps import check_request, whole_timesteps
+from .training_timesteps import TrainingTimestepScheduler
 
 
 @dataclass(frozen=True)
@@ -38,32 +37,17 @@ class DDIMOptions(ClipOptions, NoiseOptions):
     }
 
 
-class DDIMScheduler:
+class DDIMScheduler(TrainingTimestepScheduler[DDIMOptions]):
     """Step along the implicit trajectory; deterministic at ``eta`` 0, as random as DDPM at 1."""
 
-    options_class: ClassVar[type[DDIMOptions]] = DDIMOptions
-    name = "DDIMScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    sigmas: Optional[Array] = None
+    options_class = DDIMOptions
 
     def __init__(self, options: DDIMOptions) -> None:
-        self.options = options
+        super().__init__(options)
         self.eta = 0.0
         """Share of DDPM's noise, for the calls of `step` that give none."""
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self._products = alphas_cumprod(options)
         self._final_product = f32.ONE if options.set_alpha_to_one else self._products[0]
         self._stride = 0
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DDIMScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(cls.options_class, config))
 
     def set_timesteps(
         self,
@@ -77,17 +61,6 @@ class DDIMScheduler:
         check_request(self.name, num_inference_steps, mu, sigmas, at_most=total)
         self.timesteps = whole_timesteps(self.options, num_inference_steps)
         self._stride = total // num_inference_steps
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Do nothing: a step depends on its timestep alone."""
-
-    def can_start_at(self, timestep: Timestep) -> bool:
-        """Return whether a prediction gives the original: not noise alone at zero SNR."""
-        return self.options.prediction_type != "epsilon" or self._products[int(timestep)] > 0
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
 
     def step(
         self,
@@ -131,10 +104,6 @@ class DDIMScheduler:
             previous += deviation * noise(model_output.shape)
         return previous
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this training timestep."""
-        return noised(self._products[int(timestep)], original, noise)
-
 
 def _variance(product: np.float32, product_before: np.float32) -> np.float32:
     """Return sigma_t squared at eta 1 (equation 16)."""
@@ -152,4 +121,3 @@ class DDIMParallelScheduler(DDIMScheduler):
     """Step as DDIM does: what diffusers adds to it is for training."""
 
     options_class = DDIMParallelOptions
-    name = "DDIMParallelScheduler"

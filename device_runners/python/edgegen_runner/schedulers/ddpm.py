@@ -10,16 +10,15 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, noised
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     ClipOptions,
     NoiseOptions,
-    read_options,
 )
 from .prediction import limited, original_from
-from .timesteps import Integers, check_request, whole_timesteps
+from .timesteps import check_request, whole_timesteps
+from .training_timesteps import TrainingTimestepScheduler
 
 _LEAST_VARIANCE = np.float32(1e-20)
 _LEARNED = ("learned", "learned_range")
@@ -44,28 +43,10 @@ class DDPMOptions(ClipOptions, NoiseOptions):
     }
 
 
-class DDPMScheduler:
+class DDPMScheduler(TrainingTimestepScheduler[DDPMOptions]):
     """Step along the ancestral trajectory, with new noise at every step but the last."""
 
-    options_class: ClassVar[type[DDPMOptions]] = DDPMOptions
-    name = "DDPMScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    sigmas: Optional[Array] = None
-
-    def __init__(self, options: DDPMOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self._products = alphas_cumprod(options)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DDPMScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(cls.options_class, config))
+    options_class = DDPMOptions
 
     def set_timesteps(
         self,
@@ -78,17 +59,6 @@ class DDPMScheduler:
         total = self.options.num_train_timesteps
         check_request(self.name, num_inference_steps, mu, sigmas, at_most=total)
         self.timesteps = whole_timesteps(self.options, num_inference_steps)
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Do nothing: a step depends on its timestep alone."""
-
-    def can_start_at(self, timestep: Timestep) -> bool:
-        """Return whether a prediction gives the original: not noise alone at zero SNR."""
-        return self.options.prediction_type != "epsilon" or self._products[int(timestep)] > 0
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
 
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep (equations 6 and 7).
@@ -122,10 +92,6 @@ class DDPMScheduler:
             variance = max(beta_before / beta * beta_step, _LEAST_VARIANCE)
             previous += self._deviation(variance, beta_step, predicted) * noise(model_output.shape)
         return previous
-
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this training timestep."""
-        return noised(self._products[int(timestep)], original, noise)
 
     def _product_before(self, timestep: int) -> np.float32:
         (places,) = np.nonzero(self.timesteps == timestep)
@@ -166,4 +132,3 @@ class DDPMParallelScheduler(DDPMScheduler):
     """Step as DDPM does: what diffusers adds to it is for training."""
 
     options_class = DDPMParallelOptions
-    name = "DDPMParallelScheduler"

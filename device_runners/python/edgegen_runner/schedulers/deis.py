@@ -11,22 +11,19 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, training_sigmas
-from .cursor import StepCursor
 from .dpmsolver_options import lowers_order
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     NoiseOptions,
-    SigmaOptions,
-    ThresholdOptions,
     check_flow_sigmas,
     check_one_sigma_rule,
     read_options,
 )
-from .prediction import noise_from, original_of_flow_or_from, thresholded
-from .sigmas import signal_and_noise, solver_levels
-from .timesteps import Integers, check_request, solver_timesteps
+from .prediction import noise_from
+from .sigmas import solver_levels
+from .solver import FlowSolverOptions, SolverScheduler
+from .timesteps import check_request, solver_timesteps
 
 # What diffusers takes for the options of a config that was written for another solver.
 _ALIASES = {
@@ -36,15 +33,13 @@ _ALIASES = {
 
 
 @dataclass(frozen=True)
-class DEISMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
+class DEISMultistepOptions(FlowSolverOptions, NoiseOptions):
     """Options of diffusers' ``DEISMultistepScheduler``."""
 
     solver_order: int = 2
     algorithm_type: str = "deis"
     solver_type: str = "logrho"
     lower_order_final: bool = True
-    use_flow_sigmas: bool = False
-    flow_shift: float = 1.0
     use_dynamic_shifting: bool = False
     time_shift_type: str = "exponential"
 
@@ -65,32 +60,20 @@ class DEISMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
         check_flow_sigmas(self, self.use_flow_sigmas)
 
 
-class DEISMultistepScheduler:
+class DEISMultistepScheduler(SolverScheduler[DEISMultistepOptions]):
     """Integrate a polynomial in log rho through the last predictions of the noise."""
 
-    name = "DEISMultistepScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    _predictions: list[Array]
-    _warm_up: int
+    options_class = DEISMultistepOptions
 
     def __init__(self, options: DEISMultistepOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
+        super().__init__(options)
         self._flow_shift = options.flow_shift
-        self._training_sigmas = training_sigmas(alphas_cumprod(options))
-        self._start_over()
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DEISMultistepScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
+    def read(cls, config: Mapping[str, Any]) -> DEISMultistepOptions:
+        """Return the options of a ``scheduler_config.json``, of another solver too."""
         own = {key: _ALIASES.get(key, {}).get(str(value), value) for key, value in config.items()}
-        return cls(read_options(DEISMultistepOptions, own))
+        return read_options(DEISMultistepOptions, own)
 
     def set_timesteps(
         self,
@@ -114,14 +97,6 @@ class DEISMultistepScheduler:
         )
         self._start_over()
 
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
-
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws no noise."""
         options, index = self.options, self._cursor.at(timestep)
@@ -144,19 +119,6 @@ class DEISMultistepScheduler:
         moved *= alpha_end
         return moved
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this timestep."""
-        index = self._cursor.noise_index(timestep)
-        return f32.weighted_sum((self._alphas[index], original), (self._parts[index], noise))
-
-    def _start_over(self) -> None:
-        self._alphas, self._parts, self._lambdas = signal_and_noise(
-            self.sigmas, flow=self.options.use_flow_sigmas
-        )
-        self._cursor = StepCursor(self.timesteps)
-        self._predictions = []
-        self._warm_up = 0
-
     def _order_at(self, index: int) -> int:
         """Return how many predictions a step uses."""
         options, left = self.options, len(self.timesteps) - index
@@ -166,14 +128,8 @@ class DEISMultistepScheduler:
 
     def _converted(self, model_output: Array, sample: Array, index: int) -> Array:
         """Return the noise that a prediction means."""
-        options, kind = self.options, self.options.prediction_type
-        alpha, sigma = self._alphas[index], self._parts[index]
-        original = original_of_flow_or_from(
-            kind, model_output, sample, alpha, sigma, self.sigmas[index]
-        )
-        if options.thresholding:
-            original = thresholded(original, options)
-        return noise_from("sample", original, sample, alpha, sigma)
+        original = self._original(model_output, sample, index)
+        return noise_from("sample", original, sample, self._alphas[index], self._parts[index])
 
 
 def _weights(end: np.float32, nodes: list[np.float32]) -> list[np.float32]:

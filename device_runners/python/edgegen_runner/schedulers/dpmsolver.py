@@ -11,8 +11,6 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, training_sigmas
-from .cursor import StepCursor
 from .dpmsolver_options import MultistepOptions, order_at, read_solver_options
 from .dpmsolver_update import Interval, update_weights
 from .options import (
@@ -20,30 +18,26 @@ from .options import (
     FINAL_SIGMAS_TYPES,
     TIMESTEP_SPACINGS,
     NoiseOptions,
-    SigmaOptions,
-    ThresholdOptions,
     check_flow_sigmas,
     check_one_sigma_rule,
 )
-from .prediction import noise_from, original_from, original_of_flow_or_from, thresholded
+from .prediction import noise_from, original_from, thresholded
 from .sigmas import (
     flow_levels,
     lu,
     ruled,
-    signal_and_noise,
     timesteps_of,
     with_last,
 )
-from .timesteps import Integers, check_request, solver_timesteps
+from .solver import FlowSolverOptions, SolverScheduler
+from .timesteps import check_request, solver_timesteps
 
 
 @dataclass(frozen=True)
-class DPMSolverMultistepOptions(MultistepOptions, SigmaOptions, ThresholdOptions, NoiseOptions):
+class DPMSolverMultistepOptions(MultistepOptions, FlowSolverOptions, NoiseOptions):
     """Options of diffusers' ``DPMSolverMultistepScheduler``."""
 
     use_lu_lambdas: bool = False
-    use_flow_sigmas: bool = False
-    flow_shift: float = 1.0
     lambda_min_clipped: float = -math.inf
     variance_type: Optional[str] = None
     rescale_betas_zero_snr: bool = False
@@ -78,35 +72,21 @@ class DPMSolverMultistepOptions(MultistepOptions, SigmaOptions, ThresholdOptions
             raise self.refuse("solver_order", "sde-dpmsolver has no third order.")
 
 
-class DPMSolverMultistepScheduler:
+class DPMSolverMultistepScheduler(SolverScheduler[DPMSolverMultistepOptions]):
     """Solve the probability flow by a polynomial in the log-SNR through the last predictions."""
 
-    name = "DPMSolverMultistepScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    _predictions: list[Array]
-    _warm_up: int
+    options_class = DPMSolverMultistepOptions
+    finite_sigma = True
 
     def __init__(self, options: DPMSolverMultistepOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
+        super().__init__(options)
         self._flow_shift = options.flow_shift
-        products = alphas_cumprod(options, finite_sigma=True)
-        self._training_sigmas = training_sigmas(products)
-        rising = f32.log(np.sqrt(products)) - f32.log(np.sqrt(1 - products))
-        clipped = np.searchsorted(rising[::-1], np.float32(options.lambda_min_clipped))
-        self._end = options.num_train_timesteps - int(clipped)
-        self._start_over()
+        self._end = self._end_at(options.lambda_min_clipped)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DPMSolverMultistepScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_solver_options(DPMSolverMultistepOptions, config))
+    def read(cls, config: Mapping[str, Any]) -> DPMSolverMultistepOptions:
+        """Return the options of a ``scheduler_config.json``, of another solver too."""
+        return read_solver_options(DPMSolverMultistepOptions, config)
 
     def set_timesteps(
         self,
@@ -147,14 +127,6 @@ class DPMSolverMultistepScheduler:
         self.timesteps = (timesteps.round() if rounded else timesteps).astype(np.int64)
         self._start_over()
 
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
-
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`.
 
@@ -175,19 +147,6 @@ class DPMSolverMultistepScheduler:
         self._cursor.advance()
         return f32.weighted_sum(*terms)
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this timestep."""
-        index = self._cursor.noise_index(timestep)
-        return f32.weighted_sum((self._alphas[index], original), (self._parts[index], noise))
-
-    def _start_over(self) -> None:
-        self._alphas, self._parts, self._lambdas = signal_and_noise(
-            self.sigmas, flow=self.options.use_flow_sigmas
-        )
-        self._cursor = StepCursor(self.timesteps)
-        self._predictions = []
-        self._warm_up = 0
-
     def _converted(self, model_output: Array, sample: Array, index: int) -> Array:
         """Return what the solver works on: the original sample, or the noise."""
         options, kind = self.options, self.options.prediction_type
@@ -195,9 +154,7 @@ class DPMSolverMultistepScheduler:
         if kind == "epsilon" and options.variance_type in ("learned", "learned_range"):
             model_output = model_output[:, :3]
         if options.predicts_original:
-            level = self.sigmas[index]
-            original = original_of_flow_or_from(kind, model_output, sample, alpha, sigma, level)
-            return thresholded(original, options) if options.thresholding else original
+            return self._original(model_output, sample, index)
         estimate = noise_from(kind, model_output, sample, alpha, sigma)
         if not options.thresholding:
             return estimate

@@ -11,22 +11,19 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, training_sigmas
-from .cursor import StepCursor
 from .dpmsolver_options import SolverOptions, read_solver_options
 from .dpmsolver_update import Interval, Terms, terms_of
 from .options import (
     COMMON_BETA_SCHEDULES,
     FINAL_SIGMAS_TYPES,
     BetaOptions,
-    SigmaOptions,
-    ThresholdOptions,
     check_flow_sigmas,
     check_one_sigma_rule,
 )
-from .prediction import noise_from, original_of_flow_or_from, thresholded
-from .sigmas import flow_levels, ruled, signal_and_noise, timesteps_of, with_last
-from .timesteps import Integers, check_request, even_timesteps
+from .prediction import noise_from
+from .sigmas import flow_levels, ruled, timesteps_of, with_last
+from .solver import FlowSolverOptions, SolverScheduler
+from .timesteps import check_request, even_timesteps
 
 _LAST_ORDERS: Mapping[tuple[int, int], tuple[int, ...]] = {
     (1, 0): (1,),
@@ -40,12 +37,10 @@ _LAST_ORDERS: Mapping[tuple[int, int], tuple[int, ...]] = {
 
 
 @dataclass(frozen=True)
-class DPMSolverSinglestepOptions(SolverOptions, SigmaOptions, ThresholdOptions, BetaOptions):
+class DPMSolverSinglestepOptions(SolverOptions, FlowSolverOptions, BetaOptions):
     """Options of diffusers' ``DPMSolverSinglestepScheduler``, which spaces timesteps evenly."""
 
     lower_order_final: bool = False
-    use_flow_sigmas: bool = False
-    flow_shift: float = 1.0
     lambda_min_clipped: float = -math.inf
     variance_type: Optional[str] = None
     use_dynamic_shifting: bool = False
@@ -76,36 +71,22 @@ class DPMSolverSinglestepOptions(SolverOptions, SigmaOptions, ThresholdOptions, 
             raise self.refuse("thresholding", "not with algorithm_type 'dpmsolver'.")
 
 
-class DPMSolverSinglestepScheduler:
+class DPMSolverSinglestepScheduler(SolverScheduler[DPMSolverSinglestepOptions]):
     """Solve each stretch of up to three steps by itself, from the sample that it began with."""
 
-    name = "DPMSolverSinglestepScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    _predictions: list[Array]
+    options_class = DPMSolverSinglestepOptions
     _began: Optional[Array]
 
     def __init__(self, options: DPMSolverSinglestepOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
+        super().__init__(options)
         self._flow_shift = options.flow_shift
-        products = alphas_cumprod(options)
-        self._training_sigmas = training_sigmas(products)
-        rising = f32.log(np.sqrt(products)) - f32.log(np.sqrt(1 - products))
-        clipped = np.searchsorted(rising[::-1], np.float32(options.lambda_min_clipped))
-        self._end = options.num_train_timesteps - int(clipped)
+        self._end = self._end_at(options.lambda_min_clipped)
         self._orders: list[int] = []
-        self._start_over()
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DPMSolverSinglestepScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_solver_options(DPMSolverSinglestepOptions, config))
+    def read(cls, config: Mapping[str, Any]) -> DPMSolverSinglestepOptions:
+        """Return the options of a ``scheduler_config.json``, of another solver too."""
+        return read_solver_options(DPMSolverSinglestepOptions, config)
 
     def set_timesteps(
         self,
@@ -142,14 +123,6 @@ class DPMSolverSinglestepScheduler:
             self._orders[-1] = 1
         self._start_over()
 
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
-
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`.
 
@@ -181,31 +154,18 @@ class DPMSolverSinglestepScheduler:
         self._cursor.advance()
         return f32.weighted_sum(*parts)
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this timestep."""
-        index = self._cursor.noise_index(timestep)
-        return f32.weighted_sum((self._alphas[index], original), (self._parts[index], noise))
-
     def _start_over(self) -> None:
-        self._alphas, self._parts, self._lambdas = signal_and_noise(
-            self.sigmas, flow=self.options.use_flow_sigmas
-        )
-        self._cursor = StepCursor(self.timesteps)
-        self._predictions = []
+        super()._start_over()
         self._began = None
 
     def _converted(self, model_output: Array, sample: Array, index: int) -> Array:
         """Return what the solver works on: the original sample, or the noise."""
         options, kind = self.options, self.options.prediction_type
-        alpha, sigma = self._alphas[index], self._parts[index]
         if kind == "epsilon" and options.variance_type in ("learned", "learned_range"):
             model_output = model_output[:, :3]
         if not options.predicts_original:
-            return noise_from(kind, model_output, sample, alpha, sigma)
-        original = original_of_flow_or_from(
-            kind, model_output, sample, alpha, sigma, self.sigmas[index]
-        )
-        return thresholded(original, options) if options.thresholding else original
+            return noise_from(kind, model_output, sample, self._alphas[index], self._parts[index])
+        return self._original(model_output, sample, index)
 
 
 def _orders(steps: int, order: int, lowers: bool) -> list[int]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .cursor import StepCursor
 from .dpmsolver_options import MultistepOptions, order_at, read_solver_options
 from .dpmsolver_update import Interval, update_weights
 from .edm import (
@@ -21,6 +21,7 @@ from .edm import (
     scaled_to_unit_deviation,
     timesteps_of_levels,
 )
+from .noise_levels import NoiseLevelScheduler
 from .options import ThresholdOptions
 from .prediction import thresholded
 from .sigmas import with_last
@@ -45,29 +46,21 @@ class EDMDPMSolverMultistepOptions(MultistepOptions, ThresholdOptions, EDMOption
             raise self.refuse("solver_order", "sde-dpmsolver++ has no third order here.")
 
 
-class EDMDPMSolverMultistepScheduler:
+class EDMDPMSolverMultistepScheduler(NoiseLevelScheduler[EDMDPMSolverMultistepOptions]):
     """Solve the probability flow by a polynomial in log sigma through the last predictions."""
 
-    name = "EDMDPMSolverMultistepScheduler"
-    order = 1
+    options_class = EDMDPMSolverMultistepOptions
     _predictions: list[Array]
     _warm_up: int
 
     def __init__(self, options: EDMDPMSolverMultistepOptions) -> None:
-        self.options = options
+        super().__init__(options)
         self.init_noise_sigma = first_deviation(options)
-        self.timesteps: Array = np.zeros(0, dtype=np.float32)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._start_over()
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> EDMDPMSolverMultistepScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_solver_options(EDMDPMSolverMultistepOptions, config))
+    def read(cls, config: Mapping[str, Any]) -> EDMDPMSolverMultistepOptions:
+        """Return the options of a ``scheduler_config.json``, of another solver too."""
+        return read_solver_options(EDMDPMSolverMultistepOptions, config)
 
     def set_timesteps(
         self,
@@ -81,13 +74,8 @@ class EDMDPMSolverMultistepScheduler:
         options = self.options
         levels = float32_levels_of(options, num_inference_steps)
         ends_clean = options.final_sigmas_type == "zero"
-        self.sigmas = with_last(levels, 0.0 if ends_clean else options.sigma_min)
-        self.timesteps = timesteps_of_levels(levels)
-        self._start_over()
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
+        last = 0.0 if ends_clean else options.sigma_min
+        self._start(with_last(levels, last), timesteps_of_levels(levels))
 
     def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
         """Return the sample scaled to the deviation that the model was trained with."""
@@ -115,13 +103,8 @@ class EDMDPMSolverMultistepScheduler:
         self._cursor.advance()
         return f32.weighted_sum(*terms)
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return ``original + sigma * noise`` at this timestep."""
-        sigma = self.sigmas[self._cursor.noise_index(timestep)]
-        return f32.weighted_sum((f32.ONE, original), (sigma, noise))
-
-    def _start_over(self) -> None:
-        self._lambdas = -f32.log(self.sigmas)
-        self._cursor = StepCursor(self.timesteps)
+    def _start(self, sigmas: Array, timesteps: npt.NDArray[Any]) -> None:
+        super()._start(sigmas, timesteps)
+        self._lambdas = -f32.log(sigmas)
         self._predictions = []
         self._warm_up = 0

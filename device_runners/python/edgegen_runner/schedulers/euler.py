@@ -11,8 +11,7 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, training_sigmas
-from .cursor import StepCursor
+from .noise_levels import KDiffusionScheduler
 from .options import (
     COMMON_BETA_SCHEDULES,
     FINAL_SIGMAS_TYPES,
@@ -20,13 +19,10 @@ from .options import (
     NoiseOptions,
     SigmaOptions,
     check_one_sigma_rule,
-    read_options,
 )
 from .prediction import original_at_sigma
 from .sigmas import (
-    first_deviation,
     ruled,
-    scaled_to_unit_data,
     timesteps_of,
     with_last,
 )
@@ -57,32 +53,11 @@ class EulerDiscreteOptions(SigmaOptions, NoiseOptions):
         check_one_sigma_rule(self)
 
 
-class EulerDiscreteScheduler:
+class EulerDiscreteScheduler(KDiffusionScheduler[EulerDiscreteOptions]):
     """Follow the derivative at each noise level straight to the next."""
 
-    name = "EulerDiscreteScheduler"
-    order = 1
-
-    def __init__(self, options: EulerDiscreteOptions) -> None:
-        self.options = options
-        self.timesteps: Array = np.zeros(0, dtype=np.float32)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._training_sigmas = training_sigmas(alphas_cumprod(options, finite_sigma=True))
-        self._cursor = StepCursor(self.timesteps)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> EulerDiscreteScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(EulerDiscreteOptions, config))
-
-    @property
-    def init_noise_sigma(self) -> float:
-        """Return the standard deviation of the first sample."""
-        return first_deviation(self.sigmas, self.options.timestep_spacing)
+    options_class = EulerDiscreteOptions
+    finite_sigma = True
 
     def set_timesteps(
         self,
@@ -105,19 +80,10 @@ class EulerDiscreteScheduler:
         if placed is not None:
             levels, timesteps = placed, timesteps_of(placed, np.log(training))
         last = 0.0 if options.final_sigmas_type == "zero" else float(training[0])
-        self.sigmas = with_last(levels, last)
+        levels_to_last = with_last(levels, last)
         if options.timestep_type == "continuous" and options.prediction_type == "v_prediction":
-            timesteps = [0.25 * math.log(sigma) for sigma in self.sigmas[:-1]]
-        self.timesteps = np.asarray(timesteps, dtype=np.float32)
-        self._cursor = StepCursor(self.timesteps)
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample divided to the deviation that the model was trained with."""
-        return scaled_to_unit_data(sample, self.sigmas[self._cursor.at(timestep)])
+            timesteps = [0.25 * math.log(sigma) for sigma in levels_to_last[:-1]]
+        self._start(levels_to_last, np.asarray(timesteps, dtype=np.float32))
 
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws no noise."""
@@ -131,8 +97,3 @@ class EulerDiscreteScheduler:
         derivative += sample
         self._cursor.advance()
         return derivative
-
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return ``original + sigma * noise`` at this timestep."""
-        sigma = self.sigmas[self._cursor.noise_index(timestep)]
-        return f32.weighted_sum((f32.ONE, original), (sigma, noise))

@@ -10,8 +10,8 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .cursor import StepCursor
-from .options import SigmaOptions, check_one_sigma_rule, read_options
+from .noise_levels import NoiseLevelScheduler
+from .options import SigmaOptions, check_one_sigma_rule
 from .sigmas import (
     ruled,
     static_shift,
@@ -55,32 +55,19 @@ class FlowMatchEulerDiscreteOptions(SigmaOptions):
         return image_seq_len * slope + (self.base_shift - slope * self.base_image_seq_len)
 
 
-class FlowMatchEulerDiscreteScheduler:
+class FlowMatchEulerDiscreteScheduler(NoiseLevelScheduler[FlowMatchEulerDiscreteOptions]):
     """Follow the predicted velocity from noise (sigma 1) to the sample (sigma 0)."""
 
-    name = "FlowMatchEulerDiscreteScheduler"
-    order = 1
+    options_class = FlowMatchEulerDiscreteOptions
     init_noise_sigma = 1.0
 
     def __init__(self, options: FlowMatchEulerDiscreteOptions) -> None:
-        self.options = options
-        self.timesteps: Array = np.zeros(0, dtype=np.float32)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._cursor = StepCursor(self.timesteps)
+        super().__init__(options)
         total = options.num_train_timesteps
         ends: Any = np.array([total, 1], dtype=np.float32) / total
         if not options.use_dynamic_shifting:
             ends = static_shift(ends, options.shift)
         self._ends = float(ends[0]) * total, float(ends[1]) * total
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FlowMatchEulerDiscreteScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(FlowMatchEulerDiscreteOptions, config))
 
     def set_timesteps(
         self,
@@ -119,17 +106,8 @@ class FlowMatchEulerDiscreteScheduler:
         levels = levels.astype(np.float32)
         if options.invert_sigmas:
             levels = 1 - levels
-        self.timesteps = levels * np.float32(total)
-        self.sigmas = with_last(levels, 1.0 if options.invert_sigmas else 0.0)
-        self._cursor = StepCursor(self.timesteps)
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
+        last = 1.0 if options.invert_sigmas else 0.0
+        self._start(with_last(levels, last), levels * np.float32(total))
 
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`.

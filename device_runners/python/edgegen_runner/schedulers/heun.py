@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional
 
 import numpy as np
+import numpy.typing as npt
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, training_sigmas
-from .cursor import StepCursor
+from .noise_levels import KDiffusionScheduler
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     NoiseOptions,
     SigmaOptions,
     check_one_sigma_rule,
-    read_options,
 )
 from .prediction import original_at_sigma
-from .sigmas import first_deviation, ruled, scaled_to_unit_data, timesteps_of, with_last
+from .sigmas import ruled, timesteps_of, with_last
 from .timesteps import check_request, fractional_timesteps
 
 
@@ -46,38 +45,16 @@ class HeunDiscreteOptions(SigmaOptions, NoiseOptions):
         check_one_sigma_rule(self)
 
 
-class HeunDiscreteScheduler:
+class HeunDiscreteScheduler(KDiffusionScheduler[HeunDiscreteOptions]):
     """Go to the next noise level, look at the derivative there, and go with the mean of both.
 
     Every step but the last, which ends without noise, takes two calls of the model.
     """
 
-    name = "HeunDiscreteScheduler"
+    options_class = HeunDiscreteOptions
     order = 2
     _began: Optional[tuple[Array, Array]]
     """Between the calls of a step: the sample that it began with, and the derivative there."""
-
-    def __init__(self, options: HeunDiscreteOptions) -> None:
-        self.options = options
-        self.timesteps: Array = np.zeros(0, dtype=np.float32)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._training_sigmas = training_sigmas(alphas_cumprod(options))
-        self._cursor = StepCursor(self.timesteps)
-        self._began = None
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> HeunDiscreteScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(HeunDiscreteOptions, config))
-
-    @property
-    def init_noise_sigma(self) -> float:
-        """Return the standard deviation of the first sample."""
-        return first_deviation(self.sigmas, self.options.timestep_spacing)
 
     def set_timesteps(
         self,
@@ -95,18 +72,7 @@ class HeunDiscreteScheduler:
         if placed is not None:
             levels, timesteps = placed, timesteps_of(placed, np.log(training))
         twice = np.repeat(np.arange(len(levels)), 2)[1:]
-        self.sigmas = with_last(levels[twice], 0.0)
-        self.timesteps = timesteps[twice].astype(np.float32)
-        self._cursor = StepCursor(self.timesteps)
-        self._began = None
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample divided to the deviation that the model was trained with."""
-        return scaled_to_unit_data(sample, self.sigmas[self._cursor.at(timestep)])
+        self._start(with_last(levels[twice], 0.0), timesteps[twice].astype(np.float32))
 
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws no noise."""
@@ -130,7 +96,6 @@ class HeunDiscreteScheduler:
         moved += sample
         return moved
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return ``original + sigma * noise`` at this timestep."""
-        sigma = self.sigmas[self._cursor.noise_index(timestep)]
-        return f32.weighted_sum((f32.ONE, original), (sigma, noise))
+    def _start(self, sigmas: Array, timesteps: npt.NDArray[Any]) -> None:
+        super()._start(sigmas, timesteps)
+        self._began = None

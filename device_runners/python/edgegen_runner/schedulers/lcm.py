@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import ClassVar, Optional
 
 import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, noised
+from .betas import noised
 from .cursor import StepCursor
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     ClipOptions,
     NoiseOptions,
-    read_options,
 )
 from .prediction import limited, original_from
-from .timesteps import Integers, check_request, distilled_timesteps
+from .timesteps import check_request, distilled_timesteps
+from .training_timesteps import DistilledScheduler
 
 _DATA_VARIANCE = np.float32(0.5**2)
 
@@ -50,28 +50,10 @@ class LCMOptions(ClipOptions, NoiseOptions):
     }
 
 
-class LCMScheduler:
+class LCMScheduler(DistilledScheduler[LCMOptions]):
     """Jump to the original sample, and add noise for the next jump at every step but the last."""
 
-    name = "LCMScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    sigmas: Optional[Array] = None
-
-    def __init__(self, options: LCMOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self._products = alphas_cumprod(options)
-        self._cursor = StepCursor(self.timesteps)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LCMScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(LCMOptions, config))
+    options_class = LCMOptions
 
     def set_timesteps(
         self,
@@ -104,18 +86,6 @@ class LCMScheduler:
         )
         self._cursor = StepCursor(self.timesteps)
 
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def can_start_at(self, timestep: Timestep) -> bool:
-        """Return whether a prediction gives the original: not noise alone at zero SNR."""
-        return self.options.prediction_type != "epsilon" or self._products[int(timestep)] > 0
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
-
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`.
 
@@ -137,10 +107,6 @@ class LCMScheduler:
             return denoised
         following = self._products[self.timesteps[index + 1]]
         return noised(following, denoised, noise(model_output.shape))
-
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this training timestep."""
-        return noised(self._products[int(timestep)], original, noise)
 
     def _boundary_scalings(self, timestep: int) -> tuple[np.float32, np.float32]:
         """Return c_skip and c_out, which make the model the identity at timestep 0."""

@@ -7,27 +7,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional
 
 import numpy as np
+import numpy.typing as npt
 from numpy.polynomial import polynomial
 
-from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, training_sigmas
-from .cursor import StepCursor
+from .noise_levels import KDiffusionScheduler
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     NoiseOptions,
     SigmaOptions,
     check_one_sigma_rule,
-    read_options,
 )
 from .prediction import original_at_sigma
 from .sigmas import (
     Doubles,
-    first_deviation,
     karras,
     ruled,
-    scaled_to_unit_data,
     timesteps_of,
     with_last,
 )
@@ -52,33 +48,12 @@ class LMSDiscreteOptions(SigmaOptions, NoiseOptions):
         check_one_sigma_rule(self)
 
 
-class LMSDiscreteScheduler:
+class LMSDiscreteScheduler(KDiffusionScheduler[LMSDiscreteOptions]):
     """Step by a polynomial through the last four derivatives, integrated exactly."""
 
-    name = "LMSDiscreteScheduler"
-    order = 1
-
-    def __init__(self, options: LMSDiscreteOptions) -> None:
-        self.options = options
-        self.timesteps: Array = np.zeros(0, dtype=np.float32)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._training_sigmas = training_sigmas(alphas_cumprod(options))
-        self._cursor = StepCursor(self.timesteps)
-        self._derivatives: list[Array] = []
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LMSDiscreteScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(LMSDiscreteOptions, config))
-
-    @property
-    def init_noise_sigma(self) -> float:
-        """Return the standard deviation of the first sample."""
-        return first_deviation(self.sigmas, self.options.timestep_spacing)
+    options_class = LMSDiscreteOptions
+    _derivatives: list[Array]
+    """The newest first."""
 
     def set_timesteps(
         self,
@@ -99,18 +74,7 @@ class LMSDiscreteScheduler:
             placed = ruled(options, levels, num_inference_steps)
         if placed is not None:
             levels, timesteps = placed, timesteps_of(placed, np.log(training))
-        self.sigmas = with_last(levels, 0.0)
-        self.timesteps = timesteps.astype(np.float32)
-        self._cursor = StepCursor(self.timesteps)
-        self._derivatives = []
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample divided to the deviation that the model was trained with."""
-        return scaled_to_unit_data(sample, self.sigmas[self._cursor.at(timestep)])
+        self._start(with_last(levels, 0.0), timesteps.astype(np.float32))
 
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws no noise."""
@@ -125,10 +89,9 @@ class LMSDiscreteScheduler:
         self._cursor.advance()
         return previous
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return ``original + sigma * noise`` at this timestep."""
-        sigma = self.sigmas[self._cursor.noise_index(timestep)]
-        return f32.weighted_sum((f32.ONE, original), (sigma, noise))
+    def _start(self, sigmas: Array, timesteps: npt.NDArray[Any]) -> None:
+        super()._start(sigmas, timesteps)
+        self._derivatives = []
 
 
 def _weights(sigmas: Array, index: int, order: int) -> list[np.float32]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import ClassVar, Optional
 
 import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, noised
-from .options import COMMON_BETA_SCHEDULES, TIMESTEP_SPACINGS, NoiseOptions, read_options
+from .options import COMMON_BETA_SCHEDULES, TIMESTEP_SPACINGS, NoiseOptions
 from .prediction import noise_from
 from .timesteps import Integers, check_request, whole_timesteps
+from .training_timesteps import TrainingTimestepScheduler
 
 _RUNGE_KUTTA_STEPS = 3
 _RUNGE_KUTTA_WEIGHTS = (np.float32(1 / 6), np.float32(1 / 3), np.float32(1 / 3), np.float32(1 / 6))
@@ -41,34 +41,20 @@ class PNDMOptions(NoiseOptions):
     }
 
 
-class PNDMScheduler:
+class PNDMScheduler(TrainingTimestepScheduler[PNDMOptions]):
     """Step by a linear multistep method, after some Runge-Kutta steps or a repeated second one.
 
     It makes more calls than steps: one more with ``skip_prk_steps``, nine more without.
     """
 
-    name = "PNDMScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    sigmas: Optional[Array] = None
+    options_class = PNDMOptions
 
     def __init__(self, options: PNDMOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self._products = alphas_cumprod(options)
+        super().__init__(options)
         self._final_product = f32.ONE if options.set_alpha_to_one else self._products[0]
         self._stride = 0
         self._runge_kutta: Integers = self.timesteps
         self._start_over()
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> PNDMScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(PNDMOptions, config))
 
     def set_timesteps(
         self,
@@ -99,13 +85,6 @@ class PNDMScheduler:
             self.timesteps = np.concatenate([self._runge_kutta, spaced[_RUNGE_KUTTA_STEPS:]])
         self._start_over()
 
-    def set_begin_index(self, begin_index: int) -> None:
-        """Do nothing: the multistep method starts up at whichever timestep comes first."""
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
-
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws no noise."""
         if self._counter < len(self._runge_kutta):
@@ -114,10 +93,6 @@ class PNDMScheduler:
             previous = self._multistep(model_output, int(timestep), sample)
         self._counter += 1
         return previous
-
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this training timestep."""
-        return noised(self._products[int(timestep)], original, noise)
 
     def _start_over(self) -> None:
         self._counter = 0

@@ -5,35 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
-
-import numpy as np
+from typing import ClassVar, Optional
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, noised, training_sigmas
-from .cursor import StepCursor
+from .betas import noised
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     NoiseOptions,
-    SigmaOptions,
-    ThresholdOptions,
     check_flow_sigmas,
     check_one_sigma_rule,
-    read_options,
 )
-from .prediction import noise_from, original_of_flow_or_from, thresholded
+from .prediction import noise_from
 from .sasolver_update import Span, gradient_weights
-from .sigmas import signal_and_noise, solver_levels
-from .timesteps import Integers, check_request, solver_timesteps
+from .sigmas import solver_levels
+from .solver import FlowSolverOptions, SolverScheduler
+from .timesteps import check_request, solver_timesteps
 
 _STOCHASTIC = (200, 800)
 """The training timesteps between which tau is 1; it is 0 at the others."""
 
 
 @dataclass(frozen=True)
-class SASolverOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
+class SASolverOptions(FlowSolverOptions, NoiseOptions):
     """Options of diffusers' ``SASolverScheduler``."""
 
     predictor_order: int = 2
@@ -41,8 +36,6 @@ class SASolverOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
     tau_func: Optional[object] = None
     algorithm_type: str = "data_prediction"
     lower_order_final: bool = True
-    use_flow_sigmas: bool = False
-    flow_shift: float = 1.0
     lambda_min_clipped: float = -math.inf
     variance_type: Optional[str] = None
 
@@ -74,38 +67,18 @@ class SASolverOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
         return self.algorithm_type == "data_prediction"
 
 
-class SASolverScheduler:
+class SASolverScheduler(SolverScheduler[SASolverOptions]):
     """Correct each sample with the model output made from it, then predict the next."""
 
-    name = "SASolverScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    _predictions: list[Array]
+    options_class = SASolverOptions
     _last: Optional[tuple[Array, Array, int]]
     """The last step's sample, its noise, and its timestep."""
     _corrector_order: int
-    _warm_up: int
 
     def __init__(self, options: SASolverOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._products = alphas_cumprod(options)
-        self._training_sigmas = training_sigmas(self._products)
-        rising = f32.log(np.sqrt(self._products)) - f32.log(np.sqrt(1 - self._products))
-        clipped = np.searchsorted(rising[::-1], np.float32(options.lambda_min_clipped))
-        self._end = options.num_train_timesteps - int(clipped)
+        super().__init__(options)
+        self._end = self._end_at(options.lambda_min_clipped)
         self._kept = max(options.predictor_order, options.corrector_order - 1)
-        self._start_over()
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> SASolverScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(SASolverOptions, config))
 
     def set_timesteps(
         self,
@@ -123,14 +96,6 @@ class SASolverScheduler:
             options, self._training_sigmas, timesteps, num_inference_steps, flow_shift
         )
         self._start_over()
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
 
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws noise every time."""
@@ -155,27 +120,18 @@ class SASolverScheduler:
         return noised(self._products[int(timestep)], original, noise)
 
     def _start_over(self) -> None:
-        self._alphas, self._parts, self._lambdas = signal_and_noise(
-            self.sigmas, flow=self.options.use_flow_sigmas
-        )
-        self._cursor = StepCursor(self.timesteps)
-        self._predictions = []
+        super()._start_over()
         self._last = None
         self._corrector_order = 0
-        self._warm_up = 0
 
     def _converted(self, model_output: Array, sample: Array, index: int) -> Array:
         """Return what the solver works on: the original sample, or the noise."""
         options, kind = self.options, self.options.prediction_type
-        alpha, sigma = self._alphas[index], self._parts[index]
         if kind == "epsilon" and options.variance_type in ("learned", "learned_range"):
             model_output = model_output[:, :3]
         if not options.predicts_original:
-            return noise_from(kind, model_output, sample, alpha, sigma)
-        original = original_of_flow_or_from(
-            kind, model_output, sample, alpha, sigma, self.sigmas[index]
-        )
-        return thresholded(original, options) if options.thresholding else original
+            return noise_from(kind, model_output, sample, self._alphas[index], self._parts[index])
+        return self._original(model_output, sample, index)
 
     def _moved(
         self,

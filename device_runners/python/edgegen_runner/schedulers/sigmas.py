@@ -94,11 +94,26 @@ def with_last(sigmas: Levels, last: float) -> Array:
     return np.append(sigmas, last).astype(np.float32)
 
 
-def up_and_down(start: np.float32, end: np.float32) -> tuple[np.float32, np.float32]:
-    """Return the noise that an ancestral step adds, and the noise level that it steps down to."""
-    squares = start * start, end * end
-    up = f32.sqrt(squares[1] * (squares[0] - squares[1]) / squares[0])
-    return up, f32.sqrt(squares[1] - up * up)
+def ups_and_downs(scheduler: str, levels: Array) -> tuple[Array, Array]:
+    """Return the noise that ancestral steps add, and the noise levels that they step down to.
+
+    Args:
+        scheduler: What an error names.
+        levels: Falling noise levels: (steps + 1,). Both results are (steps,).
+
+    Raises:
+        ValueError: A step is so long that rounding leaves no noise level to step down to.
+    """
+    starts, ends = np.square(levels[:-1]), np.square(levels[1:])
+    with np.errstate(invalid="ignore"):
+        ups: Array = np.sqrt(ends * (starts - ends) / starts)
+        downs: Array = np.sqrt(ends - ups * ups)
+    if not np.isfinite([ups, downs]).all():
+        raise ValueError(
+            f"{scheduler} cannot make {len(ups)} steps of these noise levels: "
+            "diffusers computes what is not a number."
+        )
+    return ups, downs
 
 
 def first_deviation(sigmas: Array, timestep_spacing: str) -> float:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import ClassVar, Optional
 
 import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, noised
 from .cursor import StepCursor
 from .options import (
     COMMON_BETA_SCHEDULES,
     TIMESTEP_SPACINGS,
     ClipOptions,
     NoiseOptions,
-    read_options,
 )
 from .prediction import noise_from, original_from
-from .timesteps import Integers, check_request, distilled_timesteps
+from .timesteps import check_request, distilled_timesteps
+from .training_timesteps import DistilledScheduler
 
 
 @dataclass(frozen=True)
@@ -50,30 +49,15 @@ class TCDOptions(ClipOptions, NoiseOptions):
     }
 
 
-class TCDScheduler:
+class TCDScheduler(DistilledScheduler[TCDOptions]):
     """Jump below the next timestep, and add noise up to it: none at ``eta`` 0, all at 1."""
 
-    name = "TCDScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    sigmas: Optional[Array] = None
+    options_class = TCDOptions
 
     def __init__(self, options: TCDOptions) -> None:
-        self.options = options
+        super().__init__(options)
         self.eta = 0.3
         """Share of the jump that is stochastic (gamma of the paper)."""
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self._products = alphas_cumprod(options)
-        self._cursor = StepCursor(self.timesteps)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> TCDScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
-        return cls(read_options(TCDOptions, config))
 
     def set_timesteps(
         self,
@@ -95,18 +79,6 @@ class TCDScheduler:
             self.options.num_train_timesteps,
         )
         self._cursor = StepCursor(self.timesteps)
-
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def can_start_at(self, timestep: Timestep) -> bool:
-        """Return whether a prediction gives the original: not noise alone at zero SNR."""
-        return self.options.prediction_type != "epsilon" or self._products[int(timestep)] > 0
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
 
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`.
@@ -133,7 +105,3 @@ class TCDScheduler:
         return f32.weighted_sum(
             (f32.sqrt(share), jumped), (f32.sqrt(f32.ONE - share), noise(model_output.shape))
         )
-
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this training timestep."""
-        return noised(self._products[int(timestep)], original, noise)

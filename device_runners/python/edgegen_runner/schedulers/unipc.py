@@ -10,29 +10,25 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
-from .betas import alphas_cumprod, training_sigmas
-from .cursor import StepCursor
 from .options import (
     COMMON_BETA_SCHEDULES,
     FINAL_SIGMAS_TYPES,
     TIMESTEP_SPACINGS,
     NoiseOptions,
-    SigmaOptions,
-    ThresholdOptions,
     check_one_sigma_rule,
     read_options,
 )
-from .prediction import noise_from, original_of_flow_or_from, thresholded
+from .prediction import noise_from
 from .sigmas import (
     ruled,
-    signal_and_noise,
     static_shift,
     stretch_to_terminal,
     time_shift,
     timesteps_of,
     with_last,
 )
-from .timesteps import Integers, check_request, solver_timesteps
+from .solver import FlowSolverOptions, SolverScheduler
+from .timesteps import check_request, solver_timesteps
 from .unipc_update import difference_weights
 
 # What diffusers takes for a config that was written for another solver.
@@ -41,7 +37,7 @@ _BELOW_ONE = 1e-6  # a flow's first sigma of 1 has no signal at all, hence no lo
 
 
 @dataclass(frozen=True)
-class UniPCMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
+class UniPCMultistepOptions(FlowSolverOptions, NoiseOptions):
     """Options of diffusers' ``UniPCMultistepScheduler``."""
 
     solver_order: int = 2
@@ -50,8 +46,6 @@ class UniPCMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
     lower_order_final: bool = True
     disable_corrector: Sequence[int] = ()
     solver_p: Optional[object] = None
-    use_flow_sigmas: bool = False
-    flow_shift: float = 1.0
     final_sigmas_type: str = "zero"
     rescale_betas_zero_snr: bool = False
     use_dynamic_shifting: bool = False
@@ -90,35 +84,21 @@ class UniPCMultistepOptions(SigmaOptions, ThresholdOptions, NoiseOptions):
                 raise self.refuse("lower_order_final", "it needs final_sigmas_type 'sigma_min'.")
 
 
-class UniPCMultistepScheduler:
+class UniPCMultistepScheduler(SolverScheduler[UniPCMultistepOptions]):
     """Correct each sample with the model output made from it, then predict the next."""
 
-    name = "UniPCMultistepScheduler"
-    order = 1
-    init_noise_sigma = 1.0
-    _predictions: list[Array]
+    options_class = UniPCMultistepOptions
+    finite_sigma = True
     _last_sample: Optional[Array]
     _last_order: int
-    _warm_up: int
-
-    def __init__(self, options: UniPCMultistepOptions) -> None:
-        self.options = options
-        self.timesteps: Integers = np.zeros(0, dtype=np.int64)
-        self.sigmas: Array = np.zeros(1, dtype=np.float32)
-        self._training_sigmas = training_sigmas(alphas_cumprod(options, finite_sigma=True))
-        self._start_over()
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> UniPCMultistepScheduler:
-        """Make the scheduler of a ``scheduler_config.json``.
-
-        Raises:
-            UnsupportedScheduler: An option has a value that the runner does not support.
-        """
+    def read(cls, config: Mapping[str, Any]) -> UniPCMultistepOptions:
+        """Return the options of a ``scheduler_config.json``, of another solver too."""
         own = dict(config)
         if "solver_type" in own:
             own["solver_type"] = _SOLVER_ALIASES.get(str(own["solver_type"]), own["solver_type"])
-        return cls(read_options(UniPCMultistepOptions, own))
+        return read_options(UniPCMultistepOptions, own)
 
     def set_timesteps(
         self,
@@ -170,14 +150,6 @@ class UniPCMultistepScheduler:
         self.timesteps = timesteps.astype(np.int64)
         self._start_over()
 
-    def set_begin_index(self, begin_index: int) -> None:
-        """Start at this call instead of the first; after `set_timesteps`."""
-        self._cursor.begin = begin_index
-
-    def scale_model_input(self, sample: Array, timestep: Timestep) -> Array:
-        """Return the sample itself."""
-        return sample
-
     def step(self, model_output: Array, timestep: Timestep, sample: Array, noise: Noise) -> Array:
         """Return the sample of the next timestep; see `Scheduler.step`. Draws no noise."""
         options, index = self.options, self._cursor.at(timestep)
@@ -194,20 +166,10 @@ class UniPCMultistepScheduler:
         self._cursor.advance()
         return self._update(sample, index, order, None)
 
-    def add_noise(self, original: Array, noise: Array, timestep: Timestep) -> Array:
-        """Return the original as it looks at this timestep."""
-        index = self._cursor.noise_index(timestep)
-        return f32.weighted_sum((self._alphas[index], original), (self._parts[index], noise))
-
     def _start_over(self) -> None:
-        self._alphas, self._parts, self._lambdas = signal_and_noise(
-            self.sigmas, flow=self.options.use_flow_sigmas
-        )
-        self._cursor = StepCursor(self.timesteps)
-        self._predictions = []
+        super()._start_over()
         self._last_sample = None
         self._last_order = 0
-        self._warm_up = 0
 
     def _flow_levels(
         self, steps: int, mu: Optional[float], sigmas: Optional[Sequence[float]]
@@ -231,12 +193,9 @@ class UniPCMultistepScheduler:
     def _converted(self, model_output: Array, sample: Array, index: int) -> Array:
         """Return what the solver works on: the original sample, or the noise."""
         options, kind = self.options, self.options.prediction_type
-        alpha, sigma = self._alphas[index], self._parts[index]
-        if not options.predict_x0:
-            return noise_from(kind, model_output, sample, alpha, sigma)
-        level = self.sigmas[index]
-        original = original_of_flow_or_from(kind, model_output, sample, alpha, sigma, level)
-        return thresholded(original, options) if options.thresholding else original
+        if options.predict_x0:
+            return self._original(model_output, sample, index)
+        return noise_from(kind, model_output, sample, self._alphas[index], self._parts[index])
 
     def _update(
         self, sample: Array, start: int, order: int, corrected_by: Optional[Array]
