@@ -5,14 +5,12 @@ Imported where torch is needed, and therefore imports it at the top.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from edgegen_runner.schedulers import SHORT_NAMES
@@ -24,6 +22,7 @@ from edgegen.families import family_of
 from edgegen.families.base import Family
 from edgegen.reference.feature_cache import cached_features
 from edgegen.reference.guidance import guided_part
+from edgegen.reference.pipeline import scheduler_class, with_scheduler
 
 
 class TorchDrawer:
@@ -46,12 +45,9 @@ class TorchDrawer:
         pictures: dict[DrawRequest, Pixels] = {}
         for settings, alike in drawn_together(requests).items():
             one = _completed(settings, self._generation, self._family)
-            with (
-                _another_scheduler(self._pipeline, one.scheduler),
-                drawn_as(self._pipeline, self._family, one),
-                torch.inference_mode(),
-            ):
-                images = self._pipeline(**batch_arguments(self._family, one, alike)).images
+            pipeline = _around(self._pipeline, one.scheduler)
+            with drawn_as(pipeline, self._family, one), torch.inference_mode():
+                images = pipeline(**batch_arguments(self._family, one, alike)).images
             levels = np.rint(images * 255).astype(np.uint8)
             pictures |= zip(alike, map(rgb, levels), strict=True)
         return [pictures[request] for request in requests]
@@ -164,20 +160,15 @@ def pillow() -> Any:
     return Image
 
 
-@contextmanager
-def _another_scheduler(pipeline: Any, name: str | None) -> Iterator[None]:
-    """Give a pipeline a scheduler of another class, as diffusers makes it of the one it has."""
+def _around(pipeline: Any, name: str | None) -> Any:
+    """Return a pipeline around a scheduler of another class, made of the options of its own."""
     own = pipeline.scheduler
-    if name is not None and name != type(own).__name__:
-        class_name, options = SHORT_NAMES.get(name, (name, {}))
-        made: Any = getattr(diffusers, class_name, None)
-        is_scheduler = inspect.isclass(made) and issubclass(made, diffusers.SchedulerMixin)
-        if not is_scheduler:
-            raise ConfigError(
-                f"diffusers has no scheduler '{name}'.", hint=nearest(name, SHORT_NAMES)
-            )
-        pipeline.scheduler = made.from_config(own.config, **options)
-    try:
-        yield
-    finally:
-        pipeline.scheduler = own
+    if name is None or name == type(own).__name__:
+        return pipeline
+    class_name, options = SHORT_NAMES.get(name, (name, {}))
+    build = scheduler_class(class_name)
+    if build is None:
+        raise ConfigError(f"diffusers has no scheduler '{name}'.", hint=nearest(name, SHORT_NAMES))
+    made = with_scheduler(pipeline, build.from_config(own.config, **options))
+    made.set_progress_bar_config(disable=True)
+    return made

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy.typing as npt
 import torch
 
@@ -22,6 +23,7 @@ from edgegen.models.binding import bind
 from edgegen.models.pipeline_source import PipelineSource
 from edgegen.models.scheduler import scheduler_config
 from edgegen.networks import network_of
+from edgegen.reference.lms import lms_class
 from edgegen.reference.modules import build_module
 from edgegen.reference.streaming import StreamedWeights
 from edgegen.tokenizers import tokenizers_in
@@ -71,16 +73,9 @@ def load_reference(
 
 def load_scheduler(spec: PipelineSpec, folder: Path) -> Any:
     """Build the diffusers scheduler of a pipeline in `folder`. Raises SourceError."""
-    import diffusers
-
     name = spec.scheduler.class_name
-    if name == "LMSDiscreteScheduler":
-        from edgegen.reference.lms import lms_class
-
-        build = lms_class()
-    else:
-        build = getattr(diffusers, name, None)
-    if build is None or not issubclass(build, diffusers.SchedulerMixin):
+    build = scheduler_class(name)
+    if build is None:
         raise SourceError(
             f"{folder}: diffusers {diffusers.__version__} has no scheduler {name}.",
             hint="Upgrade diffusers, or set another scheduler in model_index.json.",
@@ -91,6 +86,31 @@ def load_scheduler(spec: PipelineSpec, folder: Path) -> Any:
         raise SourceError(
             f"diffusers cannot make the {name} of {folder}: {error}", hint="Run: pip install scipy"
         ) from error
+
+
+def scheduler_class(name: str) -> Any | None:
+    """Return a class of diffusers' schedulers, None for a name of none."""
+    if name == "LMSDiscreteScheduler":
+        return lms_class()
+    build = getattr(diffusers, name, None)
+    is_scheduler = inspect.isclass(build) and issubclass(build, diffusers.SchedulerMixin)
+    return build if is_scheduler else None
+
+
+def with_scheduler(pipeline: Any, scheduler: Any) -> Any:
+    """Return a pipeline of the same parts around another scheduler.
+
+    It is made anew: its class corrects a scheduler that it is given, not one that is assigned.
+    """
+    arguments = inspect.signature(type(pipeline).__init__).parameters
+    watermark = getattr(pipeline, "watermark", None)
+    known = {
+        **pipeline.config,
+        **pipeline.components,
+        "scheduler": scheduler,
+        "add_watermarker": watermark is not None,
+    }
+    return type(pipeline)(**{name: known[name] for name in arguments if name in known})
 
 
 def _load_module(
