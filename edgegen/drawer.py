@@ -30,7 +30,8 @@ class DrawRequest:
     All random numbers of a picture come from its `seed`. Of the denoiser's calls, those from
     `guidance_start` to `guidance_stop`, 0…1, are guided, and one in `cache_interval` computes all
     layers, on features that it leaves to the others. `image`, `mask` (white where to draw anew)
-    and `strength` are for a model that starts from a picture; a picture sets the size. `scheduler`
+    and `strength` are for a model that starts from a picture; a picture sets the size. `controls`
+    are the pictures that steer it, one for each of its ControlNets. `scheduler`
     is a short name of the runner's (`euler`) or a diffusers class.
     """
 
@@ -48,6 +49,7 @@ class DrawRequest:
     image: Path | None = None
     mask: Path | None = None
     strength: float | None = None
+    controls: tuple[Path, ...] = ()
 
 
 class Drawer(Protocol):

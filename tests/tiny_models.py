@@ -37,6 +37,7 @@ class Recipe:
     pad_token: str = "<|endoftext|>"
     settings: Mapping[str, Any] = field(default_factory=dict)
     old_text_keys: bool = False
+    controlnets: int = 0
 
 
 UNET: Mapping[str, Any] = {
@@ -84,6 +85,13 @@ PIXART: Mapping[str, Any] = {
     "cross_attention_dim": 24,
     "caption_channels": HIDDEN,
 }
+OF_CONTROLNETS = (
+    *("layers_per_block", "block_out_channels", "norm_num_groups", "cross_attention_dim"),
+    *("attention_head_dim", "down_block_types", "transformer_layers_per_block"),
+    *("use_linear_projection", "addition_embed_type", "addition_time_embed_dim"),
+    "projection_class_embeddings_input_dim",
+)
+"""What a ControlNet has of its UNet's settings."""
 BETAS: Mapping[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -142,6 +150,31 @@ FAMILIES: Mapping[str, Recipe] = {
     ),
     "sd-inpaint": Recipe(
         pipeline="StableDiffusionInpaintPipeline", unet=dict(UNET, in_channels=9), scheduler=PNDM
+    ),
+    "sd15-controlnet": Recipe(
+        pipeline="StableDiffusionControlNetPipeline", unet=UNET, scheduler=PNDM, controlnets=1
+    ),
+    "sd-inpaint-controlnet": Recipe(
+        pipeline="StableDiffusionControlNetInpaintPipeline",
+        unet=dict(UNET, in_channels=9),
+        scheduler=DDIM,
+        controlnets=1,
+    ),
+    "sdxl-controlnets": Recipe(
+        pipeline="StableDiffusionXLControlNetPipeline",
+        unet=SDXL_UNET,
+        scheduler=EULER,
+        text_encoder_2={"hidden_act": "gelu"},
+        settings={"force_zeros_for_empty_prompt": True},
+        controlnets=2,
+    ),
+    "sdxl-inpaint-controlnet": Recipe(
+        pipeline="StableDiffusionXLControlNetInpaintPipeline",
+        unet=dict(SDXL_UNET, in_channels=9),
+        scheduler=EULER,
+        text_encoder_2={"hidden_act": "gelu"},
+        settings={"requires_aesthetics_score": False, "force_zeros_for_empty_prompt": True},
+        controlnets=1,
     ),
     "taesd": Recipe(
         pipeline="StableDiffusionPipeline", unet=UNET, scheduler=DDIM, vae="AutoencoderTiny"
@@ -215,6 +248,15 @@ def build(
     unet = _on_meta(lambda: getattr(diffusers, recipe.unet_class)(**recipe.unet))
     write.diffusers_model(recipe.denoiser, unet)
     index[recipe.denoiser] = ["diffusers", recipe.unet_class]
+    for number in range(recipe.controlnets):
+        name = f"controlnet_{number}" if number else "controlnet"
+        write.diffusers_model(name, tiny_controlnet(recipe.unet))
+    if recipe.controlnets:
+        several = recipe.controlnets > 1
+        index["controlnet"] = [
+            "diffusers",
+            "MultiControlNetModel" if several else "ControlNetModel",
+        ]
     if recipe.vae is not None:
         write.diffusers_model(
             "vae", _on_meta(lambda: _vae(str(recipe.vae), changed.get("vae", {})))
@@ -254,6 +296,25 @@ def build(
     index["scheduler"] = ["diffusers", name]
     write_json(folder / "model_index.json", index | dict(recipe.settings))
     return folder
+
+
+def write_controlnet(family: str, folder: Path, *, seed: int = 7, **settings: Any) -> Path:
+    """Write a ControlNet for the pipeline of a family (a key of FAMILIES), and return its folder.
+
+    `settings` replace those that it has of the UNet.
+    """
+    model = tiny_controlnet(FAMILIES[family].unet, **settings)
+    _Writer(folder.parent, "float32", seed).diffusers_model(folder.name, model)
+    return folder
+
+
+def tiny_controlnet(unet: Mapping[str, Any], **settings: Any) -> Any:
+    """Return a ControlNet of a UNet's settings, without weights; a latent has two pixels."""
+    import diffusers
+
+    own = {name: unet[name] for name in OF_CONTROLNETS if name in unet}
+    wanted = {**own, "conditioning_embedding_out_channels": (8, 16), **settings}
+    return _on_meta(lambda: diffusers.ControlNetModel(**wanted))
 
 
 def write_tokenizer(

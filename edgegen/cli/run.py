@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from edgegen_runner.prompts import SYNTAXES
+from edgegen_runner.request import STRONGEST_CONTROL
 from edgegen_runner.scheduler_names import SHORT_NAMES
 
 from edgegen.cli.command import command
@@ -39,6 +40,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     examples=(
         'edgegen run scenes/onnx-fp16-storage --prompt "a cat above a dog" -o cat.png',
         'edgegen run my-package --prompt "the same, in winter" --image photo.png --strength 0.6',
+        'edgegen run my-package --prompt "a house" --control edges.png --control-scale 0.8',
         'edgegen run my-package --prompt "a fox" --device ssh://pi@raspberrypi.local',
     ),
     groups={
@@ -49,6 +51,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
             *("cache_interval", "eta", "scheduler"),
         ),
         "From a picture": ("image", "mask", "strength"),
+        "Steered by pictures": (
+            *("control", "control_scale", "control_start", "control_end", "guess_mode"),
+        ),
         "Where": ("device", "patience_s"),
         "The runtime": ("runtime", "provider", "threads", "memory", "residency"),
         "The package": ("verify",),
@@ -93,6 +98,35 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--image", type=_FILE, help="Picture to start from: PNG, JPEG, WebP, …")
 @click.option("--mask", type=_FILE, help="Mask, white where to draw anew.")
 @click.option("--strength", type=NumberRange(0, 1), help="How much of the image to redraw.")
+@click.option(
+    "--control",
+    type=_FILE,
+    multiple=True,
+    help="Picture that steers it: edges, a pose, a depth; once for each ControlNet.",
+)
+@click.option(
+    "--control-scale",
+    type=NumberRange(-STRONGEST_CONTROL, STRONGEST_CONTROL),
+    multiple=True,
+    help="How strongly, 1 is as it was trained; once for all, or once for each.",
+)
+@click.option(
+    "--control-start",
+    type=NumberRange(0, 1),
+    multiple=True,
+    help="Begin to steer after this part of the steps.",
+)
+@click.option(
+    "--control-end",
+    type=NumberRange(0, 1),
+    multiple=True,
+    help="Steer this part of the steps, 0 to 1.",
+)
+@click.option(
+    "--guess-mode",
+    is_flag=True,
+    help="Let ControlNets see what the picture shows, whatever the prompt says.",
+)
 @click.option("--threads", type=click.IntRange(1, 1_024), help="Threads of the runtime.")
 @click.option(
     "--runtime",
@@ -156,9 +190,9 @@ def run(
     _check_prompt(manifest, prompt)
     _check_guidance(manifest, options)
     _check_cache(manifest, options["cache_interval"], options["steps"])
-    image, mask = options.pop("image"), options.pop("mask")
+    image, mask, control = (options.pop(name) for name in ("image", "mask", "control"))
     files = image_files(output, prompt, seed, count)
-    files.check(console, image, mask)
+    files.check(console, image, mask, *control)
     check_package(console, package, manifest, device, verify=verify)
     wishes = Wishes(
         runtime=options.pop("runtime"),
@@ -166,7 +200,9 @@ def run(
         threads=options.pop("threads"),
         memory=options.pop("memory"),
     )
-    with readable_pictures(image, mask) as (picture, readable_mask):
+    for name in ("control_scale", "control_start", "control_end"):
+        options[name] = options[name] or None
+    with readable_pictures(image, mask, *control) as (picture, readable_mask, *controls):
         job = GenerateJob(
             package=str(package.absolute()),
             residency=options.pop("residency"),
@@ -176,6 +212,7 @@ def run(
                 count=count,
                 image=absolute(picture),
                 mask=absolute(readable_mask),
+                control=tuple(str(it.absolute()) for it in controls if it is not None) or None,
                 **options,
             ),
             output=str(files.folder.absolute()),

@@ -60,7 +60,13 @@ def reading_options(command: _Command) -> _Command:
     """Add the options that say how a model is read, which `take_reading` takes."""
     for names, metavar, text in reversed(_READING):
         command = click.option(*names, metavar=metavar, help=text)(command)
-    return command
+    return click.option(
+        "--controlnet",
+        "controlnets",
+        multiple=True,
+        metavar="CONTROLNET",
+        help="A ControlNet that steers it by a picture: its folder or hub id; repeatable.",
+    )(command)
 
 
 _READING = (

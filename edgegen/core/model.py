@@ -14,12 +14,18 @@ from edgegen.core.reading import Reading
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
 
-Role = Literal["text_encoder", "denoiser", "shallow_denoiser", "decoder", "encoder"]
+Role = Literal["text_encoder", "controlnet", "denoiser", "shallow_denoiser", "decoder", "encoder"]
+
+STEERING: tuple[Role, ...] = ("controlnet",)
+"""The roles of networks that steer a denoiser by a picture."""
 
 
 def main_role(role: Role) -> Role:
-    """Return the role whose rules and figures hold for a role: a shallow denoiser is a denoiser."""
-    return "denoiser" if role == "shallow_denoiser" else role
+    """Return the role whose rules and figures hold for a role.
+
+    A shallow denoiser is a denoiser, and a ControlNet is a copy of one's half.
+    """
+    return "denoiser" if role in ("shallow_denoiser", "controlnet") else role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgegen.core.axes import axis_size, named_axis
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import ExportError
 from edgegen.core.model import Component
@@ -187,16 +188,12 @@ def _trace(
 ) -> torch.export.ExportedProgram:
     import torch
 
-    def size_of(axis: int | str) -> int:
-        if isinstance(axis, int):
-            return axis
-        # latents (`height / 8`) are traced at the same numbers as pictures: they halve as often
-        return sizes[axis.partition(" / ")[0]]
-
+    scaled = _scaled(component, sizes)
     with mode:
         arguments = tuple(
             torch.zeros(
-                [size_of(axis) for axis in tensor.shape], dtype=getattr(torch, tensor.dtype)
+                [axis_size(axis, scaled) for axis in tensor.shape],
+                dtype=getattr(torch, tensor.dtype),
             )
             for tensor in component.inputs
         )
@@ -208,6 +205,15 @@ def _trace(
             f"{component.name}: torch could not trace the {component.class_name}: {error}",
             hint="Please report the model's config: it takes a path that edgegen has not seen.",
         ) from error
+
+
+def _scaled(component: Component, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return sizes with which the axes of a component's first input are what `sizes` says.
+
+    So latents (`height / 8`) are traced at the same numbers as pictures: they halve as often.
+    """
+    named = dict(named_axis(it) for it in component.inputs[0].shape if isinstance(it, str))
+    return {name: size * named.get(name, 1) for name, size in sizes.items()}
 
 
 @contextmanager

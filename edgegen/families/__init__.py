@@ -7,20 +7,22 @@ room compares a family's name: it asks one of these facts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from edgegen.core.errors import SourceError, nearest
 from edgegen.core.model import FamilyFacts, Generation
 from edgegen.core.target import TargetSpec
 from edgegen.families import (
+    controlnet,
     latent_consistency,
     pixart,
     stable_diffusion,
     stable_diffusion_xl,
     unconditional,
 )
-from edgegen.families.base import Family, PipelineConfigs
+from edgegen.families.base import Family, PipelineConfigs, Slot
 from edgegen.families.latents import latent_channels
 from edgegen.networks import network_of
 
@@ -28,9 +30,13 @@ FAMILIES: Mapping[str, Family] = {
     "pixart": pixart.PIXART,
     "stable-diffusion": stable_diffusion.FROM_TEXT,
     "stable-diffusion-inpaint": stable_diffusion.INPAINT,
+    "stable-diffusion-controlnet": controlnet.STABLE_DIFFUSION,
+    "stable-diffusion-inpaint-controlnet": controlnet.STABLE_DIFFUSION_INPAINT,
     "latent-consistency": latent_consistency.LATENT_CONSISTENCY,
     "stable-diffusion-xl": stable_diffusion_xl.FROM_TEXT,
     "stable-diffusion-xl-inpaint": stable_diffusion_xl.INPAINT,
+    "stable-diffusion-xl-controlnet": controlnet.STABLE_DIFFUSION_XL,
+    "stable-diffusion-xl-inpaint-controlnet": controlnet.STABLE_DIFFUSION_XL_INPAINT,
     "stable-diffusion-xl-refiner": stable_diffusion_xl.REFINER,
     "unconditional": unconditional.UNCONDITIONAL,
 }
@@ -67,9 +73,44 @@ def pipeline_class_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for family in FAMILIES.values() for name in family.pipelines))
 
 
-def slot_names() -> tuple[str, ...]:
-    """Return the entries of `model_index.json` that a network of any family fills."""
-    return tuple(dict.fromkeys(slot.name for family in FAMILIES.values() for slot in family.slots))
+def slot_folders(folders: Iterable[str]) -> tuple[str, ...]:
+    """Return those of a pipeline's folders that a network of any family fills, slot by slot."""
+    slots = {slot.name: slot for family in FAMILIES.values() for slot in family.slots}
+    found = {name: it for name in folders if (it := slots.get(_slot_of(name, slots))) is not None}
+    order = list(slots)
+    return tuple(
+        sorted(
+            (name for name, slot in found.items() if name == slot.name or slot.several),
+            key=lambda name: (order.index(found[name].name), len(name), name),
+        )
+    )
+
+
+def steering_slot(class_name: str) -> Slot:
+    """Return the slot of a pipeline that networks fill which steer its denoiser."""
+    (family, *_) = candidates(class_name, ())
+    return next(slot for slot in family.slots if slot.several is not None)
+
+
+def _slot_of(folder: str, slots: Collection[str]) -> str:
+    """Return the slot that a folder is for: `controlnet` for `controlnet_1`."""
+    return folder if folder in slots else re.sub(r"_[1-9]\d*$", "", folder)
+
+
+def steered_class(class_name: str, entries: Collection[str], network: str) -> str:
+    """Return the pipeline that draws with another's networks and one that steers them.
+
+    Raises SourceError where diffusers has none.
+    """
+    for family in candidates(class_name, entries):
+        if network in family.steered:
+            return family.steered[network]
+    known = sorted(
+        {it for family in FAMILIES.values() if family.steered for it in family.pipelines}
+    )
+    raise SourceError(
+        f"A {network} does not steer a {class_name}.", hint=f"It steers {', '.join(known)}."
+    )
 
 
 def slot_library(name: str) -> str:

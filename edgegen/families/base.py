@@ -12,8 +12,15 @@ from typing import Any, Literal
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
-from edgegen.core.model import FamilyFacts, Generation, Role
-from edgegen.networks.base import Autoencoder, Denoiser, Network, Tensors, TextEncoder
+from edgegen.core.model import STEERING, FamilyFacts, Generation, Role
+from edgegen.networks.base import (
+    Autoencoder,
+    Denoiser,
+    Network,
+    Steering,
+    Tensors,
+    TextEncoder,
+)
 
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 NOT_EXPORTED = (
@@ -52,14 +59,16 @@ class Slot:
 
     `classes` are the networks that may; `advice` helps where another one does. `tokenizer` is the
     entry that reads for a text encoder, and `tokenizer_classes` what may fill it. Of a network that
-    makes several components, those of `roles` are exported.
+    makes several components, those of `roles` are exported. `several` is the class that diffusers
+    writes where several networks fill it, each in a folder: `controlnet`, `controlnet_1`, ….
     """
 
     name: str
     classes: tuple[str, ...]
     tokenizer: str | None = None
     tokenizer_classes: tuple[str, ...] = CLIP_TOKENIZERS
-    roles: tuple[Role, ...] = ("text_encoder", "denoiser", "decoder", "encoder")
+    roles: tuple[Role, ...] = ("text_encoder", *STEERING, "denoiser", "decoder", "encoder")
+    several: str | None = None
     advice: str = ""
 
 
@@ -104,6 +113,11 @@ class PipelineConfigs:
         raise SourceError(f"{self.settings.path} has no denoiser.", hint="Save the whole pipeline.")
 
     @property
+    def steering(self) -> tuple[Filled, ...]:
+        """Return the networks that steer the denoiser by pictures, in their order."""
+        return tuple(it for it in self.slots.values() if isinstance(it.network, Steering))
+
+    @property
     def autoencoder(self) -> tuple[Autoencoder, ComponentConfig] | None:
         """Return the autoencoder, None where the pipeline works on pixels."""
         for it in self.slots.values():
@@ -126,13 +140,15 @@ class ReferenceCall:
 
     `classes` are the pipelines that can; where there are several, the model's own is taken.
     `arguments` are given to the call besides those that follow from the facts of the family, and
-    `takes_size` says whether height and width are.
+    `takes_size` says whether height and width are. `control` is the argument with the pictures that
+    steer it.
     """
 
     classes: tuple[str, ...]
     conditions: Conditions = _no_conditions
     arguments: Mapping[str, Any] = field(default_factory=dict)
     takes_size: bool = True
+    control: str | None = None
 
 
 def _nothing_to_check(_configs: PipelineConfigs) -> None:
@@ -147,7 +163,8 @@ class Family:
     class belongs to several families, a model is of the one whose `without` entries it lacks and
     whose denoiser takes `takes`. `check` refuses networks that don't fit one another, and
     `generation` reads what the denoising loop has to know. `text_outputs` are what the pipeline
-    reads of a text encoder, as far as it has them (`hidden_states.-2`: the last but one).
+    reads of a text encoder, as far as it has them (`hidden_states.-2`: the last but one). `steered`
+    is the pipeline that draws with its networks and one that steers them, by the class of that.
     """
 
     name: str
@@ -160,6 +177,7 @@ class Family:
     without: tuple[str, ...] = ()
     takes: tuple[DenoiserInput, ...] = ("latents",)
     text_outputs: tuple[str, ...] = ()
+    steered: Mapping[str, str] = field(default_factory=dict)
 
     def channels(self, latents: int) -> int:
         """Return how many channels the denoiser takes where latents have `latents`."""

@@ -68,6 +68,7 @@ FROM_TEXT = Family(
     check=check_networks,
     generation=_generation,
     text_outputs=("hidden_states.-2", "text_embeds", "pooler_output"),
+    steered={"ControlNetModel": "StableDiffusionXLControlNetPipeline"},
     reference=ReferenceCall(classes=("StableDiffusionXLPipeline",), conditions=_conditions),
 )
 INPAINT = replace(
@@ -86,6 +87,7 @@ REFINER = replace(
     name="stable-diffusion-xl-refiner",
     facts=replace(FROM_TEXT.facts, starts=("picture", "mask")),
     slots=(_PROJECTED, _UNET, _VAE),
+    steered={},
     without=("text_encoder",),
     reference=replace(FROM_TEXT.reference, classes=("StableDiffusionXLImg2ImgPipeline",)),
 )

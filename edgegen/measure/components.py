@@ -143,6 +143,7 @@ def calls_in_an_image(
         "text_encoder": passes,
         "denoiser": whole * passes,
         "shallow_denoiser": (steps - whole) * passes,
+        "controlnet": steps * passes,
         "decoder": 1,
     }
     return calls.get(component.role, 0)

@@ -54,7 +54,7 @@ def _image_s(manifest: PackageManifest, speed: float, drawn: Workload | GoldenCa
     denoised = calls_of(drawn.scheduler, drawn.steps)
     part = guided_calls(drawn.guidance_start, drawn.guidance_stop, denoised)
     whole = math.ceil(denoised / drawn.cache_interval)
-    steps = {"denoiser": whole, "shallow_denoiser": denoised - whole}
+    steps = {"denoiser": whole, "shallow_denoiser": denoised - whole, "controlnet": denoised}
     total_s = 0.0
     for component in (packaged.spec for packaged in manifest.components):
         calls = {**steps, "encoder": 0}.get(component.role, 1)

@@ -10,6 +10,7 @@ from typing import Any
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.regular_files import NotRegularError, open_regular
+from edgegen.families import slot_folders
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.layouts import Noted, layout_of
 from edgegen.models.licences import licence_files
@@ -51,8 +52,9 @@ class BaseFolder:
                 texts[path.name] = _text(path, roots)
         if (folder / _CARD).is_file():
             texts[_CARD] = _text(folder / _CARD, roots)
-        for name, entry in index.items():
-            if isinstance(entry, list) and (folder / name).is_dir() and Path(name).name == name:
+        named = [name for name, entry in index.items() if isinstance(entry, list)]
+        for name in dict.fromkeys((*named, *slot_folders(it.name for it in folder.iterdir()))):
+            if (folder / name).is_dir() and Path(name).name == name:
                 small, large = component_files(folder / name, name, roots=roots)
                 texts.update(small)
                 weights.update(large)

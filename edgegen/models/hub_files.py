@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from edgegen.core.errors import SourceError
-from edgegen.families import slot_names
+from edgegen.families import slot_folders
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.weight_files import StoredVariants, check_variant
 from edgegen.tokenizers import FILES, FOLDERS
@@ -36,7 +36,7 @@ def choose_files(
         name for name in sizes if _TOP.fullmatch(name) or name in _TOKENIZERS or name == _SCHEDULER
     ]
     variants = []
-    for component in slot_names():
+    for component in slot_folders({name.partition("/")[0] for name in sizes if "/" in name}):
         inside = {
             name.removeprefix(f"{component}/")
             for name in sizes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ class PipelineIndex:
             libraries={name: library for name, (library, _) in found.items()},
             settings=config,
         )
+
+    def networks(self, slot: Slot) -> tuple[tuple[Slot, str], ...]:
+        """Return a slot with its network's class: one for each folder, where there are several.
+
+        Raises SourceError as `network` does.
+        """
+        if slot.several is None or self.entries.get(slot.name) != slot.several:
+            return ((slot, self.network(slot)),)
+        names = (f"{slot.name}_{number}" for number in itertools.count(1))
+        more = itertools.takewhile(lambda name: (self.folder / name).is_dir(), names)
+        # whether it is of that class, its config.json says
+        return tuple((replace(slot, name=it), slot.classes[0]) for it in (slot.name, *more))
 
     def network(self, slot: Slot) -> str:
         """Return the class of the network in a slot, by today's name. Raises SourceError."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,12 @@ from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import ConfigError, SourceError, nearest
 from edgegen.core.reading import Reading
 from edgegen.core.staging import staged_folder
+from edgegen.families import steered_class, steering_slot
 from edgegen.models.base_folder import BaseFolder, component_files
 from edgegen.models.checkpoint_weights import checkpoint_in, open_checkpoint_file
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.layouts import NOTE_NAME, VERSION, LayoutNote, Noted, layouts_folder
+from edgegen.models.model_folder import model_roots
 from edgegen.models.scheduler import CONFIG_PATH
 
 _HASH_DIGITS = 24
@@ -63,6 +66,8 @@ def lay_out(source: Path, reading: Reading) -> Path:
         _take_checkpoint(plan, source, reading)
     if reading.vae is not None:
         _take_vae(plan, Path(reading.vae).expanduser())
+    if reading.controlnets:
+        _take_controlnets(plan, [Path(it).expanduser() for it in reading.controlnets])
     if reading.pipeline is not None:
         plan.index["_class_name"] = reading.pipeline
     if reading.prediction is not None and CONFIG_PATH in plan.configs:
@@ -170,6 +175,39 @@ def _take_vae(plan: _Plan, given: Path) -> None:
         plan.configs[config_name] = {**kept, **_config(component)}
         plan.noted[VAE] = _noted(given, None)
     plan.said.append(f"autoencoder: {given.name}")
+
+
+def _take_controlnets(plan: _Plan, given: Sequence[Path]) -> None:
+    """Take networks that steer the model, in place of those that it may have."""
+    configs = [ComponentConfig.of_network(folder / "config.json") for folder in given]
+    classes = [config.text("_class_name") for config in configs]
+    other = next((it for it in classes if it != classes[0]), None)
+    if other is not None:
+        raise ConfigError(
+            f"A {classes[0]} and a {other} do not steer one model.",
+            hint="Give --controlnet networks of one class.",
+        )
+    pipeline = steered_class(str(plan.index.get("_class_name", "")), plan.index, classes[0])
+    slot = steering_slot(pipeline)
+    _drop(plan, slot.name)
+    for index, folder in enumerate(given):
+        name = slot.name if index == 0 else f"{slot.name}_{index}"
+        texts, links = component_files(folder, name, roots=model_roots(folder))
+        plan.texts.update(texts)
+        plan.links.update(links)
+        plan.said.append(f"steered by: {folder.resolve().name}")
+    plan.index["_class_name"] = pipeline
+    plan.index[slot.name] = ["diffusers", classes[0] if len(classes) == 1 else slot.several]
+
+
+def _drop(plan: _Plan, slot: str) -> None:
+    """Leave out what a folder has for a slot that several networks may fill."""
+    of_slot = re.compile(rf"{slot}(_\d+)?/")
+    for taken in (plan.texts, plan.links, plan.configs):
+        for name in [name for name in taken if of_slot.match(name)]:
+            del taken[name]
+    for name in [name for name in plan.noted if of_slot.match(f"{name}/")]:
+        del plan.noted[name]
 
 
 def _noted(file: Path, part: str | None) -> Noted:

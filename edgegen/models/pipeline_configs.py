@@ -18,8 +18,8 @@ def read_configs(index: PipelineIndex, family: Family) -> PipelineConfigs:
     Raises SourceError where one is missing, is of a class that doesn't belong there, or has an
     option that edgegen cannot export.
     """
-    classes = {slot.name: index.network(slot) for slot in family.slots}
-    slots = {slot.name: _filled(index, slot, classes[slot.name]) for slot in family.slots}
+    wanted = [it for slot in family.slots for it in index.networks(slot)]
+    slots = {slot.name: _filled(index, slot, class_name) for slot, class_name in wanted}
     for it in slots.values():
         check_options(it.config, it.network)
     lengths = [

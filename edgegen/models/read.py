@@ -6,13 +6,13 @@ Neither torch nor diffusers is imported, and no tensor is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import ConfigError, SourceError
-from edgegen.core.model import Component, Generation, PipelineSpec
+from edgegen.core.model import STEERING, Component, Generation, PipelineSpec
 from edgegen.core.reading import AS_IT_IS
 from edgegen.families import candidates, choose, facts_of
 from edgegen.families.base import NOT_EXPORTED, Family, Filled, PipelineConfigs
@@ -31,6 +31,7 @@ from edgegen.models.weight_source import PipelineSource, WeightSource
 from edgegen.models.weights import stored_variants
 from edgegen.networks import network_of
 from edgegen.networks.base import Denoiser, Neighbours, Part
+from edgegen.networks.residuals import is_residual
 
 
 def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
@@ -48,16 +49,23 @@ def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
     family = choose(possible, configs)
     family.check(configs)
     generation = family.generation(configs)
+    if cached and configs.steering:
+        raise ConfigError(
+            "Features are not kept between the steps of a model that is steered by a picture.",
+            hint="Leave --cache-interval out, or --controlnet.",
+        )
     _check_native_size(configs, generation)
     layout = folder.layout
+    components = _components(index, folder.variant, configs, generation, cached=cached)
+    _check_steering(components, configs)
     spec = PipelineSpec(
         source=folder.source,
         revision=folder.revision,
         variant=folder.variant,
         family=family.name,
-        facts=facts_of(family.name, generation),
+        facts=replace(facts_of(family.name, generation), controls=len(configs.steering)),
         pipeline_class=index.class_name,
-        components=_components(index, folder.variant, configs, generation, cached=cached),
+        components=components,
         generation=generation,
         scheduler=scheduler,
         licence=licence_name(folder.path),
@@ -108,8 +116,11 @@ def _components(
     cached: bool,
 ) -> tuple[Component, ...]:
     pooled = [text.pooled_width(config) for text, config in configs.texts]
+    steering = [part.role for it in configs.steering for part in it.network.parts]
     neighbours = Neighbours(
-        scale=generation.vae_scale_factor, pooled_width=pooled[-1] if pooled else None
+        scale=generation.vae_scale_factor,
+        pooled_width=pooled[-1] if pooled else None,
+        steered_by=steering[0] if steering else None,
     )
     source = open_source(folder_source(index.folder))
     return tuple(
@@ -152,6 +163,27 @@ def _made_of(
             math.prod(weights.entries[key].shape) for key in component_keys(component, weights)
         )
         yield replace(component, parameters=elements)
+
+
+def _check_steering(components: Sequence[Component], configs: PipelineConfigs) -> None:
+    """Refuse a network that computes other features than those that its denoiser takes."""
+    denoiser = next(it for it in components if it.role == "denoiser")
+    for component in components:
+        if component.role not in STEERING:
+            continue
+        given = {it.name: it.shape[1] for it in component.outputs}
+        taken = {it.name: it.shape[1] for it in denoiser.inputs if is_residual(it.name)}
+        names = dict.fromkeys((*given, *taken))
+        wrong = next((it for it in names if given.get(it) != taken.get(it)), None)
+        if wrong is not None:
+            config = configs.slots[component.folder].config
+            raise SourceError(
+                f"{config.path}: this {component.class_name} does not fit the denoiser: of "
+                f"{wrong} it computes {given.get(wrong, 0)} channels, and {taken.get(wrong, 0)} "
+                "are taken.",
+                hint="Take one that was trained for this kind of model: those of Stable Diffusion "
+                "1, 2 and XL differ.",
+            )
 
 
 def _cached_parts(network: Denoiser, config: ComponentConfig) -> list[tuple[Part, tuple[str, ...]]]:

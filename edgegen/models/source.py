@@ -31,6 +31,9 @@ _HUB_URL = re.compile(
 )
 """The address of a model's page, as it is copied from a browser."""
 
+_CONFIG_NAME, _WEIGHTS_NAME = "config.json", "diffusion_pytorch_model.safetensors"
+"""The files of a network by itself, as `save_pretrained` writes them."""
+
 
 def builtin_models() -> tuple[str, ...]:
     """Return the names of the models that ship with edgegen."""
@@ -57,11 +60,12 @@ def resolve(
     """
     model = _without_address(model)
     local = _local(model, revision)
+    shown = progress or SilentProgress()
+    parts = _fetched(reading, offline=offline, progress=shown)
     if local is not None:
-        return _read_as(replace(local, variant=variant), reading)
+        return _read_as(replace(local, variant=variant), reading, parts)
     from edgegen.models.hub import download, download_file
 
-    shown = progress or SilentProgress()
     repository, revision, inner = _hub_id(model, revision)
     if inner.lower().endswith(CHECKPOINT_SUFFIXES):
         path, commit = download_file(repository, revision, inner, offline=offline, progress=shown)
@@ -70,7 +74,7 @@ def resolve(
             repository, revision, inner, variant=variant, offline=offline, progress=shown
         )
     folder = ModelFolder(path=path, source=model, revision=commit, variant=variant)
-    return _read_as(folder, reading)
+    return _read_as(folder, reading, parts)
 
 
 @contextmanager
@@ -90,12 +94,13 @@ def resolve_headers(
     """
     model = _without_address(model)
     local = _local(model, revision)
+    shown = progress or SilentProgress()
+    parts = _fetched(reading, offline=offline, progress=shown)
     if local is not None:
-        yield _read_as(replace(local, variant=variant), reading)
+        yield _read_as(replace(local, variant=variant), reading, parts)
         return
     from edgegen.models.hub import fetch_file_header, fetch_headers
 
-    shown = progress or SilentProgress()
     repository, revision, inner = _hub_id(model, revision)
     if inner.lower().endswith(CHECKPOINT_SUFFIXES):
         opened = fetch_file_header(repository, revision, inner, offline=offline, progress=shown)
@@ -105,7 +110,7 @@ def resolve_headers(
         )
     with opened as (path, commit):
         folder = ModelFolder(path=path, source=model, revision=commit, variant=variant)
-        read = _read_as(folder, reading)
+        read = _read_as(folder, reading, parts)
         try:
             yield read
         finally:
@@ -128,8 +133,40 @@ def _local(model: str, revision: str | None) -> ModelFolder | None:
     return None
 
 
-def _read_as(folder: ModelFolder, reading: Reading) -> ModelFolder:
-    """Lay out what is no diffusers folder as it stands, or not as it is to be read."""
+def _fetched(reading: Reading, *, offline: bool, progress: Progress) -> Reading:
+    """Return what is said of a model with the folders here of networks that the hub has."""
+    folders = tuple(
+        _network_folder(it, offline=offline, progress=progress) for it in reading.controlnets
+    )
+    return replace(reading, controlnets=folders)
+
+
+def _network_folder(given: str, *, offline: bool, progress: Progress) -> str:
+    """Return the folder of one network: one of this machine, or what a hub id names."""
+    if Path(given).expanduser().is_dir():
+        return given
+    match = _HUB_ID.fullmatch(_without_address(given))
+    if match is None or Path(given).exists():
+        raise SourceError(
+            f"There is no folder {given}, and it is not the id of a network on the hub either.",
+            hint="Give the folder of a ControlNet, with its config.json, or its hub id: ORG/NAME.",
+        )
+    from edgegen.models.hub import download_file
+
+    inner = (match["inner"] or "").strip("/")
+    prefix = f"{inner}/" if inner else ""
+    for name in (_CONFIG_NAME, _WEIGHTS_NAME):
+        path, _ = download_file(
+            match["id"], match["revision"], prefix + name, offline=offline, progress=progress
+        )
+    return str(path.parent)
+
+
+def _read_as(folder: ModelFolder, reading: Reading, parts: Reading) -> ModelFolder:
+    """Lay out what is no diffusers folder as it stands, or not as it is to be read.
+
+    `parts` is what `reading` says, with folders of this machine.
+    """
     if folder.path.is_dir() and reading == AS_IT_IS:
         return folder
     if folder.path.is_dir() and reading.config is not None:
@@ -139,7 +176,7 @@ def _read_as(folder: ModelFolder, reading: Reading) -> ModelFolder:
         )
     from edgegen.models.lay_out import lay_out
 
-    return replace(folder, path=lay_out(folder.path, reading), reading=reading)
+    return replace(folder, path=lay_out(folder.path, parts), reading=reading)
 
 
 def _is_temporary(path: Path) -> bool:

@@ -30,10 +30,12 @@ class Neighbours:
     """What a signature takes from the rest of the pipeline.
 
     `scale` is pixels a latent, `pooled_width` the width of the last text encoder's projection.
+    `steered_by` is the role of the networks that steer the denoiser, None where there are none.
     """
 
     scale: int = 1
     pooled_width: int | None = None
+    steered_by: Role | None = None
 
 
 class Probing(Protocol):
@@ -75,6 +77,9 @@ class Probing(Protocol):
     def whole(self) -> Tensors:
         """Return what the whole denoiser computes from the inputs of its own probe."""
 
+    def steering(self) -> Tensors:
+        """Return what the first network that steers the denoiser computes from its own probe."""
+
 
 Probe = Callable[[Probing, TensorSpec, tuple[int, ...]], Any]
 """Makes one input of a component; the numbers are its shape."""
@@ -85,11 +90,13 @@ class NativeNames:
     """What a target's own ecosystem calls a component.
 
     `file` is its compiled model's, `{number}` in it that of the slot where a pipeline has several;
-    `chunked` says that the ecosystem can load it cut in two. `tensors` maps a signature's names,
-    or patterns of them (`hidden_states.*`); whatever is missing there keeps its name.
+    `steered_file` takes its place where another network steers the component. `chunked` says that
+    the ecosystem can load it cut in two. `tensors` maps a signature's names, or patterns of them
+    (`hidden_states.*`); whatever is missing there keeps its name.
     """
 
     file: str
+    steered_file: str | None = None
     tensors: Mapping[str, NativeTensor] = field(default_factory=dict)
     chunked: bool = False
 
@@ -234,6 +241,17 @@ class Denoiser(Network):
     text_width: Callable[[ComponentConfig], tuple[str, Any] | None]
     guidance_width: Callable[[ComponentConfig], int | None]
     caching: Caching | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering(Network):
+    """A network that steers a denoiser by a picture: its outputs are added to features of that.
+
+    They are inputs of the denoiser, by the same names. `pools` says whether each is one number a
+    channel.
+    """
+
+    pools: Callable[[ComponentConfig], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

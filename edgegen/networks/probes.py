@@ -61,6 +61,18 @@ def picture(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
     return torch.rand(shape, generator=probing.generator) * 2 - 1
 
 
+def levels(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return a picture of uniform numbers in 0…1."""
+    import torch
+
+    return torch.rand(shape, generator=probing.generator)
+
+
+def steering(probing: Probing, tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return what a network that steers the denoiser gives under the input's name."""
+    return probing.steering()[tensor.name].expand(shape).clone()
+
+
 def latents(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
     """Return latents as wide as the denoiser leaves them, in the autoencoder's own scale."""
     import torch

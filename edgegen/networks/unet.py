@@ -57,6 +57,7 @@ COREML_SHALLOW = NativeNames(
 """Apple's package doesn't know it; its tensors are called as those of the whole UNet."""
 COREML = NativeNames(
     file="Unet",
+    steered_file="ControlledUnet",
     tensors={
         "encoder_hidden_states": NativeTensor(
             name="encoder_hidden_states", layout="channels-first"

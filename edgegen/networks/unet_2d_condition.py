@@ -10,7 +10,7 @@ from typing import Any
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import TensorSpec
-from edgegen.networks import feature_cache, probes, unet
+from edgegen.networks import feature_cache, probes, residuals, unet
 from edgegen.networks.base import (
     Caching,
     Denoiser,
@@ -36,23 +36,29 @@ def _signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
     inputs = [
         tensor("sample", "batch", _taken(config), height, width),
         tensor("timestep"),
-        tensor("encoder_hidden_states", "batch", "sequence", _cross_attention(config)),
+        *text_inputs(config, neighbours),
     ]
+    guidance = _guidance_width(config)
+    if guidance is not None:
+        inputs.append(tensor("timestep_cond", "batch", guidance))
+    if neighbours.steered_by == "controlnet":
+        inputs += residuals.residuals(config, neighbours.scale)
+    return tuple(inputs), (tensor("out_sample", "batch", _predicted(config), height, width),)
+
+
+def text_inputs(config: ComponentConfig, neighbours: Neighbours) -> tuple[TensorSpec, ...]:
+    """Return the inputs that say what is drawn: the states of a text and, with SDXL, more."""
+    states = tensor("encoder_hidden_states", "batch", "sequence", _cross_attention(config))
     added, pooled = config.optional_text("addition_embed_type"), neighbours.pooled_width
     if added == "text_time" and pooled is not None:
-        inputs += [
-            tensor("text_embeds", "batch", pooled),
-            tensor("time_ids", "batch", _time_ids(config, pooled)),
-        ]
-    elif added is not None:
+        time_ids = tensor("time_ids", "batch", _time_ids(config, pooled))
+        return states, tensor("text_embeds", "batch", pooled), time_ids
+    if added is not None:
         raise SourceError(
             f"{config.path}: edgegen cannot feed 'addition_embed_type' {added!r} to this UNet.",
             hint="It supports 'text_time' where a text encoder has a projection (SDXL), or none.",
         )
-    guidance = _guidance_width(config)
-    if guidance is not None:
-        inputs.append(tensor("timestep_cond", "batch", guidance))
-    return tuple(inputs), (tensor("out_sample", "batch", _predicted(config), height, width),)
+    return (states,)
 
 
 def _time_ids(config: ComponentConfig, pooled: int) -> int:
@@ -93,13 +99,16 @@ def _cross_attention(config: ComponentConfig) -> int:
 
 
 def _forward(network: Any, inputs: Tensors) -> Tensors:
+    down, middle = residuals.given_to(inputs)
     with feature_cache.overheard(network) as heard:
         prediction = network(
             inputs["sample"],
             inputs["timestep"],
             inputs["encoder_hidden_states"],
             timestep_cond=inputs.get("timestep_cond"),
-            added_cond_kwargs=_added(inputs) or None,
+            added_cond_kwargs=added_conditions(inputs) or None,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
             return_dict=False,
         )[0]
     return {"out_sample": prediction, **heard}
@@ -108,7 +117,7 @@ def _forward(network: Any, inputs: Tensors) -> Tensors:
 def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
     """Compute the layers that every step computes, as `UNet2DConditionModel.forward` does."""
     sample, text = inputs["sample"], inputs.get("encoder_hidden_states")
-    added = _added(inputs)
+    added = added_conditions(inputs)
     if network.config.center_input_sample:
         sample = 2 * sample - 1.0
     moment = network.get_time_embed(sample=sample, timestep=inputs["timestep"])
@@ -126,7 +135,7 @@ def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
     return {"out_sample": prediction}
 
 
-def _added(inputs: Tensors) -> Tensors:
+def added_conditions(inputs: Tensors) -> Tensors:
     """Return what SDXL's UNets are told besides the text."""
     return {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs}
 
@@ -167,8 +176,9 @@ _PROBES: Mapping[str, Probe] = {
 }
 
 
-def _probe(probing: Probing, spec: TensorSpec, shape: tuple[int, ...]) -> Any:
-    return _PROBES[spec.name](probing, spec, shape)
+def probe(probing: Probing, spec: TensorSpec, shape: tuple[int, ...]) -> Any:
+    """Return an input of a probe; what another network steers with is that network's."""
+    return _PROBES.get(spec.name, probes.steering)(probing, spec, shape)
 
 
 def _taken(config: ComponentConfig) -> int:
@@ -251,7 +261,7 @@ UNET_2D_CONDITION = Denoiser(
             role="denoiser",
             signature=_signature,
             forward=_forward,
-            probe=_probe,
+            probe=probe,
             float32_layers=unet.FLOAT32_LAYERS,
             sensitive_layers=unet.SENSITIVE_LAYERS,
             natives={"coreml": unet.COREML},
@@ -272,7 +282,7 @@ UNET_2D_CONDITION = Denoiser(
             role="shallow_denoiser",
             signature=_shallow_signature,
             forward=_shallow_forward,
-            probe=_probe,
+            probe=probe,
             suffix=feature_cache.SUFFIX,
             float32_layers=unet.FLOAT32_LAYERS,
             sensitive_layers=unet.SENSITIVE_LAYERS,

@@ -189,7 +189,10 @@ def _said(reading: Reading | None) -> Reading | None:
         return None
     vae = None if reading.vae is None else _name(reading.vae)
     return replace(
-        reading, vae=vae, config=None if reading.config is None else _name(reading.config)
+        reading,
+        vae=vae,
+        config=None if reading.config is None else _name(reading.config),
+        controlnets=tuple(map(_name, reading.controlnets)),
     )
 
 

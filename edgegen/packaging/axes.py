@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from edgegen.core.axes import axis_size
 from edgegen.core.model import Component, PipelineSpec, TensorSpec, main_role
 from edgegen.core.profile import Shapes
 from edgegen.families import family_of
@@ -54,17 +55,7 @@ def fix_axes(
 
 
 def _fix(tensor: TensorSpec, sizes: Mapping[str, int]) -> TensorSpec:
-    return replace(tensor, shape=tuple(_size(axis, sizes) for axis in tensor.shape))
-
-
-def _size(axis: int | str, sizes: Mapping[str, int]) -> int | str:
-    """Return the number of an axis such as `height / 8`, or the axis where it stays open."""
-    if isinstance(axis, int):
-        return axis
-    name, _, divisor = axis.partition(" / ")
-    if name not in sizes:
-        return axis
-    return sizes[name] // int(divisor or 1)
+    return replace(tensor, shape=tuple(axis_size(axis, sizes) for axis in tensor.shape))
 
 
 def timestep_for_each(component: Component) -> Component:

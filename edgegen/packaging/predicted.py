@@ -14,6 +14,7 @@ from pathlib import Path
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
 from edgegen.compress.int4 import BLOCK
+from edgegen.core.axes import axis_size
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec, main_role
 from edgegen.core.recipe import ComponentRecipe, Recipe
@@ -133,8 +134,6 @@ def golden_bytes(spec: PipelineSpec, least_latents: tuple[int, int]) -> int:
         "sequence": spec.generation.text_length or 0,
         "height": rows * scale,
         "width": columns * scale,
-        f"height / {scale}": rows,
-        f"width / {scale}": columns,
     }
     probes = sum(
         _HEADER_BYTES + _elements(tensor, sizes) * (8 if tensor.dtype == "int64" else 4)
@@ -148,7 +147,7 @@ def golden_bytes(spec: PipelineSpec, least_latents: tuple[int, int]) -> int:
 
 
 def _elements(tensor: TensorSpec, sizes: Mapping[str, int]) -> int:
-    return math.prod(axis if isinstance(axis, int) else sizes[axis] for axis in tensor.shape)
+    return math.prod(int(axis_size(axis, sizes)) for axis in tensor.shape)
 
 
 def openvino_tokenizer_bytes(folder: Path) -> int:

@@ -164,4 +164,5 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
         image=picture,
         mask=mask,
         strength=case.strength,
+        control=tuple(str(it.absolute()) for it in golden.control_pictures(pictures)) or None,
     )

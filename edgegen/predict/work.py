@@ -17,6 +17,7 @@ PHASES: Mapping[Role, str] = {
     "text_encoder": "text_encoder",
     "denoiser": "denoise",
     "shallow_denoiser": "denoise",
+    "controlnet": "denoise",
     "decoder": "vae_decoder",
 }
 """What the runner calls the phases of an image that begins in noise, by the role that works."""
@@ -77,7 +78,7 @@ def _calls(component: Component, generation: Generation, *, guided: bool, denois
     samples = 0
     for index in range(denoised):
         whole = computes_all(index, generation.cache_interval, part)
-        if whole == (component.role == "denoiser"):
+        if whole == (component.role != "shallow_denoiser"):
             samples += 2 if guided and index in part else 1
     # a batch that is open, or 2, takes both samples of guidance at once
     return samples / (1 if component.inputs[0].shape[0] == 1 else passes)

@@ -69,7 +69,8 @@ def batch_arguments(
         arguments["batch_size"] = count
     if "negative_prompt" in arguments:
         arguments["negative_prompt"] = [one.negative_prompt] * count
-    for name in {"image", "mask_image"} & arguments.keys():
+    # a picture that steers is taken for all of a batch
+    for name in ({"image", "mask_image"} - {family.reference.control}) & arguments.keys():
         arguments[name] = [arguments[name]] * count
     return arguments
 
@@ -98,6 +99,9 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
         arguments["image"] = _picture(request.image)
     if request.mask is not None:
         arguments["mask_image"] = _picture(request.mask)
+    if call.control is not None:
+        pictures = [_picture(it) for it in request.controls]
+        arguments[call.control] = pictures[0] if len(pictures) == 1 else pictures
     return arguments
 
 

@@ -3,11 +3,13 @@
 `<component>.in.<input>.npy` and `<component>.out.<output>.npy` are a probe of each component;
 `latents.npy` the noise that a run of few steps starts from, `trajectory.<i>.npy` what the
 scheduler returned after call `i`, `image.npy` the image, (batch, channels, height, width) in −1…1.
-A pipeline that starts from a picture has it in `input.png`, and what to paint anew in `mask.png`.
+A pipeline that starts from a picture has it in `input.png`, and what to paint anew in `mask.png`;
+`control.0.png`, … are the pictures that steer it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +64,19 @@ def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
         image=image if starts_from_picture else None,
         mask=mask if starts_from_picture and mask.is_file() else None,
         strength=case.strength,
+        controls=control_pictures(folder),
     )
+
+
+def control_name(index: int) -> str:
+    """Return the name of a picture that steers a pipeline."""
+    return f"control.{index}.png"
+
+
+def control_pictures(folder: Path) -> tuple[Path, ...]:
+    """Return the pictures of a folder that steer a pipeline, counted from 0 without a gap."""
+    paths = (folder / control_name(index) for index in itertools.count())
+    return tuple(itertools.takewhile(Path.is_file, paths))
 
 
 def input_name(component: str, tensor: str) -> str:

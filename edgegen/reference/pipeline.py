@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from edgegen.core.errors import SourceError
-from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.model import STEERING, Component, PipelineSpec
 from edgegen.families import family_of
 from edgegen.models.binding import bind
 from edgegen.models.pipeline_source import PipelineSource
@@ -64,6 +64,10 @@ def load_reference(
         "requires_aesthetics_score": spec.generation.requires_aesthetics_score,
         "add_watermarker": False,
     }
+    for slot in family_of(spec.family).slots:
+        filled = [modules[it.folder] for it in spec.components if it.role in STEERING]
+        if slot.several is not None:
+            parts[slot.name] = filled[0] if len(filled) == 1 else filled
     build = _pipeline_class(spec)
     arguments = inspect.signature(build.__init__).parameters
     pipeline = build(**{name: parts.get(name) for name in arguments if name != "self"})

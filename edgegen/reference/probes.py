@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
+from edgegen.core.axes import axis_size
 from edgegen.core.errors import SourceError
-from edgegen.core.model import Component, Generation, PipelineSpec, TensorSpec
+from edgegen.core.model import STEERING, Component, Generation, PipelineSpec, TensorSpec
 from edgegen.families import family_of
 from edgegen.networks import part_of
 from edgegen.reference.case import PROBE_BATCH, denoiser
@@ -107,6 +108,13 @@ class Probing:
             self.reference, component, make_inputs(self.reference, self.spec, component, self.size)
         )
 
+    def steering(self) -> Tensors:
+        """Return what the first network that steers the denoiser computes from its own probe."""
+        component = next(it for it in self.spec.components if it.role in STEERING)
+        return compute(
+            self.reference, component, make_inputs(self.reference, self.spec, component, self.size)
+        )
+
 
 def make_inputs(
     reference: Reference, spec: PipelineSpec, component: Component, size: ProbeSize
@@ -118,9 +126,8 @@ def make_inputs(
     inputs: Tensors = {}
     conditions: Tensors = {}
     for index, tensor in enumerate(component.inputs):
-        shape = tuple(
-            axis if isinstance(axis, int) else sizes.get(axis, -1) for axis in tensor.shape
-        )
+        known = (axis_size(axis, sizes) for axis in tensor.shape)
+        shape = tuple(axis if isinstance(axis, int) else -1 for axis in known)
         probing = Probing(
             reference=reference,
             spec=spec,
@@ -157,9 +164,7 @@ def check_finite(value: torch.Tensor, what: str) -> None:
 def _axes(spec: PipelineSpec, size: ProbeSize, batch: int) -> dict[str, int]:
     scale = spec.generation.vae_scale_factor
     sizes = {"batch": batch}
-    for name, latents in (("height", size.latent_height), ("width", size.latent_width)):
-        sizes[name] = latents * scale
-        sizes[f"{name} / {scale}"] = latents
+    sizes |= {"height": size.latent_height * scale, "width": size.latent_width * scale}
     if spec.generation.text_length is not None:
         sizes["sequence"] = spec.generation.text_length
     return sizes

@@ -173,6 +173,7 @@ def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds
         image=absolute(settings.image),
         mask=absolute(settings.mask),
         strength=settings.strength,
+        control=tuple(str(it.absolute()) for it in settings.controls) or None,
     )
 
 

@@ -45,6 +45,11 @@ class Request:
     latents: str | None = None
     prompt_syntax: PromptSyntax | None = None
     clip_skip: int | None = None
+    control: tuple[str, ...] | None = None
+    control_scale: tuple[float, ...] | None = None
+    control_start: tuple[float, ...] | None = None
+    control_end: tuple[float, ...] | None = None
+    guess_mode: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ def generate_there(
         image=_send(device, job.request.image),
         mask=_send(device, job.request.mask),
         latents=_send(device, job.request.latents),
+        control=_send_all(device, job.request.control),
     )
     run = new_run_name()
     there = device.agent.ask(Place, "make_run", name=run).path
@@ -105,6 +106,12 @@ def _check_made(device: Device, made: list[ImageResult], count: int, request: Re
                 f"{wanted[0]} × {wanted[1]}.",
                 hint=f"See what runs there: edgegen devices show {device.address}",
             )
+
+
+def _send_all(device: Device, files: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Push files of this machine, and return their paths on the device."""
+    sent = (_send(device, file) for file in files or ())
+    return tuple(it for it in sent if it is not None) or None
 
 
 def _send(device: Device, file: str | None) -> str | None:

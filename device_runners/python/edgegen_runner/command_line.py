@@ -14,7 +14,7 @@ from .errors import RunnerFailure
 from .job import GenerateJob
 from .package import load_package
 from .prompts import SYNTAXES
-from .request import Request
+from .request import STRONGEST_CONTROL, Request
 from .residency import RESIDENCIES
 from .runtimes import RUNTIMES
 from .session import generate
@@ -48,6 +48,11 @@ def main(arguments: Sequence[str]) -> int:
                 strength=options.strength,
                 prompt_syntax=options.prompt_syntax,
                 clip_skip=options.clip_skip,
+                control=tuple(options.control) or None,
+                control_scale=tuple(options.control_scale) or None,
+                control_start=tuple(options.control_start) or None,
+                control_end=tuple(options.control_end) or None,
+                guess_mode=options.guess_mode,
             ),
             output=output.parent if single else output,
             file_names=(output.name,) if single else None,
@@ -123,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strength", type=float)
     parser.add_argument("--prompt-syntax", choices=SYNTAXES, help="a1111: (fox:1.3), BREAK")
     parser.add_argument("--clip-skip", type=_positive, help="CLIP's last layers to leave out")
+    again: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("--control", type=Path, **again, help="PNG that steers it; once for each")
+    parser.add_argument("--control-scale", type=_scale, **again, help="1: as it was trained")
+    parser.add_argument("--control-start", type=_share, **again, help="part of the steps, 0 to 1")
+    parser.add_argument("--control-end", type=_share, **again)
+    parser.add_argument("--guess-mode", action="store_true")
     names = [runtime.name for runtime in RUNTIMES]
     parser.add_argument("--runtime", choices=names, help="default: what is installed")
     parser.add_argument("--threads", type=_positive)
@@ -137,6 +148,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def _scale(text: str) -> float:
+    value = float(text)
+    if not abs(value) <= STRONGEST_CONTROL:
+        raise argparse.ArgumentTypeError(f"{text} is not between ±{STRONGEST_CONTROL:g}")
     return value
 
 

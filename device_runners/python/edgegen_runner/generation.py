@@ -19,13 +19,14 @@ class FamilyFacts:
 
     ``guidance`` compares with an empty prompt ("classifier-free"), is an input of the denoiser
     ("embedded"), or is "none". ``starts`` are the ways in which an image can begin, the usual one
-    first: in noise, in a picture, or in a picture behind a mask.
+    first: in noise, in a picture, or in a picture behind a mask. ``controls`` pictures steer it.
     """
 
     guidance: Guidance
     takes_text: bool
     takes_negative_prompt: bool
     starts: tuple[Start, ...]
+    controls: int = 0
 
     @property
     def needs_mask(self) -> bool:

@@ -67,7 +67,7 @@ def _check_components(package: Package, golden: Golden, components: Components, 
 def _check_images(package: Package, golden: Golden, components: Components, emit: Emit) -> None:
     """Draw the golden image from its seed, and compare the latents on the way and the pixels."""
     steps = _count_trajectory(golden.folder)
-    pipeline = open_pipeline(components, _request(golden))
+    pipeline = open_pipeline(components, _request(golden, package.facts.controls))
     conditioning = pipeline.encode(golden.prompt)
     start = pipeline.prepare(golden.seed)
     latents, made = start.latents, 0
@@ -116,7 +116,7 @@ def _count_trajectory(folder: Path) -> int:
     return steps
 
 
-def _request(golden: Golden) -> Request:
+def _request(golden: Golden, controls: int) -> Request:
     """Return what is drawn: with the package's own scheduler, for another one is to be found."""
     starts_from_picture = golden.strength is not None
     mask = golden.folder / "mask.png"
@@ -136,6 +136,8 @@ def _request(golden: Golden) -> Request:
         strength=golden.strength,
         image=golden.folder / "input.png" if starts_from_picture else None,
         mask=mask if starts_from_picture and mask.is_file() else None,
+        control=tuple(golden.folder / f"control.{number}.png" for number in range(controls))
+        or None,
     )
 
 

@@ -61,6 +61,12 @@ def to_model_range(pixels: Pixels) -> Array:
     return np.ascontiguousarray((values * 2 - 1).transpose(2, 0, 1)[None])
 
 
+def to_levels(pixels: Pixels) -> Array:
+    """Return (1, channels, height, width) in 0…1, of pixels (height, width, channels)."""
+    values = pixels.astype(np.float32) / np.float32(255.0)
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+
+
 def to_mask(pixels: Pixels) -> Array:
     """Return (1, 1, height, width) of 0 and 1, of gray pixels; white is where to draw anew."""
     values = pixels.astype(np.float32) / np.float32(255.0)

@@ -17,6 +17,7 @@ from .request import (
     MOST_STEPS,
     MOST_THREADS,
     SHORTEST_INTERVAL_S,
+    STRONGEST_CONTROL,
     Request,
 )
 from .residency import RESIDENCIES
@@ -200,6 +201,13 @@ def _read_request(table: Table) -> Request:
         latents=table.optional_path("latents"),
         prompt_syntax=table.optional_choice("prompt_syntax", SYNTAXES),
         clip_skip=table.optional_whole("clip_skip", least=0, most=MOST_LAYERS),
+        control=table.paths("control"),
+        control_scale=table.numbers(
+            "control_scale", least=-STRONGEST_CONTROL, most=STRONGEST_CONTROL
+        ),
+        control_start=table.numbers("control_start", least=0, most=1),
+        control_end=table.numbers("control_end", least=0, most=1),
+        guess_mode=table.truth("guess_mode"),
     )
     table.done()
     return request

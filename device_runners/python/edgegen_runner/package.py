@@ -25,7 +25,7 @@ from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 2
-ROLES = ("text_encoder", "denoiser", "shallow_denoiser", "decoder", "encoder")
+ROLES = ("text_encoder", "controlnet", "denoiser", "shallow_denoiser", "decoder", "encoder")
 MODEL_PACKAGE = ".mlpackage"
 """What Core ML opens is a folder."""
 
@@ -273,6 +273,7 @@ def _read_facts(table: Table) -> FamilyFacts:
         takes_text=table.truth("takes_text"),
         takes_negative_prompt=table.truth("takes_negative_prompt"),
         starts=table.choices("starts", STARTS),
+        controls=table.whole("controls", 0, least=0, most=_MOST_COMPONENTS),
     )
 
 

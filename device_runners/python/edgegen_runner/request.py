@@ -15,6 +15,7 @@ MOST_STEPS = 10_000
 MOST_LAYERS = 1_000
 MOST_THREADS = 1_024
 SHORTEST_INTERVAL_S = 0.001
+STRONGEST_CONTROL = 1_000.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Request:
     call, 1 in two. ``strength`` is how far image-to-image goes back into the noise. ``latents`` is
     a ``.npy`` of what the random generator would have drawn first, (1, channels, height, width).
     ``prompt_syntax`` is one of `SYNTAXES`; ``clip_skip`` is how many of CLIP's last layers are left
-    out, as diffusers counts them.
+    out, as diffusers counts them. ``control`` are the pictures that steer it, one for each of the
+    package's ControlNets; these act with ``control_scale`` from ``control_start`` to
+    ``control_end`` of the steps, 0…1: one number for all of them, or one for each. In
+    ``guess_mode`` they act on what the prompt predicts alone, and on its first layers less.
     """
 
     prompts: Optional[tuple[str, ...]] = None
@@ -51,3 +55,8 @@ class Request:
     latents: Optional[Path] = None
     prompt_syntax: Optional[str] = None
     clip_skip: Optional[int] = None
+    control: Optional[tuple[Path, ...]] = None
+    control_scale: Optional[tuple[float, ...]] = None
+    control_start: Optional[tuple[float, ...]] = None
+    control_end: Optional[tuple[float, ...]] = None
+    guess_mode: bool = False

@@ -1,8 +1,8 @@
 """Which components are in memory, and how long the runtime worked.
 
 ``all`` keeps every component that was loaded; ``sequential`` holds one at a time, so that the peak
-is that of the largest. The two that a denoiser has where it keeps features take turns in every
-image, and count as one.
+is that of the largest. Those that work in the steps of an image (a denoiser, the second one that it
+has where it keeps features, ControlNets) take turns in every image, and count as one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .package import Component, Package, Tensor
 Array = npt.NDArray[Any]
 
 RESIDENCIES = ("all", "sequential")
-_TAKE_TURNS = ("denoiser", "shallow_denoiser")
+_TAKE_TURNS = ("controlnet", "denoiser", "shallow_denoiser")
 
 _DTYPES = {
     "float32": np.float32,

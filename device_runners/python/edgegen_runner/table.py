@@ -78,16 +78,25 @@ class Table:
             raise self._refuse(key, value, "a list of texts")
         return tuple(value)
 
-    def numbers(self, key: str, *, count: int) -> Optional[tuple[float, ...]]:
-        """Return a list of so many finite numbers, or None."""
+    def numbers(
+        self,
+        key: str,
+        *,
+        count: Optional[int] = None,
+        least: float = -_LARGEST_NUMBER,
+        most: float = _LARGEST_NUMBER,
+    ) -> Optional[tuple[float, ...]]:
+        """Return a list of so many finite numbers within limits, or None."""
         value = self._take(key)
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) != count:
-            raise self._refuse(key, value, f"{count} numbers")
+        if not isinstance(value, list) or not value or len(value) != (count or len(value)):
+            raise self._refuse(key, value, f"{count or 'a list of'} numbers")
         for item in value:
             if type(item) not in (int, float) or not abs(item) <= _LARGEST_NUMBER:
                 raise self._refuse(key, item, "a finite number")
+            if not least <= item <= most:
+                raise self._refuse(key, item, f"between {least:g} and {most:g}")
         return tuple(map(float, value))
 
     def name(self, key: str) -> str:
@@ -103,6 +112,14 @@ class Table:
         if not is_path(value):
             raise self._refuse(key, value, "a path")
         return Path(value)
+
+    def paths(self, key: str) -> Optional[tuple[Path, ...]]:
+        """Return a list of paths of files that is not empty, or None."""
+        value = self.texts(key)
+        for path in value or ():
+            if not path or not is_path(path):
+                raise self._refuse(key, path, "a path")
+        return None if value is None else tuple(map(Path, value))
 
     def optional_path(self, key: str) -> Optional[Path]:
         """Return the path of a file, or None."""

@@ -12,7 +12,7 @@ import re
 from fnmatch import fnmatchcase
 
 from edgegen.core.model import Component
-from edgegen.networks import part_of
+from edgegen.networks import part_of, residuals
 from edgegen.networks.base import NativeNames, NativeTensor
 
 _TARGET = "coreml"
@@ -28,7 +28,9 @@ def compiled_name(component: Component) -> str:
     if natives is None:
         return "".join(word.capitalize() for word in component.name.split("_"))
     number = match[1] if (match := _NUMBER.fullmatch(component.name)) else ""
-    return natives.file.format(number=number)
+    is_steered = any(it.name == residuals.name_of(0) for it in component.inputs)
+    file = natives.steered_file if is_steered and natives.steered_file else natives.file
+    return file.format(number=number)
 
 
 def is_chunked(component: Component) -> bool:

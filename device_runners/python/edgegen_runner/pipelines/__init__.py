@@ -15,9 +15,13 @@ PIPELINES: dict[str, str] = {
     "pixart": "pixart:PixArt",
     "stable-diffusion": "stable_diffusion:StableDiffusion",
     "stable-diffusion-inpaint": "stable_diffusion:StableDiffusion",
+    "stable-diffusion-controlnet": "controlnet:Steered",
+    "stable-diffusion-inpaint-controlnet": "controlnet:Steered",
     "latent-consistency": "latent_consistency:LatentConsistency",
     "stable-diffusion-xl": "stable_diffusion_xl:StableDiffusionXL",
     "stable-diffusion-xl-inpaint": "stable_diffusion_xl:StableDiffusionXL",
+    "stable-diffusion-xl-controlnet": "controlnet:SteeredXL",
+    "stable-diffusion-xl-inpaint-controlnet": "controlnet:SteeredXL",
     "stable-diffusion-xl-refiner": "stable_diffusion_xl:StableDiffusionXL",
     "unconditional": "unconditional:Unconditional",
 }

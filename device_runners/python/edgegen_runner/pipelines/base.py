@@ -210,6 +210,7 @@ def denoise(
             start.extra,
             guided=denoiser.guides(index, len(timesteps)),
             whole=denoiser.computes_all(index, len(timesteps)),
+            scales=denoiser.control_scales(index, len(timesteps)),
         )
         latents = scheduler.step(prediction, timestep, latents, start.noise)
         if start.keep is not None:

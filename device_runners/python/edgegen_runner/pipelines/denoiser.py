@@ -14,6 +14,7 @@ from ..generation import Generation, guided_calls
 from ..request import Request
 from ..residency import Components
 from ..schedulers.guidance import classifier_free_guidance, rescale_noise_cfg
+from .control import Controls
 from .feature_cache import FEATURES, FeatureCache
 
 Array = npt.NDArray[Any]
@@ -72,7 +73,7 @@ class Denoiser:
 
     Of a prediction the first ``channels`` are kept, where that is given: a variance that was
     learned comes after them, and some of diffusers' pipelines drop it. It is of one image: of each
-    ``cache_interval`` calls the first leaves its features to the others.
+    ``cache_interval`` calls the first leaves its features to the others. ``controls`` steer it.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Denoiser:
         *,
         channels: Optional[int] = None,
         cache_interval: int = 1,
+        controls: Optional[Controls] = None,
     ) -> None:
         self._components = components
         self._component = components.package.by_role("denoiser")
         self._channels = channels
         self._guidance = guidance
         self._cache = FeatureCache(components.package, cache_interval)
+        self._controls = controls
         rows = [conditioning.positive]
         fixed = self._component.inputs["sample"].shape[0]
         alone = fixed if isinstance(fixed, int) else 1
@@ -106,6 +109,10 @@ class Denoiser:
         """Return whether a call of an image, of so many, looks at the negative prompt, too."""
         return self._guided and index in self._guided_calls(calls)
 
+    def control_scales(self, index: int, calls: int) -> Sequence[float]:
+        """Return how strongly each ControlNet acts in a call of an image, of so many."""
+        return () if self._controls is None else self._controls.scales(index, calls)
+
     def computes_all(self, index: int, calls: int) -> bool:
         """Return whether a call of an image, of so many, computes all of the network's layers."""
         return self._cache.computes_all(index, self._guided_calls(calls))
@@ -118,19 +125,24 @@ class Denoiser:
         *,
         guided: bool = True,
         whole: bool = True,
+        scales: Sequence[float] = (),
     ) -> Array:
         """Return the prediction for a sample (1, channels, height, width).
 
         ``extra`` channels (an inpainting model's mask and masked picture) are joined to it. Where
         it is not ``guided`` the denoiser is told the prompt alone; where it is not ``whole`` it
-        computes its last layer, on the features of the last call that was.
+        computes its last layer, on the features of the last call that was. ``scales`` are those of
+        ControlNets, which see the sample without ``extra``.
         """
         guided = guided and self._guided
         batch, chunks = (self._batch, self._chunks) if guided else (self._alone, self._plain)
-        joined = np.concatenate([sample, *extra], axis=1) if extra else sample
-        batched = np.concatenate([joined] * batch) if batch > 1 else joined
-        moment = {"sample": batched, "timestep": self._moment(timestep)}
-        inputs = [{**moment, **chunk} for chunk in chunks]
+        moment = {"sample": _repeated(sample, batch), "timestep": self._moment(timestep)}
+        inputs: list[Row] = [{**moment, **chunk} for chunk in chunks]
+        if self._controls is not None:
+            inputs = self._controls.steer(inputs, scales, guided=guided)
+        if extra:
+            joined = _repeated(np.concatenate([sample, *extra], axis=1), batch)
+            inputs = [{**each, "sample": joined} for each in inputs]
         both = self._whole(inputs, guided) if whole else self._shallow(inputs, batch, guided)
         if self._channels is not None:
             both = both[:, : self._channels]
@@ -185,6 +197,10 @@ class Denoiser:
             )
         shape = [axis if isinstance(axis, int) else 1 for axis in wanted.shape]
         return np.full(shape, timestep, dtype=_MOMENT_DTYPES[wanted.dtype])
+
+
+def _repeated(sample: Array, batch: int) -> Array:
+    return np.concatenate([sample] * batch) if batch > 1 else sample
 
 
 def _joined(chunks: Sequence[Array]) -> Array:

@@ -5,7 +5,7 @@ Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion{,_img2img
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import numpy.typing as npt
@@ -15,16 +15,18 @@ from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
+from .control import Controls
 from .denoiser import Conditioning, Denoiser, guidance_of
 from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
-from .starts import Starts, start_kind
+from .starts import Starts, Strengths, start_kind
 from .text import TextEncoder, TextSettings, as_long_as_each_other
 
 Array = npt.NDArray[Any]
 
 STRENGTHS = {"picture": 0.8, "mask": 1.0}
+NO_CONTROL: Mapping[str, float] = {}
 SCHEDULERS = SchedulerRules(
     corrections={
         "noise": {"steps_offset": 1, "clip_sample": False},
@@ -43,7 +45,9 @@ class StableDiffusion:
         request: Request,
         *,
         schedulers: SchedulerRules = SCHEDULERS,
+        strengths: Strengths = STRENGTHS,
         strength_spaces_steps: bool = False,
+        control_scales: Mapping[str, float] = NO_CONTROL,
     ) -> None:
         package = components.package
         self._components = components
@@ -54,8 +58,15 @@ class StableDiffusion:
             components,
             request,
             self._scheduler,
-            STRENGTHS,
+            strengths,
             strength_spaces_steps=strength_spaces_steps,
+        )
+        self._controls = Controls(
+            components,
+            request,
+            width=self._starts.width,
+            height=self._starts.height,
+            scale=control_scales.get(kind, 1.0),
         )
         self._autoencoder = Autoencoder(components)
         encoder = package.by_role("text_encoder")
@@ -68,7 +79,7 @@ class StableDiffusion:
         self._cache_interval = cache_interval_of(request, package)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
         names = names_of(package, self._cache_interval)
-        self.components = (encoder.name, *starts.components, *names)
+        self.components = (encoder.name, *starts.components, *self._controls.names, *names)
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one."""
@@ -104,6 +115,7 @@ class StableDiffusion:
             conditioning,
             self._guidance,
             cache_interval=self._cache_interval,
+            controls=self._controls,
         )
         return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
 

@@ -5,7 +5,7 @@ Source: diffusers/pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl{,_i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import numpy as np
@@ -16,16 +16,18 @@ from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
 from .base import Plan, Start, Step, denoise, names_of
+from .control import Controls
 from .denoiser import Conditioning, Denoiser, guidance_of
 from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
 from .scheduler import SchedulerRules, open_scheduler
-from .starts import Starts, start_kind
+from .starts import Starts, Strengths, start_kind
 from .text import TextEncoder, TextSettings, as_long_as_each_other
 
 Array = npt.NDArray[Any]
 
 STRENGTHS = {"picture": 0.3, "mask": 0.9999}
+NO_CONTROL: Mapping[str, float] = {}
 SCHEDULERS = SchedulerRules()
 
 AESTHETIC_SCORE = 6.0
@@ -35,13 +37,27 @@ NEGATIVE_AESTHETIC_SCORE = 2.5
 class StableDiffusionXL:
     """Draw with the text encoders that there are (the refiner has the second alone)."""
 
-    def __init__(self, components: Components, request: Request) -> None:
+    def __init__(
+        self,
+        components: Components,
+        request: Request,
+        *,
+        strengths: Strengths = STRENGTHS,
+        control_scales: Mapping[str, float] = NO_CONTROL,
+    ) -> None:
         package = components.package
         self._components = components
         self._request = request
         kind = start_kind(package, request)
         self._scheduler = open_scheduler(package, request, SCHEDULERS, kind)
-        self._starts = Starts(components, request, self._scheduler, STRENGTHS)
+        self._starts = Starts(components, request, self._scheduler, strengths)
+        self._controls = Controls(
+            components,
+            request,
+            width=self._starts.width,
+            height=self._starts.height,
+            scale=control_scales.get(kind, 1.0),
+        )
         self._autoencoder = Autoencoder(components)
         encoders = package.all_of("text_encoder")
         self._settings = TextSettings.of(request)
@@ -53,7 +69,10 @@ class StableDiffusionXL:
         self._cache_interval = cache_interval_of(request, package)
         self.plan = Plan(starts.width, starts.height, starts.steps, guidance, self._scheduler)
         names = (encoder.name for encoder in encoders)
-        self.components = (*names, *starts.components, *names_of(package, self._cache_interval))
+        self.components = (
+            *(*names, *starts.components, *self._controls.names),
+            *names_of(package, self._cache_interval),
+        )
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one; add the sizes and scores."""
@@ -93,6 +112,7 @@ class StableDiffusionXL:
             conditioning,
             self._guidance,
             cache_interval=self._cache_interval,
+            controls=self._controls,
         )
         return denoise(self._components, denoiser, self._scheduler, self._starts.timesteps, start)
 

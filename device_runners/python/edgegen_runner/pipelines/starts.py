@@ -20,6 +20,7 @@ from ..residency import Components
 from ..schedulers import Noise, Scheduler
 from .autoencoder import Autoencoder
 from .base import Start, check_size, check_start, first_noise, generator, set_timesteps
+from .control import control_size
 
 Array = npt.NDArray[Any]
 
@@ -205,10 +206,12 @@ def _read_pictures(
     """Return the picture and the mask, (1, channels, height, width), and their width and height.
 
     As in diffusers, image-to-image draws at the picture's size unless told, inpainting at the
-    model's.
+    model's, and what a picture steers at that one's.
     """
     generation = package.generation
-    width, height = request.width or generation.width, request.height or generation.height
+    own = control_size(package, request) if kind == "noise" else None
+    own_width, own_height = own or (generation.width, generation.height)
+    width, height = request.width or own_width, request.height or own_height
     if kind == "noise" or request.image is None:
         return None, None, width, height
     pixels = images.to_rgb(images.read_picture(request.image))
