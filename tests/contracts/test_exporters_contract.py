@@ -35,6 +35,10 @@ FAMILIES = {
     "stable-diffusion-xl": "sdxl",
     "stable-diffusion-xl-inpaint": "sdxl-inpaint",
     "stable-diffusion-xl-refiner": "sdxl-refiner",
+    "stable-diffusion-controlnet": "sd15-controlnet",
+    "stable-diffusion-inpaint-controlnet": "sd-inpaint-controlnet",
+    "stable-diffusion-xl-controlnet": "sdxl-controlnets",
+    "stable-diffusion-xl-inpaint-controlnet": "sdxl-inpaint-controlnet",
     "unconditional": "ddpm",
     "pixart": "pixart",
 }

@@ -8,12 +8,13 @@ import pytest
 
 from edgegen.core.model import Role
 from edgegen.networks import NETWORKS
-from edgegen.networks.base import Autoencoder, Denoiser, Network, TextEncoder
+from edgegen.networks.base import Autoencoder, Denoiser, Network, Steering, TextEncoder
 
 ROLES: dict[type[Network], tuple[str, ...]] = {
     TextEncoder: ("text_encoder",),
     Denoiser: ("denoiser",),
     Autoencoder: ("decoder", "encoder"),
+    Steering: ("controlnet",),
 }
 
 
@@ -28,7 +29,7 @@ def test_a_network_stands_under_the_name_of_its_class(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_of_a_kind_and_makes_the_components_of_that_kind(name: str) -> None:
     network = NETWORKS[name]
-    assert type(network) in ROLES, "declare a TextEncoder, a Denoiser or an Autoencoder"
+    assert type(network) in ROLES, "declare a TextEncoder, a Denoiser, an Autoencoder or a Steering"
     roles = tuple(part.role for part in network.parts)
     assert roles == ROLES[type(network)]
     assert set(roles) <= set(get_args(Role))

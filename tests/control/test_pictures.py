@@ -21,9 +21,12 @@ from tests.conftest import TinyPipeline
 from tests.tiny_models import write_controlnet
 
 # diffusers says so where it corrects an old configuration
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"
+    ),
+]
 
 LEAST_PSNR_DB = 60.0
 PROMPT = "a cat and the dog, singing"
