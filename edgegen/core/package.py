@@ -89,6 +89,15 @@ class GoldenCase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeNeed:
+    """The first version of a runtime that executes the package, and why; None: no version does."""
+
+    runtime: str
+    why: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageManifest:
     """Everything that is known of a package when it is built. It never changes afterwards."""
 
@@ -110,6 +119,7 @@ class PackageManifest:
     scheduler: SchedulerSpec | None = None  # packages of before edgegen kept it have none
     golden: GoldenCase | None = None
     parity_failed: bool = False
+    runtime_since: tuple[RuntimeNeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

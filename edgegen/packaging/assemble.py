@@ -31,6 +31,7 @@ from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion
 from edgegen.packaging.drawing import write_scheduler
 from edgegen.packaging.plan import BuildPlan
+from edgegen.packaging.runtime_versions import needs_of
 from edgegen.packaging.small_files import copy_small_files
 from edgegen.parity.gate import check_package, require
 from edgegen.parity.side import Draw, Outcome
@@ -154,6 +155,7 @@ def _manifest(
         scheduler=plan.candidate.spec.scheduler,
         files=_files(staging, progress),
         golden=shared.golden,
+        runtime_since=needs_of(plan.candidate.recipe, plan.candidate.target),
     )
 
 

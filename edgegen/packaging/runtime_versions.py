@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from edgegen_runner import runtime_versions
 from edgegen_runner.runtimes import called
 
 from edgegen.core.errors import ConfigError
+from edgegen.core.package import RuntimeNeed
 from edgegen.core.profile import DeviceProfile, RuntimeOptions
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import RuntimeSince, TargetSpec
@@ -44,29 +46,38 @@ def refuse_older(
         )
 
 
+def needs_of(recipe: Recipe, target: TargetSpec) -> tuple[RuntimeNeed, ...]:
+    """Return the first version of each runtime that executes all that a recipe asks for."""
+    needs: dict[str, RuntimeNeed] = {}
+    for since in target.runtime_since:
+        known = needs.get(since.runtime)
+        if since.concerns(recipe) and (known is None or _is_later(since.version, known.version)):
+            needs[since.runtime] = RuntimeNeed(
+                runtime=since.runtime, version=since.version, why=since.why
+            )
+    return tuple(needs.values())
+
+
+def _is_later(version: str | None, than: str | None) -> bool:
+    if version is None or than is None:
+        return than is not None
+    return version_numbers(version, "a target") > version_numbers(than, "a target")
+
+
 def version_numbers(version: str, source: str) -> tuple[int, ...]:
-    """Return a version's numbers, without zeros at their end; what follows them is left out.
+    """Return a version's numbers, as the runner does.
 
     Raises ConfigError that names the `source` for a version without numbers.
 
     >>> version_numbers("1.20.0rc1", "a profile")
     (1, 20)
     """
-    numbers: list[int] = []
-    for part in version.split("."):
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        numbers.append(int(digits))
-        if digits != part:
-            break
+    numbers = runtime_versions.version_numbers(version)
     if not numbers:
         raise ConfigError(
             f"{source}: '{version}' is not a version.", hint="Write it as numbers: 1.20.1."
         )
-    while len(numbers) > 1 and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+    return numbers
 
 
 def _asks_for(since: RuntimeSince) -> str:

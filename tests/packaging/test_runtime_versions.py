@@ -20,7 +20,7 @@ from edgegen.devices.profiles import load_profile
 from edgegen.models.source import resolve
 from edgegen.packaging.mixed import mix_wanted
 from edgegen.packaging.model_facts import read_facts
-from edgegen.packaging.runtime_versions import refuse_older, version_numbers
+from edgegen.packaging.runtime_versions import needs_of, refuse_older, version_numbers
 from edgegen.packaging.wanted import Wanted
 
 TARGET = replace(
@@ -219,3 +219,23 @@ def test_litert_that_would_compute_4_bits_wrong_is_refused(
     assert f"install ai_edge_litert {needed}" in caught.value.hint
     refuse(recipe(name), needed, target)
     refuse(recipe(name), None, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "needs"),
+    [
+        ("onnx", "fp16-storage", {"onnxruntime": "1.16.0"}),
+        ("onnx", "int4", {"onnxruntime": "1.16.2"}),
+        ("onnx", "int8-static-a16", {"onnxruntime": "1.18.0"}),
+        ("tflite", "fp32", {}),
+        ("tflite", "int4-dynamic", {"ai_edge_litert": "2.1.0", "tflite_runtime": None}),
+        ("coreml", "fp16", {}),
+    ],
+)
+def test_a_package_needs_the_latest_of_all_that_its_recipe_asks_for(
+    target: str, name: str, needs: dict[str, str | None]
+) -> None:
+    spec = load_target(target)
+    found = needs_of(load_recipe(name, spec), spec)
+    assert {it.runtime: it.version for it in found} == needs
+    assert all(it.why for it in found)

@@ -21,6 +21,7 @@ from .generation import (
     NativeTensor,
 )
 from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_STEPS
+from .runtime_versions import RuntimeNeed
 from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
@@ -34,6 +35,7 @@ _MOST_FILES = 100_000
 _MOST_COMPONENTS = 64
 _MOST_TENSORS = 1_000
 _MOST_RULES = 10_000
+_MOST_NEEDS = 100
 _LARGEST_AXIS = 1 << 20
 _PIECE_BYTES = 8 << 20
 
@@ -102,7 +104,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Package:
-    """A package on disk."""
+    """A package on disk; ``runtime_since`` says which versions of runtimes execute it."""
 
     folder: Path
     family: str
@@ -114,6 +116,8 @@ class Package:
     golden: Optional[Golden]
     model: str
     target: str = "onnx"
+    recipe: str = ""
+    runtime_since: tuple[RuntimeNeed, ...] = ()
 
     def component(self, name: str) -> Component:
         """Return a component.
@@ -245,7 +249,9 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
         for file in manifest.tables("files", most=_MOST_FILES)
     ]
     recipe = manifest.table("recipe")
-    components = _read_components(folder, manifest, recipe, frozenset(path for path, _ in files))
+    name = recipe.optional_text("name") or ""
+    named = frozenset(path for path, _ in files)
+    components = _read_components(folder, manifest, recipe, name, named)
     tolerance = recipe.table("tolerance")
     golden = manifest.optional_table("golden")
     package = Package(
@@ -263,6 +269,11 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
         golden=None if golden is None else _read_golden(folder, golden),
         model=manifest.table("source").text("model"),
         target=manifest.text("target"),
+        recipe=name,
+        runtime_since=tuple(
+            RuntimeNeed(need.text("runtime"), need.optional_text("version"), need.text("why"))
+            for need in manifest.tables("runtime_since", most=_MOST_NEEDS, default=[])
+        ),
     )
     return package, files
 
@@ -307,11 +318,10 @@ def _read_generation(table: Table) -> Generation:
 
 
 def _read_components(
-    folder: Path, manifest: Table, recipe: Table, files: frozenset[str]
+    folder: Path, manifest: Table, recipe: Table, name: str, files: frozenset[str]
 ) -> dict[str, Component]:
     rules = recipe.tables("rules", most=_MOST_RULES, default=[])
     storages = [recipe.optional_text("storage"), *(rule.optional_text("storage") for rule in rules)]
-    name = recipe.optional_text("name") or ""
     components = {}
     for packaged in manifest.tables("components", most=_MOST_COMPONENTS):
         spec, path = packaged.table("spec"), packaged.text("path")

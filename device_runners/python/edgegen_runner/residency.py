@@ -24,6 +24,7 @@ from .backends import Backend, Session
 from .errors import RunnerFailure
 from .events import Emit
 from .package import Component, Package, Tensor
+from .runtime_versions import refuse_older
 
 Array = npt.NDArray[Any]
 
@@ -45,9 +46,12 @@ class Components:
     """The components of a package, loaded when they are needed.
 
     ``runtime_s`` and ``load_s`` only grow: the time inside the runtime's calls, and in loading.
+    Raises RunnerFailure (missing-runtime) where the runtime is older than the package needs.
     """
 
     def __init__(self, package: Package, backend: Backend, residency: str, emit: Emit) -> None:
+        if package.runtime_since:
+            refuse_older(package.runtime_since, backend.name, backend.version, package.recipe)
         self.package = package
         self.residency = residency
         self.runtime_s = 0.0
