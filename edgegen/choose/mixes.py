@@ -8,6 +8,7 @@ wins where nothing smaller draws well enough.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from edgegen.choose.space import Space, Wanted, add_candidates, add_refused
 from edgegen.core.errors import ConfigError
@@ -66,17 +67,25 @@ def _add(
     *,
     is_named: bool = False,
 ) -> None:
-    table = sensitivity_of(space.facts[model.source], progress)
-    facts = named_as(space.facts[model.source], table)
-    space.facts[model.source] = facts
-    try:
-        mixed = make_mixed(facts, target, size, table, profile=profile)
-    except ConfigError as error:
-        if is_named:
-            why = f"{error.message} {error.hint}".strip()
-            add_refused(space, model, facts, (target.name, size.name), wanted, why)
-        return
-    add_candidates(space, model, facts, target, mixed.recipe, wanted, profile)
+    """Add a mix, and one with a shallow graph in the same size where features are kept."""
+    intervals = wanted.cache_intervals or (1,)
+    for group in ((1,) if 1 in intervals else (), tuple(it for it in intervals if it > 1)):
+        if not group:
+            continue
+        plain = space.facts[model.source]
+        here = replace(wanted, cache_intervals=group)
+        try:
+            facts = plain if group == (1,) else space.cached(model, min(group))
+            table = sensitivity_of(facts, progress)
+            facts = named_as(facts, table)
+            mixed = make_mixed(facts, target, size, table, profile=profile)
+        except ConfigError as error:
+            if is_named:
+                why = f"{error.message} {error.hint}".strip()
+                add_refused(space, model, plain, (target.name, size.name), here, why)
+            continue
+        (space.facts if group == (1,) else space.cached_facts)[model.source] = facts
+        add_candidates(space, model, facts, target, mixed.recipe, here, profile)
 
 
 def _named(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[str, MixedSize]]:

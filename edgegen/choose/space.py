@@ -77,6 +77,15 @@ class Space:
         """Return the facts of what draws as a candidate does."""
         return (self.facts if way.cache_interval == 1 else self.cached_facts)[way.model]
 
+    def cached(self, model: ModelFolder, interval: int) -> ModelFacts:
+        """Return the facts of a model that keeps features, with its shallow graph.
+
+        Raises ConfigError for one that cannot.
+        """
+        if model.source not in self.cached_facts:
+            self.cached_facts[model.source] = read_facts(model, cache_interval=interval)
+        return self.cached_facts[model.source]
+
 
 def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
     """Read `512,384` or `512x768`: widths and heights in pixels.
@@ -236,14 +245,12 @@ def add_candidates(
     if not cached:
         return
     try:
-        if model.source not in space.cached_facts:
-            space.cached_facts[model.source] = read_facts(model, cache_interval=min(cached))
+        cached_facts = space.cached(model, min(cached))
     except ConfigError as error:
         names = target.name, recipe.name
         for size in wanted.sizes or (None,):
             add_refused(space, model, facts, names, wanted, error.message, size, cached)
         return
-    cached_facts = space.cached_facts[model.source]
     _add_sizes(space, model, cached_facts, (target, recipe), wanted, profile, cached)
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from edgegen.choose import mixes
+from edgegen.choose.space import Wanted, make_space
 from edgegen.compress.codecs import CODECS
 from edgegen.core.errors import ConfigError
 from edgegen.core.figures import Limit
 from edgegen.core.package import StageCost
+from edgegen.core.progress import SilentProgress
 from edgegen.core.sensitivity import LayerSensitivity, Sensitivity
 from edgegen.core.targets import load_target
+from edgegen.models.source import resolve
 from edgegen.packaging.mixed import parse_mixed, size_named
 from edgegen.packaging.model_facts import ModelFacts
 from tests.choose import played
@@ -86,6 +89,25 @@ def test_there_is_no_mix_with(
     run = new_run(tmp_path / "out", limits=limits, recipes=recipes)
     names = {candidate.way.recipe for candidate in run.search.problem.candidates}
     assert not {name for name in names if name.startswith("mixed-")}
+
+
+def test_a_mix_with_features_kept_has_room_for_its_shallow_graph() -> None:
+    model = resolve("builtin:scenes")
+    wanted = Wanted(
+        targets=("coreml",), recipes=("mixed-20MB",), steps=(12,), cache_intervals=(1, 3)
+    )
+    space = make_space([model], wanted, profile=None, targets=())
+    mixes.add_mixes(space, [model], wanted, (), profile=None, targets=(), progress=SilentProgress())
+    made = {it.way.cache_interval: it for it in space.candidates}
+    assert made.keys() == {1, 3}
+    for candidate in made.values():
+        assert not candidate.refused
+        size = candidate.known["size"].value
+        assert size is not None
+        assert 0.95 * ROOM.value < size <= ROOM.value
+    assigned = {it: space.built_as[made[it].package].recipe.assigned for it in made}
+    assert "unet_shallow" in assigned[3]
+    assert "unet_shallow" not in assigned[1]
 
 
 def test_mixes_that_are_named_are_candidates_of_each_target(tmp_path: Path) -> None:
