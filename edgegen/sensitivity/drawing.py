@@ -18,7 +18,7 @@ from edgegen.networks import part_of
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.start_pictures import write_start_pictures
 from edgegen.reference.trajectory import case_arguments, watched_steps
-from edgegen.sensitivity.gradients import DifferentiableWeights, Wanted
+from edgegen.sensitivity.gradients import DifferentiableWeights, Wanted, blocks_of
 
 
 class Drawing:
@@ -49,6 +49,9 @@ class Drawing:
                 weights.checkpointed(module)
             elif component.role == "decoder":
                 _overhear(module, self._drawn)
+            if component.role in ("denoiser", "decoder") and not weights.keep_small():
+                for block in blocks_of(module):
+                    weights.checkpointed(block)
 
     def differentiate(self, case: GoldenCase, number: int, told: Callable[[str], None]) -> None:
         """Write the gradients of one trajectory."""

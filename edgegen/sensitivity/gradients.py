@@ -3,7 +3,8 @@
 A weight is read when a function uses it, and again when its gradient is computed: what autograd
 keeps of it in between is where to read it. The denoiser, which runs at each step, keeps its inputs
 only and runs once more in the backward pass (Chen et al., "Training Deep Nets with Sublinear Memory
-Cost", 2016). A weight's gradient is the sum over all its uses, and lies in a file of its own.
+Cost", 2016); of a large model each of its blocks does so as well, and each of the decoder's. A
+weight's gradient is the sum over all its uses, and lies in a file of its own.
 
 Imported in the measuring process only, and therefore imports torch at the top.
 """
@@ -149,6 +150,12 @@ class _Run:
     def __call__(self, leaves: Sequence[Any]) -> tuple[torch.Tensor, ...]:
         args, kwargs = pytree.tree_unflatten(leaves, self._form)
         outputs, self.made = pytree.tree_flatten(self._forward(*args, **kwargs))
+        # a tensor that is returned twice would get one gradient for both
+        seen: set[int] = set()
+        for index, output in enumerate(outputs):
+            if isinstance(output, torch.Tensor) and id(output) in seen:
+                outputs[index] = output.view_as(output)
+            seen.add(id(output))
         return tuple(outputs)
 
 
@@ -188,6 +195,15 @@ def _fresh(leaf: Any) -> Any:
     if not isinstance(leaf, torch.Tensor):
         return leaf
     return leaf.detach().requires_grad_(leaf.is_floating_point())
+
+
+def blocks_of(network: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Yield the members of a network's outermost lists of modules: its levels and blocks."""
+    for child in network.children():
+        if isinstance(child, torch.nn.ModuleList):
+            yield from child
+        else:
+            yield from blocks_of(child)
 
 
 def gradient_path(folder: Path, component: str, name: str) -> Path:

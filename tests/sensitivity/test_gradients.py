@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgegen.sensitivity.gradients import DifferentiableWeights, gradient_path
+from edgegen.sensitivity.gradients import DifferentiableWeights, blocks_of, gradient_path
 
 SEED = 3
 
@@ -70,6 +70,66 @@ def test_they_are_those_of_torch(
         assert expected is not None
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+class Block(torch.nn.Module):
+    """Returns its states and, once more, the last of them, as a level of a UNet does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(6, 6)
+        self.second = torch.nn.Linear(6, 6)
+
+    def forward(
+        self, x: torch.Tensor, before: tuple[torch.Tensor, ...] = ()
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        one = torch.tanh(self.first(x + sum(before)))
+        two = torch.tanh(self.second(one))
+        return two, (one, two)
+
+
+class Levels(torch.nn.Module):
+    """Two blocks in a list within a part, the second of which takes the states of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = torch.nn.Module()
+        self.part.blocks = torch.nn.ModuleList([Block(), Block()])
+        self.last = torch.nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        value, states = self.part.blocks[0](x.movedim(1, -1).repeat(1, 1, 1, 2))
+        value, _ = self.part.blocks[1](value, before=states)
+        return (self.last(value).movedim(-1, 1),)
+
+
+def test_blocks_that_run_again_within_a_network_that_does_change_nothing(tmp_path: Path) -> None:
+    torch.manual_seed(SEED)
+    plain = Levels()
+    drawn(plain).backward()
+    network, weights = streamed(plain)
+    weights.checkpointed(network)
+    blocks = list(blocks_of(network))
+    assert len(blocks) == 2
+    runs = 0
+
+    def count(*_: object) -> None:
+        nonlocal runs
+        runs += 1
+
+    blocks[0].first.register_forward_hook(count)
+    for block in blocks:
+        weights.checkpointed(block)
+    with weights.recorded(tmp_path, lambda component, name: True):
+        with weights.differentiated():
+            projected = drawn(network)
+        projected.backward()
+    assert runs == 2 * 3  # drawing, the network's own second run, and the block's
+    for name, parameter in plain.named_parameters():
+        if parameter.ndim > 1:
+            found = np.load(gradient_path(tmp_path, "unet", name))
+            assert parameter.grad is not None
+            np.testing.assert_allclose(found, parameter.grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_no_weight_stays_in_memory_between_its_uses(plain: torch.nn.Module, tmp_path: Path) -> None:
