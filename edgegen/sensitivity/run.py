@@ -9,7 +9,6 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from edgegen.sensitivity.child import Job, Measured
 
 WORKER = "edgegen.sensitivity.child"
 STAGE = "sensitivity"
+TRAJECTORIES = 4
 
 _TOOLKITS = ("torch", "diffusers", "transformers", "numpy")
 _ROOMS = ("compress", "families", "networks", "reference", "sensitivity")
@@ -41,13 +41,13 @@ _ROOMS = ("compress", "families", "networks", "reference", "sensitivity")
 
 
 def plan_cases(spec: PipelineSpec, configs: Path) -> tuple[GoldenCase, ...]:
-    """Return the trajectories: those of calibration, each in few steps.
+    """Return the trajectories: those of calibration, all in the same few steps.
 
     A model that draws in few steps takes its own number. Raises what `plan_calibration` raises.
     """
     own = spec.generation.steps
     steps = own if own <= MOST_STEPS else STEPS
-    return tuple(replace(case, steps=steps) for case in plan_calibration(spec, configs, full=False))
+    return plan_calibration(spec, configs, full=False, steps=(steps,) * TRAJECTORIES)
 
 
 def measure_sensitivity(
