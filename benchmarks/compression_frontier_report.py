@@ -117,12 +117,13 @@ def sizes_to_match(rows: Sequence[Placed]) -> list[Placed]:
 
 
 def beaten(rows: Sequence[Placed]) -> Iterator[tuple[Placed, Placed, str]]:
-    """Yield each uniform row, a mix that isn't larger, and in what the mix is worse.
+    """Yield each uniform row of few bits, a mix that isn't larger, and in what the mix is worse.
 
-    Of a uniform row that is the best such mix by FLIP; without one there is nothing to yield.
+    Of a uniform row that is the best such mix by FLIP; without one there is nothing to yield. No
+    mix is made for the size of a recipe of 16 bits and more.
     """
     drawn = [it for it in rows if it.failure is None]
-    for row in (it for it in drawn if it.mix_of is None):
+    for row in (it for it in drawn if it.mix_of is None and not _is_wide(it)):
         mixes = [it for it in drawn if it.mix_of is not None and it.size_bytes <= row.size_bytes]
         if mixes:
             mix = min(mixes, key=lambda it: it.flip)
@@ -171,15 +172,14 @@ def pairs_table(found: Frontier) -> str:
     for reference in found.references:
         name = f"`{reference.model.removeprefix('builtin:')}`"
         for target in target_names():
-            known = load_target(target).recipes
             for uniform, mix, _ in beaten(found.of(reference.model, target)):
-                if uniform.recipe in known and not _is_wide(uniform):
-                    cells = [_figures(it) for it in (uniform, mix)]
-                    lines.append(f"| {name} | {target} {uniform.recipe} | {' | '.join(cells)} |")
+                cells = [_figures(it) for it in (uniform, mix)]
+                lines.append(f"| {name} | {target} {uniform.recipe} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _is_wide(row: Placed) -> bool:
+    """Return whether a uniform row stores weights in 16 bits or more."""
     storage = load_recipe(row.recipe, load_target(row.target)).storage
     return CODECS[storage].bits > FEW_BITS
 

@@ -28,6 +28,7 @@ from edgegen.runner.runtimes import listed_choices
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
     from edgegen.core.progress import Progress, Step
+    from edgegen.runner.ahead import RunnerAhead
     from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.job import GenerateJob
     from edgegen.runner.protocol import Event
@@ -181,6 +182,11 @@ def run(
     diffusers gives. A device gets what it lacks of the package,
     and the images come back.
     """
+    from edgegen.runner.ahead import runner_ahead
+
+    ahead = None
+    if device == LOCAL:
+        ahead = click.get_current_context().with_resource(runner_ahead(package, options["runtime"]))
     from edgegen.core.manifest import load_manifest
     from edgegen.runner.backend_choice import Wishes, backend_here
     from edgegen.runner.job import GenerateJob, Request, absolute
@@ -220,7 +226,7 @@ def run(
             backend=backend_here(manifest.target, wishes),  # on a device, its own takes its place
         )
         if device == LOCAL:
-            images = _draw_here(console, job, manifest)
+            images = _draw_here(console, job, manifest, ahead)
         else:
             images = _draw_there(console, job, files, device, wishes, patience_s)
     if as_json:
@@ -244,11 +250,11 @@ def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:
 
 def _check_guidance(manifest: PackageManifest, options: Mapping[str, Any]) -> None:
     """Raise ConfigError for a part of the steps that is none, or that gains nothing."""
-    from edgegen.packaging.drawing import guided_in_part
-
     start, stop = options["guidance_start"], options["guidance_stop"]
     if start is None and stop is None:
         return
+    from edgegen.packaging.drawing import guided_in_part
+
     drawn = manifest.generation
     for name in ("steps", "guidance"):
         if options[name] is not None:
@@ -258,16 +264,18 @@ def _check_guidance(manifest: PackageManifest, options: Mapping[str, Any]) -> No
 
 def _check_cache(manifest: PackageManifest, interval: int | None, steps: int | None) -> None:
     """Raise ConfigError for an interval that the package or so many steps have no use for."""
-    from edgegen.packaging.drawing import cached_for, require_cache
-
     if interval is None:
         return
+    from edgegen.packaging.drawing import cached_for, require_cache
+
     require_cache(manifest, interval)
     own = manifest.generation
     cached_for(own if steps is None else replace(own, steps=steps), interval)
 
 
-def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) -> list[ImageResult]:
+def _draw_here(
+    console: Console, job: GenerateJob, manifest: PackageManifest, ahead: RunnerAhead | None
+) -> list[ImageResult]:
     from edgegen.runner.runtimes import is_for_devices
     from edgegen.runner.session import generate
 
@@ -277,7 +285,7 @@ def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) ->
             "right image, slowly. Its times say nothing about a device."
         )
     with _Watcher(console, console.progress, job.request.count) as watcher:
-        return generate(job, watcher.see)
+        return generate(job, watcher.see, ahead=ahead)
 
 
 def _draw_there(

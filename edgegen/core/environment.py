@@ -15,6 +15,9 @@ from collections.abc import Iterable, Mapping
 FURTHER_NAMES = "EDGEGEN_PASS_ENV"
 """Further names, between blanks or commas."""
 
+RUNNER_ENVIRONMENT: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
+"""What a runner gets besides."""
+
 EVERY_CHILD: Mapping[str, tuple[str, ...]] = {
     "where programs and folders are": (
         "PATH",

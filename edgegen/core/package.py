@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgegen.core.folders import PACKAGE_MARK
 from edgegen.core.model import (
     Adapter,
     Component,
@@ -17,7 +18,7 @@ from edgegen.core.profile import OperatorSet, Shapes
 from edgegen.core.reading import Reading
 from edgegen.core.recipe import Recipe
 
-MANIFEST_NAME = "edgegen.json"
+MANIFEST_NAME = PACKAGE_MARK
 EVIDENCE_NAME = "evidence.json"
 SCHEMA_VERSION = 2
 

@@ -6,11 +6,12 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edgegen.core.environment import RUNNER_ENVIRONMENT
 from edgegen.core.errors import (
     ConnectionLostError,
     DeviceError,
@@ -23,7 +24,6 @@ from edgegen.devices.facts import DeviceFacts, SystemState
 from edgegen.devices.roots import unfit
 from edgegen.devices.transports import LOCAL, Transport
 
-RUNNER_ENVIRONMENT: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
 HOST_SILENCE = "EDGEGEN_HOST_SILENCE_S"
 """Seconds after which a runner takes a silent host for gone; the heartbeat is more frequent."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from edgegen_runner.__main__ import main
+from edgegen_runner.__main__ import end, main
 
 from edgegen.runner.runtimes import ON_THIS_MACHINE
 
 if __name__ == "__main__":
     # Read when torch is loaded: threads that wait by spinning take the processor from others.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(main(ON_THIS_MACHINE))
+    end(main(ON_THIS_MACHINE))

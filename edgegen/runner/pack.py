@@ -15,7 +15,7 @@ from edgegen.core.folders import cache_folder
 FILE_NAME = "edgegen-runner.pyz"
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_MAIN = b"import sys\nfrom edgegen_runner.__main__ import main\nsys.exit(main())\n"
+_MAIN = b"from edgegen_runner.__main__ import end, main\nend(main())\n"
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
 _MODE = 0o100644 << 16
 

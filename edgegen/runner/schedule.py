@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any
 
 from edgegen.core.codec import decode
+from edgegen.core.environment import RUNNER_ENVIRONMENT
 from edgegen.core.errors import ConfigError, RunnerError
 from edgegen.core.model import PipelineSpec, SchedulerSpec
 from edgegen.core.process import run
-from edgegen.devices.device import RUNNER_ENVIRONMENT
 from edgegen.runner.pack import packed_runner
 
 SchedulerOption = bool | int | float | str

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgegen.core.environment import RUNNER_ENVIRONMENT
 from edgegen.core.errors import (
     ConfigError,
     EdgegenError,
@@ -21,12 +22,12 @@ from edgegen.core.errors import (
     RunnerError,
 )
 from edgegen.core.process import Child, ProcessError, describe_exit, exit_signal
-from edgegen.devices.device import RUNNER_ENVIRONMENT, Device
+from edgegen.devices.device import Device
 from edgegen.devices.facts import SystemState
 from edgegen.devices.faults import explain_fault
+from edgegen.runner.ahead import RunnerAhead, program_of
 from edgegen.runner.job import Backend, Job, job_line
 from edgegen.runner.order import EventOrder
-from edgegen.runner.pack import packed_runner
 from edgegen.runner.protocol import (
     Done,
     Error,
@@ -41,7 +42,6 @@ from edgegen.runner.protocol import (
     Step,
     parse_line,
 )
-from edgegen.runner.runtimes import is_for_devices
 
 _ERRORS: dict[str, type[EdgegenError]] = {
     "bad-request": ConfigError,
@@ -79,8 +79,9 @@ class RunnerSession:
     """One process of the runner for one job, on this machine or on a device that is connected.
 
     `cpu_s` is the processor time that it took here, once it has ended. `log` receives what the
-    runner and its runtime write to standard error. After `patience_s` without any progress (a
-    load, a step, a phase) the runner is taken for hung.
+    runner and its runtime write to standard error. `ahead` is one that was started before and
+    waits: it is taken if it has the job's runtime. After `patience_s` without any progress (a load,
+    a step, a phase) the runner is taken for hung.
     """
 
     def __init__(
@@ -90,8 +91,10 @@ class RunnerSession:
         python: str = sys.executable,
         device: Device | None = None,
         patience_s: float | None = None,
+        ahead: RunnerAhead | None = None,
     ) -> None:
         self.cpu_s: float | None = None
+        self._ahead = ahead
         self._log = log
         self._python = python
         self._device = device
@@ -116,7 +119,12 @@ class RunnerSession:
 
     def _start(self, job: Job | Mapping[str, Any]) -> Child:
         if self._device is None:
-            arguments = [self._python, *_program(job)]
+            runtime = _runtime_of(job)
+            if self._ahead is not None and self._ahead.runtime == runtime:
+                waiting = self._ahead.take()
+                if waiting is not None:
+                    return waiting
+            arguments = [self._python, *program_of(runtime)]
             return Child(arguments, log=self._log, env=RUNNER_ENVIRONMENT)
         if not self._device.is_local:
             self._before = self._device.state()
@@ -221,14 +229,16 @@ def generate(
     log: Path | None = None,
     device: Device | None = None,
     patience_s: float | None = None,
+    ahead: RunnerAhead | None = None,
 ) -> list[ImageResult]:
     """Run a job to its end and return its images, warm-ups left out.
 
+    `ahead` is a runner that was started for it here, and waits.
     Raises what `RunnerSession.events` raises.
     """
     starts: dict[int, ImageStart] = {}
     results = []
-    session = RunnerSession(log=log, device=device, patience_s=patience_s)
+    session = RunnerSession(log=log, device=device, patience_s=patience_s, ahead=ahead)
     with closing(session.events(job)) as events:
         for event in events:
             if on_event is not None:
@@ -240,16 +250,9 @@ def generate(
     return results
 
 
-def _program(job: Job | Mapping[str, Any]) -> list[str]:
-    """Return what Python starts for a job here: the packed runner, as on a device, or our own.
-
-    Only edgegen's own Python has the runtimes of this machine.
-    """
+def _runtime_of(job: Job | Mapping[str, Any]) -> str:
     backend = job.get("backend") if isinstance(job, Mapping) else job.backend
-    name = backend.name if isinstance(backend, Backend) else (backend or {}).get("name")
-    if is_for_devices(str(name)):
-        return [str(packed_runner())]
-    return ["-P", "-m", "edgegen.runner.child"]
+    return str(backend.name if isinstance(backend, Backend) else (backend or {}).get("name"))
 
 
 def error_from(event: Error) -> EdgegenError:

@@ -89,6 +89,11 @@ def test_a_larger_mix_or_one_that_failed_beats_nothing() -> None:
     assert not list(beaten([UNIFORM, replace(MIX, failure="too small")]))
 
 
+def test_recipes_of_16_bits_have_no_mix_of_their_size() -> None:
+    wide = replace(UNIFORM, recipe="fp16-storage", size_bytes=30_000_000)
+    assert list(beaten([wide, UNIFORM, MIX])) == [(UNIFORM, MIX, "")]
+
+
 def test_the_table_has_each_package_with_its_figures_or_why_there_are_none() -> None:
     failed = replace(MIX, mix_of="int4", failure="No mix is so small.")
     text = markdown(ordered(FOUND.with_row(failed), MODELS))

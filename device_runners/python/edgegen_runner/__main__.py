@@ -5,10 +5,11 @@ With arguments it is a command line; see `command_line`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,9 @@ def main(besides: Sequence[Runtime] = ()) -> int:
         from .schedule import main as schedule
 
         return schedule()
-    if len(sys.argv) > 1:
+    if sys.argv[1:2] == ["--for"] and len(sys.argv) == 3:
+        _import_for(sys.argv[2], besides)
+    elif len(sys.argv) > 1:
         from .command_line import main as by_hand
 
         return by_hand(sys.argv[1:])
@@ -74,6 +77,22 @@ def main(besides: Sequence[Runtime] = ()) -> int:
         hint = "This is a defect of the runner; its traceback is in the log."
         emit("error", kind="internal", message=text, hint=hint)
     return 1
+
+
+def _import_for(name: str, besides: Sequence[Runtime]) -> None:
+    """Import what a job for a runtime takes, while the host makes the job.
+
+    Whatever goes wrong does so again when the job has come, and is told then.
+    """
+    from importlib import import_module
+
+    from .runtimes import RUNTIMES
+
+    wanted = [each.backend for each in (*RUNTIMES, *besides) if each.name == name]
+    modules = (*wanted, "edgegen_runner.session", "edgegen_runner.machine")
+    for module in modules:
+        with contextlib.suppress(Exception):
+            import_module(module.partition(":")[0])
 
 
 def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
@@ -123,5 +142,13 @@ def _do(job: PartJob | DescribeJob, backend: Backend, emit: Emit) -> None:
         probe(job, backend, emit)
 
 
+def end(code: int) -> NoReturn:
+    """End the process at once: what is left in memory is the system's to take."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())
