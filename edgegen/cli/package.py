@@ -75,7 +75,10 @@ _LIMITS = quality_limits()
             *("scheduler", "scheduler_options", "steps", "guidance"),
             *("guidance_start", "guidance_stop", "cache_interval"),
         ),
-        "The model": ("loras", "embeddings", "variant", "revision", "offline", *READING),
+        "The model": (
+            *("loras", "embeddings", "lora_as_input"),
+            *("variant", "revision", "offline", *READING),
+        ),
         "The result": ("output", "force", "dry_run", "as_json"),
         "The comparison with torch": (
             "skip_parity",
@@ -146,6 +149,11 @@ _LIMITS = quality_limits()
 @guidance_part_options
 @cache_interval_option
 @adapter_options
+@click.option(
+    "--lora-as-input",
+    is_flag=True,
+    help="Let layers take a LoRA at run time, `edgegen run --lora FILE`; of ONNX packages.",
+)
 @revision_option
 @variant_option
 @offline_option
@@ -189,6 +197,7 @@ def package(
     cache_interval: int | None,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
+    lora_as_input: bool,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -272,6 +281,7 @@ def package(
         force=force,
         in_folders=in_folders,
         one_picture=not (skip_parity or no_picture),
+        lora_as_input=lora_as_input,
     )
     for planned in plans:
         for warning in planned.warnings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +49,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
         "How prompts are read": ("prompt_syntax", "clip_skip"),
         "How": (
             *("steps", "guidance", "guidance_start", "guidance_stop", "guidance_rescale"),
-            *("cache_interval", "eta", "scheduler"),
+            *("cache_interval", "eta", "scheduler", "loras"),
         ),
         "From a picture": ("image", "mask", "strength"),
         "Steered by pictures": (
@@ -91,6 +91,14 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--scheduler", help=f"{', '.join(SHORT_NAMES)}, or a diffusers class name.")
+@click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="Draw with a LoRA, LoCon or LoHa; of packages that were built with --lora-as-input; "
+    "repeatable.",
+)
 @click.option(
     "--count", type=click.IntRange(1, 10_000), default=1, help="Images; each has the next seed."
 )
@@ -197,6 +205,7 @@ def run(
     _check_guidance(manifest, options)
     _check_cache(manifest, options["cache_interval"], options["steps"])
     image, mask, control = (options.pop(name) for name in ("image", "mask", "control"))
+    lora = _lora_for(manifest, options.pop("loras"))
     files = image_files(output, prompt, seed, count)
     files.check(console, image, mask, *control)
     check_package(console, package, manifest, device, verify=verify)
@@ -219,6 +228,7 @@ def run(
                 image=absolute(picture),
                 mask=absolute(readable_mask),
                 control=tuple(str(it.absolute()) for it in controls if it is not None) or None,
+                lora=absolute(lora),
                 **options,
             ),
             output=str(files.folder.absolute()),
@@ -234,6 +244,15 @@ def run(
         return
     for image in images:
         console.print(f"{image.path}  {format_duration(image.latency_s)}")
+
+
+def _lora_for(manifest: PackageManifest, loras: Sequence[str]) -> Path | None:
+    """Return the file of LoRAs that the runner reads; it is removed when the command ends."""
+    if not loras:
+        return None  # what reads LoRAs takes a while to import
+    from edgegen.packaging.lora_file import lora_for
+
+    return click.get_current_context().with_resource(lora_for(manifest, loras))
 
 
 def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:

@@ -20,6 +20,10 @@ STEERING: tuple[Role, ...] = ("controlnet",)
 """The roles of networks that steer a denoiser by a picture."""
 
 
+ADAPTED_ROLES: tuple[Role, ...] = ("denoiser", "text_encoder")
+"""The roles of networks that adapters are made for."""
+
+
 def main_role(role: Role) -> Role:
     """Return the role whose rules and figures hold for a role.
 
@@ -84,6 +88,14 @@ class Adapter:
     sha256: str
     scale: float | None = None
     tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraInput:
+    """A layer that takes a LoRA while it runs: the key of its weight, and the shape of that."""
+
+    weight: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

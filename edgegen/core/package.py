@@ -11,6 +11,7 @@ from edgegen.core.model import (
     Component,
     FamilyFacts,
     Generation,
+    LoraInput,
     NativeTensor,
     SchedulerSpec,
 )
@@ -56,13 +57,15 @@ class Artifact:
 class PackagedComponent:
     """A component and its artifact; `path` is the file that the runtime opens.
 
-    `natives` are the tensors that are called otherwise in it, or laid out otherwise.
+    `natives` are the tensors that are called otherwise in it, or laid out otherwise. `lora_inputs`
+    are the layers that take a LoRA at run time, by their path: `down_blocks.0.….to_q`.
     """
 
     spec: Component
     path: str
     storage_bytes: int
     natives: Mapping[str, NativeTensor] = field(default_factory=dict)
+    lora_inputs: Mapping[str, LoraInput] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class RuntimeOptions:
     `height` the size of images in pixels where that is not the model's own, and
     `file_limit_bytes` what a component's file may take before it is cut in two.
     With `accuracy_level` 4 ONNX Runtime's products with weights in blocks compute in 8 bits, which
-    some processors do faster.
+    some processors do faster. `lora_as_input` makes graphs whose layers take a LoRA at run time.
     """
 
     target: str
@@ -66,6 +66,7 @@ class RuntimeOptions:
     height: int | None = None
     file_limit_bytes: int | None = None
     accuracy_level: Literal[0, 1, 4] = 0
+    lora_as_input: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from edgegen.core.errors import ConfigError, nearest
-from edgegen.core.model import Component, NativeTensor
+from edgegen.core.model import Component, LoraInput, NativeTensor
 from edgegen.core.profile import DeviceProfile, RuntimeOptions, Shapes
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
@@ -71,7 +71,8 @@ class ExportJob:
 class ExportResult:
     """What an exporter wrote: the file that the runtime opens, relative to the destination.
 
-    `natives` are the tensors that are called otherwise in it, or laid out otherwise.
+    `natives` are the tensors that are called otherwise in it, or laid out otherwise, `lora_inputs`
+    the layers that take a LoRA at run time.
     """
 
     path: str
@@ -79,6 +80,7 @@ class ExportResult:
     operator_sets: Mapping[str, int]
     toolkits: Mapping[str, str]
     natives: Mapping[str, NativeTensor] = field(default_factory=dict)
+    lora_inputs: Mapping[str, LoraInput] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

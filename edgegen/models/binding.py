@@ -74,7 +74,7 @@ def bind(
     wrong = [tensor for tensor in bound.values() if not _fits(tensor.entry.shape, tensor.shape)]
     if missing or wrong:
         raise _mismatch(weights, unknown, missing, wrong)
-    if getattr(weights, "takes_all_keys", False):
+    if weights.takes_all_keys:
         _refuse_left_over(weights, unknown, keys, rules)
     return bound
 

@@ -44,6 +44,11 @@ class WeightSource(Protocol):
         """Return all tensors, by key."""
         ...
 
+    @property
+    def takes_all_keys(self) -> bool:
+        """Return whether each key has to be a parameter's; else those that match none are left."""
+        ...
+
     def array(
         self, key: str, dtype: DTypeLike | None = None, *, again: bool = False
     ) -> NDArray[Any]:

@@ -36,6 +36,7 @@ class Weights:
     variant: str | None
     files: tuple[Path, ...]
     entries: Mapping[str, TensorEntry]
+    takes_all_keys: bool = False
 
     @classmethod
     def open(cls, component_folder: Path, variant: str | None = None) -> Weights:

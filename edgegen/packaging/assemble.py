@@ -142,6 +142,7 @@ def _manifest(
                 path=f"{component.name}/{converted[component.name].path}",
                 storage_bytes=converted[component.name].storage_bytes,
                 natives=converted[component.name].natives,
+                lora_inputs=converted[component.name].lora_inputs,
             )
             for component in plan.candidate.components
         ),

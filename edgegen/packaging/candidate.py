@@ -65,11 +65,13 @@ def make_candidate(
     profile: DeviceProfile | None = None,
     width: int | None = None,
     height: int | None = None,
+    lora_as_input: bool = False,
 ) -> Candidate:
     """Return a candidate; what is not given comes from the profile, else from the model.
 
     Raises ConfigError for a family that the target lacks, a recipe that its format, the profile's
-    oldest system cannot hold or runtime cannot execute, and a size that the model cannot draw.
+    oldest system cannot hold or runtime cannot execute, a size that the model cannot draw, and
+    LoRAs as inputs of a target that has none.
     """
     why = target.lacks(facts.spec.family)
     if why is not None:
@@ -78,6 +80,13 @@ def make_candidate(
             hint="Give another with --target: edgegen inspect names those that can.",
         )
     runtime = runtime_of(profile, target)
+    if lora_as_input:
+        runtime = replace(runtime, lora_as_input=True)
+    if runtime.lora_as_input and target.no_lora_inputs:
+        raise ConfigError(
+            f"The target '{target.name}' takes no LoRA at run time: {target.no_lora_inputs}.",
+            hint="Add the LoRA to the weights: --lora FILE in place of --lora-as-input.",
+        )
     spec = at_size(facts.spec, runtime, width, height)
     _check_recipe(recipe, target)
     refuse_older(recipe, target, runtime, profile)

@@ -99,6 +99,7 @@ def plan_package(
     force: bool = False,
     in_folder_of_its_own: bool = False,
     limit_bytes: int | None = None,
+    lora_as_input: bool = False,
 ) -> BuildPlan:
     """Plan a package of a model that was read, for a target.
 
@@ -114,7 +115,13 @@ def plan_package(
     if not isinstance(chosen, Recipe):
         chosen = load_recipe(chosen or runtime.recipe, target_spec)
     candidate = make_candidate(
-        facts, target_spec, chosen, profile=profile, width=width, height=height
+        facts,
+        target_spec,
+        chosen,
+        profile=profile,
+        width=width,
+        height=height,
+        lora_as_input=lora_as_input,
     )
     if in_folder_of_its_own:
         destination = destination.with_name(f"{target}-{chosen.name}")
@@ -148,6 +155,7 @@ def plan_packages(
     force: bool,
     in_folders: bool,
     one_picture: bool,
+    lora_as_input: bool = False,
 ) -> tuple[BuildPlan, ...]:
     """Plan the packages of one command: to `base`, or `in_folders` to `<target>-<recipe>` in it.
 
@@ -166,6 +174,7 @@ def plan_packages(
             force=force,
             in_folder_of_its_own=in_folders,
             limit_bytes=each.limit_bytes,
+            lora_as_input=lora_as_input,
         )
         for each in wanted
     )

@@ -50,6 +50,7 @@ class Request:
     control_start: tuple[float, ...] | None = None
     control_end: tuple[float, ...] | None = None
     guess_mode: bool = False
+    lora: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

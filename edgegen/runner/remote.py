@@ -56,6 +56,7 @@ def generate_there(
         mask=_send(device, job.request.mask),
         latents=_send(device, job.request.latents),
         control=_send_all(device, job.request.control),
+        lora=_send(device, job.request.lora),
     )
     run = new_run_name()
     there = device.agent.ask(Place, "make_run", name=run).path

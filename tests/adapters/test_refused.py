@@ -14,7 +14,8 @@ from edgegen.choose.work import ref_of, resolved
 from edgegen.core.errors import EdgegenError
 from edgegen.core.folders import cache_folder
 from edgegen.core.progress import SilentProgress
-from edgegen.models.adapters.adapted_folder import parse_lora, with_adapters
+from edgegen.models.adapters.adapted_folder import with_adapters
+from edgegen.models.adapters.lora_choice import parse_lora
 from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve

@@ -50,6 +50,7 @@ class Part:
 
     name: str
     archive: Mapping[str, NDArray[Any]]
+    takes_all_keys: bool = False
 
     @property
     def entries(self) -> Mapping[str, Entry]:

@@ -44,6 +44,7 @@ class OneWeight:
     array_: NDArray[np.float32]
     name: str = "one"
     entries: dict[str, Any] = field(default_factory=dict)
+    takes_all_keys: bool = False
 
     def array(
         self, key: str, dtype: DTypeLike | None = None, *, again: bool = False

@@ -30,6 +30,7 @@ class InMemory:
 
     name: str
     arrays: Mapping[str, NDArray[Any]]
+    takes_all_keys: bool = False
 
     @property
     def entries(self) -> Mapping[str, Entry]:

@@ -208,6 +208,7 @@ def _read_request(table: Table) -> Request:
         control_start=table.numbers("control_start", least=0, most=1),
         control_end=table.numbers("control_end", least=0, most=1),
         guess_mode=table.truth("guess_mode"),
+        lora=table.optional_path("lora"),
     )
     table.done()
     return request

@@ -55,7 +55,9 @@ class Component:
 
     ``parts`` are the files of a graph that is cut, after the first, in order. ``storages`` are the
     types in which the recipe, called ``recipe``, stores weights. ``natives`` are the tensors that
-    are called otherwise in the file, or laid out otherwise.
+    are called otherwise in the file, or laid out otherwise. ``folder`` is the network's in the
+    model, which two components may share; ``lora_inputs`` are the layers that take a LoRA, with the
+    shapes of their weights.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Component:
     recipe: str = ""
     storages: frozenset[str] = frozenset()
     natives: Mapping[str, NativeTensor] = field(default_factory=dict)
+    folder: str = ""
+    lora_inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def first_output(self) -> str:
@@ -335,6 +339,8 @@ def _read_components(
             name,
             frozenset(storage for storage in storages if storage is not None),
             _read_natives(packaged),
+            spec.optional_text("folder") or "",
+            _read_lora_inputs(packaged),
         )
         if not component.outputs:
             raise RunnerFailure("bad-package", f"{component.name} has no outputs.")
@@ -369,6 +375,13 @@ def _read_natives(packaged: Table) -> dict[str, NativeTensor]:
     return {
         tensor: NativeTensor(native.text("name"), native.choice("layout", NATIVE_LAYOUTS, "plain"))
         for tensor, native in packaged.named_tables("natives", most=_MOST_TENSORS)
+    }
+
+
+def _read_lora_inputs(packaged: Table) -> dict[str, tuple[int, ...]]:
+    return {
+        layer: tuple(axis for axis in entry.shape("shape") if isinstance(axis, int))
+        for layer, entry in packaged.named_tables("lora_inputs", most=_MOST_RULES)
     }
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from .backends import Backend, Session
 from .errors import RunnerFailure
 from .events import Emit
+from .lora import Inputs
 from .package import Component, Package, Tensor
 from .runtime_versions import refuse_older
 
@@ -45,11 +46,19 @@ _DTYPES = {
 class Components:
     """The components of a package, loaded when they are needed.
 
+    With ``lora`` its layers get those inputs in each call.
     ``runtime_s`` and ``load_s`` only grow: the time inside the runtime's calls, and in loading.
     Raises RunnerFailure (missing-runtime) where the runtime is older than the package needs.
     """
 
-    def __init__(self, package: Package, backend: Backend, residency: str, emit: Emit) -> None:
+    def __init__(
+        self,
+        package: Package,
+        backend: Backend,
+        residency: str,
+        emit: Emit,
+        lora: Optional[Inputs] = None,
+    ) -> None:
         if package.runtime_since:
             refuse_older(package.runtime_since, backend.name, backend.version, package.recipe)
         self.package = package
@@ -58,6 +67,7 @@ class Components:
         self.load_s = 0.0
         self._backend = backend
         self._emit = emit
+        self._lora = lora or {}
         self._sessions: dict[str, Session] = {}
 
     def load(self, names: Sequence[str]) -> None:
@@ -86,6 +96,7 @@ class Components:
                     f"It makes {', '.join(inputs)}.",
                 )
             feeds[tensor.name] = _cast(inputs[tensor.name], tensor)
+        feeds.update(self._lora.get(name, {}))
         started = time.perf_counter()
         values = session.run(feeds, outputs)
         self.runtime_s += time.perf_counter() - started

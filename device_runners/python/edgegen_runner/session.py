@@ -17,6 +17,7 @@ from .backends import Backend
 from .errors import RunnerFailure
 from .events import Emit
 from .job import GenerateJob
+from .lora import load_lora
 from .memory import MemorySampler
 from .memory_guard import limit_memory
 from .package import Package, load_package
@@ -56,7 +57,8 @@ class Session:
         self._emit = emit
         self._request = request
         self._residency = residency
-        self.components = Components(package, backend, residency, emit)
+        lora = None if request.lora is None else load_lora(request.lora, package)
+        self.components = Components(package, backend, residency, emit, lora)
         self.pipeline: Pipeline = open_pipeline(self.components, request)
         self._encoded: Optional[tuple[Optional[str], Conditioning]] = None
         self._warned: set[str] = set()

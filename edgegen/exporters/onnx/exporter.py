@@ -7,6 +7,7 @@ from pathlib import Path
 from edgegen.core.calibration import Calibration
 from edgegen.core.codec import decode, load_json
 from edgegen.core.files import translate_disk_errors
+from edgegen.core.model import LoraInput
 from edgegen.core.targets import load_target
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
 from edgegen.exporters.onnx.options import OnnxOptions
@@ -40,9 +41,12 @@ class OnnxExporter:
             None if job.calibration is None else load_json(Calibration, Path(job.calibration))
         )
         sizes = load_target(job.target).sizes
-        model, uses = lower(opened.capture, job.recipe, options, sizes, calibration)
-        progress.step("weights", sum(use.size_bytes for use in uses))
-        written = stream_weights(uses, bound, weights, destination / WEIGHTS_NAME, progress.advance)
+        lowered = lower(opened.capture, job.recipe, options, sizes, calibration)
+        model = lowered.model
+        progress.step("weights", sum(use.size_bytes for use in lowered.uses))
+        written = stream_weights(
+            lowered.uses, bound, weights, destination / WEIGHTS_NAME, progress.advance
+        )
         progress.step("save")
         graph_path = destination / GRAPH_NAME
         if not written:
@@ -54,4 +58,8 @@ class OnnxExporter:
             storage_bytes=written + graph_path.stat().st_size,
             operator_sets=dict(model.opset_imports),
             toolkits=toolkit_versions("onnx", "onnx-ir"),
+            lora_inputs={
+                name.removesuffix(".weight"): LoraInput(weight=bound[name].key, shape=shape)
+                for name, shape in lowered.loras.items()
+            },
         )

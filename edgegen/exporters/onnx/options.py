@@ -19,11 +19,13 @@ SHORTEST_BLOCK = 16
 class OnnxOptions(TargetOptions):
     """`operators` says whether a graph may use ONNX Runtime's own `com.microsoft` operators.
 
-    `accuracy_level` is that of MatMulNBits: with 4 it multiplies in 8 bits, else in 32.
+    `accuracy_level` is that of MatMulNBits: with 4 it multiplies in 8 bits, else in 32. With
+    `lora_as_input` a layer takes a LoRA's two matrices as inputs, which may be left out.
     """
 
     operators: OperatorSet = "contrib"
     accuracy_level: Literal[0, 1, 4] = 0
+    lora_as_input: bool = False
 
 
 def resolve(
@@ -31,9 +33,15 @@ def resolve(
 ) -> OnnxOptions:
     """Return ONNX's options for a runtime.
 
-    Raises ConfigError for weights in blocks where the runtime has no contributed operators, and
-    for blocks of a size that MatMulNBits does not have.
+    Raises ConfigError for weights in blocks where the runtime has no contributed operators, for
+    blocks of a size that MatMulNBits does not have, and for LoRAs as inputs beside fixed shapes.
     """
+    if runtime.lora_as_input and runtime.shapes == "fixed":
+        raise ConfigError(
+            "With fixed shapes a graph takes no LoRA at run time: its rank is an open axis.",
+            hint="Leave --lora-as-input out and add the LoRA to the weights with --lora, or take "
+            "a profile whose shapes are dynamic.",
+        )
     in_blocks = sorted(recipe.storages & set(target.sizes.matrices_only))
     if in_blocks and runtime.operators == "plain":
         where = "" if profile is None else f" of the profile '{profile.name}'"
@@ -50,4 +58,8 @@ def resolve(
             f"multiplies with blocks of a power of two, from {SHORTEST_BLOCK} on.",
             hint="Set block = 32 in the recipe.",
         )
-    return OnnxOptions(operators=runtime.operators, accuracy_level=runtime.accuracy_level)
+    return OnnxOptions(
+        operators=runtime.operators,
+        accuracy_level=runtime.accuracy_level,
+        lora_as_input=runtime.lora_as_input,
+    )

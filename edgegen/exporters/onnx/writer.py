@@ -87,6 +87,15 @@ class WeightUse:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoraPair:
+    """Inputs of a graph that may be left out: what a LoRA adds to a layer is up times down."""
+
+    down: ir.Value
+    up: ir.Value
+    shape: tuple[int, ...]
+
+
 class GraphWriter:
     """An ONNX graph under construction.
 
@@ -106,11 +115,13 @@ class GraphWriter:
         *,
         calibration: Calibration | None = None,
         upcast_attention: bool = False,
+        lora_as_input: bool = False,
     ) -> None:
         self.component = component
         self.recipe = recipe
         self.operators = options.operators
         self.accuracy_level = options.accuracy_level
+        self.lora_as_input = lora_as_input
         self.sizes = sizes
         self.calibration = calibration
         self.upcast_attention = upcast_attention
@@ -123,6 +134,8 @@ class GraphWriter:
         self.nodes: list[ir.Node] = []
         self.initializers: list[ir.Value] = []
         self.weights: dict[tuple[str, tuple[int, ...], bool, int, bool], WeightUse] = {}
+        self.loras: dict[str, LoraPair] = {}
+        """The two matrices that a layer takes of a LoRA, by its weight's name."""
         self.opset = OPSET
         self._quantized: dict[tuple[int, float, int], ir.Value] = {}
         self._dynamic: dict[int, Sequence[ir.Value]] = {}
@@ -422,11 +435,14 @@ class GraphWriter:
         domains = {node.domain for node in nodes}
         opsets = {"": self.opset, **({CONTRIB_DOMAIN: 1} if CONTRIB_DOMAIN in domains else {})}
         used = {id(value) for node in nodes for value in node.inputs if value is not None}
+        self.loras = {name: it for name, it in self.loras.items() if id(it.down) in used}
+        optional = [value for it in self.loras.values() for value in (it.down, it.up)]
+        initializers = [value for value in self.initializers if id(value) in used]
         graph = ir.Graph(
-            list(inputs),
+            [*inputs, *optional],
             results,
             nodes=nodes,
-            initializers=[value for value in self.initializers if id(value) in used],
+            initializers=[*initializers, *optional],
             opset_imports=opsets,
             name=self.component,
         )

@@ -81,7 +81,7 @@ class AdaptedWeights:
     @property
     def takes_all_keys(self) -> bool:
         """Return whether each key of the weights that are added to has to be a parameter's."""
-        return bool(getattr(self.base, "takes_all_keys", False))
+        return self.base.takes_all_keys
 
     @property
     def size_bytes(self) -> int:

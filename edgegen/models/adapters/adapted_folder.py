@@ -10,19 +10,19 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from edgegen.core.codec import dump_json, encode
-from edgegen.core.errors import ConfigError
 from edgegen.core.files import sha256_of
 from edgegen.core.folders import cache_folder
-from edgegen.core.model import PipelineSpec
+from edgegen.core.model import ADAPTED_ROLES, PipelineSpec
 from edgegen.core.scratch import ScratchFolder
 from edgegen.core.staging import staged_folder
-from edgegen.models.adapters.adapter_file import AdapterFile, find_file
+from edgegen.models.adapters.adapter_file import AdapterFile
 from edgegen.models.adapters.applied import NAME, PLACE, AdaptedModel, AppliedLora
 from edgegen.models.adapters.embedding_file import parse_embedding
+from edgegen.models.adapters.lora_choice import parse_lora
 from edgegen.models.adapters.match import match
 from edgegen.models.adapters.module_names import Target, target_of
 from edgegen.models.adapters.words import Grown, grow
@@ -34,35 +34,6 @@ from edgegen.networks import network_of
 
 SETTING = "EDGEGEN_CACHE_DIR"
 _DIGITS = 32
-_LARGEST_SCALE = 100.0
-_ADAPTED_ROLES = ("denoiser", "text_encoder")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoraChoice:
-    """An adapter that is wanted, and how strongly: 1 is as it was trained."""
-
-    file: Path
-    scale: float = 1.0
-
-
-def parse_lora(text: str) -> LoraChoice:
-    """Return what `FILE` or `FILE:0.8` names.
-
-    Raises ConfigError for a scale that is none, SourceError for a file that isn't there.
-    """
-    name, colon, number = text.rpartition(":")
-    if not colon or not name or Path(text).expanduser().exists():
-        return LoraChoice(file=find_file(text))
-    try:
-        scale = float(number)
-    except ValueError:
-        return LoraChoice(file=find_file(text))
-    if not abs(scale) <= _LARGEST_SCALE:
-        raise ConfigError(
-            f"--lora {text}: {number} is no scale.", hint="1 adds it as it was trained: FILE:0.8"
-        )
-    return LoraChoice(file=find_file(name), scale=scale)
 
 
 def with_adapters(
@@ -102,11 +73,12 @@ def with_adapters(
 
 def _targets(spec: PipelineSpec, source: PipelineSource) -> Iterator[Target]:
     for component in {it.folder: it for it in spec.components}.values():
-        if component.role in _ADAPTED_ROLES:
+        if component.role in ADAPTED_ROLES:
+            weights = source.weights(component.folder, component.variant)
             yield target_of(
                 component.folder,
                 component.role,
-                source.weights(component.folder, component.variant),
+                {key: entry.shape for key, entry in weights.entries.items()},
                 network_of(component.class_name).keys,
             )
 

@@ -88,6 +88,37 @@ def adapted(weight: Array, shapes: Shapes, read: Read, strength: Strength) -> Ar
     return weight
 
 
+def rank_of_factors(shapes: Shapes) -> int:
+    """Return the rank of what `factors` returns.
+
+    Raises ShapeError for a form that is no product of two thin matrices.
+    """
+    others = shapes.keys() - {"alpha", "up", "down", "mid"}
+    halves = {f"hada_w{side}_{factor}" for side in "12" for factor in "ab"}
+    if "up" in shapes and not others:
+        return shapes["up"][1]
+    if halves <= shapes.keys() and shapes.keys() <= halves | {"hada_t1", "hada_t2", "alpha"}:
+        first, second = (
+            shapes[f"hada_w{side}_a"][0 if f"hada_t{side}" in shapes else 1] for side in "12"
+        )
+        return first * second
+    raise ShapeError(f"{' and '.join(sorted(others))} make no product of two thin matrices")
+
+
+def factors(shapes: Shapes, read: Read) -> tuple[Array, Array]:
+    """Return two matrices whose product is what a module adds, but for alpha / rank.
+
+    They are (outputs, rank) and (rank, inputs and kernel). LoHa's product, element by element, of
+    two products is that of their columns, and of their rows, pair by pair (Khatri and Rao, 1968).
+    """
+    if "up" in shapes:
+        return _lora(shapes, read)
+    (first, second), (third, fourth) = (_hadamard_half(shapes, read, side) for side in ("1", "2"))
+    left = np.einsum("oi,oj->oij", first, third).reshape(len(first), -1)
+    right = np.einsum("ik,jk->ijk", second, fourth).reshape(-1, second.shape[1])
+    return left, right
+
+
 def check_magnitude(shapes: Shapes, weight: Shape) -> None:
     """Refuse a DoRA whose lengths don't fit a weight. Raises ShapeError."""
     for part in ("magnitude", "dora_scale"):

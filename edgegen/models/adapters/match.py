@@ -94,14 +94,14 @@ def _keys(stem: str, shapes: Shapes) -> Iterator[str]:
 
 def _problem(shapes: Shapes, target: Target, stem: str) -> str | None:
     for key in _keys(stem, shapes):
-        entry = target.weights.entries.get(key)
-        if entry is None:
+        shape = target.shapes.get(key)
+        if shape is None:
             return f"the model has no {key}"
         made = shapes["diff_b"] if key.endswith(".bias") else shape_of(shapes)
-        if not fits(made, entry.shape):
-            return f"it adds {made} to a weight of {entry.shape}"
+        if not fits(made, shape):
+            return f"it adds {made} to a weight of {shape}"
         if not key.endswith(".bias"):
-            check_magnitude(shapes, entry.shape)
+            check_magnitude(shapes, shape)
     return None
 
 
@@ -166,7 +166,7 @@ def _text_width(adapter: AdapterFile) -> int | None:
 
 def _own_text_width(targets: Sequence[Target]) -> int | None:
     for target in targets:
-        for key, entry in target.weights.entries.items():
-            if _READS_TEXT.fullmatch(key.removesuffix(".weight")) and len(entry.shape) > 1:
-                return entry.shape[1]
+        for key, shape in target.shapes.items():
+            if _READS_TEXT.fullmatch(key.removesuffix(".weight")) and len(shape) > 1:
+                return shape[1]
     return None

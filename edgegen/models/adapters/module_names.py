@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from edgegen.core.model import Role
-from edgegen.models.weight_source import WeightSource
 from edgegen.networks.base import KeyRules
 
 _DENOISER = re.compile(
@@ -39,12 +38,13 @@ _OLD_ATTENTION = {
 class Target:
     """A component that an adapter may change: the modules that have weights, by flat names.
 
-    `stems` maps what a module may be called to its weight's key, without `.weight`.
+    `shapes` are those of its weights, by key; `stems` maps what a module may be called to its
+    weight's key, without `.weight`.
     """
 
     folder: str
     role: Role
-    weights: WeightSource
+    shapes: Mapping[str, tuple[int, ...]]
     stems: Mapping[str, str]
 
 
@@ -69,11 +69,13 @@ class Named:
         return target.folder.endswith(f"_{self.number}")
 
 
-def target_of(folder: str, role: Role, weights: WeightSource, rules: KeyRules) -> Target:
-    """Return a component's modules by all names that they may have."""
+def target_of(
+    folder: str, role: Role, shapes: Mapping[str, tuple[int, ...]], rules: KeyRules
+) -> Target:
+    """Return a component's modules by all names that they may have, from its weights' shapes."""
     stems: dict[str, str] = {}
     plain = {}
-    for key in weights.entries:
+    for key in shapes:
         if key.endswith(".weight"):
             stem = key.removesuffix(".weight")
             for name in (key, *rules.newer(key)):
@@ -81,7 +83,7 @@ def target_of(folder: str, role: Role, weights: WeightSource, rules: KeyRules) -
                 plain[name.removesuffix(".weight")] = stem
     for name, other in rules.elsewhere(plain).items():
         stems.setdefault(_flat(other), plain[name])
-    return Target(folder=folder, role=role, weights=weights, stems=stems)
+    return Target(folder=folder, role=role, shapes=shapes, stems=stems)
 
 
 def read_name(module: str) -> Named:

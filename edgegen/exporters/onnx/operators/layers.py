@@ -10,7 +10,7 @@ import onnx_ir as ir
 from edgegen.exporters import calls
 from edgegen.exporters.calls import RefusedError
 from edgegen.exporters.lowering import Parameter
-from edgegen.exporters.onnx import products
+from edgegen.exporters.onnx import lora, products
 from edgegen.exporters.onnx.writer import Context
 
 
@@ -18,7 +18,8 @@ def linear(context: Context, call: calls.Linear) -> ir.Value:
     """Lower `x W^T + b`."""
     writer, weight = context.writer, call.weight
     if isinstance(weight, Parameter):
-        return products.linear(writer, call.x, weight, call.bias)
+        product = products.linear(writer, call.x, weight, call.bias)
+        return lora.linear(writer, product, call.x, weight)
     matrix = writer.op("Transpose", writer.floating(weight), perm=[1, 0])
     product = writer.op("MatMul", writer.floating(call.x), matrix)
     return product if call.bias is None else writer.op("Add", product, writer.floating(call.bias))
@@ -33,7 +34,8 @@ def conv2d(context: Context, call: calls.Conv2d) -> ir.Value:
         "group": call.groups,
     }
     if isinstance(call.weight, Parameter):
-        return products.convolution(writer, call.x, call.weight, call.bias, attributes)
+        product = products.convolution(writer, call.x, call.weight, call.bias, attributes)
+        return lora.convolution(writer, product, call.x, call.weight, attributes)
     return writer.op(
         "Conv",
         writer.floating(call.x),
