@@ -48,6 +48,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "TRANSFORMERS_OFFLINE": "1",
     "ORT_DISABLE_TELEMETRY": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning take the processor from others
+    "OPENBLAS_NUM_THREADS": "1",  # numpy's, whose threads spin all the same
     "PYTHONUNBUFFERED": "1",
     "PYTHONHASHSEED": "0",
 }

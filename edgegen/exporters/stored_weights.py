@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegen.compress.codec import Codec, Encoded, Granularity
-from edgegen.core.errors import ExportError
+from edgegen.core.errors import ExportError, SourceError
 from edgegen.models.binding import BoundTensor
 from edgegen.models.weight_source import WeightSource
 from edgegen.models.weights import check_finite
@@ -34,19 +34,20 @@ def load_weight(
     hold.
     """
     tensor = bound[form.parameter]
-    stored = weights.array(tensor.key)
-    check_finite(tensor.key, stored)
-    stored = stored.reshape(tensor.shape)
-    if form.axes is not None:
-        stored = stored.transpose(form.axes)
-    with np.errstate(over="ignore"):  # an overflow is looked for below
-        array = np.ascontiguousarray(stored, dtype=dtype).reshape(form.shape)
-    if array.itemsize < stored.itemsize and not np.isfinite(array).all():
+    array = weights.array(tensor.key, dtype)
+    try:
+        check_finite(tensor.key, array)
+    except SourceError:
+        stored = weights.array(tensor.key)
+        check_finite(tensor.key, stored)
         raise ExportError(
             f"'{tensor.key}' holds {float(np.abs(stored).max()):g}, which {array.dtype} cannot.",
             hint='Give its layer `storage = "float32"` by a rule of the recipe.',
-        )
-    return array
+        ) from None
+    array = array.reshape(tensor.shape)
+    if form.axes is not None:
+        array = array.transpose(form.axes)
+    return np.ascontiguousarray(array, dtype=dtype).reshape(form.shape)
 
 
 def encode_weight(

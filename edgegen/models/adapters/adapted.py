@@ -18,7 +18,14 @@ from numpy.typing import DTypeLike, NDArray
 from edgegen.core.errors import SourceError
 from edgegen.models.adapters.adapter_file import AdapterFile
 from edgegen.models.adapters.applied import AdaptedModel, AppliedEmbedding, AppliedLora, Rows
-from edgegen.models.adapters.deltas import ShapeError, Strength, adapted
+from edgegen.models.adapters.deltas import (
+    ShapeError,
+    Strength,
+    adapted,
+    factors,
+    is_lora,
+    sums,
+)
 from edgegen.models.adapters.embedding_file import EmbeddingFile
 from edgegen.models.weight_source import PipelineSource, StoredWeights, WeightEntry
 
@@ -43,6 +50,17 @@ class _Added:
     file: AdapterFile
     scale: float
     modules: Mapping[str, str]
+
+    def is_lora(self, key: str) -> bool:
+        """Return whether what it adds to a weight is a product of thin matrices."""
+        return not key.endswith(".bias") and is_lora(self.file.shapes(self.modules[key]))
+
+    def factors(self, key: str, *, again: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return these matrices, (outputs, rank) with all factors in it, and (rank, inputs)."""
+        module = self.modules[key]
+        read = partial(self.file.read, module, again=again)
+        up, down = factors(self.file.shapes(module), read)
+        return up * np.float32(self.scale * self.file.factor(module)), down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +114,13 @@ class AdaptedWeights:
         growing = [each for each in self.grown if each.rows.weight == key]
         if not adding and not growing:
             return self.base.array(key, dtype, again=again)
+        if not growing and all(it.is_lora(key) for it in adding):
+            stored = self.base.array(key, again=again)
+            try:
+                pairs = [it.factors(key, again=again) for it in adding]
+                return sums(stored, pairs, np.float32 if dtype is None else dtype)
+            except ValueError as error:
+                raise _unfit(adding[0], key, stored.shape, error) from error
         weight = self.base.array(key, np.float32, again=again)
         if not weight.flags.writeable:
             weight = weight.copy()
@@ -123,10 +148,14 @@ def _add(
     try:
         return adapted(weight, shapes, partial(each.file.read, module, again=again), strength)
     except (ShapeError, ValueError) as error:
-        raise SourceError(
-            f"{each.file.path}: '{module}' cannot be added to {weight.shape}: {error}.",
-            hint="The file was changed since it was checked: run the command again.",
-        ) from error
+        raise _unfit(each, key, weight.shape, error) from error
+
+
+def _unfit(each: _Added, key: str, shape: tuple[int, ...], error: ValueError) -> SourceError:
+    return SourceError(
+        f"{each.file.path}: '{each.modules[key]}' cannot be added to {shape}: {error}.",
+        hint="The file was changed since it was checked: run the command again.",
+    )
 
 
 def _grown(weight: NDArray[np.float32], growing: Sequence[_Grown]) -> NDArray[np.float32]:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -27,8 +28,8 @@ Shapes = Mapping[str, Shape]
 Read = Callable[[str], Array]
 """Reads a part of a module as float32."""
 
-_PIECE_ELEMENTS = 1 << 20
-"""What is added at once: 4 MB, little beside a layer of 118 MB."""
+_PIECE_ELEMENTS = 1 << 18
+"""What is added at once: 1 MB, which a processor's cache holds."""
 _EPSILON = np.finfo(np.float32).eps
 
 
@@ -93,15 +94,15 @@ def rank_of_factors(shapes: Shapes) -> int:
 
     Raises ShapeError for a form that is no product of two thin matrices.
     """
-    others = shapes.keys() - {"alpha", "up", "down", "mid"}
     halves = {f"hada_w{side}_{factor}" for side in "12" for factor in "ab"}
-    if "up" in shapes and not others:
+    if is_lora(shapes):
         return shapes["up"][1]
     if halves <= shapes.keys() and shapes.keys() <= halves | {"hada_t1", "hada_t2", "alpha"}:
         first, second = (
             shapes[f"hada_w{side}_a"][0 if f"hada_t{side}" in shapes else 1] for side in "12"
         )
         return first * second
+    others = shapes.keys() - {"alpha", "up", "down", "mid"}
     raise ShapeError(f"{' and '.join(sorted(others))} make no product of two thin matrices")
 
 
@@ -117,6 +118,31 @@ def factors(shapes: Shapes, read: Read) -> tuple[Array, Array]:
     left = np.einsum("oi,oj->oij", first, third).reshape(len(first), -1)
     right = np.einsum("ik,jk->ijk", second, fourth).reshape(-1, second.shape[1])
     return left, right
+
+
+def sums(
+    weight: NDArray[Any], pairs: Sequence[tuple[Array, Array]], dtype: DTypeLike
+) -> NDArray[Any]:
+    """Return a weight with products of two thin matrices added, in `dtype`.
+
+    Rows are widened, added to in float32 and rounded a few at a time, in the processor's cache: no
+    array is as large as the weight in float32, unless that is what is wanted.
+    """
+    rows = weight.reshape(len(weight), -1)
+    made: NDArray[Any] = np.empty(rows.shape, dtype)
+    step = max(1, _PIECE_ELEMENTS // rows.shape[1])
+    for begin in range(0, len(rows), step):
+        piece = rows[begin : begin + step].astype(np.float32)
+        for up, down in pairs:
+            piece += up[begin : begin + step] @ down
+        with np.errstate(over="ignore"):  # who reads it looks for what is not finite
+            made[begin : begin + step] = piece
+    return made.reshape(weight.shape)
+
+
+def is_lora(shapes: Shapes) -> bool:
+    """Return whether a module adds a product of two matrices, or three, and nothing else."""
+    return "up" in shapes and shapes.keys() <= {"up", "down", "mid", "alpha"}
 
 
 def check_magnitude(shapes: Shapes, weight: Shape) -> None:
