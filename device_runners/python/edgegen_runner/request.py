@@ -31,7 +31,8 @@ class Request:
     out, as diffusers counts them. ``control`` are the pictures that steer it, one for each of the
     package's ControlNets; these act with ``control_scale`` from ``control_start`` to
     ``control_end`` of the steps, 0…1: one number for all of them, or one for each. In
-    ``guess_mode`` they act on what the prompt predicts alone, and on its first layers less. ``lora`` is a LoRA as `edgegen_runner.lora` reads it.
+    ``guess_mode`` they act on what the prompt predicts alone, and on its first layers less.
+    ``lora`` is a LoRA as `edgegen_runner.lora` reads it.
     """
 
     prompts: Optional[tuple[str, ...]] = None
