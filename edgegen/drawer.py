@@ -29,10 +29,11 @@ class DrawRequest:
 
     All random numbers of a picture come from its `seed`. Of the denoiser's calls, those from
     `guidance_start` to `guidance_stop`, 0…1, are guided, and one in `cache_interval` computes all
-    layers, on features that it leaves to the others. `image`, `mask` (white where to draw anew)
-    and `strength` are for a model that starts from a picture; a picture sets the size. `controls`
-    are the pictures that steer it, one for each of its ControlNets. `scheduler`
-    is a short name of the runner's (`euler`) or a diffusers class.
+    layers, on features that it leaves to the others. `image`, `mask` (white where to draw anew),
+    `depth` and `strength` are for a model that starts from a picture; a picture sets the size.
+    `image_guidance` is how closely a picture that is edited is kept to, `noise_level` the noise
+    that is added to one that is enlarged. `controls` are the pictures that steer it, one for each
+    of its ControlNets. `scheduler` is a short name of the runner's (`euler`) or a diffusers class.
     """
 
     prompt: str | None = None
@@ -48,8 +49,11 @@ class DrawRequest:
     height: int | None = None
     image: Path | None = None
     mask: Path | None = None
+    depth: Path | None = None
     strength: float | None = None
     controls: tuple[Path, ...] = ()
+    image_guidance: float | None = None
+    noise_level: int | None = None
 
 
 class Drawer(Protocol):

@@ -28,9 +28,11 @@ class Recipe:
     pipeline: str
     unet: Mapping[str, Any]
     scheduler: tuple[str, Mapping[str, Any]]
+    low_res_scheduler: tuple[str, Mapping[str, Any]] | None = None
     denoiser: str = "unet"
     unet_class: str = "UNet2DConditionModel"
     vae: str | None = "AutoencoderKL"
+    vae_settings: Mapping[str, Any] = field(default_factory=dict)
     text_encoder: Mapping[str, Any] | None = field(default_factory=dict)
     text_encoder_2: Mapping[str, Any] | None = None
     t5: Mapping[str, Any] | None = None
@@ -176,6 +178,32 @@ FAMILIES: Mapping[str, Recipe] = {
         settings={"requires_aesthetics_score": False, "force_zeros_for_empty_prompt": True},
         controlnets=1,
     ),
+    "sd-edit": Recipe(
+        pipeline="StableDiffusionInstructPix2PixPipeline",
+        unet=dict(UNET, in_channels=8),
+        scheduler=PNDM,
+    ),
+    "sd-upscale": Recipe(
+        pipeline="StableDiffusionUpscalePipeline",
+        unet=dict(UNET, in_channels=7, num_class_embeds=1000, use_linear_projection=True),
+        scheduler=DDIM,
+        low_res_scheduler=("DDPMScheduler", {"beta_schedule": "squaredcos_cap_v2"}),
+        vae_settings={"scaling_factor": 0.08333},
+        settings={"max_noise_level": 350},
+    ),
+    "sd-depth": Recipe(
+        pipeline="StableDiffusionDepth2ImgPipeline",
+        unet=dict(UNET, in_channels=5, use_linear_projection=True),
+        scheduler=PNDM,
+        settings={"depth_estimator": [None, None]},
+    ),
+    "sdxl-edit": Recipe(
+        pipeline="StableDiffusionXLInstructPix2PixPipeline",
+        unet=dict(SDXL_UNET, in_channels=8),
+        scheduler=EULER,
+        text_encoder_2={"hidden_act": "gelu"},
+        settings={"force_zeros_for_empty_prompt": True},
+    ),
     "taesd": Recipe(
         pipeline="StableDiffusionPipeline", unet=UNET, scheduler=DDIM, vae="AutoencoderTiny"
     ),
@@ -223,6 +251,11 @@ FAMILIES: Mapping[str, Recipe] = {
 }
 
 
+def absent(family: str) -> dict[str, None]:
+    """Return the components that diffusers wants to be told to do without."""
+    return dict.fromkeys(("depth_estimator", "feature_extractor")) if family == "sd-depth" else {}
+
+
 def build(
     family: str,
     folder: Path,
@@ -258,9 +291,8 @@ def build(
             "MultiControlNetModel" if several else "ControlNetModel",
         ]
     if recipe.vae is not None:
-        write.diffusers_model(
-            "vae", _on_meta(lambda: _vae(str(recipe.vae), changed.get("vae", {})))
-        )
+        vae = {**recipe.vae_settings, **changed.get("vae", {})}
+        write.diffusers_model("vae", _on_meta(lambda: _vae(str(recipe.vae), vae)))
         index["vae"] = ["diffusers", recipe.vae]
     if recipe.t5 is not None:
         write.t5(dict(recipe.t5))
@@ -291,9 +323,14 @@ def build(
     if recipe.t5 is not None:
         index["text_encoder"] = ["transformers", "T5EncoderModel"]
         index["tokenizer"] = ["transformers", "T5Tokenizer"]
-    name, settings = recipe.scheduler
-    getattr(diffusers, name)(**settings).save_pretrained(folder / "scheduler")
-    index["scheduler"] = ["diffusers", name]
+    for entry, scheduler in (
+        ("scheduler", recipe.scheduler),
+        ("low_res_scheduler", recipe.low_res_scheduler),
+    ):
+        if scheduler is not None:
+            name, settings = scheduler
+            getattr(diffusers, name)(**settings).save_pretrained(folder / entry)
+            index[entry] = ["diffusers", name]
     write_json(folder / "model_index.json", index | dict(recipe.settings))
     return folder
 

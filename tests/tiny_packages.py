@@ -29,9 +29,13 @@ from tests.tiny_models import FAMILIES, HIDDEN, write_json, write_tokenizer
 FAMILY_NAMES: Mapping[str, str] = {
     "StableDiffusionPipeline": "stable-diffusion",
     "StableDiffusionInpaintPipeline": "stable-diffusion-inpaint",
+    "StableDiffusionInstructPix2PixPipeline": "stable-diffusion-edit",
+    "StableDiffusionUpscalePipeline": "stable-diffusion-upscale",
+    "StableDiffusionDepth2ImgPipeline": "stable-diffusion-depth",
     "LatentConsistencyModelPipeline": "latent-consistency",
     "StableDiffusionXLPipeline": "stable-diffusion-xl",
     "StableDiffusionXLInpaintPipeline": "stable-diffusion-xl-inpaint",
+    "StableDiffusionXLInstructPix2PixPipeline": "stable-diffusion-xl-edit",
     "StableDiffusionXLImg2ImgPipeline": "stable-diffusion-xl-refiner",
     "DDPMPipeline": "unconditional",
     "DDIMPipeline": "unconditional",
@@ -102,6 +106,14 @@ def packaged(
     return {"spec": spec, "path": path, "storage_bytes": 0}
 
 
+_OWN_FACTS: Mapping[str, Mapping[str, Any]] = {
+    "sd-edit": {"image_guidance": 1.5},
+    "sdxl-edit": {"image_guidance": 1.5},
+    "sd-upscale": {"noise_level": 20, "most_noise_level": 350, "scaling_factor": 0.08333},
+}
+"""What the loops of these tiny pipelines have to know besides."""
+
+
 def torch_package(tiny_family: str, source: Path, folder: Path, *, cached: bool = False) -> Path:
     """Copy a tiny pipeline's configs to `folder` and write a manifest that TorchBackend serves.
 
@@ -127,6 +139,7 @@ def torch_package(tiny_family: str, source: Path, folder: Path, *, cached: bool 
         "requires_aesthetics_score": refiner,
         "text_length": 77,
     }
+    generation |= _OWN_FACTS.get(tiny_family, {})
     if "time_cond_proj_dim" in recipe.unet:
         generation["guidance_embedding_dim"] = recipe.unet["time_cond_proj_dim"]
     size = ("height / 2", "width / 2")
@@ -150,6 +163,8 @@ def torch_package(tiny_family: str, source: Path, folder: Path, *, cached: bool 
         unet += [tensor("text_embeds"), tensor("time_ids")]
     if "guidance_embedding_dim" in generation:
         unet.append(tensor("timestep_cond"))
+    if recipe.unet.get("num_class_embeds"):
+        unet.append(tensor("class_labels", "batch", dtype="int64"))
     predicted = [tensor("out_sample")]
     if cached:
         given = [

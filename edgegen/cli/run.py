@@ -51,7 +51,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
             *("steps", "guidance", "guidance_start", "guidance_stop", "guidance_rescale"),
             *("cache_interval", "eta", "scheduler", "loras"),
         ),
-        "From a picture": ("image", "mask", "strength"),
+        "From a picture": ("image", "mask", "depth", "strength", "image_guidance", "noise_level"),
         "Steered by pictures": (
             *("control", "control_scale", "control_start", "control_end", "guess_mode"),
         ),
@@ -106,6 +106,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--height", type=click.IntRange(1, 16_384), help="In pixels.")
 @click.option("--image", type=_FILE, help="Picture to start from: PNG, JPEG, WebP, …")
 @click.option("--mask", type=_FILE, help="Mask, white where to draw anew.")
+@click.option("--depth", type=_FILE, help="PNG with the picture's depth, near is white.")
 @click.option("--strength", type=NumberRange(0, 1), help="How much of the image to redraw.")
 @click.option(
     "--control",
@@ -135,6 +136,18 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--guess-mode",
     is_flag=True,
     help="Let ControlNets see what the picture shows, whatever the prompt says.",
+)
+@click.option(
+    "--image-guidance",
+    "--image-guidance-scale",
+    "image_guidance",
+    type=NumberRange(1),
+    help="How closely to keep to a picture that is edited.",
+)
+@click.option(
+    "--noise-level",
+    type=click.IntRange(0, 100_000),
+    help="Noise that is added to a picture before it is enlarged.",
 )
 @click.option("--threads", type=click.IntRange(1, 1_024), help="Threads of the runtime.")
 @click.option(
@@ -204,10 +217,12 @@ def run(
     _check_prompt(manifest, prompt)
     _check_guidance(manifest, options)
     _check_cache(manifest, options["cache_interval"], options["steps"])
-    image, mask, control = (options.pop(name) for name in ("image", "mask", "control"))
+    _check_pictures(manifest, options)
+    image, mask, depth = (options.pop(name) for name in ("image", "mask", "depth"))
+    control = options.pop("control")
     lora = _lora_for(manifest, options.pop("loras"))
     files = image_files(output, prompt, seed, count)
-    files.check(console, image, mask, *control)
+    files.check(console, image, mask, depth, *control)
     check_package(console, package, manifest, device, verify=verify)
     wishes = Wishes(
         runtime=options.pop("runtime"),
@@ -229,6 +244,7 @@ def run(
                 mask=absolute(readable_mask),
                 control=tuple(str(it.absolute()) for it in controls if it is not None) or None,
                 lora=absolute(lora),
+                depth=absolute(depth),
                 **options,
             ),
             output=str(files.folder.absolute()),
@@ -265,6 +281,24 @@ def _check_prompt(manifest: PackageManifest, prompt: str | None) -> None:
         )
     if prompt is None and takes_text:
         raise ConfigError(f"{manifest.source.model} draws from a prompt.", hint='Add --prompt "…".')
+
+
+def _check_pictures(manifest: PackageManifest, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError where the package draws from pictures that are not given."""
+    from edgegen_runner.generation import PICTURES
+
+    from edgegen.core.errors import ConfigError
+
+    if not manifest.facts.needs_picture:
+        return
+    wanted = PICTURES[manifest.facts.starts[0]]
+    missing = [f"--{name}" for name in wanted if options[name] is None]
+    if missing:
+        raise ConfigError(
+            f"{manifest.source.model} ({manifest.family}) draws from a given "
+            f"{' and '.join(wanted)}.",
+            hint=f"Add {' and '.join(f'{option} FILE' for option in missing)}.",
+        )
 
 
 def _check_guidance(manifest: PackageManifest, options: Mapping[str, Any]) -> None:

@@ -86,10 +86,12 @@ class GoldenCase:
     guidance: float
     seed: int
     scheduler: str
-    strength: float | None = None  # of a pipeline that starts from an image
+    strength: float | None = None  # of a pipeline that redraws a picture
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
     cache_interval: int = 1
+    image_guidance: float | None = None  # of a pipeline that edits a picture
+    noise_level: int | None = None  # of a pipeline that enlarges a picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,7 +235,7 @@ def _evaluate(
     spec, asked = examination.spec, examination.asked
     with ScratchFolder("starts") as starts:
         first = asked[0].case
-        write_start_pictures(spec.facts, starts, width=first.width, height=first.height)
+        write_start_pictures(spec, starts, width=first.width, height=first.height)
         kept = References(
             reference.spec, reference.folder.path, reference.weights_sha256, starts=starts
         )

@@ -19,6 +19,9 @@ from edgegen.families import (
     latent_consistency,
     pixart,
     stable_diffusion,
+    stable_diffusion_depth,
+    stable_diffusion_edit,
+    stable_diffusion_upscale,
     stable_diffusion_xl,
     unconditional,
 )
@@ -32,11 +35,15 @@ FAMILIES: Mapping[str, Family] = {
     "stable-diffusion-inpaint": stable_diffusion.INPAINT,
     "stable-diffusion-controlnet": controlnet.STABLE_DIFFUSION,
     "stable-diffusion-inpaint-controlnet": controlnet.STABLE_DIFFUSION_INPAINT,
+    "stable-diffusion-edit": stable_diffusion_edit.EDIT,
+    "stable-diffusion-upscale": stable_diffusion_upscale.UPSCALE,
+    "stable-diffusion-depth": stable_diffusion_depth.DEPTH,
     "latent-consistency": latent_consistency.LATENT_CONSISTENCY,
     "stable-diffusion-xl": stable_diffusion_xl.FROM_TEXT,
     "stable-diffusion-xl-inpaint": stable_diffusion_xl.INPAINT,
     "stable-diffusion-xl-controlnet": controlnet.STABLE_DIFFUSION_XL,
     "stable-diffusion-xl-inpaint-controlnet": controlnet.STABLE_DIFFUSION_XL_INPAINT,
+    "stable-diffusion-xl-edit": stable_diffusion_edit.EDIT_XL,
     "stable-diffusion-xl-refiner": stable_diffusion_xl.REFINER,
     "unconditional": unconditional.UNCONDITIONAL,
 }
@@ -113,6 +120,12 @@ def steered_class(class_name: str, entries: Collection[str], network: str) -> st
     )
 
 
+def scheduler_entries() -> tuple[str, ...]:
+    """Return the entries of `model_index.json` that a scheduler of any family fills."""
+    more = (name for family in FAMILIES.values() for name in family.schedulers)
+    return tuple(dict.fromkeys(("scheduler", *more)))
+
+
 def slot_library(name: str) -> str:
     """Return the library whose networks fill a slot: it names weight files in its own way."""
     slots = (slot for family in FAMILIES.values() for slot in family.slots if slot.name == name)
@@ -140,8 +153,10 @@ def choose(families: Collection[Family], configs: PipelineConfigs) -> Family:
     for family in families:
         if family.channels(latents) == taken:
             return family
+    wanted = " or ".join(str(family.channels(latents)) for family in families)
     raise SourceError(
-        f"{config.path}: the denoiser takes {taken} channels, the autoencoder makes {latents}.",
-        hint="edgegen takes denoisers of the autoencoder's channels, or, for inpainting, of "
-        "twice as many and one.",
+        f"{config.path}: the denoiser takes {taken} channels, and the autoencoder makes {latents}, "
+        f"with which a {configs.class_name} feeds a denoiser of {wanted}.",
+        hint="Take the denoiser and the autoencoder from the same version of the model, and the "
+        "pipeline class that draws with them: --as CLASS names another.",
     )

@@ -27,12 +27,17 @@ NOT_EXPORTED = (
     "safety_checker",
     "feature_extractor",
     "image_encoder",
+    "depth_estimator",
     "watermark",
     "watermarker",
 )
 """Optional entries that pipelines list and packages leave out."""
 
-DenoiserInput = Literal["latents", "mask", "masked latents"]
+DenoiserInput = Literal[
+    "latents", "mask", "masked latents", "edited latents", "small picture", "depth"
+]
+_CHANNELS: Mapping[DenoiserInput, int] = {"mask": 1, "small picture": 3, "depth": 1}
+"""The channels of inputs that don't have those of latents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +145,9 @@ class ReferenceCall:
 
     `classes` are the pipelines that can; where there are several, the model's own is taken.
     `arguments` are given to the call besides those that follow from the facts of the family, and
-    `takes_size` says whether height and width are. `control` is the argument with the pictures that
-    steer it.
+    `takes_size` says whether images have other sizes than the model's own; where they are
+    `sized_by_picture` the picture has it, else height and width are given. `control` is the
+    argument with the pictures that steer it.
     """
 
     classes: tuple[str, ...]
@@ -149,6 +155,7 @@ class ReferenceCall:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     takes_size: bool = True
     control: str | None = None
+    sized_by_picture: bool = False
 
 
 def _nothing_to_check(_configs: PipelineConfigs) -> None:
@@ -161,7 +168,8 @@ class Family:
 
     `pipelines` are the diffusers classes that a model of the family may be saved with. Where a
     class belongs to several families, a model is of the one whose `without` entries it lacks and
-    whose denoiser takes `takes`. `check` refuses networks that don't fit one another, and
+    whose denoiser takes `takes`. `schedulers` are entries that it has besides `scheduler`. `check`
+    refuses networks that don't fit one another, and
     `generation` reads what the denoising loop has to know. `text_outputs` are what the pipeline
     reads of a text encoder, as far as it has them (`hidden_states.-2`: the last but one). `steered`
     is the pipeline that draws with its networks and one that steers them, by the class of that.
@@ -176,12 +184,13 @@ class Family:
     check: Callable[[PipelineConfigs], None] = _nothing_to_check
     without: tuple[str, ...] = ()
     takes: tuple[DenoiserInput, ...] = ("latents",)
+    schedulers: tuple[str, ...] = ()
     text_outputs: tuple[str, ...] = ()
     steered: Mapping[str, str] = field(default_factory=dict)
 
     def channels(self, latents: int) -> int:
         """Return how many channels the denoiser takes where latents have `latents`."""
-        return sum(1 if it == "mask" else latents for it in self.takes)
+        return sum(_CHANNELS.get(it, latents) for it in self.takes)
 
     def has_entries_of(self, entries: Collection[str]) -> bool:
         """Return whether a pipeline with these entries may be of the family."""

@@ -17,8 +17,20 @@ _TEXT_PX = 8
 
 def check_networks(configs: PipelineConfigs) -> None:
     """Raise SourceError where text encoders, denoiser and autoencoder don't fit one another."""
+    refuse_labels(configs)
     check_text_width(configs)
     check_prediction(configs, latents=1)
+
+
+def refuse_labels(configs: PipelineConfigs) -> None:
+    """Refuse a denoiser that takes class labels, which its pipeline doesn't give."""
+    denoiser, config = configs.denoiser
+    if denoiser.classes(config) is not None:
+        raise SourceError(
+            f"{config.path}: this UNet takes class labels ('num_class_embeds'), which a "
+            f"{configs.class_name} does not give.",
+            hint="Choose the pipeline class that does, or a UNet without them.",
+        )
 
 
 def check_text_width(configs: PipelineConfigs) -> None:

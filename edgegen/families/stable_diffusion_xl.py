@@ -89,5 +89,7 @@ REFINER = replace(
     slots=(_PROJECTED, _UNET, _VAE),
     steered={},
     without=("text_encoder",),
-    reference=replace(FROM_TEXT.reference, classes=("StableDiffusionXLImg2ImgPipeline",)),
+    reference=replace(
+        FROM_TEXT.reference, classes=("StableDiffusionXLImg2ImgPipeline",), sized_by_picture=True
+    ),
 )

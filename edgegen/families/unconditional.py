@@ -5,10 +5,12 @@ from __future__ import annotations
 from edgegen.core.errors import SourceError
 from edgegen.core.model import FamilyFacts, Generation
 from edgegen.families.base import Family, PipelineClass, PipelineConfigs, ReferenceCall, Slot
+from edgegen.families.latents import refuse_labels
 
 
 def _check(configs: PipelineConfigs) -> None:
     """Refuse a UNet that predicts something else than a sample, or a sample and its variance."""
+    refuse_labels(configs)
     unet, config = configs.denoiser
     taken, predicted = unet.taken(config), unet.predicted(config)
     learned = str(configs.scheduler.data.get("variance_type")).startswith("learned")

@@ -98,8 +98,9 @@ def measure_components(
         calls = calls_in_an_image(
             packaged.spec,
             steps=wanted_steps,
-            guided=guided,
+            predictions=manifest.facts.predictions if guided else 1,
             cache_interval=manifest.generation.cache_interval,
+            from_picture=manifest.facts.needs_picture,
         )
         if not calls:
             continue
@@ -130,20 +131,27 @@ def measure_components(
 
 
 def calls_in_an_image(
-    component: Component, *, steps: int, guided: bool, cache_interval: int = 1
+    component: Component,
+    *,
+    steps: int,
+    predictions: int,
+    cache_interval: int = 1,
+    from_picture: bool = False,
 ) -> int:
-    """Return how often one text-to-image image calls a component.
+    """Return how often an image calls a component.
 
     Of each `cache_interval` steps the first calls the whole denoiser, the others the shallow one.
-    Guidance needs two rows: one call of a graph whose batch is 2 or open, two of one whose is 1.
+    Guidance compares `predictions`: one call of a graph whose batch is as large or open, as many of
+    one whose batch is 1. A picture that it begins `from_picture` is encoded once.
     """
-    passes = 2 if guided and _batch(component) == 1 else 1
+    passes = predictions if _batch(component) == 1 else 1
     whole = math.ceil(steps / cache_interval)
     calls: Mapping[str, int] = {
-        "text_encoder": passes,
+        "text_encoder": min(passes, 2),
         "denoiser": whole * passes,
         "shallow_denoiser": (steps - whole) * passes,
         "controlnet": steps * passes,
+        "encoder": int(from_picture),
         "decoder": 1,
     }
     return calls.get(component.role, 0)

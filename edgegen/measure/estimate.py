@@ -60,7 +60,7 @@ def _image_s(manifest: PackageManifest, speed: float, drawn: Workload | GoldenCa
         calls = {**steps, "encoder": 0}.get(component.role, 1)
         operations = 0.0  # a text encoder's do not count beside the denoiser's
         if component.role in steps:
-            samples = 1 + guided * len(part) / denoised
+            samples = 1 + guided * (manifest.facts.predictions - 1) * len(part) / denoised
             operations = _DENOISER_OPERATIONS * component.parameters * latents * samples
         elif component.role == "decoder":
             operations = _DECODER_OPERATIONS * component.parameters * latents

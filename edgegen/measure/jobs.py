@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Mapping
+
 from edgegen.core.measurement import Workload
 from edgegen.measure.planned_run import PlannedRun
 from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors
@@ -14,6 +17,7 @@ def job_of(
     work: Workload,
     *,
     package: str,
+    pictures: Mapping[str, str],
     runtime: str,
     scheduler: str | None,
     output: str | None,
@@ -21,7 +25,8 @@ def job_of(
 ) -> Job:
     """Return the job of a run.
 
-    `package` and `output` are folders on the device; `scheduler` is the one that was asked for.
+    `package` and `output` are folders on the device; `pictures` are files of the package that
+    images start from, by the runner's names; `scheduler` is the one that was asked for.
     Sensors are read in the runs whose images are timed one after the other, memory in its own.
     """
     backend = Backend(
@@ -32,6 +37,7 @@ def job_of(
     )
     if planned.kind == "golden":
         return GoldenJob(package=package, residency=work.residency, backend=backend, verify=verify)
+    given = {name: posixpath.join(package, path) for name, path in pictures.items()}
     request = Request(
         prompts=None if work.prompt is None else (work.prompt,),
         negative_prompt=work.negative_prompt,
@@ -44,6 +50,9 @@ def job_of(
         seed=work.seed,
         width=work.width,
         height=work.height,
+        image=given.get("image"),
+        mask=given.get("mask"),
+        depth=given.get("depth"),
     )
     is_timed = planned.kind in ("steady", "sustained")
     return GenerateJob(

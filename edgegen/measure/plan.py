@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from edgegen_runner.generation import PICTURE_NAMES, PICTURES
 
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.codec import load_python_json_object
@@ -65,7 +68,8 @@ class BenchPlan:
     """What a benchmark will do. `estimated_s` is rough: right within a factor of three or so.
 
     `scheduler`, `runtime` and `profile` are what was asked for, None where it was not. `files` are
-    the package's, relative to it. `estimated_s` is for this machine.
+    the package's, relative to it, and `pictures` those of them that images start from, by what the
+    runner calls them (`image`, `mask`). `estimated_s` is for this machine.
     """
 
     package: Path
@@ -73,6 +77,7 @@ class BenchPlan:
     workload: Workload
     runs: tuple[PlannedRun, ...]
     files: tuple[str, ...]
+    pictures: Mapping[str, str] = field(default_factory=dict)
     scheduler: str | None = None
     runtime: str | None = None
     profile: DeviceProfile | None = None
@@ -131,6 +136,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         workload=workload,
         runs=runs,
         files=tuple(artifact.path for artifact in manifest.files),
+        pictures=_pictures(manifest),
         scheduler=settings.scheduler,
         runtime=settings.runtime,
         profile=settings.profile,
@@ -176,6 +182,26 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         residency=settings.residency,
         memory=settings.memory,
     )
+
+
+def _pictures(manifest: PackageManifest) -> dict[str, str]:
+    """Return the golden case's pictures, from which images start that need some.
+
+    Raises ConfigError where the package has none.
+    """
+    if not manifest.facts.needs_picture:
+        return {}
+    folder = "" if manifest.golden is None else manifest.golden.folder
+    wanted = {
+        name: f"{folder}/{PICTURE_NAMES[name]}" for name in PICTURES[manifest.facts.starts[0]]
+    }
+    there = {artifact.path for artifact in manifest.files}
+    if not there.issuperset(wanted.values()):
+        raise ConfigError(
+            f"This package ({manifest.family}) draws from pictures, and has none of a golden case.",
+            hint="Build it again, with parity.",
+        )
+    return wanted
 
 
 def _fitting_prompt(manifest: PackageManifest) -> str:

@@ -271,6 +271,7 @@ class Session:
             planned,
             self.work,
             package=self.site.package,
+            pictures=self.plan.pictures,
             runtime=self.runtime,
             scheduler=self.plan.scheduler,
             output=self.site.output() if is_cold else None,

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 
 from edgegen.core.errors import SourceError
-from edgegen.families import slot_folders
+from edgegen.families import scheduler_entries, slot_folders
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.weight_files import StoredVariants, check_variant
 from edgegen.tokenizers import FILES, FOLDERS
 
 _TOP = re.compile(r"model_index\.json|README\.md|(?i:licen[cs]e|notice|copying)[\w.-]*")
 _TOKENIZERS = {f"{folder}/{name}" for folder in FOLDERS for name in FILES}
-_SCHEDULER = "scheduler/scheduler_config.json"
+_SCHEDULERS = {f"{entry}/scheduler_config.json" for entry in scheduler_entries()}
 
 
 def is_weight_file(name: str) -> bool:
@@ -33,7 +33,7 @@ def choose_files(
     if INDEX_NAME not in sizes:
         raise _not_a_pipeline(sizes, repository)
     chosen = [
-        name for name in sizes if _TOP.fullmatch(name) or name in _TOKENIZERS or name == _SCHEDULER
+        name for name in sizes if _TOP.fullmatch(name) or name in _TOKENIZERS or name in _SCHEDULERS
     ]
     variants = []
     for component in slot_folders({name.partition("/")[0] for name in sizes if "/" in name}):

@@ -230,7 +230,8 @@ class Denoiser(Network):
     its innermost features are `reduction` times smaller than the sample. `text_width` is the
     setting that says how wide the states of the text are, and its value; None where it reads no
     text. `guidance_width` is that of the guidance scale's embedding; None where it takes none.
-    `caching` is None for a network whose features are not kept between steps.
+    `classes` is how many class labels it knows; None where it takes none. `caching` is None for a
+    network whose features are not kept between steps.
     """
 
     taken: Callable[[ComponentConfig], int]
@@ -240,6 +241,7 @@ class Denoiser(Network):
     reduction: Callable[[ComponentConfig], int]
     text_width: Callable[[ComponentConfig], tuple[str, Any] | None]
     guidance_width: Callable[[ComponentConfig], int | None]
+    classes: Callable[[ComponentConfig], int | None] = nothing
     caching: Caching | None = None
 
 

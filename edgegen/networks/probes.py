@@ -54,6 +54,13 @@ def features(probing: Probing, tensor: TensorSpec, _shape: Sequence[int]) -> Any
     return probing.whole()[tensor.name]
 
 
+def labels(_probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return class labels, another for each sample and its neighbours."""
+    import torch
+
+    return torch.arange(shape[0], dtype=torch.int64) % 2
+
+
 def picture(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
     """Return a picture of uniform numbers in −1…1."""
     import torch

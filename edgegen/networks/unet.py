@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
+from edgegen.core.model import TensorSpec
 from edgegen.networks.base import KeyRules, NativeNames, NativeTensor
 
 OLD_PREFIX = "UNetRes"
@@ -22,14 +23,13 @@ quarter of a radian; diffusers computes them in 32 bits too."""
 
 SENSITIVE_LAYERS = (
     *("conv_in", "conv_out", "time_embedding.*", "add_embedding.*", "*time_emb_proj"),
-    *("encoder_hid_proj*", "time_embed_act*", "time_cond_proj"),
+    *("encoder_hid_proj*", "time_embed_act*", "time_cond_proj", "class_embedding*"),
 )
 """The ends of the network, and what brings the timestep and further conditions in: together they
 are a few percent of its weights, and each of their errors reaches all layers behind."""
 
 _REFUSED_CONDITIONS = {
     "class_embed_type": "class labels",
-    "num_class_embeds": "class labels",
 }
 _OLD_ATTENTION = re.compile(
     r"(?P<block>(?:.*\.)?attentions\.\d+\.)(?P<layer>query|key|value|proj_attn)"
@@ -45,6 +45,7 @@ def newer_attention(key: str) -> Iterator[str]:
 
 
 KEYS = KeyRules(newer=newer_attention)
+LABELS = "class_labels"
 COREML_SHALLOW = NativeNames(
     file="UnetShallow",
     tensors={
@@ -76,6 +77,18 @@ def refuse_conditions(config: ComponentConfig) -> None:
                 f"{config.path}: this UNet takes {what} ('{key}'), which edgegen cannot feed.",
                 hint="Choose a model that is conditioned on text alone, or on nothing.",
             )
+
+
+def classes(config: ComponentConfig) -> int | None:
+    """Return how many class labels a UNet has an embedding of, None without."""
+    return config.optional_integer("num_class_embeds")
+
+
+def labels_of(config: ComponentConfig) -> tuple[TensorSpec, ...]:
+    """Return the input of class labels, one a sample, where a UNet has one."""
+    if classes(config) is None:
+        return ()
+    return (TensorSpec(name=LABELS, dtype="int64", shape=("batch",)),)
 
 
 def sample_size(config: ComponentConfig, scale: int) -> tuple[int, int]:

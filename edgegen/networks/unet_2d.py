@@ -26,12 +26,17 @@ def _signature(config: ComponentConfig, _: Neighbours) -> Signature:
     unet.refuse_conditions(config)
     sample = tensor("sample", "batch", _taken(config), "height", "width")
     out = tensor("out_sample", "batch", _predicted(config), "height", "width")
-    return (sample, tensor("timestep")), (out,)
+    return (sample, tensor("timestep"), *unet.labels_of(config)), (out,)
 
 
 def _forward(network: Any, inputs: Tensors) -> Tensors:
     with feature_cache.overheard(network) as heard:
-        prediction = network(inputs["sample"], inputs["timestep"], return_dict=False)[0]
+        prediction = network(
+            inputs["sample"],
+            inputs["timestep"],
+            class_labels=inputs.get(unet.LABELS),
+            return_dict=False,
+        )[0]
     return {"out_sample": prediction, **heard}
 
 
@@ -42,6 +47,8 @@ def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
         sample = 2 * sample - 1.0
     moment = inputs["timestep"].expand(sample.shape[0])
     embedding = network.time_embedding(network.time_proj(moment).to(sample.dtype))
+    if network.class_embedding is not None:
+        embedding = embedding + network.class_embedding(inputs[unet.LABELS])
     prediction = feature_cache.last_layer(
         network, inputs[feature_cache.FEATURES], network.conv_in(sample), embedding
     )
@@ -50,9 +57,14 @@ def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
     return {"out_sample": prediction}
 
 
+def _shallow_prefixes(config: ComponentConfig) -> tuple[str, ...]:
+    return (*feature_cache.shallow_prefixes(config), "class_embedding.")
+
+
 _PROBES: Mapping[str, Probe] = {
     "sample": probes.noise,
     "timestep": probes.timestep,
+    unet.LABELS: probes.labels,
     feature_cache.FEATURES: probes.features,
 }
 
@@ -107,6 +119,7 @@ UNET_2D = Denoiser(
     reduction=unet.reduction,
     text_width=nothing,
     guidance_width=nothing,
+    classes=unet.classes,
     caching=Caching(
         signature=feature_cache.whole_signature(_signature),
         part=Part(
@@ -119,7 +132,7 @@ UNET_2D = Denoiser(
             sensitive_layers=unet.SENSITIVE_LAYERS,
             natives={"coreml": unet.COREML_SHALLOW},
         ),
-        prefixes=feature_cache.shallow_prefixes,
+        prefixes=_shallow_prefixes,
         check=feature_cache.check_last_block,
         kept=feature_cache.kept_modules,
     ),

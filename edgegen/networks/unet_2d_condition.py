@@ -41,6 +41,7 @@ def _signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
     guidance = _guidance_width(config)
     if guidance is not None:
         inputs.append(tensor("timestep_cond", "batch", guidance))
+    inputs += unet.labels_of(config)
     if neighbours.steered_by == "controlnet":
         inputs += residuals.residuals(config, neighbours.scale)
     return tuple(inputs), (tensor("out_sample", "batch", _predicted(config), height, width),)
@@ -105,6 +106,7 @@ def _forward(network: Any, inputs: Tensors) -> Tensors:
             inputs["sample"],
             inputs["timestep"],
             inputs["encoder_hidden_states"],
+            class_labels=inputs.get(unet.LABELS),
             timestep_cond=inputs.get("timestep_cond"),
             added_cond_kwargs=added_conditions(inputs) or None,
             down_block_additional_residuals=down,
@@ -122,6 +124,9 @@ def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
         sample = 2 * sample - 1.0
     moment = network.get_time_embed(sample=sample, timestep=inputs["timestep"])
     embedding = network.time_embedding(moment, inputs.get("timestep_cond"))
+    of_class = network.get_class_embed(sample=sample, class_labels=inputs.get(unet.LABELS))
+    if of_class is not None:
+        embedding = embedding + of_class
     more = network.get_aug_embed(embedding, text, added)
     if more is not None:
         embedding = embedding + more
@@ -142,7 +147,7 @@ def added_conditions(inputs: Tensors) -> Tensors:
 
 def _shallow_prefixes(config: ComponentConfig) -> tuple[str, ...]:
     of_text = ("encoder_hid_proj.",) if feature_cache.reads_text(config) else ()
-    return (*feature_cache.shallow_prefixes(config), "add_embedding.", *of_text)
+    return (*feature_cache.shallow_prefixes(config), "add_embedding.", "class_embedding.", *of_text)
 
 
 def _shallow_signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
@@ -172,6 +177,7 @@ _PROBES: Mapping[str, Probe] = {
     "text_embeds": probes.text,
     "time_ids": _probe_time_ids,
     "timestep_cond": probes.guidance_embedding,
+    unet.LABELS: probes.labels,
     feature_cache.FEATURES: probes.features,
 }
 
@@ -276,6 +282,7 @@ UNET_2D_CONDITION = Denoiser(
     reduction=unet.reduction,
     text_width=_text_width,
     guidance_width=_guidance_width,
+    classes=unet.classes,
     caching=Caching(
         signature=feature_cache.whole_signature(_signature),
         part=Part(

@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen_runner.generation import PICTURES
+
 from edgegen.core.package import PackageManifest
 from edgegen.core.profile import Attention
 from edgegen.core.shipped import shipped
@@ -64,9 +66,10 @@ def _left_out(manifest: PackageManifest) -> tuple[str, ...]:
 def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
     place = shlex.quote(str(package))
     prompt = ' --prompt "…"' if manifest.facts.takes_text else ""
+    pictures = "".join(f" --{name} {name}.png" for name in PICTURES[manifest.facts.starts[0]])
     kit = shipped("targets") / manifest.target / KIT_FOLDER
     steps = [
-        f"edgegen run {place}{prompt} -o picture.png",
+        f"edgegen run {place}{prompt}{pictures} -o picture.png",
         f"edgegen bench {place} --device DEVICE",
     ]
     if kit.is_dir():

@@ -33,12 +33,14 @@ def fix_axes(
 
     A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes, and
     for axes that the network itself fixes, the size is the one that `spec` names, and the batch
-    that of one image: `denoiser_batch` for a denoiser whose guidance compares with an empty prompt.
+    that of one image: for a denoiser whose guidance compares with an empty prompt `denoiser_batch`,
+    and all that are compared where that is more than one.
     """
     generation = spec.generation
     guided = main_role(component.role) == "denoiser" and spec.facts.guidance == "classifier-free"
+    at_once = spec.facts.predictions if denoiser_batch > 1 else 1
     sizes = {
-        "batch": denoiser_batch if guided else 1,
+        "batch": at_once if guided else 1,
         **({} if generation.text_length is None else {"sequence": generation.text_length}),
         "height": generation.height,
         "width": generation.width,

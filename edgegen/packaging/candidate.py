@@ -174,8 +174,9 @@ def _components(
 
 
 def always_guides(components: Sequence[Component]) -> bool:
-    """Return whether the denoiser takes both samples of guidance in each call, needed or not."""
-    return any(it.role == "denoiser" and it.inputs[0].shape[0] == 2 for it in components)
+    """Return whether the denoiser takes all samples of guidance in each call, needed or not."""
+    batches = [it.inputs[0].shape[0] for it in components if it.role == "denoiser"]
+    return any(isinstance(batch, int) and batch > 1 for batch in batches)
 
 
 def _check_guidance(generation: Generation, components: Sequence[Component]) -> None:
@@ -183,8 +184,8 @@ def _check_guidance(generation: Generation, components: Sequence[Component]) -> 
     in_part = (generation.guidance_start, generation.guidance_stop) != (0.0, 1.0)
     if in_part and always_guides(components):
         raise ConfigError(
-            "This package's denoiser computes two samples a call, so guidance in a part of the "
-            "steps gains nothing.",
+            "This package's denoiser computes all samples of guidance in a call, so guidance in a "
+            "part of the steps gains nothing.",
             hint="Give a profile whose runtime has denoiser_batch = 1, or leave --guidance-start "
             "and --guidance-stop out.",
         )

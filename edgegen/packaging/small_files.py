@@ -13,11 +13,12 @@ from pathlib import Path
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.regular_files import NotRegularError, copy_regular
+from edgegen.families import scheduler_entries
 from edgegen.models.licences import licence_files
 from edgegen.models.model_folder import model_roots
 from edgegen.tokenizers import FILES, FOLDERS, tokenizers_in
 
-COPIED = ("model_index.json", "scheduler", *FOLDERS, "feature_extractor")
+COPIED = ("model_index.json", *scheduler_entries(), *FOLDERS, "feature_extractor")
 CONFIG_NAME = "config.json"
 CARD_NAME = "MODEL_CARD.md"
 MAXIMUM_BYTES = 16 << 20

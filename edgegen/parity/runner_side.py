@@ -145,11 +145,7 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
     First latents are not handed over: a sampler that draws noise at each step would then draw
     others than diffusers.
     """
-    picture = mask = None
-    if case.strength is not None:
-        picture = str((pictures / golden.INPUT_IMAGE_NAME).absolute())
-        path = (pictures / golden.MASK_IMAGE_NAME).absolute()
-        mask = str(path) if path.is_file() else None
+    given = {name: str(path.absolute()) for name, path in golden.start_pictures(pictures).items()}
     return Request(
         prompts=None if case.prompt is None else (case.prompt,),
         negative_prompt=case.negative_prompt,
@@ -161,8 +157,11 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
         seed=case.seed,
         width=case.width,
         height=case.height,
-        image=picture,
-        mask=mask,
+        image=given.get("image"),
+        mask=given.get("mask"),
+        depth=given.get("depth"),
         strength=case.strength,
         control=tuple(str(it.absolute()) for it in golden.control_pictures(pictures)) or None,
+        image_guidance=case.image_guidance,
+        noise_level=case.noise_level,
     )

@@ -60,16 +60,19 @@ def work_of(
     for component in candidate.components:
         phase = PHASES.get(component.role)
         if phase is not None:
-            calls = _calls(component, generation, guided=guided, denoised=denoised)
+            predictions = candidate.spec.facts.predictions if guided else 1
+            calls = _calls(component, generation, predictions=predictions, denoised=denoised)
             one = operations_of(traces[component.name])
             operations[phase] = operations.get(phase, 0) + round(calls * one)
     return Work(operations=operations, calls=denoised)
 
 
-def _calls(component: Component, generation: Generation, *, guided: bool, denoised: int) -> float:
-    passes = 2 if guided else 1
+def _calls(
+    component: Component, generation: Generation, *, predictions: int, denoised: int
+) -> float:
+    guided = predictions > 1
     if component.role == "text_encoder":
-        return passes
+        return 2 if guided else 1
     if main_role(component.role) != "denoiser":
         return 1
     part = guided_calls(generation.guidance_start, generation.guidance_stop, denoised)
@@ -79,9 +82,9 @@ def _calls(component: Component, generation: Generation, *, guided: bool, denois
     for index in range(denoised):
         whole = computes_all(index, generation.cache_interval, part)
         if whole == (component.role != "shallow_denoiser"):
-            samples += 2 if guided and index in part else 1
-    # a batch that is open, or 2, takes both samples of guidance at once
-    return samples / (1 if component.inputs[0].shape[0] == 1 else passes)
+            samples += predictions if guided and index in part else 1
+    # a batch that is open, or above 1, takes all samples of guidance at once
+    return samples / (1 if component.inputs[0].shape[0] == 1 else predictions)
 
 
 def operations_of(trace: ComponentTrace) -> int:

@@ -59,7 +59,7 @@ class Lessons:
         self._slot = slot
         self._case = case
         self._folder = folder
-        write_start_pictures(spec.facts, folder, width=case.width, height=case.height)
+        write_start_pictures(spec, folder, width=case.width, height=case.height)
 
     def drawn_by(self, network: Any, prompts: Sequence[str], seed: int) -> list[Lesson]:
         """Return the calls of `network` on the way to a picture for each prompt."""

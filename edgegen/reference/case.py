@@ -21,8 +21,8 @@ STEPS = 4
 MOST_STEPS = 8
 """A model that draws in so few steps is compared in as many; the others in `STEPS`."""
 PROBE_BATCH = 2
-STRENGTHS: Mapping[str, float | None] = {"noise": None, "picture": 0.75, "mask": 1.0}
-"""How much of the schedule is run, by what an image starts from."""
+STRENGTHS: Mapping[str, float] = {"picture": 0.75, "mask": 1.0, "depth": 0.75}
+"""How much of the schedule is run where a picture is redrawn, by what an image starts from."""
 SMALL_MODEL_PX = 256
 """A model whose native size is not larger runs at that size."""
 
@@ -66,7 +66,9 @@ def _case(spec: PipelineSpec, least: tuple[int, int] | None, name: str) -> Golde
         guidance=generation.guidance,
         seed=SEED,
         scheduler=spec.scheduler.class_name,
-        strength=STRENGTHS[facts.starts[0]],
+        strength=STRENGTHS.get(facts.starts[0]),
+        image_guidance=generation.image_guidance,
+        noise_level=generation.noise_level,
         guidance_start=generation.guidance_start,
         guidance_stop=generation.guidance_stop,
         cache_interval=generation.cache_interval,

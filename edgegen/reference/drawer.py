@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from edgegen_runner.generation import PICTURES, REDRAWING
 from edgegen_runner.schedulers import SHORT_NAMES
 
 from edgegen.core.errors import ConfigError, SourceError, nearest
@@ -69,6 +70,8 @@ def batch_arguments(
         arguments["batch_size"] = count
     if "negative_prompt" in arguments:
         arguments["negative_prompt"] = [one.negative_prompt] * count
+    if "depth_map" in arguments:
+        arguments["depth_map"] = arguments["depth_map"].repeat(count, 1, 1)
     # a picture that steers is taken for all of a batch
     for name in ({"image", "mask_image"} - {family.reference.control}) & arguments.keys():
         arguments[name] = [arguments[name]] * count
@@ -86,13 +89,15 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
     arguments: dict[str, Any] = {"output_type": "np", **call.arguments}
     if family.facts.takes_text:
         arguments["prompt"] = request.prompt
-    if call.takes_size and start != "picture":  # the picture has the size
+    if call.takes_size and not call.sized_by_picture:
         arguments |= {"height": request.height, "width": request.width}
     given = {
         "num_inference_steps": request.steps,
         "guidance_scale": request.guidance if family.facts.takes_text else None,
         "negative_prompt": request.negative_prompt,
-        "strength": request.strength if start != "noise" else None,
+        "strength": request.strength if start in REDRAWING else None,
+        "image_guidance_scale": request.image_guidance if start == "edit" else None,
+        "noise_level": request.noise_level if start == "upscale" else None,
     }
     arguments |= {name: value for name, value in given.items() if value is not None}
     if request.image is not None:
@@ -102,6 +107,8 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
     if call.control is not None:
         pictures = [_picture(it) for it in request.controls]
         arguments[call.control] = pictures[0] if len(pictures) == 1 else pictures
+    if request.depth is not None:
+        arguments["depth_map"] = _depth_map(request.depth)
     return arguments
 
 
@@ -136,23 +143,40 @@ def _completed(request: DrawRequest, known: Generation | None, family: Family) -
         guidance=guidance if request.guidance is None else request.guidance,
         width=known.width if request.width is None else request.width,
         height=known.height if request.height is None else request.height,
+        image_guidance=known.image_guidance
+        if request.image_guidance is None
+        else request.image_guidance,
+        noise_level=known.noise_level if request.noise_level is None else request.noise_level,
     )
 
 
 def _require_start(family: Family, request: DrawRequest) -> None:
     start = family.facts.starts[0]
-    wanted = "noise" if request.image is None else "picture" if request.mask is None else "mask"
-    if start != wanted:
+    pictures = {"image": request.image, "mask": request.mask, "depth": request.depth}
+    given = tuple(name for name, path in pictures.items() if path is not None)
+    if PICTURES[start] != given:
         raise ConfigError(
-            f"diffusers' {family.reference.classes[0]} starts from a {start}, the request from a "
-            f"{wanted}.",
+            f"diffusers' {family.reference.classes[0]} starts from {_named(PICTURES[start])}, the "
+            f"request from {_named(given)}.",
             hint="Draw it with a package, which can start from each of them.",
         )
+
+
+def _named(pictures: Sequence[str]) -> str:
+    return f"a given {' and '.join(pictures)}" if pictures else "noise"
 
 
 def _picture(path: Path) -> Any:
     with pillow().open(path) as image:
         return image.convert("RGB")
+
+
+def _depth_map(path: Path) -> torch.Tensor:
+    """Return the gray levels of a picture, (1, height, width), all that it has."""
+    with pillow().open(path) as image:
+        gray = image if image.mode.startswith("I") else image.convert("L")
+        levels = np.asarray(gray).astype(np.float32)
+    return torch.from_numpy(levels)[None]
 
 
 def pillow() -> Any:

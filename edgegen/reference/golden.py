@@ -3,8 +3,8 @@
 `<component>.in.<input>.npy` and `<component>.out.<output>.npy` are a probe of each component;
 `latents.npy` the noise that a run of few steps starts from, `trajectory.<i>.npy` what the
 scheduler returned after call `i`, `image.npy` the image, (batch, channels, height, width) in −1…1.
-A pipeline that starts from a picture has it in `input.png`, and what to paint anew in `mask.png`;
-`control.0.png`, … are the pictures that steer it.
+A pipeline that starts from a picture has it in `input.png`, what to paint anew in `mask.png`, and
+how near things are in `depth.png`; `control.0.png`, … are the pictures that steer it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from edgegen_runner.generation import PICTURE_NAMES
 
 from edgegen.core.errors import IntegrityError
 from edgegen.core.files import inside, translate_disk_errors
@@ -29,8 +30,6 @@ Array = npt.NDArray[Any]
 
 LATENTS_NAME = "latents.npy"
 IMAGE_NAME = "image.npy"
-INPUT_IMAGE_NAME = "input.png"
-MASK_IMAGE_NAME = "mask.png"
 MAXIMUM_ARRAY_BYTES = 1 << 30
 """No array of a golden case is larger, an activation of 2048 × 2048 pixels included."""
 
@@ -45,10 +44,15 @@ class Probe:
     outputs: Mapping[str, Array]
 
 
+def start_pictures(folder: Path) -> dict[str, Path]:
+    """Return the pictures in a folder that a case starts from: `image`, `mask`, `depth`."""
+    places = {name: folder / file for name, file in PICTURE_NAMES.items()}
+    return {name: path for name, path in places.items() if path.is_file()}
+
+
 def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
     """Return what is drawn in a case, from the pictures in `folder` where it starts from some."""
-    image, mask = folder / INPUT_IMAGE_NAME, folder / MASK_IMAGE_NAME
-    starts_from_picture = case.strength is not None
+    given = start_pictures(folder)
     return DrawRequest(
         prompt=case.prompt,
         negative_prompt=case.negative_prompt,
@@ -61,10 +65,13 @@ def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
         scheduler=case.scheduler,
         width=case.width,
         height=case.height,
-        image=image if starts_from_picture else None,
-        mask=mask if starts_from_picture and mask.is_file() else None,
+        image=given.get("image"),
+        mask=given.get("mask"),
+        depth=given.get("depth"),
         strength=case.strength,
         controls=control_pictures(folder),
+        image_guidance=case.image_guidance,
+        noise_level=case.noise_level,
     )
 
 

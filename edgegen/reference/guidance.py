@@ -22,7 +22,8 @@ def guided_part(pipeline: Any, family: Family, start: float, stop: float) -> Ite
     """Let classifier-free guidance act on the denoiser's calls from `start` to `stop`, 0…1.
 
     diffusers computes u + scale · (t − u) from the predictions without and with the prompt. In the
-    other calls u becomes t, and so does what is computed from them. For images that are guided.
+    other calls u becomes t, and so does what is computed from them. Where a picture is edited there
+    are three predictions, the one with the prompt first. For images that are guided.
     """
     if (start, stop) == (0.0, 1.0):
         yield
@@ -35,8 +36,9 @@ def guided_part(pipeline: Any, family: Family, start: float, stop: float) -> Ite
         calls += 1
         if calls - 1 in guided:
             return output
-        _, prompted = output[0].chunk(2)
-        return (torch.cat([prompted, prompted]), *output[1:])
+        count = family.facts.predictions
+        prompted = output[0].chunk(count)[0 if count == 3 else 1]
+        return (torch.cat([prompted] * count), *output[1:])
 
     denoiser: torch.nn.Module = getattr(pipeline, denoiser_slot(family))
     handle = denoiser.register_forward_hook(keep_prompted)

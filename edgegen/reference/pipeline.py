@@ -16,6 +16,7 @@ import diffusers
 import numpy.typing as npt
 import torch
 
+from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import STEERING, Component, PipelineSpec
 from edgegen.families import family_of
@@ -59,10 +60,13 @@ def load_reference(
         **modules,
         **_load_tokenizers(spec, folder),
         "scheduler": load_scheduler(spec, folder),
+        **_load_more_schedulers(spec, folder),
         "requires_safety_checker": False,
         "force_zeros_for_empty_prompt": spec.generation.force_zeros_for_empty_prompt,
         "requires_aesthetics_score": spec.generation.requires_aesthetics_score,
         "add_watermarker": False,
+        "max_noise_level": spec.generation.most_noise_level,
+        "is_cosxl_edit": spec.generation.scaled_picture,
     }
     for slot in family_of(spec.family).slots:
         filled = [modules[it.folder] for it in spec.components if it.role in STEERING]
@@ -113,8 +117,19 @@ def with_scheduler(pipeline: Any, scheduler: Any) -> Any:
         **pipeline.components,
         "scheduler": scheduler,
         "add_watermarker": watermark is not None,
+        "is_cosxl_edit": getattr(pipeline, "is_cosxl_edit", False),
     }
     return type(pipeline)(**{name: known[name] for name in arguments if name in known})
+
+
+def _load_more_schedulers(spec: PipelineSpec, folder: Path) -> dict[str, Any]:
+    """Load the schedulers that a family has besides the one that draws, by their entries."""
+    loaded = {}
+    for name in family_of(spec.family).schedulers:
+        config = ComponentConfig.read(folder / name / "scheduler_config.json").data
+        build = getattr(diffusers, str(config.get("_class_name")))
+        loaded[name] = build.from_config(config)
+    return loaded
 
 
 def _load_module(

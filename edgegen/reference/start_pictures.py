@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from edgegen_runner.generation import PICTURE_NAMES, PICTURES
 from edgegen_runner.png import encode_png
 
 from edgegen.core.files import translate_disk_errors
-from edgegen.core.model import FamilyFacts
+from edgegen.core.model import PipelineSpec
 from edgegen.drawer import Pixels
 from edgegen.reference import golden
 
 
-def write_start_pictures(facts: FamilyFacts, destination: Path, *, width: int, height: int) -> None:
-    """Write what an image starts from: slopes and a disc and, behind a mask, a white rectangle.
+def write_start_pictures(spec: PipelineSpec, destination: Path, *, width: int, height: int) -> None:
+    """Write what an image of `width` × `height` starts from.
 
-    Of what steers it, white outlines on black are written. Nothing is for a pipeline that starts
-    from noise and that no picture steers. Raises ResourceError.
+    That is slopes and a disc, in small where they are enlarged; behind a mask a white rectangle,
+    and of depth how near the disc is. Of what steers it, white outlines on black are written.
+    Nothing is for a pipeline that starts from noise and that no picture steers. Raises
+    ResourceError.
     """
-    start = facts.starts[0]
+    start = spec.facts.starts[0]
+    if start == "upscale":
+        scale = spec.generation.vae_scale_factor
+        width, height = width // scale, height // scale
     with translate_disk_errors(destination):
-        if start != "noise":
-            picture = encode_png(_input_picture(width, height))
-            (destination / golden.INPUT_IMAGE_NAME).write_bytes(picture)
-        if start == "mask":
-            mask = encode_png(_mask_picture(width, height))
-            (destination / golden.MASK_IMAGE_NAME).write_bytes(mask)
-        for index in range(facts.controls):
+        for name in PICTURES[start]:
+            picture = encode_png(_DRAWN[name](width, height))
+            (destination / PICTURE_NAMES[name]).write_bytes(picture)
+        for index in range(spec.facts.controls):
             picture = encode_png(_control_picture(width, height, index))
             (destination / golden.control_name(index)).write_bytes(picture)
 
@@ -53,3 +57,19 @@ def _mask_picture(width: int, height: int) -> Pixels:
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     pixels[height // 4 : height * 3 // 4, width // 4 :] = 255
     return pixels
+
+
+def _depth_picture(width: int, height: int) -> Pixels:
+    """Return a floor that comes nearer towards the lower edge, and a disc before it."""
+    rows = np.linspace(0, 1, height)[:, None]
+    columns = np.linspace(0, 1, width)[None, :]
+    disc = (rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.1
+    near = np.where(disc, 0.9, 0.6 * rows + 0 * columns)
+    return (near * 255).astype(np.uint8)[:, :, None]
+
+
+_DRAWN: Mapping[str, Callable[[int, int], Pixels]] = {
+    "image": _input_picture,
+    "mask": _mask_picture,
+    "depth": _depth_picture,
+}

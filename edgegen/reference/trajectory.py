@@ -37,7 +37,7 @@ def run_case(
     numbers come from one generator, as they do for somebody who runs the pipeline with a seed.
     Raises SourceError where the model itself makes values that are not finite.
     """
-    write_start_pictures(spec.facts, destination, width=case.width, height=case.height)
+    write_start_pictures(spec, destination, width=case.width, height=case.height)
 
     def see(index: int, latents: torch.Tensor) -> None:
         check_finite(latents, f"Step {index} of the pipeline computes latents")
@@ -85,9 +85,10 @@ def case_arguments(spec: PipelineSpec, case: GoldenCase, folder: Path) -> dict[s
 def draws_latents_first(spec: PipelineSpec) -> bool:
     """Return whether the first numbers that the pipeline draws are its first latents.
 
-    An image-to-image pipeline draws a sample of its encoded picture before them.
+    An image-to-image pipeline draws a sample of its encoded picture before them, one that enlarges
+    the noise of the small picture.
     """
-    return spec.facts.starts[0] != "picture"
+    return spec.facts.starts[0] in ("noise", "mask", "edit")
 
 
 def first_latents(spec: PipelineSpec, case: GoldenCase) -> torch.Tensor:

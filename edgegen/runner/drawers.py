@@ -172,8 +172,11 @@ def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds
         height=settings.height,
         image=absolute(settings.image),
         mask=absolute(settings.mask),
+        depth=absolute(settings.depth),
         strength=settings.strength,
         control=tuple(str(it.absolute()) for it in settings.controls) or None,
+        image_guidance=settings.image_guidance,
+        noise_level=settings.noise_level,
     )
 
 

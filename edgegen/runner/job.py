@@ -41,7 +41,10 @@ class Request:
     height: int | None = None
     image: str | None = None
     mask: str | None = None
+    depth: str | None = None
     strength: float | None = None
+    image_guidance: float | None = None
+    noise_level: int | None = None
     latents: str | None = None
     prompt_syntax: PromptSyntax | None = None
     clip_skip: int | None = None

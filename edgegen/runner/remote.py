@@ -54,6 +54,7 @@ def generate_there(
         job.request,
         image=_send(device, job.request.image),
         mask=_send(device, job.request.mask),
+        depth=_send(device, job.request.depth),
         latents=_send(device, job.request.latents),
         control=_send_all(device, job.request.control),
         lora=_send(device, job.request.lora),

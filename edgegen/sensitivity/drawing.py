@@ -57,7 +57,7 @@ class Drawing:
         """Write the gradients of one trajectory."""
         folder = self._folder / str(number)
         folder.mkdir()
-        write_start_pictures(self._spec.facts, folder, width=case.width, height=case.height)
+        write_start_pictures(self._spec, folder, width=case.width, height=case.height)
         arguments = case_arguments(self._spec, case, folder)
         pipeline = self._reference.pipeline
         draw = inspect.unwrap(type(pipeline).__call__)  # without torch.no_grad

@@ -31,9 +31,13 @@ TARGETS = load_targets()
 FAMILIES = {
     "stable-diffusion": "sd15",
     "stable-diffusion-inpaint": "sd-inpaint",
+    "stable-diffusion-edit": "sd-edit",
+    "stable-diffusion-upscale": "sd-upscale",
+    "stable-diffusion-depth": "sd-depth",
     "latent-consistency": "lcm",
     "stable-diffusion-xl": "sdxl",
     "stable-diffusion-xl-inpaint": "sdxl-inpaint",
+    "stable-diffusion-xl-edit": "sdxl-edit",
     "stable-diffusion-xl-refiner": "sdxl-refiner",
     "stable-diffusion-controlnet": "sd15-controlnet",
     "stable-diffusion-inpaint-controlnet": "sd-inpaint-controlnet",

@@ -18,6 +18,7 @@ from edgegen_runner.png import write_png
 from edgegen_runner.request import Request
 from edgegen_runner.residency import Components
 
+from tests.tiny_models import absent
 from tests.tiny_packages import TorchBackend, torch_package
 
 PROMPT = "a cat and the dog, singing"
@@ -179,6 +180,56 @@ CASES = [
         {"strength": 0.5, "num_inference_steps": 6},
         uses=("image", "mask"),
     ),
+    Case(
+        "sd-edit",
+        "sd-edit",
+        "StableDiffusionInstructPix2PixPipeline",
+        {"negative_prompt": "er"},
+        {"negative_prompt": "er"},
+        uses=("image",),
+    ),
+    Case(
+        "sd-edit, close to the picture, in several calls",
+        "sd-edit",
+        "StableDiffusionInstructPix2PixPipeline",
+        {"image_guidance": 2.5, "guidance": 3.0, "guidance_batch": 1},
+        {"image_guidance_scale": 2.5, "guidance_scale": 3.0},
+        uses=("image",),
+    ),
+    Case(
+        "sd-edit without guidance",
+        "sd-edit",
+        "StableDiffusionInstructPix2PixPipeline",
+        {"guidance": 1.0},
+        {"guidance_scale": 1.0},
+        uses=("image",),
+    ),
+    Case(
+        "sdxl-edit",
+        "sdxl-edit",
+        "StableDiffusionXLInstructPix2PixPipeline",
+        {"guidance_rescale": 0.3},
+        {"guidance_rescale": 0.3, "height": 32, "width": 32},
+        uses=("image",),
+    ),
+    Case("sd-upscale", "sd-upscale", "StableDiffusionUpscalePipeline", {}, {}, uses=("image",)),
+    Case(
+        "sd-upscale, another level of noise",
+        "sd-upscale",
+        "StableDiffusionUpscalePipeline",
+        {"noise_level": 131, "scheduler": "euler-ancestral"},
+        {"noise_level": 131},
+        uses=("image",),
+        scheduler=("EulerAncestralDiscreteScheduler", {}),
+    ),
+    Case(
+        "sd-depth",
+        "sd-depth",
+        "StableDiffusionDepth2ImgPipeline",
+        {"strength": 0.6, "steps": 6},
+        {"strength": 0.6, "num_inference_steps": 6},
+        uses=("image", "depth"),
+    ),
     Case("lcm", "lcm", "LatentConsistencyModelPipeline", {}, {}),
     Case(
         "lcm image to image",
@@ -277,7 +328,9 @@ def test_pipeline_draws_what_diffusers_draws(
 
     source = tiny_pipeline(case.family)
     theirs = getattr(diffusers, case.pipeline).from_pretrained(
-        source, **({"safety_checker": None} if "Inpaint" in case.pipeline else {})
+        source,
+        **absent(case.family),
+        **({"safety_checker": None} if "Inpaint" in case.pipeline else {}),
     )
     theirs.set_progress_bar_config(disable=True)
     folder = torch_package(case.family, source, tmp_path / "package")
@@ -306,6 +359,11 @@ def test_pipeline_draws_what_diffusers_draws(
         request["mask"] = tmp_path / "mask.png"
         arguments["mask_image"] = Image.open(tmp_path / "mask.png")
         arguments |= {"width": 32, "height": 32}
+    if "depth" in case.uses:
+        levels = (picture(50, 41)[:, :, 0].astype(np.uint16) << 8) + 77
+        Image.fromarray(levels).save(tmp_path / "depth.png")
+        request["depth"] = tmp_path / "depth.png"
+        arguments["depth_map"] = torch.from_numpy(levels.astype(np.float32))[None]
     textual = case.family not in ("ddpm", "ddim")
     if textual:
         arguments["prompt"] = PROMPT

@@ -101,9 +101,9 @@ def test_a_graph_of_one_row_is_called_twice_for_guidance(package: Path) -> None:
         if each.spec.role == "denoiser"
     )
     fixed = replace(unet, inputs=(replace(unet.inputs[0], shape=(1, 4, 8, 8)), *unet.inputs[1:]))
-    assert calls_in_an_image(unet, steps=10, guided=True) == 10
-    assert calls_in_an_image(fixed, steps=10, guided=True) == 20
-    assert calls_in_an_image(fixed, steps=10, guided=False) == 10
+    assert calls_in_an_image(unet, steps=10, predictions=2) == 10
+    assert calls_in_an_image(fixed, steps=10, predictions=2) == 20
+    assert calls_in_an_image(fixed, steps=10, predictions=1) == 10
 
 
 def test_the_command_says_that_a_sum_is_no_latency(

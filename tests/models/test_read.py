@@ -19,7 +19,7 @@ from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.read import read_pipeline
-from tests.tiny_models import FAMILIES, HIDDEN, HIDDEN_2, PROJECTION, write_json
+from tests.tiny_models import FAMILIES, HIDDEN, HIDDEN_2, PROJECTION, absent, write_json
 
 EXPECTED_FAMILIES = {
     "sd15": "stable-diffusion",
@@ -33,6 +33,10 @@ EXPECTED_FAMILIES = {
     "sd-inpaint-controlnet": "stable-diffusion-inpaint-controlnet",
     "sdxl-controlnets": "stable-diffusion-xl-controlnet",
     "sdxl-inpaint-controlnet": "stable-diffusion-xl-inpaint-controlnet",
+    "sd-edit": "stable-diffusion-edit",
+    "sdxl-edit": "stable-diffusion-xl-edit",
+    "sd-upscale": "stable-diffusion-upscale",
+    "sd-depth": "stable-diffusion-depth",
     "taesd": "stable-diffusion",
     "ddpm": "unconditional",
     "ddim": "unconditional",
@@ -91,7 +95,7 @@ def test_parameters_are_those_of_the_models_that_diffusers_loads(family, tiny_pi
     import torch
 
     folder = tiny_pipeline(family)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, **absent(family))
     loaded = {
         name: sum(it.numel() for it in model.parameters())
         for name, model in pipeline.components.items()
@@ -113,7 +117,7 @@ def test_generation_is_what_diffusers_would_do(family, tiny_pipeline):
     import diffusers
 
     folder = tiny_pipeline(family)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, **absent(family))
     generation = read(folder).generation
 
     assert generation.vae_scale_factor == pipeline.vae_scale_factor
@@ -236,6 +240,62 @@ def test_an_inpainting_unet_takes_nine_channels(family, tiny_pipeline):
     assert shapes(component(spec, "unet").inputs)["sample"][1] == 9
     assert shapes(component(spec, "unet").outputs)["out_sample"][1] == 4
     assert spec.generation.latent_channels == 4
+
+
+@pytest.mark.parametrize(
+    ("family", "channels", "roles"),
+    [
+        ("sd-edit", 8, {"encoder", "decoder"}),
+        ("sd-upscale", 7, {"decoder"}),
+        ("sd-depth", 5, {"encoder", "decoder"}),
+    ],
+)
+def test_a_denoiser_that_sees_a_picture_takes_its_channels_too(
+    family, channels, roles, tiny_pipeline
+):
+    spec = read(tiny_pipeline(family))
+
+    inputs = shapes(component(spec, "unet").inputs)
+    assert inputs["sample"][1] == channels
+    assert (inputs.get("class_labels") == ("batch",)) == (family == "sd-upscale")
+    assert {it.role for it in spec.components} & {"encoder", "decoder"} == roles
+    assert spec.facts.needs_picture
+
+
+def test_a_depth_estimator_is_named_and_not_read(copied):
+    folder = copied("sd-depth")
+    estimator = ["transformers", "DPTForDepthEstimation"]
+    change(folder / "model_index.json", depth_estimator=estimator)
+
+    assert read(folder).extras == ("depth_estimator",)
+
+
+def test_a_unet_of_class_labels_is_refused_where_nobody_gives_them(copied):
+    folder = copied("sd15")
+    change(folder / "unet" / "config.json", num_class_embeds=10)
+
+    assert "class labels" in refused(folder).message
+
+
+def test_an_upscaler_scales_latents_as_diffusers_does_whatever_the_config_says(copied):
+    folder = copied("sd-upscale")
+    change(folder / "vae" / "config.json", scaling_factor=0.18215)
+
+    assert read(folder).generation.scaling_factor == 0.08333
+
+
+def test_an_upscaler_is_refused_without_what_adds_its_noise(copied):
+    folder = copied("sd-upscale")
+    change(folder / "model_index.json", low_res_scheduler=...)
+
+    assert "low_res_scheduler" in refused(folder).message
+
+
+def test_an_upscaler_is_refused_whose_unet_knows_fewer_levels_of_noise(copied):
+    folder = copied("sd-upscale")
+    change(folder / "model_index.json", max_noise_level=1000)
+
+    assert "class labels" in refused(folder).message
 
 
 def test_an_inpainting_pipeline_with_an_ordinary_unet_is_an_ordinary_model(copied):

@@ -45,6 +45,8 @@ DRAWINGS: dict[str, list[Drawing]] = {
     "sd21": [Drawing("StableDiffusionPipeline", TEXT, {})],
     "taesd": [Drawing("StableDiffusionPipeline", TEXT, {})],
     "sd-inpaint": [Drawing("StableDiffusionInpaintPipeline", TEXT, {}, ("image", "mask"))],
+    "sd-edit": [Drawing("StableDiffusionInstructPix2PixPipeline", TEXT, {}, ("image",))],
+    "sd-upscale": [Drawing("StableDiffusionUpscalePipeline", TEXT, {}, ("image",))],
     "lcm": [Drawing("LatentConsistencyModelPipeline", TEXT, {})],
     "sdxl": [Drawing("StableDiffusionXLPipeline", TEXT, {})],
     "sdxl-refiner": [

@@ -45,7 +45,10 @@ def main(arguments: Sequence[str]) -> int:
                 height=options.height,
                 image=options.image,
                 mask=options.mask,
+                depth=options.depth,
                 strength=options.strength,
+                image_guidance=options.image_guidance,
+                noise_level=options.noise_level,
                 prompt_syntax=options.prompt_syntax,
                 clip_skip=options.clip_skip,
                 control=tuple(options.control) or None,
@@ -125,7 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--height", type=_positive)
     parser.add_argument("--image", type=Path, help="PNG to start from")
     parser.add_argument("--mask", type=Path, help="PNG, white where to draw anew")
+    parser.add_argument("--depth", type=Path, help="PNG with the picture's depth, near is white")
     parser.add_argument("--strength", type=float)
+    parser.add_argument("--image-guidance", type=float, help="how closely to keep to the picture")
+    parser.add_argument("--noise-level", type=int, help="noise added to a picture to enlarge")
     parser.add_argument("--prompt-syntax", choices=SYNTAXES, help="a1111: (fox:1.3), BREAK")
     parser.add_argument("--clip-skip", type=_positive, help="CLIP's last layers to leave out")
     again: dict[str, Any] = {"action": "append", "default": []}

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Optional, get_args
 
 Guidance = Literal["classifier-free", "embedded", "none"]
-Start = Literal["noise", "picture", "mask"]
+Start = Literal["noise", "picture", "mask", "edit", "upscale", "depth"]
 GUIDANCE: tuple[Guidance, ...] = get_args(Guidance)
 STARTS: tuple[Start, ...] = get_args(Start)
+PICTURES: Mapping[Start, tuple[str, ...]] = {
+    "noise": (),
+    "picture": ("image",),
+    "mask": ("image", "mask"),
+    "edit": ("image",),
+    "upscale": ("image",),
+    "depth": ("image", "depth"),
+}
+"""The pictures of a request that each start takes."""
+PICTURE_NAMES: Mapping[str, str] = {
+    "image": "input.png",
+    "mask": "mask.png",
+    "depth": "depth.png",
+}
+"""What these pictures are called in a golden case."""
+REDRAWING: tuple[Start, ...] = ("picture", "mask", "depth")
+"""Starts that go back into the noise by a strength; the others begin in noise alone."""
 NativeLayout = Literal["plain", "channels-first"]
 NATIVE_LAYOUTS: tuple[NativeLayout, ...] = get_args(NativeLayout)
 
@@ -19,7 +37,9 @@ class FamilyFacts:
 
     ``guidance`` compares with an empty prompt ("classifier-free"), is an input of the denoiser
     ("embedded"), or is "none". ``starts`` are the ways in which an image can begin, the usual one
-    first: in noise, in a picture, or in a picture behind a mask. ``controls`` pictures steer it.
+    first: in noise, in a picture, or in a picture behind a mask; in noise beside a picture that is
+    edited ("edit") or enlarged ("upscale"); or in a picture beside its depth. ``controls`` pictures
+    steer it.
     """
 
     guidance: Guidance
@@ -36,6 +56,11 @@ class FamilyFacts:
     def is_guided(self, scale: float) -> bool:
         """Return whether a scale of guidance makes the denoiser look at an empty prompt, too."""
         return scale > 1 and self.guidance == "classifier-free"
+
+    @property
+    def predictions(self) -> int:
+        """Return how many predictions guidance compares; a third looks at no picture, either."""
+        return 3 if "edit" in self.starts else 2
 
     @property
     def needs_picture(self) -> bool:
@@ -80,7 +105,10 @@ class Generation:
     diffusers' inpainting class has another default. ``guidance_start`` and ``guidance_stop``, 0…1,
     are the part of the denoiser's calls in which it looks at an empty prompt, too. Of each
     ``cache_interval`` calls the first computes all layers, and the others the last one, on features
-    that it left; 1: all of them do.
+    that it left; 1: all of them do. ``image_guidance`` is how closely a picture that is edited is
+    kept to, and ``scaled_picture`` says whether its latents are scaled as those of images are. Of a
+    picture that is enlarged, ``noise_level`` is the timestep of the noise that is added to it, at
+    most ``most_noise_level``.
     """
 
     width: int
@@ -102,6 +130,10 @@ class Generation:
     guidance_embedding_dim: Optional[int] = None
     force_zeros_for_empty_prompt: bool = False
     requires_aesthetics_score: bool = False
+    image_guidance: Optional[float] = None
+    scaled_picture: bool = False
+    noise_level: Optional[int] = None
+    most_noise_level: Optional[int] = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from .backends import Backend
 from .compare import Verdict, compare
 from .errors import RunnerFailure
 from .events import Emit
+from .generation import PICTURE_NAMES
 from .job import GoldenJob
 from .memory_guard import limit_memory
 from .metrics import IMAGE_PEAK
@@ -118,8 +119,8 @@ def _count_trajectory(folder: Path) -> int:
 
 def _request(golden: Golden, controls: int) -> Request:
     """Return what is drawn: with the package's own scheduler, for another one is to be found."""
-    starts_from_picture = golden.strength is not None
-    mask = golden.folder / "mask.png"
+    pictures = {name: golden.folder / file for name, file in PICTURE_NAMES.items()}
+    given = {name: path for name, path in pictures.items() if path.is_file()}
     return Request(
         prompts=None if golden.prompt is None else (golden.prompt,),
         negative_prompt=golden.negative_prompt,
@@ -134,8 +135,11 @@ def _request(golden: Golden, controls: int) -> Request:
         width=golden.width,
         height=golden.height,
         strength=golden.strength,
-        image=golden.folder / "input.png" if starts_from_picture else None,
-        mask=mask if starts_from_picture and mask.is_file() else None,
+        image_guidance=golden.image_guidance,
+        noise_level=golden.noise_level,
+        image=given.get("image"),
+        mask=given.get("mask"),
+        depth=given.get("depth"),
         control=tuple(golden.folder / f"control.{number}.png" for number in range(controls))
         or None,
     )

@@ -20,7 +20,7 @@ from .generation import (
     Generation,
     NativeTensor,
 )
-from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_STEPS
+from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_NOISE_LEVEL, MOST_STEPS
 from .runtime_versions import RuntimeNeed
 from .table import Table, is_path, parse_json
 
@@ -95,6 +95,8 @@ class Golden:
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
     cache_interval: int = 1
+    image_guidance: Optional[float] = None
+    noise_level: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -152,15 +154,15 @@ class Package:
             "bad-package", f"{self.folder} has no {role}.", f"It has {', '.join(self.components)}."
         )
 
-    def scheduler_config(self) -> dict[str, Any]:
-        """Read ``scheduler/scheduler_config.json``; as in diffusers, the index names the class.
+    def scheduler_config(self, entry_name: str = "scheduler") -> dict[str, Any]:
+        """Read an entry's ``scheduler_config.json``; as in diffusers, the index names the class.
 
         Raises RunnerFailure (bad-package) where it is missing or broken.
         """
-        config = read_json_object(self.folder / "scheduler" / "scheduler_config.json")
+        config = read_json_object(self.folder / entry_name / "scheduler_config.json")
         index = self.folder / "model_index.json"
         if index.is_file():
-            entry = read_json_object(index).get("scheduler")
+            entry = read_json_object(index).get(entry_name)
             if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str):
                 config["_class_name"] = entry[1]
         return config
@@ -318,6 +320,10 @@ def _read_generation(table: Table) -> Generation:
         ),
         force_zeros_for_empty_prompt=table.truth("force_zeros_for_empty_prompt"),
         requires_aesthetics_score=table.truth("requires_aesthetics_score"),
+        image_guidance=table.optional_number("image_guidance", least=1),
+        scaled_picture=table.truth("scaled_picture"),
+        noise_level=table.optional_whole("noise_level", least=0, most=MOST_NOISE_LEVEL),
+        most_noise_level=table.optional_whole("most_noise_level", least=0, most=MOST_NOISE_LEVEL),
     )
 
 
@@ -400,6 +406,8 @@ def _read_golden(folder: Path, golden: Table) -> Golden:
         guidance_start=golden.number("guidance_start", 0.0, least=0, most=1),
         guidance_stop=golden.number("guidance_stop", 1.0, least=0, most=1),
         cache_interval=golden.whole("cache_interval", 1, least=1, most=MOST_STEPS),
+        image_guidance=golden.optional_number("image_guidance", least=1),
+        noise_level=golden.optional_whole("noise_level", least=0, most=MOST_NOISE_LEVEL),
     )
 
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ _ADAM7 = (
 """First column and row, and the steps to the next, of each pass."""
 
 
+_Samples = Callable[["_Header", Pixels, int, int], NDArray[Any]]
+"""Reads the samples of a part of a picture."""
+
+
 @dataclass(frozen=True)
 class _Header:
     width: int
@@ -81,17 +85,29 @@ def read_png(path: Path) -> Pixels:
     Channels are 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha). Raises ValueError where the
     file is broken or too large, and OSError where it cannot be read.
     """
+    return _read(path, _samples)
+
+
+def read_deep_png(path: Path) -> NDArray[Any]:
+    """Read a file as `read_png` does, but 16 bits as uint16, all of them.
+
+    Raises what `read_png` raises.
+    """
+    return _read(path, _deep_samples)
+
+
+def _read(path: Path, samples: _Samples) -> NDArray[Any]:
     with open_regular(path) as file:
         data = file.read(_LARGEST_FILE_BYTES + 1)
     try:
         if len(data) > _LARGEST_FILE_BYTES:
             raise ValueError(f"it is larger than {_LARGEST_FILE_BYTES >> 20} MiB.")
-        return _decode(data)
+        return _decode(data, samples)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as PNG: {error}") from error
 
 
-def _decode(data: bytes) -> Pixels:
+def _decode(data: bytes, samples: _Samples) -> NDArray[Any]:
     chunks = list(_chunks(data))
     header = _read_header(*chunks[0])
     for kind, _ in chunks[1:]:
@@ -101,11 +117,12 @@ def _decode(data: bytes) -> Pixels:
     stream = [content for kind, content in chunks if kind == b"IDAT"]
     rows = _decompressed(stream, sum(h * _row_bytes(header, w) for *_, h, w in header.passes()))
     shape = (header.height, header.width, _CHANNELS[header.colour_type])
-    pixels: Pixels = np.empty(shape, np.uint8)
+    deep = header.depth == 16 and samples is _deep_samples
+    pixels: NDArray[Any] = np.empty(shape, np.uint16 if deep else np.uint8)
     start = 0
     for down, across, height, width in header.passes():
         size = height * _row_bytes(header, width)
-        pixels[down, across] = _samples(header, rows[start : start + size], height, width)
+        pixels[down, across] = samples(header, rows[start : start + size], height, width)
         start += size
     if header.colour_type == _PALETTE:
         pixels = _palette(chunks)[pixels[:, :, 0]]
@@ -197,6 +214,16 @@ def _samples(header: _Header, rows: Pixels, height: int, width: int) -> Pixels:
     return (
         samples if header.colour_type == _PALETTE else samples * np.uint8(255 // ((1 << depth) - 1))
     )
+
+
+def _deep_samples(header: _Header, rows: Pixels, height: int, width: int) -> NDArray[Any]:
+    """Return the samples of a part of the picture, those of 16 bits in all of them."""
+    if header.depth != 16:
+        return _samples(header, rows, height, width)
+    rows = rows.reshape(height, -1)
+    _unfilter(rows, header.bits // 8)
+    values = np.ascontiguousarray(rows[:, 1:]).view(">u2").astype(np.uint16)
+    return values.reshape(height, width, _CHANNELS[header.colour_type])
 
 
 def _palette(chunks: list[tuple[bytes, memoryview]]) -> Pixels:

@@ -10,6 +10,7 @@ from ..request import Request
 from ..residency import Components
 from .base import Pipeline
 from .scheduler import SchedulerRules
+from .taken import check_taken
 
 PIPELINES: dict[str, str] = {
     "pixart": "pixart:PixArt",
@@ -17,11 +18,15 @@ PIPELINES: dict[str, str] = {
     "stable-diffusion-inpaint": "stable_diffusion:StableDiffusion",
     "stable-diffusion-controlnet": "controlnet:Steered",
     "stable-diffusion-inpaint-controlnet": "controlnet:Steered",
+    "stable-diffusion-edit": "stable_diffusion:StableDiffusion",
+    "stable-diffusion-upscale": "stable_diffusion:StableDiffusion",
+    "stable-diffusion-depth": "stable_diffusion:StableDiffusion",
     "latent-consistency": "latent_consistency:LatentConsistency",
     "stable-diffusion-xl": "stable_diffusion_xl:StableDiffusionXL",
     "stable-diffusion-xl-inpaint": "stable_diffusion_xl:StableDiffusionXL",
     "stable-diffusion-xl-controlnet": "controlnet:SteeredXL",
     "stable-diffusion-xl-inpaint-controlnet": "controlnet:SteeredXL",
+    "stable-diffusion-xl-edit": "stable_diffusion_xl:StableDiffusionXL",
     "stable-diffusion-xl-refiner": "stable_diffusion_xl:StableDiffusionXL",
     "unconditional": "unconditional:Unconditional",
 }
@@ -35,6 +40,7 @@ def open_pipeline(components: Components, request: Request) -> Pipeline:
     the request does not go with the family, ``bad-package``.
     """
     module, name = _find(components.package.family)
+    check_taken(components.package, request)
     pipeline_class: Any = getattr(module, name)
     pipeline: Pipeline = pipeline_class(components, request)
     return pipeline

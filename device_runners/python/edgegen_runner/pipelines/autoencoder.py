@@ -56,6 +56,15 @@ class Autoencoder:
         normalized: Array = (values - mean) * self._scaling / std
         return normalized
 
+    def mode(self, picture: Array) -> Array:
+        """Return the likeliest latents of a picture in −1…1, as the encoder scales them."""
+        values = self._run("encoder", "sample", picture)
+        return np.split(values, 2, axis=1)[0] if self._is_stochastic else values
+
+    def scaled_mode(self, picture: Array) -> Array:
+        """Return the likeliest latents of a picture in −1…1, scaled as those of images are."""
+        return self.mode(picture) * self._scaling
+
     def skip(self, shape: tuple[int, ...], noise: Noise) -> None:
         """Draw what `encode` would draw for latents of a shape, without encoding anything."""
         if self._is_stochastic:

@@ -13,7 +13,11 @@ from ..errors import RunnerFailure
 from ..generation import Generation, guided_calls
 from ..request import Request
 from ..residency import Components
-from ..schedulers.guidance import classifier_free_guidance, rescale_noise_cfg
+from ..schedulers.guidance import (
+    classifier_free_guidance,
+    guidance_by_picture,
+    rescale_noise_cfg,
+)
 from .control import Controls
 from .feature_cache import FEATURES, FeatureCache
 
@@ -27,7 +31,8 @@ Row = Mapping[str, Array]
 class Guidance:
     """Classifier-free guidance: how strong, how much of it is taken back, and how it is batched.
 
-    Of the calls of an image those from ``start`` to ``stop``, 0…1, are guided.
+    Of the calls of an image those from ``start`` to ``stop``, 0…1, are guided. With a
+    ``picture_scale`` a third prediction sees no picture beside the sample, either.
     """
 
     scale: float
@@ -35,6 +40,7 @@ class Guidance:
     batch: int = 2
     start: float = 0.0
     stop: float = 1.0
+    picture_scale: Optional[float] = None
 
 
 def guidance_of(scale: float, request: Request, generation: Generation) -> Guidance:
@@ -55,7 +61,12 @@ def guidance_of(scale: float, request: Request, generation: Generation) -> Guida
             f"Guidance would start at {start:g} of the steps and stop at {stop:g}.",
             "Give a start below the stop, or --guidance 1 for none at all.",
         )
-    return Guidance(scale, request.guidance_rescale, request.guidance_batch, start, stop)
+    picture_scale = generation.image_guidance
+    if picture_scale is not None and request.image_guidance is not None:
+        picture_scale = request.image_guidance
+    return Guidance(
+        scale, request.guidance_rescale, request.guidance_batch, start, stop, picture_scale
+    )
 
 
 @dataclass(frozen=True)
@@ -98,8 +109,12 @@ class Denoiser:
         self._plain = [_stack(rows, alone)]
         if conditioning.negative is not None:
             rows.insert(0, conditioning.negative)  # diffusers' order: without, with the prompt
-        self._guided = len(rows) == 2
-        batch = fixed if isinstance(fixed, int) else min(guidance.batch, len(rows))
+            if guidance.picture_scale is not None:
+                rows.insert(0, conditioning.negative)
+        self._guided = len(rows) > 1
+        self._rows = len(rows)
+        at_once = len(rows) if guidance.batch > 1 else 1
+        batch = fixed if isinstance(fixed, int) else at_once
         self._chunks = [
             _stack(rows[start : start + batch], batch) for start in range(0, len(rows), batch)
         ]
@@ -136,20 +151,30 @@ class Denoiser:
         """
         guided = guided and self._guided
         batch, chunks = (self._batch, self._chunks) if guided else (self._alone, self._plain)
-        moment = {"sample": _repeated(sample, batch), "timestep": self._moment(timestep)}
-        inputs: list[Row] = [{**moment, **chunk} for chunk in chunks]
+        rows = self._rows if guided else 1
+        moment = self._moment(timestep)
+        inputs: list[Row] = [
+            {"sample": given, "timestep": moment, **chunk}
+            for given, chunk in zip(_chunked([sample] * rows, batch), chunks)
+        ]
         if self._controls is not None:
             inputs = self._controls.steer(inputs, scales, guided=guided)
         if extra:
-            joined = _repeated(np.concatenate([sample, *extra], axis=1), batch)
-            inputs = [{**each, "sample": joined} for each in inputs]
-        both = self._whole(inputs, guided) if whole else self._shallow(inputs, batch, guided)
+            joined = _chunked(_beside(sample, extra, rows), batch)
+            inputs = [{**each, "sample": given} for each, given in zip(inputs, joined)]
+        every = self._whole(inputs, rows) if whole else self._shallow(inputs, batch, rows)
         if self._channels is not None:
-            both = both[:, : self._channels]
+            every = every[:, : self._channels]
         if not guided:
-            return both[:1]
-        uncond, cond = both[:1], both[1:2]
-        prediction = classifier_free_guidance(uncond, cond, self._guidance.scale)
+            return every[:1]
+        *blind, uncond, cond = (every[row : row + 1] for row in range(rows))
+        picture_scale = self._guidance.picture_scale
+        if picture_scale is None:
+            prediction = classifier_free_guidance(uncond, cond, self._guidance.scale)
+        else:
+            prediction = guidance_by_picture(
+                blind[0], uncond, cond, self._guidance.scale, picture_scale
+            )
         if self._guidance.rescale > 0.0:
             prediction = rescale_noise_cfg(prediction, cond, self._guidance.rescale)
         return prediction
@@ -160,19 +185,19 @@ class Denoiser:
             return range(calls)
         return guided_calls(self._guidance.start, self._guidance.stop, calls)
 
-    def _whole(self, chunks: Sequence[Row], guided: bool) -> Array:
+    def _whole(self, chunks: Sequence[Row], rows: int) -> Array:
         output, caches = self._component.first_output, self._cache.shallow is not None
         wanted = [output, FEATURES] if caches else [output]
         given = [self._components.run(self._component.name, chunk, wanted) for chunk in chunks]
         if caches:
-            self._cache.keep(_joined([it[FEATURES] for it in given]), 2 if guided else 1)
+            self._cache.keep(_joined([it[FEATURES] for it in given]), rows)
         return _joined([it[output] for it in given])
 
-    def _shallow(self, chunks: Sequence[Row], batch: int, guided: bool) -> Array:
+    def _shallow(self, chunks: Sequence[Row], batch: int, rows: int) -> Array:
         component = self._cache.shallow
         assert component is not None  # else every call is a whole one
         output = component.first_output
-        kept = self._cache.chunks(2 if guided else 1, batch)
+        kept = self._cache.chunks(rows, batch)
         return _joined(
             [
                 self._components.run(component.name, {**chunk, FEATURES: features}, [output])[
@@ -199,17 +224,28 @@ class Denoiser:
         return np.full(shape, timestep, dtype=_MOMENT_DTYPES[wanted.dtype])
 
 
-def _repeated(sample: Array, batch: int) -> Array:
-    return np.concatenate([sample] * batch) if batch > 1 else sample
-
-
 def _joined(chunks: Sequence[Array]) -> Array:
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
+def _beside(sample: Array, extra: Sequence[Array], rows: int) -> list[Array]:
+    """Return the sample of each prediction, with what it sees beside it; a third is blind."""
+    joined = np.concatenate([sample, *extra], axis=1)
+    if rows < 3:
+        return [joined] * rows
+    blind = np.concatenate([sample, *map(np.zeros_like, extra)], axis=1)
+    return [blind, *[joined] * (rows - 1)]
+
+
+def _chunked(samples: Sequence[Array], batch: int) -> list[Array]:
+    """Join samples along the batch; the last is repeated where a fixed batch wants more."""
+    filled = [*samples, *[samples[-1]] * (-len(samples) % batch)]
+    return [_joined(filled[start : start + batch]) for start in range(0, len(filled), batch)]
+
+
 def _stack(rows: Sequence[Row], batch: int) -> dict[str, Array]:
     """Join rows along the batch; the last is repeated where a fixed batch wants more."""
-    filled = [*rows, *[rows[-1]] * (batch - len(rows))]
     if batch == 1:
-        return dict(filled[0])
+        return dict(rows[0])
+    filled = [*rows, *[rows[-1]] * (batch - len(rows))]
     return {name: np.concatenate([row[name] for row in filled]) for name in filled[0]}

@@ -41,7 +41,7 @@ def cache_interval_of(request: Request, package: Package) -> int:
 class FeatureCache:
     """The features of the last whole call of one image, one row a prediction.
 
-    With guidance there are two rows, the one with the prompt last.
+    With guidance there are two rows or three, the one with the prompt last.
     """
 
     def __init__(self, package: Package, interval: int) -> None:

@@ -1,6 +1,7 @@
-"""Stable Diffusion 1.x and 2.x: text to image, image to image, and inpainting.
+"""Stable Diffusion 1.x and 2.x: text to image, image to image, inpainting, and what edits pictures.
 
-Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion{,_img2img,_inpaint}.py.
+Source: diffusers/pipelines/stable_diffusion/pipeline_stable_diffusion{,_img2img,_inpaint,
+_instruct_pix2pix,_upscale,_depth2img}.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .text import TextEncoder, TextSettings, as_long_as_each_other
 
 Array = npt.NDArray[Any]
 
-STRENGTHS = {"picture": 0.8, "mask": 1.0}
+STRENGTHS = {"picture": 0.8, "mask": 1.0, "depth": 0.8}
 NO_CONTROL: Mapping[str, float] = {}
 SCHEDULERS = SchedulerRules(
     corrections={
@@ -85,7 +86,7 @@ class StableDiffusion:
         """Encode the prompt and, with guidance, the negative one."""
         if prompt is None:
             raise RunnerFailure("bad-request", "This model draws from a prompt.", "Give --prompt.")
-        embedding: dict[str, Array] = {}
+        embedding = self._starts.conditions
         if self._embedding_dim is not None:
             embedding["timestep_cond"] = guidance_embedding(
                 self._guidance.scale, self._embedding_dim

@@ -1,6 +1,7 @@
-"""Stable Diffusion XL: base and refiner; text to image, image to image, and inpainting.
+"""Stable Diffusion XL: base and refiner; text to image, image to image, inpainting and editing.
 
-Source: diffusers/pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl{,_img2img,_inpaint}.py.
+Source: diffusers/pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl{,_img2img,_inpaint,
+_instruct_pix2pix}.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunnerFailure
+from ..generation import REDRAWING
 from ..request import Request
 from ..residency import Components
 from .autoencoder import Autoencoder
@@ -50,7 +52,9 @@ class StableDiffusionXL:
         self._request = request
         kind = start_kind(package, request)
         self._scheduler = open_scheduler(package, request, SCHEDULERS, kind)
-        self._starts = Starts(components, request, self._scheduler, strengths)
+        self._starts = Starts(
+            components, request, self._scheduler, strengths, sized_by_picture=("picture",)
+        )
         self._controls = Controls(
             components,
             request,
@@ -158,6 +162,7 @@ class StableDiffusionXL:
     def _time_ids(self, score: float) -> Array:
         """Return original size, crop and target size or aesthetic score, (1, 6) or (1, 5)."""
         size = (self.plan.height, self.plan.width)
-        scored = self._generation.requires_aesthetics_score and self._starts.kind != "noise"
+        redraws = self._starts.kind in REDRAWING
+        scored = self._generation.requires_aesthetics_score and redraws
         last = (score,) if scored else size
         return np.array([[*size, 0.0, 0.0, *last]], dtype=np.float32)

@@ -1,7 +1,8 @@
 """Where an image begins: in noise, in a picture, or in a picture behind a mask.
 
-Draws and arithmetic in the order of diffusers' ``prepare_latents`` and ``prepare_mask_latents``
-(pipelines/stable_diffusion/pipeline_stable_diffusion{,_img2img,_inpaint}.py; the XL ones agree).
+Draws and arithmetic in the order of diffusers' ``prepare_latents``, ``prepare_mask_latents`` and
+``prepare_image_latents`` (pipelines/stable_diffusion/pipeline_stable_diffusion{,_img2img,_inpaint,
+_instruct_pix2pix,_upscale,_depth2img}.py; the XL ones agree).
 """
 
 from __future__ import annotations
@@ -14,27 +15,31 @@ import numpy.typing as npt
 
 from .. import images
 from ..errors import RunnerFailure
+from ..generation import PICTURES, REDRAWING
 from ..package import Package
 from ..request import Request
 from ..residency import Components
 from ..schedulers import Noise, Scheduler
 from .autoencoder import Autoencoder
 from .base import Start, check_size, check_start, first_noise, generator, set_timesteps
+from .beside import SmallPicture, read_depth
 from .control import control_size
 
 Array = npt.NDArray[Any]
 
 Strengths = Mapping[str, float]
-"""How far a ``picture`` and a ``mask`` go back into the noise by default."""
+"""How far a ``picture``, a ``mask`` and one with ``depth`` go back into the noise by default."""
+SIZED_BY_PICTURE = ("picture", "edit", "upscale", "depth")
+"""Starts whose images have the size of the picture; behind a mask they have the model's."""
 
 
 class Starts:
     """Plan the trajectory of a request, and begin one image after the other.
 
-    ``kind`` is ``noise``, ``picture`` (image-to-image) or ``mask`` (inpainting). With
-    ``strength_spaces_steps`` a part of the noise is gone through in all steps, instead of in as
-    large a part of them. Raises RunnerFailure (bad-request) where pictures, size or strength do
-    not go with the package.
+    ``kind`` is one of `STARTS`: ``noise``, ``picture`` (image-to-image), ``mask`` (inpainting), …
+    With ``strength_spaces_steps`` a part of the noise is gone through in all steps, instead of in
+    as large a part of them. Images of ``sized_by_picture`` are as large as the picture unless told.
+    Raises RunnerFailure (bad-request) where pictures, size or strength do not go with the package.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Starts:
         strengths: Strengths,
         *,
         strength_spaces_steps: bool = False,
+        sized_by_picture: tuple[str, ...] = SIZED_BY_PICTURE,
     ) -> None:
         self._request = request
         self._scheduler = scheduler
@@ -59,8 +65,12 @@ class Starts:
         if self._strength is None:
             self._strength = strengths.get(self.kind, 1.0)
         self._picture, self._mask, self.width, self.height = _read_pictures(
-            self.kind, package, request
+            self.kind, package, request, sized=self.kind in sized_by_picture
         )
+        self._small = SmallPicture(package, request) if self.kind == "upscale" else None
+        self._depth: Optional[Array] = None
+        if self.kind == "depth" and request.depth is not None:
+            self._depth = read_depth(request.depth, *self._shape[2:])
         check_size(package, self.width, self.height)
         self.steps = request.steps or package.generation.steps
         self.guidance = _guidance(self.kind, package, request)
@@ -70,15 +80,20 @@ class Starts:
     @property
     def components(self) -> tuple[str, ...]:
         """Return the components that beginning an image uses."""
-        if self.kind == "noise":
+        if self.kind in ("noise", "upscale"):
             return ()
         return (self._package.by_role("encoder").name,)
+
+    @property
+    def conditions(self) -> dict[str, Array]:
+        """Return what the denoiser is told of how images begin, by its inputs."""
+        return {} if self._small is None else {"class_labels": self._small.label}
 
     def restart(self) -> None:
         """Forget the last trajectory and plan the next."""
         scheduler, strength = self._scheduler, self._strength
         assert strength is not None
-        if self.kind == "noise":
+        if self.kind not in REDRAWING:
             set_timesteps(scheduler, self.steps)
             self.timesteps = scheduler.timesteps
             return
@@ -104,12 +119,18 @@ class Starts:
         """Start one image: its generator, its first latents, and what its mask protects."""
         self.restart()
         noise = generator(seed)
-        if self.kind == "picture":
+        if self.kind in ("picture", "depth"):
             return self._begin_with_picture(noise)
         if self.kind == "mask":
             return self._begin_with_mask(noise)
+        beside: tuple[Array, ...] = ()
+        if self._small is not None:
+            assert self._picture is not None
+            beside = (self._small.noised(self._picture, noise),)
         drawn = first_noise(self._request, self._shape, noise)
-        return Start(drawn * np.float32(self._scheduler.init_noise_sigma), noise)
+        if self.kind == "edit":
+            beside = (self._edited(),)
+        return Start(drawn * np.float32(self._scheduler.init_noise_sigma), noise, extra=beside)
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -121,7 +142,15 @@ class Starts:
         assert self._picture is not None
         original = self._autoencoder.encode(self._picture, noise)
         drawn = first_noise(self._request, original.shape, noise)
-        return Start(self._scheduler.add_noise(original, drawn, self.timesteps[0]), noise)
+        latents = self._scheduler.add_noise(original, drawn, self.timesteps[0])
+        return Start(latents, noise, extra=() if self._depth is None else (self._depth,))
+
+    def _edited(self) -> Array:
+        """Return the likeliest latents of the picture that is edited: nothing is drawn for them."""
+        assert self._picture is not None
+        if self._generation.scaled_picture:
+            return self._autoencoder.scaled_mode(self._picture)
+        return self._autoencoder.mode(self._picture)
 
     def _begin_with_mask(self, noise: Noise) -> Start:
         assert self._picture is not None
@@ -155,7 +184,7 @@ class Starts:
 
 
 def start_kind(package: Package, request: Request) -> str:
-    """Return how a request's images start: in ``noise``, in a ``picture`` or behind a ``mask``.
+    """Return how a request's images start, one of `STARTS`: what a family takes and is given.
 
     Raises RunnerFailure (bad-request) where the pictures do not go with the package.
     """
@@ -168,20 +197,28 @@ def start_kind(package: Package, request: Request) -> str:
             "Inpainting takes a picture and a mask of what to draw anew.",
             "Give both --image and --mask.",
         )
+    if "depth" in facts.starts and (request.image is None or request.depth is None):
+        raise RunnerFailure(
+            "bad-request",
+            "This model draws from a picture and its depth map, which no package estimates.",
+            "Give both --image and --depth.",
+        )
     if facts.needs_picture and request.image is None:
         raise RunnerFailure(
             "bad-request", "This model works on a picture.", "Give it with --image."
         )
     if request.image is None:
         return "noise"
-    kind = "picture" if request.mask is None else "mask"
-    if kind not in facts.starts:
+    given = tuple(name for name in ("image", "mask", "depth") if getattr(request, name) is not None)
+    kind = next((it for it in facts.starts if PICTURES[it] == given), None)
+    if kind is None:
+        kind = "picture" if request.mask is None else "mask"
         raise RunnerFailure(
             "bad-request",
             f"This model does not start from a {kind}.",
             f"Leave --{'image' if kind == 'picture' else 'mask'} out.",
         )
-    if not package.all_of("encoder"):
+    if kind != "upscale" and not package.all_of("encoder"):
         raise RunnerFailure(
             "bad-request",
             "This package has no vae_encoder, so it cannot start from a picture.",
@@ -201,12 +238,13 @@ def _guidance(kind: str, package: Package, request: Request) -> float:
 
 
 def _read_pictures(
-    kind: str, package: Package, request: Request
+    kind: str, package: Package, request: Request, *, sized: bool
 ) -> tuple[Optional[Array], Optional[Array], int, int]:
     """Return the picture and the mask, (1, channels, height, width), and their width and height.
 
     As in diffusers, image-to-image draws at the picture's size unless told, inpainting at the
-    model's, and what a picture steers at that one's.
+    model's, and what a picture steers at that one's. A picture that is enlarged is as large as the
+    latents.
     """
     generation = package.generation
     own = control_size(package, request) if kind == "noise" else None
@@ -215,11 +253,15 @@ def _read_pictures(
     if kind == "noise" or request.image is None:
         return None, None, width, height
     pixels = images.to_rgb(images.read_picture(request.image))
-    if kind == "picture":
-        factor = generation.vae_scale_factor
-        width = request.width or max(pixels.shape[1] // factor * factor, factor)
-        height = request.height or max(pixels.shape[0] // factor * factor, factor)
-    picture = images.to_model_range(images.resize(pixels, height, width))
+    factor, enlarged = generation.vae_scale_factor, 1
+    if kind == "upscale":
+        enlarged = factor
+    if sized:
+        width = request.width or enlarged * max(pixels.shape[1] // factor * factor, factor)
+        height = request.height or enlarged * max(pixels.shape[0] // factor * factor, factor)
+    kernel = images.BICUBIC if kind == "upscale" else images.LANCZOS
+    resized = images.resize(pixels, height // enlarged, width // enlarged, kernel)
+    picture = images.to_model_range(resized)
     if request.mask is None:
         return picture, None, width, height
     # diffusers resizes a mask before it makes it gray.

@@ -1,4 +1,4 @@
-"""Classifier-free guidance of a model's two predictions."""
+"""Classifier-free guidance of a model's two predictions, or of three."""
 
 from __future__ import annotations
 
@@ -19,6 +19,28 @@ def classifier_free_guidance(uncond: Array, cond: Array, scale: float) -> Array:
     guided *= np.float32(scale)
     guided += uncond
     return guided
+
+
+def guidance_by_picture(
+    blind: Array, uncond: Array, cond: Array, scale: float, picture_scale: float
+) -> Array:
+    """Return the prediction of a model that edits a picture (arXiv 2211.09800, equation 3).
+
+    Args:
+        blind: Prediction for the negative prompt without the picture, (batch, channels, height,
+            width).
+        uncond: Prediction for the negative prompt with the picture, of the same shape.
+        cond: Prediction for the prompt with the picture, of the same shape.
+        scale: How closely to follow the prompt.
+        picture_scale: How closely to keep to the picture; 1 with ``scale`` 1 gives ``cond``.
+    """
+    text = cond - uncond
+    text *= np.float32(scale)
+    picture = uncond - blind
+    picture *= np.float32(picture_scale)
+    text += blind
+    text += picture
+    return text
 
 
 def rescale_noise_cfg(

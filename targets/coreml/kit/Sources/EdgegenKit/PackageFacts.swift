@@ -64,7 +64,7 @@ public struct PackageFacts: Decodable {
 
     /// Whether one of Apple's pipelines draws with the package.
     var isDrawnByApple: Bool {
-        !keepsFeatures && facts.guidance == "classifier-free" && facts.takesText && facts.starts != ["mask"]
+        !keepsFeatures && facts.guidance == "classifier-free" && facts.takesText && facts.starts.contains("noise")
             && generation.isGuidedThroughout && (isXL || denoiserInputs == Self.inputs)
     }
 
