@@ -24,17 +24,18 @@ from tests.tiny_packages import change_manifest, onnx_package, packaged, tensor
     ("before", "after"), [((37, 50), (64, 64)), ((200, 131), (32, 48)), ((9, 7), (8, 8))]
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_resize_is_pillows_lanczos_bit_for_bit(
-    before: tuple[int, int], after: tuple[int, int], channels: int
+@pytest.mark.parametrize("kernel", ["LANCZOS", "BICUBIC"])
+def test_resize_is_pillows_bit_for_bit(
+    before: tuple[int, int], after: tuple[int, int], channels: int, kernel: str
 ) -> None:
     from PIL import Image
 
     pixels = np.random.default_rng(1).integers(0, 256, (*before, channels), dtype=np.uint8)
     picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     # In two calls, because Pillow 13 may go down before it goes across, which rounds otherwise.
-    across = picture.resize((after[1], before[0]), Image.Resampling.LANCZOS)
-    expected = np.array(across.resize(after[::-1], Image.Resampling.LANCZOS))
-    resized = images.resize(pixels, *after).reshape(expected.shape)
+    across = picture.resize((after[1], before[0]), Image.Resampling[kernel])
+    expected = np.array(across.resize(after[::-1], Image.Resampling[kernel]))
+    resized = images.resize(pixels, *after, getattr(images, kernel)).reshape(expected.shape)
     assert np.array_equal(resized, expected)
 
 
