@@ -72,7 +72,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--prompt-syntax",
     type=click.Choice(SYNTAXES),
-    help="plain, the default: as it stands. a1111: (fox:1.3), [fox], BREAK, and any length.",
+    help="plain, the default: as it stands. a1111: (fox:1.3), [fox], BREAK, and any length. "
+    "compel: fox++, (red fox)1.3, .and().",
 )
 @click.option(
     "--clip-skip",

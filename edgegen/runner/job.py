@@ -16,7 +16,7 @@ from edgegen_runner.runtimes import DEFAULT
 from edgegen.core.codec import encode
 
 Residency = Literal["all", "sequential"]
-PromptSyntax = Literal["plain", "a1111"]
+PromptSyntax = Literal["plain", "a1111", "compel"]
 MemoryMode = Literal["auto", "lean", "fast"]
 
 

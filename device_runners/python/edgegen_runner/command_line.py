@@ -132,7 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strength", type=float)
     parser.add_argument("--image-guidance", type=float, help="how closely to keep to the picture")
     parser.add_argument("--noise-level", type=int, help="noise added to a picture to enlarge")
-    parser.add_argument("--prompt-syntax", choices=SYNTAXES, help="a1111: (fox:1.3), BREAK")
+    parser.add_argument(
+        "--prompt-syntax", choices=SYNTAXES, help="a1111: (fox:1.3), BREAK; compel: fox++"
+    )
     parser.add_argument("--clip-skip", type=_positive, help="CLIP's last layers to leave out")
     again: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--control", type=Path, **again, help="PNG that steers it; once for each")

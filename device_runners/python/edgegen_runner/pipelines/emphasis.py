@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
@@ -27,6 +28,31 @@ def emphasized(states: Array, weights: Optional[Sequence[float]]) -> Array:
     if mean == 0.0:
         return weighted
     return weighted * np.float32(float(np.mean(states, dtype=np.float64)) / mean)
+
+
+def beyond_empty(states: Array, weights: Optional[Sequence[float]], empty: Array) -> Array:
+    """Return hidden states as far from those of an empty prompt as their weights say.
+
+    compel's rule (compel 2.5.1, embeddings_provider.py, ``build_weighted_embedding_tensor``).
+
+    Args:
+        states: Of one chunk: (1, sequence, width).
+        weights: One a token; None leaves the states as they are.
+        empty: The states of an empty chunk: (1, sequence, width).
+    """
+    if weights is None:
+        return states
+    factors = np.array(weights, dtype=np.float32)[np.newaxis, :, np.newaxis]
+    weighted: Array = np.where(factors == 1, states, empty + (states - empty) * factors)
+    return weighted
+
+
+def share_without(weight: float) -> float:
+    """Return what the prompt without some words counts beside that with them, at their weight.
+
+    compel's rule: nothing at 1, as much at 0.5, and nearly all towards 0.
+    """
+    return math.tan((1.0 - max(weight, 1e-5)) * math.pi / 2)
 
 
 def final_norm(before: Array, after: Array, epsilon: float) -> Callable[[Array], Array]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunnerFailure
 from ..package import Component, read_json_object
-from ..prompts import Chunk, PromptError, chunks_of, read_a1111
 from ..request import Request
 from ..residency import Components
 from ..tokenizers import Encoded, Tokenizer, load_tokenizer
-from .emphasis import emphasized, final_norm
+from .emphasis import beyond_empty, emphasized, final_norm
+from .reading import PromptReader, Reading, Weights
 
 Array = npt.NDArray[Any]
 
@@ -43,18 +43,6 @@ class TextSettings:
         return TextSettings(self.syntax, self.clip_skip if self.syntax != "plain" else 0)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A prompt as a text encoder takes it: chunks of tokens, and the end that was cut.
-
-    ``weights`` are those of the tokens of each chunk, None where all count alike.
-    """
-
-    chunks: tuple[Encoded, ...]
-    weights: tuple[Optional[tuple[float, ...]], ...]
-    cut: str = ""
-
-
 class TextEncoder:
     """A text encoder and the tokenizer that belongs to it, of a kind of `TOKENIZERS`."""
 
@@ -63,38 +51,31 @@ class TextEncoder:
         self._component = component
         self._name = component.name
         tokenizer_folder = component.name.replace("text_encoder", "tokenizer")
-        self._tokenizer = _load_tokenizer(kind, components.package.folder / tokenizer_folder)
+        tokenizer = _load_tokenizer(kind, components.package.folder / tokenizer_folder)
         # The tokenizer's own may be more than the encoder has positions.
-        self._length = components.package.generation.text_length or self._tokenizer.model_max_length
-        if self._length is None:
+        length = components.package.generation.text_length or tokenizer.model_max_length
+        if length is None:
             raise RunnerFailure(
                 "bad-package",
                 f"{tokenizer_folder}/tokenizer_config.json sets no model_max_length.",
                 "Add the number of tokens that the text encoder takes.",
             )
+        self._reader = PromptReader(tokenizer, length)
 
     def read(self, prompt: str, syntax: str = "plain") -> Reading:
-        """Return a prompt in tokens: cut at the encoder's length, or in chunks as long as that.
+        """Return a prompt in tokens; raises what `PromptReader.read` raises."""
+        return self._reader.read(prompt, syntax)
 
-        Raises RunnerFailure (bad-request) for what cannot be read.
-        """
-        try:
-            if syntax == "plain":
-                encoded = self._tokenizer(self._tokenizer.expand(prompt), self._length)
-                return Reading((encoded,), (None,), encoded.truncated_text)
-            return self._read_in_chunks(prompt)
-        except PromptError as error:
-            raise RunnerFailure(
-                "bad-request", str(error), "Or give --prompt-syntax plain."
-            ) from error
-        except ValueError as error:
-            raise RunnerFailure("bad-request", f"The prompt cannot be read: {error}") from error
+    def padded(self, reading: Reading, chunks: int) -> Reading:
+        """Return a prompt with empty chunks behind it, as many as another one has."""
+        return self._reader.padded(reading, chunks)
 
     def masked(self, prompt: str) -> tuple[Array, Array, str]:
         """Return the last hidden state, the attention mask, (1, sequence), and the cut end."""
         reading = self.read(prompt)
-        values = self._run(reading.chunks[0], ["last_hidden_state"])
-        mask = np.array([reading.chunks[0].mask], dtype=np.int64)
+        encoded = reading.chunks[0].encoded
+        values = self._run(encoded, ["last_hidden_state"])
+        mask = np.array([encoded.mask], dtype=np.int64)
         return values["last_hidden_state"], mask, reading.cut
 
     def final(self, reading: Reading, clip_skip: int = 0) -> Array:
@@ -104,17 +85,15 @@ class TextEncoder:
         """
         last = "last_hidden_state"
         names = [last] if not clip_skip else [self._state(clip_skip), self._state(0), last]
-        states = []
-        for encoded, weights in zip(reading.chunks, reading.weights):
+
+        def state_of(encoded: Encoded) -> Array:
             values = self._run(encoded, names)
-            state = values[last]
-            if clip_skip:
-                config = read_json_object(self._config)
-                epsilon = float(config.get("layer_norm_eps", 1e-5))
-                norm = final_norm(values[names[1]], state, epsilon)
-                state = norm(values[names[0]])
-            states.append(emphasized(state, weights))
-        return np.concatenate(states, axis=1)
+            if not clip_skip:
+                return values[last]
+            epsilon = float(read_json_object(self._config).get("layer_norm_eps", 1e-5))
+            return final_norm(values[names[1]], values[last], epsilon)(values[names[0]])
+
+        return self._states(reading, state_of)
 
     def penultimate(self, reading: Reading, clip_skip: int = 0) -> tuple[Array, Optional[Array]]:
         """Return the hidden states before the last layer, and the pooled text of the first chunk.
@@ -124,23 +103,18 @@ class TextEncoder:
         """
         name = self._state(clip_skip + 1)
         names = [name] + (["text_embeds"] if "text_embeds" in self._component.outputs else [])
-        states, pooled = [], None
-        for encoded, weights in zip(reading.chunks, reading.weights):
-            values = self._run(encoded, names)
-            states.append(emphasized(values[name], weights))
-            pooled = values.get("text_embeds") if pooled is None else pooled
-        return np.concatenate(states, axis=1), pooled
+        pooled: dict[Encoded, Optional[Array]] = {}
 
-    def padded(self, reading: Reading, chunks: int) -> Reading:
-        """Return a prompt with empty chunks behind it, as many as another one has."""
-        missing = chunks - len(reading.chunks)
-        if missing <= 0:
-            return reading
-        empty = self._tokenizer("", self._length)
-        more: tuple[Optional[tuple[float, ...]], ...] = (None,) * missing
-        return Reading(
-            (*reading.chunks, *[empty] * missing), (*reading.weights, *more), reading.cut
-        )
+        def state_of(encoded: Encoded) -> Array:
+            values = self._run(encoded, names)
+            pooled[encoded] = values.get("text_embeds")
+            return values[name]
+
+        states = self._states(reading, state_of)
+        of = reading.pooled or reading.chunks[0].encoded
+        if of not in pooled:
+            state_of(of)
+        return states, pooled[of]
 
     @property
     def _config(self) -> Path:
@@ -168,20 +142,31 @@ class TextEncoder:
             )
         return name
 
-    def _read_in_chunks(self, prompt: str) -> Reading:
-        tokenizer: Any = self._tokenizer
-        assert self._length is not None
-        commas = tokenizer.encode(",")
-        chunks = chunks_of(
-            read_a1111(prompt),
-            lambda text: tokenizer.encode(tokenizer.expand(text)),
-            commas[0] if len(commas) == 1 else None,
-            self._length - 2,
-        )
-        return Reading(
-            tuple(tokenizer.framed(chunk.ids, self._length) for chunk in chunks),
-            tuple(_framed_weights(chunk, self._length) for chunk in chunks),
-        )
+    def _states(self, reading: Reading, state_of: Callable[[Encoded], Array]) -> Array:
+        """Return the weighted states of all chunks: (1, chunks * sequence, width)."""
+        empty: Optional[Array] = None
+        if reading.from_empty and any(
+            chunk.weights is not None or chunk.weight != 1 for chunk in reading.chunks
+        ):
+            empty = state_of(self._reader.empty.encoded)
+
+        def weighted(encoded: Encoded, weights: Weights) -> Array:
+            states = state_of(encoded)
+            if empty is not None:
+                return beyond_empty(states, weights, empty)
+            return states if reading.from_empty else emphasized(states, weights)
+
+        joined = []
+        for chunk in reading.chunks:
+            states = weighted(chunk.encoded, chunk.weights)
+            total = 1.0 + sum(share for _, _, share in chunk.less)
+            mixed: Array = states * np.float32(1 / total) if chunk.less else states
+            for encoded, weights, share in chunk.less:
+                mixed = mixed + weighted(encoded, weights) * np.float32(share / total)
+            if empty is not None and chunk.weight != 1:
+                mixed = empty + (mixed - empty) * np.float32(chunk.weight)
+            joined.append(mixed)
+        return np.concatenate(joined, axis=1)
 
     def _run(self, encoded: Encoded, outputs: Sequence[str]) -> dict[str, Array]:
         """Return outputs, (1, …), of one chunk."""
@@ -208,7 +193,7 @@ def as_long_as_each_other(
     Raises RunnerFailure (bad-request) where they are more than the denoiser takes.
     """
     most = max(len(reading.chunks) for own in readings for reading in own)
-    length = len(readings[0][0].chunks[0].ids)
+    length = len(readings[0][0].chunks[0].encoded.ids)
     if most > 1 and isinstance(room, int) and room != most * length:
         raise RunnerFailure(
             "bad-request",
@@ -236,13 +221,6 @@ def check_plain(request: Request, family: str) -> None:
                 f"{option} is for CLIP's text encoders, and {family} has none.",
                 f"Leave {option} out.",
             )
-
-
-def _framed_weights(chunk: Chunk, length: int) -> Optional[tuple[float, ...]]:
-    """Return the weights of a chunk with its start, end and padding, None where all are 1."""
-    if all(weight == 1.0 for weight in chunk.weights):
-        return None
-    return (1.0, *chunk.weights, *[1.0] * (length - 1 - len(chunk.weights)))
 
 
 def _load_tokenizer(kind: str, folder: Path) -> Tokenizer:

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from .chunks import Chunk, chunks_of
+from .compel import Part, read_compel
 from .syntax import SYNTAXES, PromptError, Span, read_a1111
 
-__all__ = ["SYNTAXES", "Chunk", "PromptError", "Span", "chunks_of", "read_a1111"]
+__all__ = [
+    "SYNTAXES",
+    "Chunk",
+    "Part",
+    "PromptError",
+    "Span",
+    "chunks_of",
+    "read_a1111",
+    "read_compel",
+]
