@@ -204,6 +204,12 @@ FAMILIES: Mapping[str, Recipe] = {
         text_encoder_2={"hidden_act": "gelu"},
         settings={"force_zeros_for_empty_prompt": True},
     ),
+    "sd-inpaint-asymmetric": Recipe(
+        pipeline="StableDiffusionInpaintPipeline",
+        unet=dict(UNET, in_channels=9, sample_size=8),
+        scheduler=PNDM,
+        vae="AsymmetricAutoencoderKL",
+    ),
     "taesd": Recipe(
         pipeline="StableDiffusionPipeline", unet=UNET, scheduler=DDIM, vae="AutoencoderTiny"
     ),
@@ -529,6 +535,15 @@ def _vae(class_name: str, changes: Mapping[str, Any]) -> Any:
             "decoder_block_out_channels": (16, 16),
             "num_encoder_blocks": (1, 1),
             "num_decoder_blocks": (1, 1),
+        }
+    elif class_name == "AsymmetricAutoencoderKL":
+        levels = (8, 16, 32, 32)  # its encoder of conditions is made for four, as wide as these
+        settings = {
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "down_block_out_channels": levels,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "up_block_out_channels": levels,
+            "norm_num_groups": 4,
         }
     else:
         settings = {

@@ -464,13 +464,6 @@ def _index(x: Operand, indices: Sequence[Operand | None]) -> Index:
     return Index(x, indices)
 
 
-def _permutation(equation: str, operands: Sequence[Operand], path: Any) -> Permute:
-    left, _, right = equation.replace(" ", "").partition("->")
-    if sorted(left) != sorted(right) or len(set(left)) != len(left) or not left.isalpha():
-        raise RefusedError(f"the equation {equation!r}, which is not a permutation")
-    return Permute(operands[0], [left.index(axis) for axis in right])
-
-
 def _gelu(x: Operand, approximate: str) -> Gelu:
     if approximate not in ("none", "tanh"):
         raise RefusedError(f"the approximation {approximate!r}")
@@ -566,7 +559,6 @@ CALLS: Mapping[str, Decoder] = {
     "aten.flatten.using_ints": _only_first(Reshape),
     "aten.unflatten.int": _only_first(Reshape),
     "aten.permute.default": Permute,
-    "aten.einsum.default": _permutation,
     "aten.transpose.int": Transpose,
     "aten.t.default": lambda x: Transpose(x, 0, 1),
     "aten.mT.default": lambda x: Transpose(x, -2, -1),

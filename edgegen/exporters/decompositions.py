@@ -323,6 +323,35 @@ def _baddbmm(
     return steps(aten.add.Tensor, addend, product)
 
 
+def _einsum(steps: Steps, equation: str, operands: Sequence[Traced], _path: Any) -> Traced:
+    """Write a permutation of axes, or a sum of products over one axis as a product of matrices."""
+    terms, _, result = equation.replace(" ", "").partition("->")
+    axes = terms.split(",")
+    refused = RefusedError(f"the equation {equation!r}")
+    if any(len(set(term)) != len(term) or not term.isalpha() for term in (*axes, result)):
+        raise refused
+    if len(axes) == 1 and sorted(axes[0]) == sorted(result):
+        return steps(aten.permute.default, operands[0], [axes[0].index(it) for it in result])
+    if len(axes) != 2:
+        raise refused
+    left, right = axes
+    shared = [it for it in left if it in right and it in result]
+    summed = [it for it in left if it in right and it not in result]
+    rows = [it for it in left if it not in right]
+    columns = [it for it in right if it not in left]
+    whole = [*shared, *rows, *columns]
+    if (len(summed), len(rows), len(columns)) != (1, 1, 1) or sorted(whole) != sorted(result):
+        raise refused
+    first = steps(
+        aten.permute.default, operands[0], [left.index(it) for it in (*shared, *rows, *summed)]
+    )
+    second = steps(
+        aten.permute.default, operands[1], [right.index(it) for it in (*shared, *summed, *columns)]
+    )
+    product = steps(aten.matmul.default, first, second)
+    return steps(aten.permute.default, product, [whole.index(it) for it in result])
+
+
 def _rms_norm(
     steps: Steps, x: Traced, shape: Sequence[int], weight: Traced | None, eps: float | None
 ) -> Traced:
@@ -338,6 +367,7 @@ def _rms_norm(
 WRITTEN: Mapping[str, Callable[..., Traced | list[Traced]]] = {
     "aten.addmm.default": _baddbmm,
     "aten.baddbmm.default": _baddbmm,
+    "aten.einsum.default": _einsum,
     "aten.glu.default": _glu,
     "aten.masked_fill.Scalar": _masked_fill,
     "aten.masked_fill.Tensor": _masked_fill,

@@ -32,7 +32,7 @@ FROM_TEXT = Family(
             "CLIPTextModel in model_index.json.",
         ),
         Slot(name="unet", classes=("UNet2DConditionModel",)),
-        Slot(name="vae", classes=("AutoencoderKL", "AutoencoderTiny")),
+        Slot(name="vae", classes=("AutoencoderKL", "AutoencoderTiny", "AsymmetricAutoencoderKL")),
     ),
     check=check_networks,
     generation=generation_from_text,

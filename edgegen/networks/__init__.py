@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from edgegen.core.errors import SourceError, nearest
 from edgegen.core.model import Component
 from edgegen.networks import (
+    autoencoder_asymmetric,
     autoencoder_kl,
     autoencoder_tiny,
     clip_text,
@@ -23,6 +24,7 @@ from edgegen.networks import (
 from edgegen.networks.base import Denoiser, Network, Part
 
 NETWORKS: Mapping[str, Network] = {
+    "AsymmetricAutoencoderKL": autoencoder_asymmetric.AUTOENCODER_ASYMMETRIC,
     "AutoencoderKL": autoencoder_kl.AUTOENCODER_KL,
     "AutoencoderTiny": autoencoder_tiny.AUTOENCODER_TINY,
     "CLIPTextModel": clip_text.CLIP_TEXT_MODEL,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegen.core.configs import ComponentConfig
-from edgegen.core.model import TensorSpec
+from edgegen.core.model import DType, TensorSpec
 from edgegen.networks import feature_cache, probes, unet
 from edgegen.networks.base import (
     Caching,
@@ -26,7 +26,9 @@ def _signature(config: ComponentConfig, _: Neighbours) -> Signature:
     unet.refuse_conditions(config)
     sample = tensor("sample", "batch", _taken(config), "height", "width")
     out = tensor("out_sample", "batch", _predicted(config), "height", "width")
-    return (sample, tensor("timestep"), *unet.labels_of(config)), (out,)
+    # a learned embedding has a row for each timestep
+    kind: DType = "int64" if config.data.get("time_embedding_type") == "learned" else "float32"
+    return (sample, tensor("timestep", dtype=kind), *unet.labels_of(config)), (out,)
 
 
 def _forward(network: Any, inputs: Tensors) -> Tensors:
@@ -81,6 +83,12 @@ def _predicted(config: ComponentConfig) -> int:
     return config.integer("out_channels", 3)
 
 
+def _check(config: ComponentConfig) -> None:
+    """Refuse a learned embedding of an unknown number of timesteps."""
+    if config.data.get("time_embedding_type") == "learned":
+        config.integer("num_train_timesteps")
+
+
 UNET_2D = Denoiser(
     class_name="UNet2DModel",
     library="diffusers",
@@ -97,7 +105,8 @@ UNET_2D = Denoiser(
         "downsample_type": ("conv", "resnet"),
         "upsample_type": ("conv", "resnet"),
         "resnet_time_scale_shift": unet.NORMS,
-        "time_embedding_type": ("positional", "fourier"),
+        "time_embedding_type": ("positional", "fourier", "learned"),
+        "mid_block_type": ("UNetMidBlock2D", None),
     },
     parts=(
         Part(
@@ -110,6 +119,7 @@ UNET_2D = Denoiser(
             natives={"coreml": unet.COREML},
         ),
     ),
+    check=_check,
     keys=unet.KEYS,
     prunable=True,
     taken=_taken,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,11 @@ from edgegen.networks.ldm_names import ldm_names
 _TAKE_A_SIZE = frozenset({"CrossAttnUpBlock2D", "UpBlock2D"})
 """Blocks that upsample to the size of the skip they are joined with."""
 _AESTHETIC_SCORES = (6.0, 2.5)
+_BLOCKS = ("down_block_types", "up_block_types")
+_OF_TEXT = "text"
+"""The 'addition_embed_type' that pools the states of the text (DeepFloyd IF)."""
+_CROSS_ATTENTION = "CrossAttn"
+"""In the names of all blocks that read the states of the text."""
 
 
 def _signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
@@ -54,10 +59,11 @@ def text_inputs(config: ComponentConfig, neighbours: Neighbours) -> tuple[Tensor
     if added == "text_time" and pooled is not None:
         time_ids = tensor("time_ids", "batch", _time_ids(config, pooled))
         return states, tensor("text_embeds", "batch", pooled), time_ids
-    if added is not None:
+    if added not in (None, _OF_TEXT):
         raise SourceError(
             f"{config.path}: edgegen cannot feed 'addition_embed_type' {added!r} to this UNet.",
-            hint="It supports 'text_time' where a text encoder has a projection (SDXL), or none.",
+            hint="It supports 'text_time' where a text encoder has a projection (SDXL), 'text', "
+            "which reads the states of the text, or none.",
         )
     return (states,)
 
@@ -91,9 +97,7 @@ def _cross_attention(config: ComponentConfig) -> int:
             f"{config.path}: 'encoder_hid_dim_type' is {kind!r} without an 'encoder_hid_dim'.",
             hint="Add the width of the text encoders' states.",
         )
-    value = config.data.get("cross_attention_dim")
-    if isinstance(value, list) and len({*map(str, value)}) == 1:
-        value = value[0]
+    value = _text_width(config)[1]
     if type(value) is int and value > 0:
         return value
     return config.integer("cross_attention_dim", 1280)
@@ -152,7 +156,7 @@ def _shallow_prefixes(config: ComponentConfig) -> tuple[str, ...]:
 
 def _shallow_signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
     inputs, outputs = feature_cache.shallow_signature(_signature)(config, neighbours)
-    if feature_cache.reads_text(config):
+    if feature_cache.reads_text(config) or config.data.get("addition_embed_type") == _OF_TEXT:
         return inputs, outputs
     return tuple(it for it in inputs if it.name != "encoder_hidden_states"), outputs
 
@@ -201,8 +205,33 @@ def _guidance_width(config: ComponentConfig) -> int | None:
 
 def _text_width(config: ComponentConfig) -> tuple[str, Any]:
     """Return the width of the text's states; with `encoder_hid_dim` they are projected first."""
-    key = "cross_attention_dim" if config.data.get("encoder_hid_dim") is None else "encoder_hid_dim"
-    return key, config.data.get(key, 1280)
+    if config.data.get("encoder_hid_dim") is not None:
+        return "encoder_hid_dim", config.data["encoder_hid_dim"]
+    key = "cross_attention_dim"
+    value = config.data.get(key, 1280)
+    if not isinstance(value, list) or not value:
+        return key, value
+    widths = {*map(str, _read_widths(config, value))}
+    if len(widths) > 1:
+        raise SourceError(
+            f"{config.path}: '{key}' is {value}: blocks of this UNet read states of different "
+            "widths, and a pipeline gives one.",
+            hint="Blocks without cross-attention may have any width; give the others one.",
+        )
+    return key, _read_widths(config, value)[0] if widths else value[0]
+
+
+def _read_widths(config: ComponentConfig, widths: Sequence[Any]) -> list[Any]:
+    """Return the `cross_attention_dim` of the levels that read the states of the text."""
+    up, down = config.items("up_block_types"), config.items("down_block_types")
+    read = [
+        width
+        for blocks, ordered in ((down, widths), (up, [*reversed(widths)]))
+        for block, width in zip(blocks, ordered, strict=False)
+        if _CROSS_ATTENTION in str(block)
+    ]
+    middle = config.data.get("mid_block_type", "UNetMidBlock2DCrossAttn")
+    return [*read, widths[-1]] if _CROSS_ATTENTION in str(middle) else read
 
 
 def _native_size(config: ComponentConfig, scale: int) -> tuple[int, int]:
@@ -235,6 +264,25 @@ def _multiple(config: ComponentConfig) -> int:
     return 1 if _TAKE_A_SIZE.issuperset(blocks[:-1]) else unet.reduction(config)
 
 
+def _check(config: ComponentConfig) -> None:
+    """Refuse what diffusers builds and cannot run, or what needs an input that no pipeline has."""
+    blocks = [str(it) for key in _BLOCKS for it in config.data.get(key) or ()]
+    of_k = [it for it in blocks if it.startswith("K")]
+    if of_k and len(of_k) < len(blocks):
+        other = next(it for it in blocks if it not in of_k)
+        raise SourceError(
+            f"{config.path}: '{of_k[0]}' beside '{other}': blocks of K-diffusion leave other "
+            "features for the way up, and stand together only.",
+            hint="Take the config from the model that the weights come from.",
+        )
+    if config.data.get("norm_num_groups", 32) is None and not of_k:
+        raise SourceError(
+            f"{config.path}: 'norm_num_groups' is null, and the norms of these blocks need a "
+            "number.",
+            hint="Only blocks of K-diffusion (KDownBlock2D, …) count their groups themselves.",
+        )
+
+
 UNET_2D_CONDITION = Denoiser(
     class_name="UNet2DConditionModel",
     library="diffusers",
@@ -243,6 +291,7 @@ UNET_2D_CONDITION = Denoiser(
         "down_block_types": (
             *("DownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"),
             *("CrossAttnDownBlock2D", "SimpleCrossAttnDownBlock2D"),
+            *("KDownBlock2D", "KCrossAttnDownBlock2D"),
         ),
         "mid_block_type": (
             *("UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn", "UNetMidBlock2D"),
@@ -251,13 +300,14 @@ UNET_2D_CONDITION = Denoiser(
         "up_block_types": (
             *("UpBlock2D", "ResnetUpsampleBlock2D", "AttnUpBlock2D"),
             *("CrossAttnUpBlock2D", "SimpleCrossAttnUpBlock2D"),
+            *("KUpBlock2D", "KCrossAttnUpBlock2D"),
         ),
         "resnet_time_scale_shift": unet.NORMS,
         "time_embedding_type": ("positional", "fourier"),
         "time_embedding_act_fn": (*unet.ACTIVATIONS, None),
         "timestep_post_act": (*unet.ACTIVATIONS, None),
         "cross_attention_norm": ("layer_norm", "group_norm", None),
-        "attention_type": ("default", "gated"),
+        "attention_type": ("default", "gated", "gated-text-image"),
         "dual_cross_attention": (False, None),
         "class_embeddings_concat": (False, None),
         "num_attention_heads": (None,),
@@ -273,6 +323,7 @@ UNET_2D_CONDITION = Denoiser(
             natives={"coreml": unet.COREML},
         ),
     ),
+    check=_check,
     keys=replace(unet.KEYS, elsewhere=ldm_names),
     prunable=True,
     taken=_taken,

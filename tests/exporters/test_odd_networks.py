@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from tests.exporters import (
     test_openvino_export,
     test_tflite_export,
 )
+from tests.exporters.odd_settings import SETTINGS
 from tests.tiny_models import build
 
+ROOT = Path(__file__).parents[2]
 FOUR_LEVELS: Mapping[str, Any] = {
     "block_out_channels": (16, 16, 16, 16),
     "down_block_types": (*["DownBlock2D"] * 3, "CrossAttnDownBlock2D"),
@@ -46,6 +50,10 @@ HOSTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "UNet2DModel": ("ddpm", "unet", ("unet",)),
     "AutoencoderKL": ("sd15", "vae", ("vae_decoder", "vae_encoder")),
     "AutoencoderTiny": ("taesd", "vae", ("vae_decoder", "vae_encoder")),
+    "AsymmetricAutoencoderKL": (
+        *("sd-inpaint-asymmetric", "vae"),
+        ("vae_decoder", "vae_encoder"),
+    ),
 }
 """Class of a network -> a tiny pipeline that has it, as what, and the components that it makes."""
 PARTNERS: Mapping[tuple[str, str], tuple[str, str]] = {
@@ -55,6 +63,10 @@ PARTNERS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("UNet2DModel", "up_block_types"): ("AttnUpBlock2D", "UpBlock2D"),
     ("AutoencoderKL", "down_block_types"): ("DownEncoderBlock2D", "DownEncoderBlock2D"),
     ("AutoencoderKL", "up_block_types"): ("UpDecoderBlock2D", "UpDecoderBlock2D"),
+    ("AsymmetricAutoencoderKL", "down_block_types"): (
+        *("DownEncoderBlock2D", "DownEncoderBlock2D"),
+    ),
+    ("AsymmetricAutoencoderKL", "up_block_types"): ("UpDecoderBlock2D", "UpDecoderBlock2D"),
 }
 """Blocks of two levels, of which one is exchanged."""
 
@@ -109,11 +121,15 @@ def test_a_latent_of_a_level_that_is_cut_off_is_upsampled_to_one_more(tmp_path: 
 
 
 def every_option() -> Iterator[tuple[str, str, Any]]:
-    """Yield class, setting and value of all that the tables allow."""
+    """Yield class, setting and value of all that the tables allow.
+
+    Blocks of K-diffusion stand together only: `SETTINGS` has them.
+    """
     for class_name, network in NETWORKS.items():
         if class_name in HOSTS:
             for key, values in network.options.items():
-                yield from ((class_name, key, value) for value in values)
+                single = (value for value in values if not str(value).startswith("K"))
+                yield from ((class_name, key, value) for value in single)
 
 
 @pytest.mark.slow
@@ -128,6 +144,22 @@ def test_every_option_that_edgegen_knows_is_exported_into_every_target(
     else:
         setting = value
     folder = build(family, tmp_path / "model", changes={part: {key: setting}})
+    for name in names:
+        for target, compare in TARGETS.items():
+            place = tmp_path / f"{name}-{target}"
+            assert compare(folder, name, place, EVEN) > 90, (name, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("class_name", "setting"),
+    [(class_name, setting) for class_name, settings in SETTINGS.items() for setting in settings],
+)
+def test_every_other_setting_of_diffusers_is_exported_into_every_target(
+    class_name: str, setting: str, tmp_path: Path
+) -> None:
+    family, part, names = HOSTS[class_name]
+    folder = build(family, tmp_path / "model", changes={part: SETTINGS[class_name][setting]})
     for name in names:
         for target, compare in TARGETS.items():
             place = tmp_path / f"{name}-{target}"
@@ -154,3 +186,22 @@ def test_equal_numbers_of_both_traces_mean_equal_axes(
 
 def halved(numbers: tuple[int, int], padded: bool) -> tuple[int, int]:
     return (numbers[0] + padded) // 2, (numbers[1] + padded) // 2
+
+
+@pytest.mark.parametrize(
+    "class_name",
+    [
+        *("UNet2DConditionModel", "UNet2DModel"),
+        *("AutoencoderKL", "AsymmetricAutoencoderKL", "AutoencoderTiny"),
+    ],
+)
+def test_the_page_of_options_names_each_parameter_of_diffusers_class(class_name: str) -> None:
+    page = (ROOT / "docs" / "reference" / "network-options.md").read_text(encoding="utf-8")
+    _, _, behind = page.partition(f"## {class_name}\n")
+    rows = [line.split("|")[1] for line in behind.partition("\n## ")[0].splitlines() if "|" in line]
+    named = re.findall(r"`(\w+)`", " ".join(rows))
+    assert len(named) == len({*named})
+    parameters = {*inspect.signature(NETWORKS[class_name].load_class()).parameters}
+    assert {*named} == parameters
+    known = {key for setting in SETTINGS[class_name].values() for key in setting}
+    assert known | {*NETWORKS[class_name].options} <= parameters

@@ -77,6 +77,10 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
         [X, X.flip(1)],
     ),
     "cube": (lambda x: x**3.0, [X]),
+    "einsum": (
+        lambda x, y: torch.einsum("bct,bcs->bts", torch.einsum("btc->bct", x), y.mT + 1),
+        [X, X[:, :3]],
+    ),
     "expand": (lambda x: x[:, :1].expand(-1, 6, -1) + 0, [X]),
     "flatten": (lambda x: x.flatten(2).transpose(1, 2) * 2, [PICTURE]),
     "full": (lambda x: x + torch.full_like(x, 2.5) * x.new_ones(x.shape[0], 1, 1), [X]),
@@ -86,6 +90,7 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
     ),
     "gelu": (lambda x: F.gelu(x) + F.gelu(x, approximate="tanh"), [X]),
     "glu": (F.glu, [X]),
+    "group norm without scale and shift": (lambda x: F.group_norm(x, 2), [PICTURE]),
     "hardtanh": (F.hardtanh, [X]),
     "index of everything": (
         lambda x: x[torch.arange(x.shape[0])[:, None, None], torch.arange(6)[None, None, :]] * 2,
@@ -185,6 +190,16 @@ def test_bits_of_whole_numbers_are_refused(target: str, tmp_path: Path) -> None:
     numbers = torch.arange(8).reshape(2, 4)
     with pytest.raises(ExportError, match="bits of whole numbers"):
         compute(target, Function(lambda x: (x & (x + 1)).float()), [numbers], tmp_path)
+
+
+@pytest.mark.parametrize("equation", ["abc,abc->a", "aab->ab", "abc->ab"])
+def test_an_equation_that_is_no_product_of_matrices_is_refused(
+    equation: str, tmp_path: Path
+) -> None:
+    inputs = [X[:, :4, :]] * len(equation.partition("->")[0].split(","))
+    square = [value[:, :2, :] for value in inputs]
+    with pytest.raises(ExportError, match="the equation"):
+        compute("onnx", Function(lambda *x: torch.einsum(equation, *x)), square, tmp_path)
 
 
 MASKED = [case for case in CASES if case.startswith("attention")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Optional
 
 import numpy as np
@@ -11,6 +12,8 @@ from ..residency import Components
 from ..schedulers import Noise
 
 Array = npt.NDArray[Any]
+CONDITION_PICTURE, CONDITION_MASK = "condition_picture", "condition_mask"
+"""Inputs of a decoder that looks at the picture around a mask (AsymmetricAutoencoderKL)."""
 
 
 class Autoencoder:
@@ -28,14 +31,20 @@ class Autoencoder:
                 np.array(generation.latents_std, np.float32).reshape(1, -1, 1, 1),
             )
 
-    def decode(self, latents: Array) -> Array:
-        """Return a picture in −1…1, (1, channels, height, width)."""
+    def decode(self, latents: Array, around: Optional[tuple[Array, Array]] = None) -> Array:
+        """Return a picture in −1…1, (1, channels, height, width).
+
+        ``around`` are a picture and the mask of what was drawn anew in it, as they are where they
+        begin an image. Only some decoders look at them.
+        """
         if self._statistics is None:
             values = latents / self._scaling + self._shift
         else:
             mean, std = self._statistics
             values = latents * std / self._scaling + mean
-        return self._run("decoder", "latent_sample", values)
+        return self._run(
+            "decoder", {"latent_sample": values, **self._conditions(values.shape, around)}
+        )
 
     def encode(self, picture: Array, noise: Noise, *, for_inpainting: bool = False) -> Array:
         """Return the latents of a picture in −1…1.
@@ -45,7 +54,7 @@ class Autoencoder:
         Means and deviations of channels are not applied ``for_inpainting``: diffusers' pipelines
         decode with them and encode without.
         """
-        values = self._run("encoder", "sample", picture)
+        values = self._run("encoder", {"sample": picture})
         if self._is_stochastic:
             mean, log_variance = np.split(values, 2, axis=1)
             deviation = np.exp(np.float32(0.5) * np.clip(log_variance, -30.0, 20.0))
@@ -58,7 +67,7 @@ class Autoencoder:
 
     def mode(self, picture: Array) -> Array:
         """Return the likeliest latents of a picture in −1…1, as the encoder scales them."""
-        values = self._run("encoder", "sample", picture)
+        values = self._run("encoder", {"sample": picture})
         return np.split(values, 2, axis=1)[0] if self._is_stochastic else values
 
     def scaled_mode(self, picture: Array) -> Array:
@@ -74,10 +83,29 @@ class Autoencoder:
     def _is_stochastic(self) -> bool:
         return self._components.package.by_role("encoder").first_output == "latent_parameters"
 
-    def _run(self, role: str, input_name: str, values: Array) -> Array:
+    def _conditions(
+        self, latents: tuple[int, ...], around: Optional[tuple[Array, Array]]
+    ) -> dict[str, Array]:
+        """Return what else the decoder takes. Where all is drawn anew it looks at no picture."""
+        package = self._components.package
+        inputs = package.by_role("decoder").inputs
+        if CONDITION_PICTURE not in inputs:
+            return {}
+        if around is None:
+            factor = package.generation.vae_scale_factor
+            size = (latents[2] * factor, latents[3] * factor)
+            channels = inputs[CONDITION_PICTURE].shape[1]
+            assert isinstance(channels, int)
+            around = (
+                np.zeros((1, channels, *size), np.float32),
+                np.ones((1, 1, *size), np.float32),
+            )
+        return {CONDITION_PICTURE: around[0], CONDITION_MASK: around[1]}
+
+    def _run(self, role: str, values: Mapping[str, Array]) -> Array:
         component = self._components.package.by_role(role)
-        fixed = component.inputs[input_name].shape[0]
+        fixed = next(iter(component.inputs.values())).shape[0]
         batch = fixed if isinstance(fixed, int) else 1
         output = component.first_output
-        inputs = {input_name: np.repeat(values, batch, 0)}
+        inputs = {name: np.repeat(value, batch, 0) for name, value in values.items()}
         return self._components.run(component.name, inputs, [output])[output][:1]

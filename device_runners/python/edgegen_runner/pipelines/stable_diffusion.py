@@ -122,4 +122,6 @@ class StableDiffusion:
 
     def decode(self, latents: Array) -> Array:
         """Return the image in −1…1, (1, 3, height, width)."""
-        return self._autoencoder.decode(latents)
+        # diffusers' ControlNet pipelines don't show a decoder the picture
+        around = None if self._controls.names else self._starts.around
+        return self._autoencoder.decode(latents, around)

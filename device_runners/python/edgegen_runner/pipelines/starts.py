@@ -89,6 +89,13 @@ class Starts:
         """Return what the denoiser is told of how images begin, by its inputs."""
         return {} if self._small is None else {"class_labels": self._small.label}
 
+    @property
+    def around(self) -> Optional[tuple[Array, Array]]:
+        """Return the picture and the mask of what is drawn anew in it, None without a mask."""
+        if self._picture is None or self._mask is None:
+            return None
+        return self._picture, self._mask
+
     def restart(self) -> None:
         """Forget the last trajectory and plan the next."""
         scheduler, strength = self._scheduler, self._strength

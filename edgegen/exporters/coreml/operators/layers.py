@@ -81,8 +81,6 @@ def group_norm(context: Context, call: calls.GroupNorm) -> Value:
     Scale and shift are one `batch_norm` of a mean of 0 and a variance of 1, which coremltools would
     make of a product and a sum.
     """
-    if not (isinstance(call.weight, Parameter) and isinstance(call.bias, Parameter)):
-        raise RefusedError("a scale that is not a weight")
     writer, groups = context.writer, call.groups
     source = writer.floating(call.x)
     shape = source.shape
@@ -99,6 +97,10 @@ def group_norm(context: Context, call: calls.GroupNorm) -> Value:
     deviation = writer.op("sqrt", x=shifted, result=single)
     normal = writer.op("real_div", x=centred, y=deviation, result=grouped)
     result = writer.op("reshape", x=normal, shape=list(shape), result=shape)
+    if call.weight is None and call.bias is None:
+        return result
+    if not (isinstance(call.weight, Parameter) and isinstance(call.bias, Parameter)):
+        raise RefusedError("a scale that is not a weight")
     return writer.op(
         "batch_norm",
         x=result,

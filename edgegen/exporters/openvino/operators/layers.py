@@ -74,14 +74,18 @@ def embedding(context: Context, call: calls.Embedding) -> Value:
 
 
 def group_norm(context: Context, call: calls.GroupNorm) -> Value:
-    if not (isinstance(call.weight, Parameter) and isinstance(call.bias, Parameter)):
+    """Lower group normalization; without scale and shift they are ones and zeros."""
+    writer, channels = context.writer, context.shape_of("x")[1]
+    if isinstance(call.weight, Parameter) and isinstance(call.bias, Parameter):
+        affine = writer.weight(call.weight), writer.weight(call.bias)
+    elif call.weight is None and call.bias is None and isinstance(channels, int):
+        affine = writer.floating(np.ones(channels)), writer.floating(np.zeros(channels))
+    else:
         raise RefusedError("a scale that is not a weight")
-    writer = context.writer
     return writer.op(
         "GroupNormalization",
         writer.floating(call.x),
-        writer.weight(call.weight),
-        writer.weight(call.bias),
+        *affine,
         num_groups=call.groups,
         epsilon=float(call.eps),
     )
