@@ -12,6 +12,7 @@ from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError, nearest
 from edgegen.families import pipeline_class_names
 from edgegen.families.base import Slot
+from edgegen.models.fitting import fitting_pipelines
 from edgegen.networks import NETWORKS, OLD_NAMES, class_name_of
 
 INDEX_NAME = "model_index.json"
@@ -40,21 +41,16 @@ class PipelineIndex:
             raise _not_a_pipeline(folder)
         config = ComponentConfig.read(path)
         named = config.data.get("_class_name")
-        if isinstance(named, list):
-            raise _community(path, named)
-        class_name = config.text("_class_name", "")
-        known = pipeline_class_names()
-        if class_name not in known:
-            raise SourceError(
-                f"{path}: edgegen does not know the pipeline class '{class_name}'.",
-                hint=f"{nearest(class_name, known)} Where one of those draws with its components, "
-                "too: --as CLASS.",
-            )
         found = {
             name: entry
             for name, value in config.data.items()
             if not name.startswith("_") and (entry := _entry(path, name, value)) is not None
         }
+        if isinstance(named, list):
+            raise _community(path, named, found)
+        class_name = config.text("_class_name", "")
+        if class_name not in pipeline_class_names():
+            raise _unknown(path, class_name, found)
         return cls(
             folder=folder,
             class_name=class_name,
@@ -126,12 +122,36 @@ class PipelineIndex:
         return config
 
 
-def _community(path: Path, named: list[Any]) -> SourceError:
+_Entries = Mapping[str, tuple[str, str]]
+"""Components of an index: their library and class by their names."""
+
+
+def _unknown(path: Path, class_name: str, entries: _Entries) -> SourceError:
+    return SourceError(
+        f"{path}: edgegen does not know the pipeline class '{class_name}'.",
+        hint=_advice(path, entries)
+        or f"{nearest(class_name, pipeline_class_names())} None of "
+        "those draws with the components that this model has.",
+    )
+
+
+def _advice(path: Path, entries: _Entries) -> str:
+    """Name the pipelines that take a model's components, empty where none does."""
+    classes = {name: class_name for name, (_, class_name) in entries.items()}
+    fitting = fitting_pipelines(path.parent, classes)
+    if not fitting:
+        return ""
+    more = f"; so do {', '.join(fitting[1:])}" if len(fitting) > 1 else ""
+    return f"Where a {fitting[0]} draws with its components, add --as {fitting[0]}{more}."
+
+
+def _community(path: Path, named: list[Any], entries: _Entries) -> SourceError:
     return SourceError(
         f"{path}: the pipeline is {' of the module '.join(map(str, reversed(named)))}, a community "
         "pipeline: code that came with the model. edgegen runs none, and draws as diffusers' own "
         "pipelines do.",
-        hint="Where the model draws with one of those, too, load it and save it again: "
+        hint=_advice(path, entries)
+        or "Where the model draws with one of those, too, load it and save it again: "
         "diffusers.StableDiffusionPipeline.from_pretrained(MODEL).save_pretrained(FOLDER).",
     )
 
