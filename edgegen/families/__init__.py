@@ -155,8 +155,8 @@ def choose(families: Collection[Family], configs: PipelineConfigs) -> Family:
             return family
     wanted = " or ".join(str(family.channels(latents)) for family in families)
     raise SourceError(
-        f"{config.path}: the denoiser takes {taken} channels, the autoencoder makes {latents}: with "
-        f"it a {configs.class_name} feeds a denoiser of {wanted}.",
+        f"{config.path}: the denoiser takes {taken} channels, the autoencoder makes {latents}: "
+        f"with it a {configs.class_name} feeds a denoiser of {wanted}.",
         hint="Take the denoiser and the autoencoder from the same version of the model, and the "
         "pipeline class that draws with them: --as CLASS names another.",
     )
