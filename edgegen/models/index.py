@@ -129,9 +129,8 @@ _Entries = Mapping[str, tuple[str, str]]
 def _unknown(path: Path, class_name: str, entries: _Entries) -> SourceError:
     return SourceError(
         f"{path}: edgegen does not know the pipeline class '{class_name}'.",
-        hint=_advice(path, entries)
-        or f"{nearest(class_name, pipeline_class_names())} None of "
-        "those draws with the components that this model has.",
+        hint=f"{nearest(class_name, pipeline_class_names())} "
+        + (_advice(path, entries) or "None of those draws with the components of this model."),
     )
 
 
