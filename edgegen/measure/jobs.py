@@ -10,6 +10,8 @@ from edgegen.measure.planned_run import PlannedRun
 from edgegen.runner.job import Backend, GenerateJob, GoldenJob, Job, Request, Sensors
 
 SENSOR_INTERVAL_S = 1.0
+CONTROL = "control."
+"""What the names of pictures that steer begin with."""
 
 
 def job_of(
@@ -26,7 +28,7 @@ def job_of(
     """Return the job of a run.
 
     `package` and `output` are folders on the device; `pictures` are files of the package that
-    images start from, by the runner's names; `scheduler` is the one that was asked for.
+    images start from or are steered by, by the runner's names; `scheduler` is the one that was asked for.
     Sensors are read in the runs whose images are timed one after the other, memory in its own.
     """
     backend = Backend(
@@ -53,6 +55,7 @@ def job_of(
         image=given.get("image"),
         mask=given.get("mask"),
         depth=given.get("depth"),
+        control=tuple(given[it] for it in given if it.startswith(CONTROL)) or None,
     )
     is_timed = planned.kind in ("steady", "sustained")
     return GenerateJob(

@@ -23,6 +23,7 @@ from edgegen.core.measurement import (
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.profile import DeviceProfile
 from edgegen.measure.estimate import estimate_s
+from edgegen.measure.jobs import CONTROL
 from edgegen.measure.planned_run import PlannedRun
 
 DEFAULT_PROMPT = "a photograph of an astronaut riding a horse"
@@ -185,16 +186,15 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
 
 
 def _pictures(manifest: PackageManifest) -> dict[str, str]:
-    """Return the golden case's pictures, from which images start that need some.
+    """Return the golden case's pictures, from which images start that need some, or that steer them.
 
     Raises ConfigError where the package has none.
     """
-    if not manifest.facts.needs_picture:
-        return {}
+    facts = manifest.facts
     folder = "" if manifest.golden is None else manifest.golden.folder
-    wanted = {
-        name: f"{folder}/{PICTURE_NAMES[name]}" for name in PICTURES[manifest.facts.starts[0]]
-    }
+    wanted = {f"{CONTROL}{it}": f"{folder}/{CONTROL}{it}.png" for it in range(facts.controls)}
+    if facts.needs_picture:
+        wanted |= {name: f"{folder}/{PICTURE_NAMES[name]}" for name in PICTURES[facts.starts[0]]}
     there = {artifact.path for artifact in manifest.files}
     if not there.issuperset(wanted.values()):
         raise ConfigError(

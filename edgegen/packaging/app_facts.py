@@ -67,6 +67,7 @@ def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
     place = shlex.quote(str(package))
     prompt = ' --prompt "…"' if manifest.facts.takes_text else ""
     pictures = "".join(f" --{name} {name}.png" for name in PICTURES[manifest.facts.starts[0]])
+    pictures += " --control edges.png" * manifest.facts.controls
     kit = shipped("targets") / manifest.target / KIT_FOLDER
     steps = [
         f"edgegen run {place}{prompt}{pictures} -o picture.png",

@@ -81,6 +81,20 @@ def check_cache(package: Path) -> None:
         )
 
 
+class UnsupportedControl(Exception):  # noqa: N818 - reads as the sentence that it says
+    """Pictures steer the package, and OpenVINO GenAI has no ControlNet."""
+
+
+def check_control(package: Path) -> None:
+    """Raise UnsupportedControl for a package whose UNet takes what ControlNets compute."""
+    facts = json.loads((package / "edgegen.json").read_text("utf-8"))["facts"]
+    if facts.get("controls", 0):
+        raise UnsupportedControl(
+            "The package is steered by pictures, and OpenVINO GenAI has no ControlNet. Draw with "
+            "edgegen run, or package the model without --controlnet."
+        )
+
+
 class Cancelled(Exception):  # noqa: N818 - the word that apps know
     """The progress callback asked to stop; there is no image."""
 
@@ -143,7 +157,13 @@ def main() -> int:
         check_scheduler(options.package)
         check_guidance(options.package)
         check_cache(options.package)
-    except (UnsupportedScheduler, UnsupportedGuidance, UnsupportedCache) as error:
+        check_control(options.package)
+    except (
+        UnsupportedScheduler,
+        UnsupportedGuidance,
+        UnsupportedCache,
+        UnsupportedControl,
+    ) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     import openvino_genai  # takes a second: --help need not wait
