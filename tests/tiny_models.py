@@ -40,6 +40,7 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     old_text_keys: bool = False
     controlnets: int = 0
+    adapter: Mapping[str, Any] | None = None
 
 
 UNET: Mapping[str, Any] = {
@@ -94,6 +95,13 @@ OF_CONTROLNETS = (
     "projection_class_embeddings_input_dim",
 )
 """What a ControlNet has of its UNet's settings."""
+ADAPTER: Mapping[str, Any] = {
+    "channels": [32, 64],
+    "num_res_blocks": 1,
+    "downscale_factor": 2,
+    "adapter_type": "full_adapter",
+}
+ADAPTER_XL: Mapping[str, Any] = dict(ADAPTER, downscale_factor=4, adapter_type="full_adapter_xl")
 BETAS: Mapping[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -210,6 +218,17 @@ FAMILIES: Mapping[str, Recipe] = {
         scheduler=PNDM,
         vae="AsymmetricAutoencoderKL",
     ),
+    "sd15-adapter": Recipe(
+        pipeline="StableDiffusionAdapterPipeline", unet=UNET, scheduler=DDIM, adapter=ADAPTER
+    ),
+    "sdxl-adapter": Recipe(
+        pipeline="StableDiffusionXLAdapterPipeline",
+        unet=SDXL_UNET,
+        scheduler=EULER,
+        text_encoder_2={"hidden_act": "gelu"},
+        settings={"force_zeros_for_empty_prompt": True},
+        adapter=ADAPTER_XL,
+    ),
     "taesd": Recipe(
         pipeline="StableDiffusionPipeline", unet=UNET, scheduler=DDIM, vae="AutoencoderTiny"
     ),
@@ -296,6 +315,9 @@ def build(
             "diffusers",
             "MultiControlNetModel" if several else "ControlNetModel",
         ]
+    if recipe.adapter is not None:
+        write.diffusers_model("adapter", tiny_adapter(**recipe.adapter))
+        index["adapter"] = ["diffusers", "T2IAdapter"]
     if recipe.vae is not None:
         vae = {**recipe.vae_settings, **changed.get("vae", {})}
         write.diffusers_model("vae", _on_meta(lambda: _vae(str(recipe.vae), vae)))
@@ -349,6 +371,19 @@ def write_controlnet(family: str, folder: Path, *, seed: int = 7, **settings: An
     model = tiny_controlnet(FAMILIES[family].unet, **settings)
     _Writer(folder.parent, "float32", seed).diffusers_model(folder.name, model)
     return folder
+
+
+def write_adapter(folder: Path, *, seed: int = 7, **settings: Any) -> Path:
+    """Write a T2I-Adapter, and return its folder."""
+    _Writer(folder.parent, "float32", seed).diffusers_model(folder.name, tiny_adapter(**settings))
+    return folder
+
+
+def tiny_adapter(**settings: Any) -> Any:
+    """Return a T2I-Adapter without weights."""
+    import diffusers
+
+    return _on_meta(lambda: diffusers.T2IAdapter(**settings))
 
 
 def tiny_controlnet(unet: Mapping[str, Any], **settings: Any) -> Any:

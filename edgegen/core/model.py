@@ -14,9 +14,17 @@ from edgegen.core.reading import Reading
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
 
-Role = Literal["text_encoder", "controlnet", "denoiser", "shallow_denoiser", "decoder", "encoder"]
+Role = Literal[
+    "text_encoder",
+    "controlnet",
+    "t2i_adapter",
+    "denoiser",
+    "shallow_denoiser",
+    "decoder",
+    "encoder",
+]
 
-STEERING: tuple[Role, ...] = ("controlnet",)
+STEERING: tuple[Role, ...] = ("controlnet", "t2i_adapter")
 """The roles of networks that steer a denoiser by a picture."""
 
 
@@ -27,8 +35,11 @@ ADAPTED_ROLES: tuple[Role, ...] = ("denoiser", "text_encoder")
 def main_role(role: Role) -> Role:
     """Return the role whose rules and figures hold for a role.
 
-    A shallow denoiser is a denoiser, and a ControlNet is a copy of one's half.
+    A shallow denoiser is a denoiser, a ControlNet is a copy of one's half, and a T2I-Adapter reads
+    a picture as an encoder does.
     """
+    if role == "t2i_adapter":
+        return "encoder"
     return "denoiser" if role in ("shallow_denoiser", "controlnet") else role
 
 

@@ -398,6 +398,8 @@ class AveragePool(Call):
     stride: Sequence[int]
     padding: Sequence[int]
     count_include_pad: bool
+    rounds_up: bool = False
+    """Whether what is left at the end is a window, too, of fewer numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,9 +516,12 @@ def _average_pool(
     count_include_pad: bool,
     divisor: int | None,
 ) -> AveragePool:
-    if divisor is not None or ceil_mode:
-        raise RefusedError("a divisor or the ceiling mode")
-    return AveragePool(x, _pair(kernel), _pair(stride or kernel), _pair(padding), count_include_pad)
+    sizes, steps, pads = _pair(kernel), _pair(stride or kernel), _pair(padding)
+    if divisor is not None:
+        raise RefusedError("a divisor")
+    if ceil_mode and (any(pads) or [*sizes] != [*steps]):
+        raise RefusedError("the ceiling mode with padding or windows that overlap")
+    return AveragePool(x, sizes, steps, pads, count_include_pad, ceil_mode)
 
 
 def _attention(

@@ -311,6 +311,23 @@ def _pixel_shuffle(steps: Steps, x: Traced, factor: int) -> Traced:
     return steps(aten.reshape.default, laid, list(steps.results[0]))
 
 
+def _pixel_unshuffle(steps: Steps, x: Traced, factor: int) -> Traced:
+    """Lay squares of pixels behind one another as channels: rows first, then columns.
+
+    So no value has more than five axes, and each reshape opens one axis.
+    """
+    batch, channels, _, width = steps.shape(x)
+    _, _, rows, columns = steps.results[0]
+    if not isinstance(channels, int):
+        raise RefusedError("an unknown number of channels")
+    cut = steps(aten.view.default, x, [batch, channels, rows, factor, width])
+    laid = steps(aten.permute.default, cut, [0, 1, 3, 2, 4])
+    x = steps(aten.reshape.default, laid, [batch, channels * factor, rows, width])
+    cut = steps(aten.view.default, x, [batch, channels * factor, rows, columns, factor])
+    laid = steps(aten.permute.default, cut, [0, 1, 4, 2, 3])
+    return steps(aten.reshape.default, laid, list(steps.results[0]))
+
+
 def _baddbmm(
     steps: Steps, x: Traced, left: Traced, right: Traced, beta: float, alpha: float
 ) -> Traced:
@@ -374,6 +391,7 @@ WRITTEN: Mapping[str, Callable[..., Traced | list[Traced]]] = {
     "aten.ne.Scalar": _not_equal,
     "aten.ne.Tensor": _not_equal,
     "aten.pixel_shuffle.default": _pixel_shuffle,
+    "aten.pixel_unshuffle.default": _pixel_unshuffle,
     "aten.reciprocal.default": _reciprocal,
     "aten.repeat_interleave.self_int": _repeat_interleave,
     "aten.rms_norm.default": _rms_norm,

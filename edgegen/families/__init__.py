@@ -23,6 +23,7 @@ from edgegen.families import (
     stable_diffusion_edit,
     stable_diffusion_upscale,
     stable_diffusion_xl,
+    t2i_adapter,
     unconditional,
 )
 from edgegen.families.base import Family, PipelineConfigs, Slot
@@ -38,12 +39,14 @@ FAMILIES: Mapping[str, Family] = {
     "stable-diffusion-edit": stable_diffusion_edit.EDIT,
     "stable-diffusion-upscale": stable_diffusion_upscale.UPSCALE,
     "stable-diffusion-depth": stable_diffusion_depth.DEPTH,
+    "stable-diffusion-t2i-adapter": t2i_adapter.STABLE_DIFFUSION,
     "latent-consistency": latent_consistency.LATENT_CONSISTENCY,
     "stable-diffusion-xl": stable_diffusion_xl.FROM_TEXT,
     "stable-diffusion-xl-inpaint": stable_diffusion_xl.INPAINT,
     "stable-diffusion-xl-controlnet": controlnet.STABLE_DIFFUSION_XL,
     "stable-diffusion-xl-inpaint-controlnet": controlnet.STABLE_DIFFUSION_XL_INPAINT,
     "stable-diffusion-xl-edit": stable_diffusion_edit.EDIT_XL,
+    "stable-diffusion-xl-t2i-adapter": t2i_adapter.STABLE_DIFFUSION_XL,
     "stable-diffusion-xl-refiner": stable_diffusion_xl.REFINER,
     "unconditional": unconditional.UNCONDITIONAL,
 }

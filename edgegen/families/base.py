@@ -147,7 +147,8 @@ class ReferenceCall:
     `arguments` are given to the call besides those that follow from the facts of the family, and
     `takes_size` says whether images have other sizes than the model's own; where they are
     `sized_by_picture` the picture has it, else height and width are given. `control` is the
-    argument with the pictures that steer it.
+    argument with the pictures that steer it, `control_scale` that with a number for each of
+    several, where it has to be given.
     """
 
     classes: tuple[str, ...]
@@ -156,6 +157,7 @@ class ReferenceCall:
     takes_size: bool = True
     control: str | None = None
     sized_by_picture: bool = False
+    control_scale: str | None = None
 
 
 def _nothing_to_check(_configs: PipelineConfigs) -> None:

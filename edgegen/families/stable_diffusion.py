@@ -37,7 +37,10 @@ FROM_TEXT = Family(
     check=check_networks,
     generation=generation_from_text,
     text_outputs=("last_hidden_state", "pooler_output"),
-    steered={"ControlNetModel": "StableDiffusionControlNetPipeline"},
+    steered={
+        "ControlNetModel": "StableDiffusionControlNetPipeline",
+        "T2IAdapter": "StableDiffusionAdapterPipeline",
+    },
     reference=ReferenceCall(classes=("StableDiffusionPipeline",), conditions=text_states),
 )
 INPAINT = replace(

@@ -68,7 +68,10 @@ FROM_TEXT = Family(
     check=check_networks,
     generation=_generation,
     text_outputs=("hidden_states.-2", "text_embeds", "pooler_output"),
-    steered={"ControlNetModel": "StableDiffusionXLControlNetPipeline"},
+    steered={
+        "ControlNetModel": "StableDiffusionXLControlNetPipeline",
+        "T2IAdapter": "StableDiffusionXLAdapterPipeline",
+    },
     reference=ReferenceCall(classes=("StableDiffusionXLPipeline",), conditions=_conditions),
 )
 INPAINT = replace(

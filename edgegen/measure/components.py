@@ -152,6 +152,7 @@ def calls_in_an_image(
         "shallow_denoiser": (steps - whole) * passes,
         "controlnet": steps * passes,
         "encoder": int(from_picture),
+        "t2i_adapter": 1,
         "decoder": 1,
     }
     return calls.get(component.role, 0)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import ConfigError, SourceError
-from edgegen.core.model import STEERING, Component, Generation, PipelineSpec
+from edgegen.core.model import STEERING, Component, Generation, PipelineSpec, TensorSpec
 from edgegen.core.reading import AS_IT_IS
 from edgegen.families import candidates, choose, facts_of
 from edgegen.families.base import NOT_EXPORTED, Family, Filled, PipelineConfigs
@@ -116,12 +116,12 @@ def _components(
     cached: bool,
 ) -> tuple[Component, ...]:
     pooled = [text.pooled_width(config) for text, config in configs.texts]
-    steering = [part.role for it in configs.steering for part in it.network.parts]
     neighbours = Neighbours(
-        scale=generation.vae_scale_factor,
-        pooled_width=pooled[-1] if pooled else None,
-        steered_by=steering[0] if steering else None,
+        scale=generation.vae_scale_factor, pooled_width=pooled[-1] if pooled else None
     )
+    for filled in configs.steering[:1]:
+        _, steering = filled.network.parts[0].signature(filled.config, neighbours)
+        neighbours = replace(neighbours, steering=steering)
     source = open_source(folder_source(index.folder))
     return tuple(
         component
@@ -171,19 +171,31 @@ def _check_steering(components: Sequence[Component], configs: PipelineConfigs) -
     for component in components:
         if component.role not in STEERING:
             continue
-        given = {it.name: it.shape[1] for it in component.outputs}
-        taken = {it.name: it.shape[1] for it in denoiser.inputs if is_residual(it.name)}
+        given = {it.name: it for it in component.outputs}
+        taken = {it.name: it for it in denoiser.inputs if is_residual(it.name)}
         names = dict.fromkeys((*given, *taken))
-        wrong = next((it for it in names if given.get(it) != taken.get(it)), None)
+        wrong = next((it for it in names if not _fits(given.get(it), taken.get(it))), None)
         if wrong is not None:
             config = configs.slots[component.folder].config
             raise SourceError(
-                f"{config.path}: this {component.class_name} does not fit the denoiser: of "
-                f"{wrong} it computes {given.get(wrong, 0)} channels, and {taken.get(wrong, 0)} "
-                "are taken.",
+                f"{config.path}: this {component.class_name} does not fit the denoiser: as {wrong} "
+                f"it computes {_told(given.get(wrong))}, and {_told(taken.get(wrong))} is taken.",
                 hint="Take one that was trained for this kind of model: those of Stable Diffusion "
                 "1, 2 and XL differ.",
             )
+
+
+def _fits(given: TensorSpec | None, taken: TensorSpec | None) -> bool:
+    """Return whether a residual can be added; one number a channel always can."""
+    if given is None or taken is None or given.shape[1] != taken.shape[1]:
+        return False
+    return given.shape[2:] in ((1, 1), taken.shape[2:])
+
+
+def _told(residual: TensorSpec | None) -> str:
+    if residual is None:
+        return "nothing"
+    return f"({', '.join(map(str, residual.shape[1:]))})"
 
 
 def _cached_parts(network: Denoiser, config: ComponentConfig) -> list[tuple[Part, tuple[str, ...]]]:

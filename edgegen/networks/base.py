@@ -30,12 +30,12 @@ class Neighbours:
     """What a signature takes from the rest of the pipeline.
 
     `scale` is pixels a latent, `pooled_width` the width of the last text encoder's projection.
-    `steered_by` is the role of the networks that steer the denoiser, None where there are none.
+    `steering` are the outputs of the networks that steer the denoiser, of the first of them.
     """
 
     scale: int = 1
     pooled_width: int | None = None
-    steered_by: Role | None = None
+    steering: tuple[TensorSpec, ...] = ()
 
 
 class Probing(Protocol):
@@ -249,11 +249,8 @@ class Denoiser(Network):
 class Steering(Network):
     """A network that steers a denoiser by a picture: its outputs are added to features of that.
 
-    They are inputs of the denoiser, by the same names. `pools` says whether each is one number a
-    channel.
+    They are inputs of the denoiser, by the same names.
     """
-
-    pools: Callable[[ComponentConfig], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

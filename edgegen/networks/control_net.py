@@ -28,21 +28,15 @@ def _signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
     unet.refuse_conditions(config)
     _check_scale(config, neighbours.scale)
     height, width = (scaled(axis, neighbours.scale) for axis in ("height", "width"))
-    channels = config.integer("conditioning_channels", 3)
     inputs = (
         tensor("sample", "batch", config.integer("in_channels", 4), height, width),
         tensor("timestep"),
         *unet_2d_condition.text_inputs(config, neighbours),
     )
     outputs = residuals.residuals(config, neighbours.scale)
-    if pools(config):
+    if config.flag("global_pool_conditions", default=False):  # as in ControlNet-Shuffle
         outputs = tuple(replace(it, shape=(*it.shape[:2], 1, 1)) for it in outputs)
-    return (*inputs, tensor(PICTURE, "batch", channels, "height", "width")), outputs
-
-
-def pools(config: ComponentConfig) -> bool:
-    """Return whether each residual is one number a channel, as ControlNet-Shuffle's are."""
-    return config.flag("global_pool_conditions", default=False)
+    return (*inputs, tensor(PICTURE, "batch", 3, "height", "width")), outputs
 
 
 def _check_scale(config: ComponentConfig, scale: int) -> None:
@@ -91,6 +85,7 @@ CONTROL_NET = Steering(
         "down_block_types": tuple(sorted(residuals.BLOCKS)),
         "mid_block_type": ("UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
         "resnet_time_scale_shift": unet.NORMS,
+        "conditioning_channels": (3,),
         "controlnet_conditioning_channel_order": ("rgb", "bgr"),
         "encoder_hid_dim_type": (None,),
         "encoder_hid_dim": (None,),
@@ -116,5 +111,4 @@ CONTROL_NET = Steering(
     ),
     check=_check,
     keys=unet.KEYS,
-    pools=pools,
 )

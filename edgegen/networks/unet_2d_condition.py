@@ -47,8 +47,7 @@ def _signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
     if guidance is not None:
         inputs.append(tensor("timestep_cond", "batch", guidance))
     inputs += unet.labels_of(config)
-    if neighbours.steered_by == "controlnet":
-        inputs += residuals.residuals(config, neighbours.scale)
+    inputs += residuals.taken(config, neighbours.scale, neighbours.steering)
     return tuple(inputs), (tensor("out_sample", "batch", _predicted(config), height, width),)
 
 
@@ -104,7 +103,6 @@ def _cross_attention(config: ComponentConfig) -> int:
 
 
 def _forward(network: Any, inputs: Tensors) -> Tensors:
-    down, middle = residuals.given_to(inputs)
     with feature_cache.overheard(network) as heard:
         prediction = network(
             inputs["sample"],
@@ -113,9 +111,8 @@ def _forward(network: Any, inputs: Tensors) -> Tensors:
             class_labels=inputs.get(unet.LABELS),
             timestep_cond=inputs.get("timestep_cond"),
             added_cond_kwargs=added_conditions(inputs) or None,
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=middle,
             return_dict=False,
+            **residuals.given_to(inputs),
         )[0]
     return {"out_sample": prediction, **heard}
 

@@ -18,6 +18,7 @@ PHASES: Mapping[Role, str] = {
     "denoiser": "denoise",
     "shallow_denoiser": "denoise",
     "controlnet": "denoise",
+    "t2i_adapter": "denoise",
     "decoder": "vae_decoder",
 }
 """What the runner calls the phases of an image that begins in noise, by the role that works."""

@@ -107,6 +107,8 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
     if call.control is not None:
         pictures = [_picture(it) for it in request.controls]
         arguments[call.control] = pictures[0] if len(pictures) == 1 else pictures
+        if call.control_scale is not None and len(pictures) > 1:
+            arguments[call.control_scale] = [1.0] * len(pictures)
     if request.depth is not None:
         arguments["depth_map"] = _depth_map(request.depth)
     return arguments

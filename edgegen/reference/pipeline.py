@@ -68,15 +68,26 @@ def load_reference(
         "max_noise_level": spec.generation.most_noise_level,
         "is_cosxl_edit": spec.generation.scaled_picture,
     }
+    steering = [it for it in spec.components if it.role in STEERING]
+    for component in steering:
+        if any(len(it.shape) == 4 and it.shape[1] == 1 for it in component.inputs):
+            modules[component.folder].register_forward_pre_hook(_first_channel)
     for slot in family_of(spec.family).slots:
-        filled = [modules[it.folder] for it in spec.components if it.role in STEERING]
+        filled = [modules[it.folder] for it in steering]
         if slot.several is not None:
-            parts[slot.name] = filled[0] if len(filled) == 1 else filled
+            joined = getattr(importlib.import_module("diffusers"), slot.several)
+            parts[slot.name] = filled[0] if len(filled) == 1 else joined(filled)
     build = _pipeline_class(spec)
     arguments = inspect.signature(build.__init__).parameters
     pipeline = build(**{name: parts.get(name) for name in arguments if name != "self"})
     pipeline.set_progress_bar_config(disable=True)
     return Reference(pipeline=pipeline, modules=modules, weights=weights)
+
+
+def _first_channel(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
+    """Give a network that sees in gray the first channel of a picture whose channels are equal."""
+    picture, *others = inputs
+    return (picture[:, :1], *others)
 
 
 def load_scheduler(spec: PipelineSpec, folder: Path) -> Any:

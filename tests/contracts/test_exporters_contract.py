@@ -43,6 +43,8 @@ FAMILIES = {
     "stable-diffusion-inpaint-controlnet": "sd-inpaint-controlnet",
     "stable-diffusion-xl-controlnet": "sdxl-controlnets",
     "stable-diffusion-xl-inpaint-controlnet": "sdxl-inpaint-controlnet",
+    "stable-diffusion-t2i-adapter": "sd15-adapter",
+    "stable-diffusion-xl-t2i-adapter": "sdxl-adapter",
     "unconditional": "ddpm",
     "pixart": "pixart",
 }

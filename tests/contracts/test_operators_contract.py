@@ -76,7 +76,7 @@ REFUSED: Sequence[tuple[Any, Sequence[Any], str]] = [
     (aten.mean.dim, (X, None), "all axes"),
     (aten.sum.dim_IntList, (X, []), "all axes"),
     (aten.argmax.default, (X,), "all axes"),
-    (aten.avg_pool2d.default, (X, [2], [2], [0], True), "ceiling"),
+    (aten.avg_pool2d.default, (X, [2], [1], [0], True), "ceiling"),
     (aten.avg_pool2d.default, (X, [2], [2], [0], False, True, 3), "divisor"),
     (aten.scaled_dot_product_attention.default, (X, X, X, None, 0.1), "dropout"),
 ]

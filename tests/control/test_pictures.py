@@ -20,7 +20,8 @@ from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.job import GenerateJob, Request
 from edgegen.runner.session import generate
 from tests.conftest import TinyPipeline
-from tests.tiny_models import write_controlnet
+from tests.tiny_models import ADAPTER, ADAPTER_XL, write_adapter, write_controlnet
+from tests.tiny_models import build as build_model
 
 # diffusers says so where it corrects an old configuration
 pytestmark = [
@@ -78,8 +79,12 @@ def expected(
     import diffusers
     import torch
 
-    loaded = [diffusers.ControlNetModel.from_pretrained(it) for it in controlnets]
-    given = {"controlnet": loaded[0] if len(loaded) == 1 else loaded} if loaded else {}
+    adapts = "Adapter" in class_name
+    network = diffusers.T2IAdapter if adapts else diffusers.ControlNetModel
+    loaded = [network.from_pretrained(it) for it in controlnets]
+    slot = "adapter" if adapts else "controlnet"
+    joined = diffusers.MultiAdapter if adapts else diffusers.MultiControlNetModel
+    given = {slot: loaded[0] if len(loaded) == 1 else joined(loaded)} if loaded else {}
     optional = {} if "XL" in class_name else {"safety_checker": None}
     pipeline = getattr(diffusers, class_name).from_pretrained(model, **given, **optional)
     pipeline.set_progress_bar_config(disable=True)
@@ -147,10 +152,86 @@ def packages(
     return found
 
 
-def test_two_controlnets_steer_sdxl_in_every_target(
+THREE_LEVELS = {
+    "sd15": {
+        "block_out_channels": (32, 64, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    },
+    "sdxl": {
+        "block_out_channels": (32, 32, 64),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": [2, 4, 4],
+        "transformer_layers_per_block": [1, 1, 1],
+    },
+}
+"""The kinds of levels that both have: the last of SDXL's features is for the middle."""
+ADAPTERS = {
+    "sd15": (
+        {**ADAPTER, "channels": [32, 64, 64]},
+        {**ADAPTER, "channels": [32, 64], "adapter_type": "light_adapter"},
+    ),
+    "sdxl": (
+        {**ADAPTER_XL, "channels": [32, 32, 64, 64]},
+        {**ADAPTER_XL, "channels": [32, 32, 64, 64], "in_channels": 1},
+    ),
+}
+
+
+def steered_model(way: str, folder: Path, tiny_pipeline: TinyPipeline) -> tuple[Path, list[Path]]:
+    """Return a model, and two networks that steer it."""
+    places = [folder / "first", folder / "other one"]
+    kind, family = way.split(", ")
+    if kind == "controlnets":
+        nets = [write_controlnet(family, it, seed=len(it.name)) for it in places]
+        return tiny_pipeline(family), nets
+    model = build_model(family, folder / "model", changes={"unet": THREE_LEVELS[family]})
+    return model, [
+        write_adapter(place, seed=len(place.name), **settings)
+        for place, settings in zip(places, ADAPTERS[family], strict=True)
+    ]
+
+
+WAYS = {
+    "controlnets, sd15": ("StableDiffusionControlNetPipeline", "controlnet_conditioning_scale"),
+    "controlnets, sdxl": ("StableDiffusionXLControlNetPipeline", "controlnet_conditioning_scale"),
+    "adapters, sd15": ("StableDiffusionAdapterPipeline", "adapter_conditioning_scale"),
+    "adapters, sdxl": ("StableDiffusionXLAdapterPipeline", "adapter_conditioning_scale"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_network_and_two_steer_as_in_diffusers_in_every_target(
+    way: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    """One of two acts alone where the other's scale is 0."""
+    class_name, scale = WAYS[way]
+    model, nets = steered_model(way, tmp_path, tiny_pipeline)
+    controls = [picture(tmp_path / f"{seed}.png", seed=seed) for seed in (1, 2)]
+    gray = way == "adapters, sdxl"  # the second adapter sees in gray
+    images = [open_picture(it) for it in controls]
+    images[1] = images[1].convert("L") if gray else images[1]
+    size = {"width": SIZE, "height": SIZE}
+    both = expected(model, class_name, nets, {"image": images, scale: [0.8, 1.2], **size})
+    alone = expected(model, class_name, nets[:1], {"image": images[0], scale: 0.8, **size})
+    assert (both.astype(int) - alone).std() > 1
+    for target, built in packages(model, tmp_path / "packages", nets).items():
+        for wanted, scales in ((both, (0.8, 1.2)), (alone, (0.8, 0.0))):
+            found = drawn(
+                built.path,
+                target,
+                tmp_path / f"{target}{scales[1]}",
+                control=tuple(map(str, controls)),
+                control_scale=scales,
+            )
+            require_same(wanted, found)
+
+
+def test_networks_act_in_parts_of_the_steps_of_their_own(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    """The pipeline was saved with them; they act in parts of the steps of their own."""
+    """The pipeline was saved with its ControlNets."""
     model = tiny_pipeline("sdxl-controlnets")
     controls = [picture(tmp_path / f"{seed}.png", seed=seed) for seed in (1, 2)]
     wanted = expected(
@@ -165,45 +246,20 @@ def test_two_controlnets_steer_sdxl_in_every_target(
             "control_guidance_end": [0.6, 1.0],
         },
     )
-    for target, built in packages(model, tmp_path / "packages").items():
-        names = [it.spec.name for it in built.manifest.components]
-        assert names[2:4] == ["controlnet", "controlnet_1"]
-        found = drawn(
-            built.path,
-            target,
-            tmp_path / target,
-            negative_prompt="the er",
-            control=tuple(map(str, controls)),
-            control_scale=(0.7, 1.2),
-            control_start=(0.0, 0.3),
-            control_end=(0.6, 1.0),
-        )
-        require_same(wanted, found)
-
-
-def test_a_controlnet_steers_stable_diffusion_in_every_target(
-    tiny_pipeline: TinyPipeline, tmp_path: Path
-) -> None:
-    model = tiny_pipeline("sd15")
-    nets = [write_controlnet("sd15", tmp_path / f"net{seed}", seed=seed) for seed in (3, 4)]
-    controls = [picture(tmp_path / f"{seed}.png", seed=seed) for seed in (1, 2)]
-    for count in (1, 2):
-        images = [open_picture(it) for it in controls[:count]]
-        wanted = expected(
-            model,
-            "StableDiffusionControlNetPipeline",
-            nets[:count],
-            {"image": images[0] if count == 1 else images, "controlnet_conditioning_scale": 0.8},
-        )
-        for target, built in packages(model, tmp_path / f"of{count}", nets[:count]).items():
-            found = drawn(
-                built.path,
-                target,
-                tmp_path / f"{target}{count}",
-                control=tuple(map(str, controls[:count])),
-                control_scale=(0.8,),
-            )
-            require_same(wanted, found)
+    built = packaged(model, tmp_path / "package")
+    names = [it.spec.name for it in built.manifest.components]
+    assert names[2:4] == ["controlnet", "controlnet_1"]
+    found = drawn(
+        built.path,
+        "onnx",
+        tmp_path,
+        negative_prompt="the er",
+        control=tuple(map(str, controls)),
+        control_scale=(0.7, 1.2),
+        control_start=(0.0, 0.3),
+        control_end=(0.6, 1.0),
+    )
+    require_same(wanted, found)
 
 
 def test_guess_mode_and_pooled_residuals_are_diffusers(

@@ -74,7 +74,7 @@ def test_what_steers_nothing_is_refused(tiny_pipeline: TinyPipeline, tmp_path: P
     net = write_controlnet("sd15", tmp_path / "net")
     with pytest.raises(EdgegenError, match="does not steer a DDPMPipeline"):
         read(tiny_pipeline("ddpm"), net)
-    with pytest.raises(EdgegenError, match="There is no folder .*nothing"):
+    with pytest.raises(EdgegenError, match=r"There is no folder .*nothing"):
         read(tiny_pipeline("sd15"), tmp_path / "nothing")
     with pytest.raises(EdgegenError, match="steered by a picture"):
         read(tiny_pipeline("sd15"), net, cached=True)

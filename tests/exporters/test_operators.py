@@ -110,7 +110,12 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
         [PICTURE.reshape(2, 6, 32)],
     ),
     "permute": (lambda x: x.permute(2, 0, 1).transpose(0, 1) * 2, [X]),
+    "average pool, rounded up": (
+        lambda x: F.avg_pool2d(x, 2, 2, ceil_mode=True) * 2,
+        [PICTURE[..., :3, :5].contiguous()],
+    ),
     "pixel shuffle": (lambda x: F.pixel_shuffle(x, 2) * 2, [PICTURE]),
+    "pixel unshuffle": (lambda x: F.pixel_unshuffle(x, 2) * 2, [PICTURE]),
     "power": (lambda x: x**-0.5 + x**1.7, [POSITIVE]),
     "reciprocal, rsqrt": (lambda x: x.reciprocal() * x.rsqrt(), [POSITIVE]),
     "repeat_interleave": (lambda x: x.repeat_interleave(3, dim=0) * 2, [X]),

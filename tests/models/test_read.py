@@ -37,6 +37,8 @@ EXPECTED_FAMILIES = {
     "sdxl-edit": "stable-diffusion-xl-edit",
     "sd-upscale": "stable-diffusion-upscale",
     "sd-depth": "stable-diffusion-depth",
+    "sd15-adapter": "stable-diffusion-t2i-adapter",
+    "sdxl-adapter": "stable-diffusion-xl-t2i-adapter",
     "taesd": "stable-diffusion",
     "ddpm": "unconditional",
     "ddim": "unconditional",

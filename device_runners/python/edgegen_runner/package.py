@@ -26,7 +26,15 @@ from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 2
-ROLES = ("text_encoder", "controlnet", "denoiser", "shallow_denoiser", "decoder", "encoder")
+ROLES = (
+    "text_encoder",
+    "controlnet",
+    "t2i_adapter",
+    "denoiser",
+    "shallow_denoiser",
+    "decoder",
+    "encoder",
+)
 MODEL_PACKAGE = ".mlpackage"
 """What Core ML opens is a folder."""
 

@@ -1,13 +1,15 @@
-"""ControlNets: what pictures add to the features of the denoiser.
+"""ControlNets and T2I-Adapters: what pictures add to the features of the denoiser.
 
 Source: diffusers/pipelines/controlnet/pipeline_controlnet{,_img2img,_inpaint}.py (the XL ones
-agree) and diffusers/models/controlnets/{controlnet,multicontrolnet}.py.
+agree), diffusers/pipelines/t2i_adapter/pipeline_stable_diffusion{,_xl}_adapter.py, and
+diffusers/models/{controlnets/controlnet,controlnets/multicontrolnet,adapter}.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
@@ -23,13 +25,15 @@ Array = npt.NDArray[Any]
 Residuals = Mapping[str, Array]
 """What is added to features of the denoiser, by the denoiser's inputs."""
 
-ROLE = "controlnet"
-PICTURE = "controlnet_cond"
+PICTURES = {"controlnet": "controlnet_cond", "t2i_adapter": "control_image"}
+"""Role of a network that steers -> its input with the picture."""
+ADAPTER = "t2i_adapter"
+"""It reads its picture alone, once an image."""
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How strongly a ControlNet acts, and on which part of an image's steps, 0…1."""
+    """How strongly a network acts, and on which part of an image's steps, 0…1."""
 
     scale: float
     start: float
@@ -42,7 +46,7 @@ class Strength:
 
 
 class Controls:
-    """The ControlNets of a package, with the pictures of a request; there may be none.
+    """The networks of a package that steer it, with the pictures of a request; there may be none.
 
     ``scale`` is how strongly they act by default. Raises RunnerFailure (bad-request) where the
     request does not have a picture for each, or numbers that go with them.
@@ -53,7 +57,8 @@ class Controls:
     ) -> None:
         package = components.package
         self._components = components
-        self._networks = package.all_of(ROLE)
+        self._networks = tuple(it for role in PICTURES for it in package.all_of(role))
+        self._features: dict[str, dict[str, Array]] = {}
         self._shapes = {
             name: tensor.shape
             for network in self._networks[:1]
@@ -66,12 +71,20 @@ class Controls:
         self._pictures = [images.to_levels(images.resize(it, height, width)) for it in pictures]
         pools = [_pools(it) for it in self._networks]
         self._guesses = request.guess_mode or any(pools[:1])
+        if request.guess_mode and any(it.role == ADAPTER for it in self._networks):
+            raise RunnerFailure(
+                "bad-request", "T2I-Adapters have no guess mode.", "Leave --guess-mode out."
+            )
         self._pools = pools
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the components that steer an image."""
         return tuple(it.name for it in self._networks)
+
+    def begin(self) -> None:
+        """Forget what was found in the pictures: another image begins."""
+        self._features.clear()
 
     def scales(self, index: int, calls: int) -> tuple[float, ...]:
         """Return how strongly each acts in a call of an image, of so many."""
@@ -110,12 +123,24 @@ class Controls:
         ):
             if scale == 0.0:
                 continue
-            cond = np.concatenate([picture] * rows) if rows > 1 else picture
-            computed = self._components.run(network.name, {**chunk, PICTURE: cond})
+            computed = self._computed(network, picture, chunk)
             factors = _factors(scale, len(computed), guesses=self._guesses and not pools)
             for name, factor in zip(network.outputs, factors):
                 added[name] += computed[name] * factor
         return added
+
+    def _computed(
+        self, network: Component, picture: Array, chunk: Mapping[str, Array]
+    ) -> Mapping[str, Array]:
+        """Return what a network makes of its picture: of a row each, or one for all of them."""
+        if network.role == ADAPTER:
+            if network.name not in self._features:
+                given = {PICTURES[ADAPTER]: picture}
+                self._features[network.name] = self._components.run(network.name, given)
+            return self._features[network.name]
+        rows = len(chunk["sample"])
+        cond = np.concatenate([picture] * rows) if rows > 1 else picture
+        return self._components.run(network.name, {**chunk, PICTURES[network.role]: cond})
 
     def _nothing(self, rows: int) -> dict[str, Array]:
         """Return zeros, as diffusers adds where no ControlNet acts."""
@@ -148,6 +173,8 @@ def control_size(package: Package, request: Request) -> Optional[tuple[int, int]
     if not request.control or isinstance(rows, int) or isinstance(columns, int):
         return None
     factor = package.generation.vae_scale_factor
+    if package.all_of(ADAPTER):  # which cuts a picture into squares
+        factor *= package.generation.latent_multiple
     height, width = images.read_picture(request.control[0]).shape[:2]
     return max(width // factor * factor, factor), max(height // factor * factor, factor)
 
@@ -160,7 +187,7 @@ def _pictures(request: Request, networks: Sequence[Component]) -> list[images.Pi
             if getattr(request, name):
                 raise RunnerFailure(
                     "bad-request",
-                    "This package has no ControlNet, and no picture steers it.",
+                    "This package has neither ControlNet nor T2I-Adapter: no picture steers it.",
                     f"Leave --{name.replace('_', '-')} out, or package the model again with "
                     "--controlnet.",
                 )
@@ -173,7 +200,14 @@ def _pictures(request: Request, networks: Sequence[Component]) -> list[images.Pi
             f"({names}); given: {len(given) or 'none'}.",
             "Give --control IMAGE once for each, in this order.",
         )
-    return [images.to_rgb(images.read_picture(it)) for it in given]
+    return [_picture(path, network) for path, network in zip(given, networks)]
+
+
+def _picture(path: Path, network: Component) -> images.Pixels:
+    """Read a picture in gray or colours, as the network takes it."""
+    pixels = images.read_picture(path)
+    is_gray = network.inputs[PICTURES[network.role]].shape[1] == 1
+    return images.to_gray(pixels) if is_gray else images.to_rgb(pixels)
 
 
 def _strengths(
@@ -187,7 +221,7 @@ def _strengths(
         if it.start >= it.end:
             raise RunnerFailure(
                 "bad-request",
-                f"A ControlNet would start at {it.start:g} of the steps and end at {it.end:g}.",
+                f"A picture would steer from {it.start:g} to {it.end:g} of the steps.",
                 "Give a start below the end, or --control-scale 0 for none at all.",
             )
     return strengths
@@ -207,7 +241,7 @@ def _one_each(
     if networks and len(given) != len(networks):
         raise RunnerFailure(
             "bad-request",
-            f"{name} has {len(given)} numbers, and the package {len(networks)} ControlNets.",
+            f"{name} has {len(given)} numbers, and {len(networks)} networks steer the package.",
             f"Give --{name.replace('_', '-')} once for all, or once for each.",
         )
     return given

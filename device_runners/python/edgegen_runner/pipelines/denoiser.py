@@ -103,6 +103,8 @@ class Denoiser:
         self._guidance = guidance
         self._cache = FeatureCache(components.package, cache_interval)
         self._controls = controls
+        if controls is not None:
+            controls.begin()
         rows = [conditioning.positive]
         fixed = self._component.inputs["sample"].shape[0]
         alone = fixed if isinstance(fixed, int) else 1

@@ -11,7 +11,7 @@ from edgegen.exporters import calls
 from edgegen.exporters.calls import RefusedError
 from edgegen.exporters.coreml.graph import Value
 from edgegen.exporters.coreml.writer import Context
-from edgegen.exporters.lowering import Parameter
+from edgegen.exporters.lowering import Parameter, sizes_of
 
 
 def linear(context: Context, call: calls.Linear) -> Value:
@@ -181,14 +181,22 @@ def _places(context: Context, numbers: NDArray[Any]) -> Value:
 
 def average_pool(context: Context, call: calls.AveragePool) -> Value:
     rows, columns = call.padding
+    below, right = rows, columns
+    if call.rounds_up:  # the windows lie side by side: what the last one lacks doesn't count
+        below, right = (
+            new * size - old
+            for new, size, old in zip(
+                context.sizes[2:], call.kernel, sizes_of(context.shape_of("x"))[2:], strict=True
+            )
+        )
     return context.writer.op(
         "avg_pool",
         x=context.writer.floating(call.x),
         kernel_sizes=call.kernel,
         strides=call.stride,
         pad_type="custom",
-        pad=[rows, rows, columns, columns],
-        exclude_padding_from_average=not call.count_include_pad,
+        pad=[rows, below, columns, right],
+        exclude_padding_from_average=call.rounds_up or not call.count_include_pad,
         ceil_mode=False,
         result=context.sizes,
     )

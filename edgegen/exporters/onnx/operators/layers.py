@@ -130,7 +130,8 @@ def average_pool(context: Context, call: calls.AveragePool) -> ir.Value:
         kernel_shape=call.kernel,
         strides=call.stride,
         pads=[*call.padding, *call.padding],
-        count_include_pad=int(call.count_include_pad),
+        count_include_pad=int(call.count_include_pad and not call.rounds_up),
+        ceil_mode=int(call.rounds_up),
     )
 
 

@@ -139,9 +139,9 @@ def average_pool(context: Context, call: calls.AveragePool) -> Value:
         strides=call.stride,
         pads_begin=call.padding,
         pads_end=call.padding,
-        exclude_pad=not call.count_include_pad,
+        exclude_pad=call.rounds_up or not call.count_include_pad,
         auto_pad="explicit",
-        rounding_type="floor",
+        rounding_type="ceil" if call.rounds_up else "floor",
     )
 
 

@@ -247,7 +247,7 @@ def average_pool(context: Context, call: calls.AveragePool) -> Value:
         [source],
         layout.stored(context.sizes, order),
         options_type="Pool2DOptions",
-        padding=_VALID,
+        padding=_SAME if call.rounds_up else _VALID,
         strideH=steps[0],
         strideW=steps[1],
         filterHeight=sizes[0],
