@@ -65,7 +65,7 @@ def reading_options(command: _Command) -> _Command:
         "controlnets",
         multiple=True,
         metavar="CONTROLNET",
-        help="A ControlNet that steers it by a picture: its folder or hub id; repeatable.",
+        help="A ControlNet or T2I-Adapter that steers it: its folder or hub id; repeatable.",
     )(command)
 
 

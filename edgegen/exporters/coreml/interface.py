@@ -28,7 +28,7 @@ def compiled_name(component: Component) -> str:
     if natives is None:
         return "".join(word.capitalize() for word in component.name.split("_"))
     number = match[1] if (match := _NUMBER.fullmatch(component.name)) else ""
-    is_steered = any(it.name == residuals.name_of(0) for it in component.inputs)
+    is_steered = any(residuals.is_residual(it.name) for it in component.inputs)
     file = natives.steered_file if is_steered and natives.steered_file else natives.file
     return file.format(number=number)
 
