@@ -186,7 +186,7 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
 
 
 def _pictures(manifest: PackageManifest) -> dict[str, str]:
-    """Return the golden case's pictures, from which images start that need some, or that steer them.
+    """Return the golden case's pictures, from which images start or which steer them.
 
     Raises ConfigError where the package has none.
     """
