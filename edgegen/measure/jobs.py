@@ -28,8 +28,9 @@ def job_of(
     """Return the job of a run.
 
     `package` and `output` are folders on the device; `pictures` are files of the package that
-    images start from or are steered by, by the runner's names; `scheduler` is the one that was asked for.
-    Sensors are read in the runs whose images are timed one after the other, memory in its own.
+    images start from or are steered by, by the runner's names; `scheduler` is the one that was
+    asked for. Sensors are read in the runs whose images are timed one after the other, memory in
+    its own.
     """
     backend = Backend(
         name=runtime,
