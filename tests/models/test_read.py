@@ -29,6 +29,7 @@ EXPECTED_FAMILIES = {
     "sdxl-inpaint": "stable-diffusion-xl-inpaint",
     "lcm": "latent-consistency",
     "sd-inpaint": "stable-diffusion-inpaint",
+    "sd-inpaint-asymmetric": "stable-diffusion-inpaint",
     "sd15-controlnet": "stable-diffusion-controlnet",
     "sd-inpaint-controlnet": "stable-diffusion-inpaint-controlnet",
     "sdxl-controlnets": "stable-diffusion-xl-controlnet",
