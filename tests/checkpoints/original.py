@@ -196,6 +196,39 @@ def original_tensors(folder: Path, form: str, *, vae: bool = True) -> Tensors:
     return tensors
 
 
+def original_pixart(weights: Tensors) -> Tensors:
+    """Name a transformer as PixArt's own `PixArtMS` does."""
+    left, out = dict(weights), {}
+
+    def move(theirs: str, *ours: str) -> None:
+        for kind in ("weight", "bias"):
+            parts = [left.pop(f"{it}.{kind}") for it in ours]
+            out[f"{theirs}.{kind}"] = torch.cat(parts)
+
+    move("x_embedder.proj", "pos_embed.proj")
+    move("y_embedder.y_proj.fc1", "caption_projection.linear_1")
+    move("y_embedder.y_proj.fc2", "caption_projection.linear_2")
+    move("t_embedder.mlp.0", "adaln_single.emb.timestep_embedder.linear_1")
+    move("t_embedder.mlp.2", "adaln_single.emb.timestep_embedder.linear_2")
+    move("t_block.1", "adaln_single.linear")
+    move("final_layer.linear", "proj_out")
+    out["final_layer.scale_shift_table"] = left.pop("scale_shift_table")
+    for block in range(sum(key.endswith("attn1.to_q.weight") for key in weights)):
+        ours, theirs = f"transformer_blocks.{block}", f"blocks.{block}"
+        out[f"{theirs}.scale_shift_table"] = left.pop(f"{ours}.scale_shift_table")
+        move(f"{theirs}.attn.qkv", *(f"{ours}.attn1.to_{it}" for it in "qkv"))
+        move(f"{theirs}.attn.proj", f"{ours}.attn1.to_out.0")
+        move(f"{theirs}.cross_attn.q_linear", f"{ours}.attn2.to_q")
+        move(f"{theirs}.cross_attn.kv_linear", *(f"{ours}.attn2.to_{it}" for it in "kv"))
+        move(f"{theirs}.cross_attn.proj", f"{ours}.attn2.to_out.0")
+        move(f"{theirs}.mlp.fc1", f"{ours}.ff.net.0.proj")
+        move(f"{theirs}.mlp.fc2", f"{ours}.ff.net.2")
+    assert not left, sorted(left)
+    out["pos_embed"] = torch.zeros(1, 64, 24)
+    out["y_embedder.y_embedding"] = torch.zeros(120, 32)
+    return out
+
+
 def write_original(
     folder: Path,
     form: str,
