@@ -259,6 +259,8 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
             ),
             options["loras"],
             options["embeddings"],
+            offline=options["offline"],
+            progress=console.progress,
         )
         for model in dict.fromkeys(models)
     )

@@ -141,7 +141,7 @@ def inspect(
         )
     reading = take_reading(options)
     with _opened(console, model, revision, variant, offline, reading, wanted) as found:
-        folder = with_adapters(found, loras, embeddings)
+        folder = with_adapters(found, loras, embeddings, offline=offline, progress=console.progress)
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
         if wanted:

@@ -253,7 +253,7 @@ def package(
         reading=reading,
         progress=console.progress,
     )
-    folder = with_adapters(folder, loras, embeddings)
+    folder = with_adapters(folder, loras, embeddings, offline=offline, progress=console.progress)
     in_folders = several or output is None
     base = output or Path(folder.name)
     facts = read_facts(

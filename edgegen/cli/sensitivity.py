@@ -106,7 +106,7 @@ def sensitivity(
         reading=take_reading(options),
         progress=console.progress,
     )
-    folder = with_adapters(folder, loras, embeddings)
+    folder = with_adapters(folder, loras, embeddings, offline=offline, progress=console.progress)
     spec = read_pipeline(folder)
     table = measure_sensitivity(
         spec,

@@ -113,7 +113,8 @@ def adapter_options(command: _Command) -> _Command:
         "loras",
         multiple=True,
         metavar="FILE[:SCALE]",
-        help="Add a LoRA, LoCon, LoHa, LoKr or DoRA to the weights: FILE:0.8; repeatable.",
+        help="Add a LoRA, LoCon, LoHa, LoKr or DoRA to the weights: FILE:0.8, or ORG/NAME:FILE of "
+        "the hub; repeatable.",
     )
     embedding = click.option(
         "--embedding",

@@ -11,7 +11,7 @@ stopped: huggingface_hub 2 starts a file again. hf_hub_download then finds them,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +98,34 @@ def download_file(
         hub.hf_hub_download(repository, name, revision=revision)
         path = hub.hf_hub_download(repository, name, revision=listing.commit)
     return Path(path), listing.commit
+
+
+def only_weight_file(
+    repository: str, revision: str | None, known: Sequence[str], *, offline: bool
+) -> str:
+    """Return the name of a repository's weights by themselves, an adapter's: the first of `known`.
+
+    Else it is the only safetensors file that lies at the top. Raises SourceError where there are
+    several or none, and what `download` does.
+    """
+    listing = _list_all(repository, revision, offline=offline)
+    if isinstance(listing, Unreachable):
+        find = _hub().try_to_load_from_cache
+        for name in known:
+            if isinstance(find(repository, name, revision=revision), str):
+                return name
+        raise _not_cached(repository, listing)
+    names = sorted(it for it in listing.sizes if "/" not in it and is_weight_file(it))
+    found = next((name for name in known if name in names), names[0] if len(names) == 1 else None)
+    if found is None:
+        shown = ", ".join(names[:4]) or "no safetensors file at its top"
+        raise SourceError(
+            f"{repository} has {shown}{', …' if len(names) > 4 else ''}: which is the adapter?"
+            if names
+            else f"{repository} has {shown}.",
+            hint=f"Name the file: {repository}:{names[0] if names else 'FILE.safetensors'}",
+        )
+    return found
 
 
 @contextmanager

@@ -201,6 +201,20 @@ def _without_address(model: str) -> str:
     return f"{name}:{inner}" if inner else name
 
 
+def hub_place(text: str) -> tuple[str, str | None, str] | None:
+    """Return the repository, revision and path in it that a text names; None for anything else.
+
+    It is `ORG/NAME[@REVISION][:PATH]`, or the address of a page. What ends as a file of weights
+    does is no repository, and neither is what lies in a folder of this machine.
+    """
+    match = _HUB_ID.fullmatch(_without_address(text))
+    if match is None or match["id"].lower().endswith((*CHECKPOINT_SUFFIXES, *PICKLE_SUFFIXES)):
+        return None
+    if _without_address(text) == text and Path(match["id"]).parent.is_dir():
+        return None
+    return match["id"], match["revision"], (match["inner"] or "").strip("/")
+
+
 def _hub_id(model: str, revision: str | None) -> tuple[str, str | None, str]:
     """Return the repository, the revision and the path in it of a model of the hub."""
     match = _HUB_ID.fullmatch(model)

@@ -17,6 +17,7 @@ from edgegen.core.codec import dump_json, encode
 from edgegen.core.files import sha256_of
 from edgegen.core.folders import cache_folder
 from edgegen.core.model import ADAPTED_ROLES, PipelineSpec
+from edgegen.core.progress import Progress
 from edgegen.core.scratch import ScratchFolder
 from edgegen.core.staging import staged_folder
 from edgegen.models.adapters.adapter_file import AdapterFile
@@ -37,17 +38,23 @@ _DIGITS = 32
 
 
 def with_adapters(
-    model: ModelFolder, loras: Sequence[str], embeddings: Sequence[str] = ()
+    model: ModelFolder,
+    loras: Sequence[str],
+    embeddings: Sequence[str] = (),
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
 ) -> ModelFolder:
     """Return a model with what `--lora` and `--embedding` name; the model itself without any.
 
-    All is checked on headers. Raises SourceError for an adapter that isn't one of this model,
+    LoRAs of the hub are fetched into its cache; `offline` uses the cache alone. All is checked on
+    headers. Raises SourceError for an adapter that isn't one of this model,
     ConfigError for a scale or a word that is none, and ResourceError where the cache cannot be
     written.
     """
     if not loras and not embeddings:
         return model
-    choices = [parse_lora(text) for text in loras]
+    choices = [parse_lora(text, offline=offline, progress=progress) for text in loras]
     wanted = [parse_embedding(text) for text in embeddings]
     spec = read_pipeline(model)
     source = open_source(folder_source(model.path))
