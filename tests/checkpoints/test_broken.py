@@ -100,6 +100,11 @@ def refused(file: Path, folder: Path, form: str) -> EdgegenError | None:
     return caught
 
 
+def is_same(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Return whether two shapes are of the same axes; one pixel's kernel is a matrix."""
+    return sorted(it for it in one if it > 1) == sorted(it for it in other if it > 1)
+
+
 def damaged(
     kind: str, headers: Mapping[str, dict[str, Any]], form: str, chance: random.Random
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -108,7 +113,7 @@ def damaged(
     if kind == "swapped":
         while True:
             one, other = chance.sample(sorted(shapes), 2)
-            if sorted(shapes[one]) != sorted(shapes[other]) and "logit_scale" not in one + other:
+            if not is_same(shapes[one], shapes[other]) and "logit_scale" not in one + other:
                 break
         shapes[one], shapes[other] = shapes[other], shapes[one]
     elif kind == "lacking":
