@@ -32,8 +32,9 @@ class DrawRequest:
     layers, on features that it leaves to the others. `image`, `mask` (white where to draw anew),
     `depth` and `strength` are for a model that starts from a picture; a picture sets the size.
     `image_guidance` is how closely a picture that is edited is kept to, `noise_level` the noise
-    that is added to one that is enlarged. `controls` are the pictures that steer it, one for each
-    of its ControlNets. `scheduler` is a short name of the runner's (`euler`) or a diffusers class.
+    that is added to one that is enlarged, `class_label` the class of images that is drawn.
+    `controls` are the pictures that steer it, one for each of its ControlNets. `scheduler` is a
+    short name of the runner's (`euler`) or a diffusers class.
     """
 
     prompt: str | None = None
@@ -54,6 +55,7 @@ class DrawRequest:
     controls: tuple[Path, ...] = ()
     image_guidance: float | None = None
     noise_level: int | None = None
+    class_label: int | None = None
 
 
 class Drawer(Protocol):

@@ -250,6 +250,22 @@ FAMILIES: Mapping[str, Recipe] = {
         text_encoder=None,
         t5={},
     ),
+    "consistency": Recipe(
+        pipeline="ConsistencyModelPipeline",
+        unet=dict(  # as in openai/diffusers-cd_imagenet64_l2
+            UNCONDITIONAL_UNET,
+            num_class_embeds=10,
+            resnet_time_scale_shift="scale_shift",
+            down_block_types=("ResnetDownsampleBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+            downsample_type="resnet",
+            upsample_type="resnet",
+        ),
+        unet_class="UNet2DModel",
+        scheduler=("CMStochasticIterativeScheduler", {}),
+        vae=None,
+        text_encoder=None,
+    ),
     "ddpm": Recipe(
         pipeline="DDPMPipeline",
         unet=UNCONDITIONAL_UNET,

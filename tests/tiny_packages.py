@@ -37,6 +37,7 @@ FAMILY_NAMES: Mapping[str, str] = {
     "StableDiffusionXLInpaintPipeline": "stable-diffusion-xl-inpaint",
     "StableDiffusionXLInstructPix2PixPipeline": "stable-diffusion-xl-edit",
     "StableDiffusionXLImg2ImgPipeline": "stable-diffusion-xl-refiner",
+    "ConsistencyModelPipeline": "consistency-model",
     "DDPMPipeline": "unconditional",
     "DDIMPipeline": "unconditional",
 }
@@ -109,6 +110,7 @@ def packaged(
 _OWN_FACTS: Mapping[str, Mapping[str, Any]] = {
     "sd-edit": {"image_guidance": 1.5},
     "sdxl-edit": {"image_guidance": 1.5},
+    "consistency": {"classes": 10},
     "sd-upscale": {"noise_level": 20, "most_noise_level": 350, "scaling_factor": 0.08333},
 }
 """What the loops of these tiny pipelines have to know besides."""

@@ -45,7 +45,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
         'edgegen run my-package --prompt "a fox" --device ssh://pi@raspberrypi.local',
     ),
     groups={
-        "What is drawn": ("prompt", "negative_prompt", "seed", "count", "width", "height"),
+        "What is drawn": (
+            *("prompt", "negative_prompt", "class_label", "seed", "count", "width", "height"),
+        ),
         "How prompts are read": ("prompt_syntax", "clip_skip"),
         "How": (
             *("steps", "guidance", "guidance_start", "guidance_stop", "guidance_rescale"),
@@ -69,6 +71,11 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--prompt", type=TEXT, help='What to draw; "" is a prompt, too. Not for models without text.'
 )
 @click.option("--negative-prompt", type=TEXT, help="What not to draw.")
+@click.option(
+    "--class-label",
+    type=click.IntRange(0, 1 << 24),
+    help="Class of image, counted from 0, of a model that draws classes.",
+)
 @click.option(
     "--prompt-syntax",
     type=click.Choice(SYNTAXES),
@@ -219,6 +226,7 @@ def run(
     _check_guidance(manifest, options)
     _check_cache(manifest, options["cache_interval"], options["steps"])
     _check_pictures(manifest, options)
+    _check_class(manifest, options["class_label"])
     image, mask, depth = (options.pop(name) for name in ("image", "mask", "depth"))
     control = options.pop("control")
     lora = _lora_for(manifest, options.pop("loras"))
@@ -299,6 +307,22 @@ def _check_pictures(manifest: PackageManifest, options: Mapping[str, Any]) -> No
             f"{manifest.source.model} ({manifest.family}) draws from a given "
             f"{' and '.join(wanted)}.",
             hint=f"Add {' and '.join(f'{option} FILE' for option in missing)}.",
+        )
+
+
+def _check_class(manifest: PackageManifest, label: int | None) -> None:
+    from edgegen.core.errors import ConfigError
+
+    classes = manifest.generation.classes
+    if classes is None and label is not None:
+        raise ConfigError(
+            f"{manifest.source.model} ({manifest.family}) takes no class of images.",
+            hint="Leave --class-label out.",
+        )
+    if classes is not None and (label is None or label >= classes):
+        raise ConfigError(
+            f"{manifest.source.model} draws images of {classes} classes.",
+            hint=f"Add --class-label 0 to {classes - 1}.",
         )
 
 

@@ -92,6 +92,7 @@ class GoldenCase:
     cache_interval: int = 1
     image_guidance: float | None = None  # of a pipeline that edits a picture
     noise_level: int | None = None  # of a pipeline that enlarges a picture
+    class_label: int | None = None  # of a pipeline that draws images of classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,12 @@ def examine(
             for seed in range(settings.seeds)
         ]
         for number, question in enumerate(repeated):
-            case = replace(first, prompt=question.prompt, seed=question.seed)
+            case = replace(
+                first,
+                prompt=question.prompt,
+                seed=question.seed,
+                class_label=_class_label(spec, question.seed),
+            )
             reference_case = _whole(case, steps)
             asked.append(
                 Asked(
@@ -199,6 +204,12 @@ def _case(spec: PipelineSpec, settings: EvaluateSettings) -> GoldenCase:
         guidance_stop=drawn.guidance_stop,
         cache_interval=drawn.cache_interval,
     )
+
+
+def _class_label(spec: PipelineSpec, seed: int) -> int | None:
+    """Return the class of the image of a seed: another for each, and all of them in turn."""
+    classes = spec.generation.classes
+    return None if classes is None else seed % classes
 
 
 def _own_steps(folder: ModelFolder, own: PipelineSpec, spec: PipelineSpec) -> int:

@@ -15,6 +15,7 @@ from edgegen.core.errors import SourceError, nearest
 from edgegen.core.model import FamilyFacts, Generation
 from edgegen.core.target import TargetSpec
 from edgegen.families import (
+    consistency_model,
     controlnet,
     latent_consistency,
     pixart,
@@ -48,6 +49,7 @@ FAMILIES: Mapping[str, Family] = {
     "stable-diffusion-xl-edit": stable_diffusion_edit.EDIT_XL,
     "stable-diffusion-xl-t2i-adapter": t2i_adapter.STABLE_DIFFUSION_XL,
     "stable-diffusion-xl-refiner": stable_diffusion_xl.REFINER,
+    "consistency-model": consistency_model.CONSISTENCY_MODEL,
     "unconditional": unconditional.UNCONDITIONAL,
 }
 

@@ -20,6 +20,7 @@ def job_of(
     *,
     package: str,
     pictures: Mapping[str, str],
+    class_label: int | None,
     runtime: str,
     scheduler: str | None,
     output: str | None,
@@ -28,9 +29,9 @@ def job_of(
     """Return the job of a run.
 
     `package` and `output` are folders on the device; `pictures` are files of the package that
-    images start from or are steered by, by the runner's names; `scheduler` is the one that was
-    asked for. Sensors are read in the runs whose images are timed one after the other, memory in
-    its own.
+    images start from or are steered by, by the runner's names, `class_label` the class of images,
+    where there are some; `scheduler` is the one that was asked for. Sensors are read in the runs
+    whose images are timed one after the other, memory in its own.
     """
     backend = Backend(
         name=runtime,
@@ -57,6 +58,7 @@ def job_of(
         mask=given.get("mask"),
         depth=given.get("depth"),
         control=tuple(given[it] for it in given if it.startswith(CONTROL)) or None,
+        class_label=class_label,
     )
     is_timed = planned.kind in ("steady", "sustained")
     return GenerateJob(

@@ -70,7 +70,8 @@ class BenchPlan:
 
     `scheduler`, `runtime` and `profile` are what was asked for, None where it was not. `files` are
     the package's, relative to it, and `pictures` those of them that images start from, by what the
-    runner calls them (`image`, `mask`). `estimated_s` is for this machine.
+    runner calls them (`image`, `mask`). `class_label` is the first where there are classes of
+    images: all take as long. `estimated_s` is for this machine.
     """
 
     package: Path
@@ -79,6 +80,7 @@ class BenchPlan:
     runs: tuple[PlannedRun, ...]
     files: tuple[str, ...]
     pictures: Mapping[str, str] = field(default_factory=dict)
+    class_label: int | None = None
     scheduler: str | None = None
     runtime: str | None = None
     profile: DeviceProfile | None = None
@@ -138,6 +140,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         runs=runs,
         files=tuple(artifact.path for artifact in manifest.files),
         pictures=_pictures(manifest),
+        class_label=None if manifest.generation.classes is None else 0,
         scheduler=settings.scheduler,
         runtime=settings.runtime,
         profile=settings.profile,

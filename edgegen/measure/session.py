@@ -272,6 +272,7 @@ class Session:
             self.work,
             package=self.site.package,
             pictures=self.plan.pictures,
+            class_label=self.plan.class_label,
             runtime=self.runtime,
             scheduler=self.plan.scheduler,
             output=self.site.output() if is_cold else None,

@@ -68,9 +68,10 @@ def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
     prompt = ' --prompt "…"' if manifest.facts.takes_text else ""
     pictures = "".join(f" --{name} {name}.png" for name in PICTURES[manifest.facts.starts[0]])
     pictures += " --control edges.png" * manifest.facts.controls
+    label = "" if manifest.generation.classes is None else " --class-label 0"
     kit = shipped("targets") / manifest.target / KIT_FOLDER
     steps = [
-        f"edgegen run {place}{prompt}{pictures} -o picture.png",
+        f"edgegen run {place}{prompt}{label}{pictures} -o picture.png",
         f"edgegen bench {place} --device DEVICE",
     ]
     if kit.is_dir():

@@ -164,4 +164,5 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
         control=tuple(str(it.absolute()) for it in golden.control_pictures(pictures)) or None,
         image_guidance=case.image_guidance,
         noise_level=case.noise_level,
+        class_label=case.class_label,
     )

@@ -69,6 +69,7 @@ def _case(spec: PipelineSpec, least: tuple[int, int] | None, name: str) -> Golde
         strength=STRENGTHS.get(facts.starts[0]),
         image_guidance=generation.image_guidance,
         noise_level=generation.noise_level,
+        class_label=None if generation.classes is None else SEED % generation.classes,
         guidance_start=generation.guidance_start,
         guidance_stop=generation.guidance_stop,
         cache_interval=generation.cache_interval,

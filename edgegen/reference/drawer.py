@@ -70,6 +70,8 @@ def batch_arguments(
         arguments["batch_size"] = count
     if "negative_prompt" in arguments:
         arguments["negative_prompt"] = [one.negative_prompt] * count
+    if "class_labels" in arguments:
+        arguments["class_labels"] = arguments["class_labels"] * count
     if "depth_map" in arguments:
         arguments["depth_map"] = arguments["depth_map"].repeat(count, 1, 1)
     # a picture that steers is taken for all of a batch
@@ -100,6 +102,8 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
         "noise_level": request.noise_level if start == "upscale" else None,
     }
     arguments |= {name: value for name, value in given.items() if value is not None}
+    if request.class_label is not None:
+        arguments["class_labels"] = [request.class_label]
     if request.image is not None:
         arguments["image"] = _picture(request.image)
     if request.mask is not None:

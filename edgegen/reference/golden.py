@@ -72,6 +72,7 @@ def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
         controls=control_pictures(folder),
         image_guidance=case.image_guidance,
         noise_level=case.noise_level,
+        class_label=case.class_label,
     )
 
 

@@ -177,6 +177,7 @@ def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds
         control=tuple(str(it.absolute()) for it in settings.controls) or None,
         image_guidance=settings.image_guidance,
         noise_level=settings.noise_level,
+        class_label=settings.class_label,
     )
 
 

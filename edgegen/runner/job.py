@@ -45,6 +45,7 @@ class Request:
     strength: float | None = None
     image_guidance: float | None = None
     noise_level: int | None = None
+    class_label: int | None = None
     latents: str | None = None
     prompt_syntax: PromptSyntax | None = None
     clip_skip: int | None = None

@@ -45,6 +45,7 @@ FAMILIES = {
     "stable-diffusion-xl-inpaint-controlnet": "sdxl-inpaint-controlnet",
     "stable-diffusion-t2i-adapter": "sd15-adapter",
     "stable-diffusion-xl-t2i-adapter": "sdxl-adapter",
+    "consistency-model": "consistency",
     "unconditional": "ddpm",
     "pixart": "pixart",
 }

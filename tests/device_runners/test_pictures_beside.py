@@ -67,6 +67,8 @@ def test_a_flat_depth_map_is_refused(tmp_path: Path) -> None:
         ("sd-edit", {"strength": 0.5}, "--strength"),
         ("sd-upscale", {"image_guidance": 2.0}, "--image-guidance"),
         ("ddpm", {"noise_level": 0}, "--noise-level"),
+        ("ddpm", {"class_label": 0}, "--class-label"),
+        ("sd15", {"class_label": 0}, "--class-label"),
     ],
 )
 def test_what_a_family_does_not_know_is_refused_by_its_name(
@@ -76,6 +78,18 @@ def test_what_a_family_does_not_know_is_refused_by_its_name(
     with pytest.raises(RunnerFailure, match=f"family {package.family} ") as caught:
         check_taken(package, Request(**request_))
     assert option in caught.value.hint
+
+
+@pytest.mark.parametrize("label", [None, 10])
+def test_one_of_the_classes_of_images_has_to_be_given(
+    label: int | None, tiny_pipeline: Any, tmp_path: Path
+) -> None:
+    source = tiny_pipeline("consistency")
+    package = load_package(torch_package("consistency", source, tmp_path / "package"))
+    with pytest.raises(RunnerFailure, match="10 classes") as caught:
+        check_taken(package, Request(class_label=label))
+    assert "--class-label 0 to 9" in caught.value.hint
+    check_taken(package, Request(class_label=9))
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,20 @@ CASES = [
         {"num_inference_steps": 10},
         uses=("image",),
     ),
+    Case(
+        "consistency model, one step",
+        "consistency",
+        "ConsistencyModelPipeline",
+        {"class_label": 7, "steps": 1},
+        {"class_labels": [7], "num_inference_steps": 1},
+    ),
+    Case(
+        "consistency model, several steps",
+        "consistency",
+        "ConsistencyModelPipeline",
+        {"class_label": 3, "steps": 5},
+        {"class_labels": [3], "num_inference_steps": 5},
+    ),
     Case("ddpm", "ddpm", "DDPMPipeline", {"steps": 5}, {"num_inference_steps": 5}),
     Case("ddim", "ddim", "DDIMPipeline", {}, {}),
     Case("ddim with eta", "ddim", "DDIMPipeline", {"eta": 0.5}, {"eta": 0.5}),
@@ -364,7 +378,7 @@ def test_pipeline_draws_what_diffusers_draws(
         Image.fromarray(levels).save(tmp_path / "depth.png")
         request["depth"] = tmp_path / "depth.png"
         arguments["depth_map"] = torch.from_numpy(levels.astype(np.float32))[None]
-    textual = case.family not in ("ddpm", "ddim")
+    textual = case.family not in ("ddpm", "ddim", "consistency")
     if textual:
         arguments["prompt"] = PROMPT
         arguments.setdefault("guidance_scale", 7.5)

@@ -49,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
                 strength=options.strength,
                 image_guidance=options.image_guidance,
                 noise_level=options.noise_level,
+                class_label=options.class_label,
                 prompt_syntax=options.prompt_syntax,
                 clip_skip=options.clip_skip,
                 control=tuple(options.control) or None,
@@ -132,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strength", type=float)
     parser.add_argument("--image-guidance", type=float, help="how closely to keep to the picture")
     parser.add_argument("--noise-level", type=int, help="noise added to a picture to enlarge")
+    parser.add_argument("--class-label", type=int, help="class of image, counted from 0")
     parser.add_argument(
         "--prompt-syntax", choices=SYNTAXES, help="a1111: (fox:1.3), BREAK; compel: fox++"
     )

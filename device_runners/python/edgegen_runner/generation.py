@@ -108,7 +108,8 @@ class Generation:
     that it left; 1: all of them do. ``image_guidance`` is how closely a picture that is edited is
     kept to, and ``scaled_picture`` says whether its latents are scaled as those of images are. Of a
     picture that is enlarged, ``noise_level`` is the timestep of the noise that is added to it, at
-    most ``most_noise_level``.
+    most ``most_noise_level``. ``classes`` is how many classes of images the denoiser knows, where
+    it is told one.
     """
 
     width: int
@@ -134,6 +135,7 @@ class Generation:
     scaled_picture: bool = False
     noise_level: Optional[int] = None
     most_noise_level: Optional[int] = None
+    classes: Optional[int] = None
 
 
 @dataclass(frozen=True)

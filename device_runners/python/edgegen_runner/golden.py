@@ -137,6 +137,7 @@ def _request(golden: Golden, controls: int) -> Request:
         strength=golden.strength,
         image_guidance=golden.image_guidance,
         noise_level=golden.noise_level,
+        class_label=golden.class_label,
         image=given.get("image"),
         mask=given.get("mask"),
         depth=given.get("depth"),

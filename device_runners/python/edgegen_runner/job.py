@@ -12,6 +12,7 @@ from .prompts import SYNTAXES
 from .request import (
     HIGHEST_SEED,
     LONGEST_SIDE,
+    MOST_CLASSES,
     MOST_IMAGES,
     MOST_LAYERS,
     MOST_NOISE_LEVEL,
@@ -202,6 +203,7 @@ def _read_request(table: Table) -> Request:
         strength=table.optional_number("strength", least=0, most=1),
         image_guidance=table.optional_number("image_guidance", least=1),
         noise_level=table.optional_whole("noise_level", least=0, most=MOST_NOISE_LEVEL),
+        class_label=table.optional_whole("class_label", least=0, most=MOST_CLASSES),
         latents=table.optional_path("latents"),
         prompt_syntax=table.optional_choice("prompt_syntax", SYNTAXES),
         clip_skip=table.optional_whole("clip_skip", least=0, most=MOST_LAYERS),

@@ -20,7 +20,7 @@ from .generation import (
     Generation,
     NativeTensor,
 )
-from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_NOISE_LEVEL, MOST_STEPS
+from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_CLASSES, MOST_NOISE_LEVEL, MOST_STEPS
 from .runtime_versions import RuntimeNeed
 from .table import Table, is_path, parse_json
 
@@ -105,6 +105,7 @@ class Golden:
     cache_interval: int = 1
     image_guidance: Optional[float] = None
     noise_level: Optional[int] = None
+    class_label: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -332,6 +333,7 @@ def _read_generation(table: Table) -> Generation:
         scaled_picture=table.truth("scaled_picture"),
         noise_level=table.optional_whole("noise_level", least=0, most=MOST_NOISE_LEVEL),
         most_noise_level=table.optional_whole("most_noise_level", least=0, most=MOST_NOISE_LEVEL),
+        classes=table.optional_whole("classes", least=1, most=MOST_CLASSES),
     )
 
 
@@ -416,6 +418,7 @@ def _read_golden(folder: Path, golden: Table) -> Golden:
         cache_interval=golden.whole("cache_interval", 1, least=1, most=MOST_STEPS),
         image_guidance=golden.optional_number("image_guidance", least=1),
         noise_level=golden.optional_whole("noise_level", least=0, most=MOST_NOISE_LEVEL),
+        class_label=golden.optional_whole("class_label", least=0, most=MOST_CLASSES),
     )
 
 

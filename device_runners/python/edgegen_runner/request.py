@@ -14,6 +14,7 @@ MOST_IMAGES = 1_000_000
 MOST_STEPS = 10_000
 MOST_LAYERS = 1_000
 MOST_NOISE_LEVEL = 100_000
+MOST_CLASSES = 1 << 24
 MOST_THREADS = 1_024
 SHORTEST_INTERVAL_S = 0.001
 STRONGEST_CONTROL = 1_000.0
@@ -29,8 +30,8 @@ class Request:
     call, 1 in as many as there are. ``strength`` is how far image-to-image goes back into the
     noise, ``image_guidance`` how closely a picture that is edited is kept to, and ``noise_level``
     the timestep of the noise that is added to one that is enlarged. ``depth`` is a picture's depth
-    map. ``latents`` is a ``.npy`` of what the random generator would have drawn first, (1,
-    channels, height, width).
+    map, ``class_label`` the class of image that is drawn, counted from 0. ``latents`` is a ``.npy``
+    of what the random generator would have drawn first, (1, channels, height, width).
     ``prompt_syntax`` is one of `SYNTAXES`; ``clip_skip`` is how many of CLIP's last layers are left
     out, as diffusers counts them. ``control`` are the pictures that steer it, one for each of the
     package's ControlNets; these act with ``control_scale`` from ``control_start`` to
@@ -60,6 +61,7 @@ class Request:
     strength: Optional[float] = None
     image_guidance: Optional[float] = None
     noise_level: Optional[int] = None
+    class_label: Optional[int] = None
     latents: Optional[Path] = None
     prompt_syntax: Optional[str] = None
     clip_skip: Optional[int] = None

@@ -284,6 +284,9 @@ def _metadata(request: Request, image: Image, pipeline: Pipeline) -> dict[str, s
         "guidance": f"{plan.guidance:g}" if image.prompt is not None else None,
         "scheduler": request.scheduler or plan.scheduler.name,
         "strength": None if request.strength is None else f"{request.strength:g}",
+        "image_guidance": request.image_guidance,
+        "noise_level": request.noise_level,
+        "class_label": request.class_label,
     }
     texts = {name: str(value) for name, value in values.items() if value is not None}
     return {name: text.replace("\0", " ") for name, text in texts.items()}

@@ -30,6 +30,7 @@ PIPELINES: dict[str, str] = {
     "stable-diffusion-xl-edit": "stable_diffusion_xl:StableDiffusionXL",
     "stable-diffusion-xl-t2i-adapter": "t2i_adapter:SteeredXL",
     "stable-diffusion-xl-refiner": "stable_diffusion_xl:StableDiffusionXL",
+    "consistency-model": "consistency_model:ConsistencyModel",
     "unconditional": "unconditional:Unconditional",
 }
 """Family -> module and class in this package; the module's ``SCHEDULERS`` are its rules."""

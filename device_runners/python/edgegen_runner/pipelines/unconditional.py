@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Optional
 
+import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunnerFailure
@@ -44,9 +45,20 @@ SCHEDULERS = SchedulerRules(
 
 
 class Unconditional:
-    """Draw pixels out of noise, −1…1, without guidance."""
+    """Draw pixels out of noise, −1…1, without guidance.
 
-    def __init__(self, components: Components, request: Request) -> None:
+    Where the scheduler ``scales``, it says how wide the first noise is, and scales what the
+    denoiser gets.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        request: Request,
+        *,
+        schedulers: SchedulerRules = SCHEDULERS,
+        scales: bool = False,
+    ) -> None:
         check_plain(request, "this model")
         refused = {
             "prompt": request.prompts,
@@ -63,7 +75,8 @@ class Unconditional:
         generation = package.generation
         self._components = components
         self._request = request
-        self._scheduler = open_scheduler(package, request, SCHEDULERS)
+        self._scheduler = open_scheduler(package, request, schedulers)
+        self._scales = scales
         steps = request.steps or generation.steps
         width, height = request.width or generation.width, request.height or generation.height
         check_size(package, width, height)
@@ -75,14 +88,20 @@ class Unconditional:
         self.plan = Plan(width, height, steps, 1.0, self._scheduler)
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
-        """Return nothing: there is no text."""
-        return Conditioning({})
+        """Return the class of image, where there are some: there is no text."""
+        label = self._request.class_label
+        if label is None:
+            return Conditioning({})
+        return Conditioning({"class_labels": np.array([label], dtype=np.int64)})
 
     def prepare(self, seed: int) -> Start:
         """Draw the noise of one image."""
         set_timesteps(self._scheduler, self.plan.steps)
         noise = generator(seed)
-        return Start(first_noise(self._request, self._shape, noise), noise)
+        latents = first_noise(self._request, self._shape, noise)
+        if self._scales:
+            latents = latents * np.float32(self._scheduler.init_noise_sigma)
+        return Start(latents, noise)
 
     def denoise(self, conditioning: Conditioning, start: Start) -> Iterator[Step]:
         """Yield after each step; see `Pipeline.denoise`."""
@@ -91,7 +110,12 @@ class Unconditional:
         )
         timesteps = self._scheduler.timesteps
         return denoise(
-            self._components, denoiser, self._scheduler, timesteps, start, scales_input=False
+            self._components,
+            denoiser,
+            self._scheduler,
+            timesteps,
+            start,
+            scales_input=self._scales,
         )
 
     def decode(self, latents: Array) -> Array:
