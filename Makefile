@@ -16,7 +16,7 @@ export PIP_ROOT_USER_ACTION := ignore
 # Hundreds of processes are started: each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated test-ray docs clean help
+.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated test-ray test-npu docs clean help
 
 help:
 	@echo "make demo        package the built-in model, make images without torch, measure this machine"
@@ -30,6 +30,7 @@ help:
 	@echo "make test-scale  full-size models with random weights (10 GB of disk)"
 	@echo "make test-peers  our packages in the peers' own runtimes"
 	@echo "make test-ray    a farm of three machines, played by Ray on this one (installs Ray)"
+	@echo "make test-npu    packages for phones' NPUs, compiled and emulated (installs Qualcomm's onnxruntime-qnn)"
 	@echo "make docs        the documentation as a site, in $(OUT)/docs"
 	@echo "make test-emulated  a Raspberry Pi and an Android device, played by qemu (root; Debian)"
 
@@ -69,6 +70,10 @@ test-emulated: $(STAMP)
 test-ray: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
 	$(PYTEST) -m ray
+
+test-npu: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,npu]'
+	$(PYTEST) -m npu
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/convert_onnx.py

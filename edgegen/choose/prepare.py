@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgegen_runner.runtimes import CONTEXTS
+
 from edgegen.choose.cache import Cache
 from edgegen.choose.foreseen import memory_of_packages
 from edgegen.choose.history import measured_elsewhere
@@ -84,7 +86,7 @@ def place_of_device(device: Device, root: str | None, profile: DeviceProfile | N
     facts = device.facts
     if profile is None and not device.is_local:
         profile = matching_profile(facts)
-    known = [runtime.target for runtime in RUNTIMES]
+    known = [runtime.target for runtime in RUNTIMES if runtime.target != CONTEXTS]
     if profile is not None:
         known = [options.target for options in profile.runtimes]
     targets, lacking = [], {}

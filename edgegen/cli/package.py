@@ -53,6 +53,7 @@ from edgegen.core.units import format_bytes
 if TYPE_CHECKING:
     from edgegen.cli.package_quality import QualityGate
     from edgegen.packaging.batch import Batch
+    from edgegen.packaging.candidate import Npu
     from edgegen.packaging.plan import BuildPlan
     from edgegen.parity.side_by_side import SideBySide
 
@@ -70,7 +71,10 @@ _LIMITS = quality_limits()
         "edgegen package ORG/NAME -t onnx --lora watercolour.safetensors:0.8",
     ),
     groups={
-        "What is built": ("targets", "recipes", "target_size", "profile", "width", "height"),
+        "What is built": (
+            *("targets", "recipes", "target_size", "profile", "width", "height"),
+            *("npu", "chip", "allow_processor"),
+        ),
         "What it draws with": (
             *("scheduler", "scheduler_options", "steps", "guidance"),
             *("guidance_start", "guidance_stop", "cache_interval"),
@@ -128,6 +132,15 @@ _LIMITS = quality_limits()
 )
 @width_option
 @height_option
+@click.option("--npu", is_flag=True, help="Compile for the NPU of the profile's chip; ONNX only.")
+@click.option(
+    "--chip", metavar="NAME", help="Compile for the NPU of this chip: snapdragon-8-elite."
+)
+@click.option(
+    "--allow-processor",
+    is_flag=True,
+    help="With --npu, leave what the NPU doesn't take to the processor; else that is an error.",
+)
 @click.option(
     "--scheduler",
     help="What it draws with unless told: ddim, euler, dpmsolver++, … or a diffusers class name; "
@@ -198,6 +211,9 @@ def package(
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
     lora_as_input: bool,
+    npu: bool,
+    chip: str | None,
+    allow_processor: bool,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -235,6 +251,9 @@ def package(
 
     asked, reading = take_limits(options, _LIMITS), take_reading(options)
     device = None if profile is None else load_profile(profile)
+    compiled = _npu(npu, chip, allow_processor)
+    if compiled is not None and not targets:
+        targets = ("onnx",)
     if target_size is not None:
         recipes = (of_size(target_size, targets, recipes),)
     wanted = wanted_packages(targets, recipes, device)
@@ -282,6 +301,7 @@ def package(
         in_folders=in_folders,
         one_picture=not (skip_parity or no_picture),
         lora_as_input=lora_as_input,
+        npu=compiled,
     )
     for planned in plans:
         for warning in planned.warnings:
@@ -313,6 +333,23 @@ def package(
     if quality is not None and not as_json:
         quality.show(console)
     return _show(console, plans, batch, quality, as_json=as_json)
+
+
+def _npu(npu: bool, chip: str | None, allow_processor: bool) -> Npu | None:
+    """Return the chip to compile for; raise what is wrong with that before the model is read."""
+    from edgegen.core.chips import load_chip
+    from edgegen.packaging.candidate import Npu
+
+    if not npu and chip is None:
+        if allow_processor:
+            raise ConfigError(
+                "--allow-processor is for packages that are compiled for an NPU.",
+                hint="Add --npu, or leave it out.",
+            )
+        return None
+    if chip is not None:
+        load_chip(chip)
+    return Npu(chip=chip, allow_processor=allow_processor)
 
 
 def _show(

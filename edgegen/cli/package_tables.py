@@ -250,6 +250,7 @@ def show_package(console: Console, built: Built) -> None:
             f"{manifest.target}, {manifest.recipe.name}, {manifest.shapes} shapes, "
             f"{format_bytes(_size_bytes(built))}{taken}",
             "Peak memory is the highest sum of PSS over the processes, file pages included.",
+            *_compiled_notes(built),
         ],
     )
     if not built.evidence.parity:
@@ -261,6 +262,20 @@ def show_package(console: Console, built: Built) -> None:
     passed = sum(check.passed for check in checks)
     notes = [f"{passed} of {len(checks)} checks passed; `edgegen verify --verbose` shows all."]
     show_parity(console, "The same as torch?", checks, notes=notes)
+
+
+def _compiled_notes(built: Built) -> list[str]:
+    compiled = built.manifest.compiled
+    if compiled is None:
+        return []
+    left = ", ".join(f"{count} nodes of {it}" for it, count in compiled.on_processor.items())
+    notes = [
+        f"Compiled for {compiled.chip} (Hexagon V{compiled.architecture}) by {compiled.compiler}; "
+        f"on the processor: {left or 'nothing'}."
+    ]
+    if built.evidence.emulated:
+        notes.append("The NPU was emulated by this machine: it was compared, and not timed.")
+    return notes
 
 
 def _size_bytes(built: Built) -> int:

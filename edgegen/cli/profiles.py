@@ -77,6 +77,7 @@ def _show_one(console: Console, profile: DeviceProfile) -> None:
         row("largest buffer", "largest_buffer_bytes", format_bytes(profile.largest_buffer_bytes)),
         row("GPU", "gpu", hardware.gpu),
         row("NPU", "npu", hardware.npu),
+        row("chip", "chip", hardware.chip),
         row("slows down at", "throttle_c", None if throttle_c is None else f"{throttle_c:g} °C"),
         row("shuts down at", "critical_c", None if critical_c is None else f"{critical_c:g} °C"),
         ("sensors", ", ".join(profile.sensors) or None, None),

@@ -258,7 +258,7 @@ def run(
             ),
             output=str(files.folder.absolute()),
             file_names=files.names,
-            backend=backend_here(manifest.target, wishes),  # on a device, its own takes its place
+            backend=backend_here(manifest.runs_as, wishes),  # on a device, its own takes its place
         )
         if device == LOCAL:
             images = _draw_here(console, job, manifest, ahead)
@@ -354,13 +354,18 @@ def _check_cache(manifest: PackageManifest, interval: int | None, steps: int | N
 def _draw_here(
     console: Console, job: GenerateJob, manifest: PackageManifest, ahead: RunnerAhead | None
 ) -> list[ImageResult]:
-    from edgegen.runner.runtimes import is_for_devices
+    from edgegen.runner.runtimes import emulated_here, is_for_devices
     from edgegen.runner.session import generate
 
     if not is_for_devices(job.backend.name):
         console.note(
             f"There is no runtime for {manifest.target} here: the reference executor draws the "
             "right image, slowly. Its times say nothing about a device."
+        )
+    if manifest.compiled is not None and emulated_here(manifest.runs_as):
+        console.note(
+            f"The NPU of {manifest.compiled.chip} is emulated here: the right image, slowly. Its "
+            "times say nothing about a device."
         )
     with _Watcher(console, console.progress, job.request.count) as watcher:
         return generate(job, watcher.see, ahead=ahead)

@@ -79,6 +79,11 @@ def verify(
     return 0
 
 
+_EMULATED = (
+    "The NPU was emulated by this machine: the pictures are right, and its times say nothing."
+)
+
+
 def _show(console: Console, package: Path, verification: Verification, *, verbose: bool) -> None:
     from edgegen.cli.parity_table import show_parity
     from edgegen.core.units import format_bytes, format_duration
@@ -91,6 +96,7 @@ def _show(console: Console, package: Path, verification: Verification, *, verbos
     passed = sum(check.passed for check in run.checks)
     size = format_bytes(sum(file.size_bytes for file in files))
     notes = (
+        *((_EMULATED,) if verification.evidence.emulated else ()),
         f"{len(files)} files, {size}: every byte is as it was built.",
         f"{passed} of {len(run.checks)} checks passed, in {format_duration(cost.wall_s)}{memory}.",
         f"The run: {case.width} × {case.height} pixels, {case.steps} steps, {case.scheduler}.",

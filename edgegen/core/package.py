@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgegen_runner.runtimes import CONTEXTS
+
 from edgegen.core.folders import PACKAGE_MARK
 from edgegen.core.model import (
     Adapter,
@@ -69,6 +71,25 @@ class PackagedComponent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """The chip whose NPU the components were compiled for, and by what.
+
+    `chip` is its name in `edgegen.core.chips`, `part` its maker's. `compiler` is the distribution
+    that brings the compiler and its version, `sdk` the compiler's own. `on_processor` counts the
+    nodes that the NPU didn't take, by component; those without any are left out.
+    """
+
+    chip: str
+    part: str
+    architecture: int
+    soc_model: int
+    vtcm_bytes: int
+    compiler: str
+    sdk: str
+    on_processor: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenCase:
     """What any device can check itself with.
 
@@ -106,7 +127,10 @@ class RuntimeNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageManifest:
-    """Everything that is known of a package when it is built. It never changes afterwards."""
+    """Everything that is known of a package when it is built. It never changes afterwards.
+
+    `compiled` is None for components that any device's runtime compiles itself.
+    """
 
     schema_version: int
     source: ModelSource
@@ -127,6 +151,12 @@ class PackageManifest:
     golden: GoldenCase | None = None
     parity_failed: bool = False
     runtime_since: tuple[RuntimeNeed, ...] = ()
+    compiled: Compiled | None = None
+
+    @property
+    def runs_as(self) -> str:
+        """Return what its runtimes are found by: the target, or that it was compiled."""
+        return self.target if self.compiled is None else CONTEXTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

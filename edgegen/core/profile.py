@@ -24,7 +24,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What the device is built of. `memory_bytes` is what its data sheet says."""
+    """What the device is built of. `memory_bytes` is what its data sheet says.
+
+    `chip` names what its NPU's compiler calls the chip (`edgegen.core.chips`).
+    """
 
     soc: str
     cpu: str
@@ -32,6 +35,7 @@ class Hardware:
     memory_bytes: int
     gpu: str | None = None
     npu: str | None = None
+    chip: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class RuntimeOptions:
     `file_limit_bytes` what a component's file may take before it is cut in two.
     With `accuracy_level` 4 ONNX Runtime's products with weights in blocks compute in 8 bits, which
     some processors do faster. `lora_as_input` makes graphs whose layers take a LoRA at run time.
+    `chip` has graphs compiled for that chip's NPU; with `allow_processor` they may leave nodes to
+    the processor.
     """
 
     target: str
@@ -67,6 +73,8 @@ class RuntimeOptions:
     file_limit_bytes: int | None = None
     accuracy_level: Literal[0, 1, 4] = 0
     lora_as_input: bool = False
+    chip: str | None = None
+    allow_processor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,7 +212,7 @@ def push(device: Device, cargo: Shipment, progress: Progress | None = None) -> S
     return Stored(
         name=cargo.name,
         version=cargo.version,
-        target=cargo.manifest.target,
+        target=cargo.manifest.runs_as,
         path=answer.path,
         size_bytes=cargo.size_bytes,
         sent_bytes=sent,

@@ -253,8 +253,8 @@ def _evaluate(
 def _runtime(manifest: PackageManifest, device: Device | None) -> str:
     """Return what runs the package, before anything is drawn: it may not be installed."""
     if device is None:
-        return f"{backend_here(manifest.target, Wishes()).name}, local"
-    return f"{choose_backend(device, manifest.target, Wishes()).name}, {device.address}"
+        return f"{backend_here(manifest.runs_as, Wishes()).name}, local"
+    return f"{choose_backend(device, manifest.runs_as, Wishes()).name}, {device.address}"
 
 
 def _references(kept: References, asked: Sequence[Asked], progress: Progress) -> list[Picture]:

@@ -68,11 +68,21 @@ class ExportJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledComponent:
+    """What a compiler of an NPU made of a component; `on_processor` counts what it didn't take."""
+
+    compiler: str
+    sdk: str
+    vtcm_bytes: int
+    on_processor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
     """What an exporter wrote: the file that the runtime opens, relative to the destination.
 
     `natives` are the tensors that are called otherwise in it, or laid out otherwise, `lora_inputs`
-    the layers that take a LoRA at run time.
+    the layers that take a LoRA at run time. `compiled` is None for a graph that wasn't compiled.
     """
 
     path: str
@@ -81,6 +91,7 @@ class ExportResult:
     toolkits: Mapping[str, str]
     natives: Mapping[str, NativeTensor] = field(default_factory=dict)
     lora_inputs: Mapping[str, LoraInput] = field(default_factory=dict)
+    compiled: CompiledComponent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

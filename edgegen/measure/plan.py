@@ -71,7 +71,8 @@ class BenchPlan:
     `scheduler`, `runtime` and `profile` are what was asked for, None where it was not. `files` are
     the package's, relative to it, and `pictures` those of them that images start from, by what the
     runner calls them (`image`, `mask`). `class_label` is the first where there are classes of
-    images: all take as long. `estimated_s` is for this machine.
+    images: all take as long. `runs_as` is what the package's runtimes are found by. `estimated_s`
+    is for this machine.
     """
 
     package: Path
@@ -84,6 +85,7 @@ class BenchPlan:
     scheduler: str | None = None
     runtime: str | None = None
     profile: DeviceProfile | None = None
+    runs_as: str
     estimated_s: float
     quick: bool = False
     start_c: float | None = None
@@ -136,6 +138,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
     return BenchPlan(
         package=package,
         identity=identity,
+        runs_as=manifest.runs_as,
         workload=workload,
         runs=runs,
         files=tuple(artifact.path for artifact in manifest.files),

@@ -42,7 +42,7 @@ from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.deployment import require_passed
 from edgegen.runner.job import Backend, Job
 from edgegen.runner.protocol import Event, Hello, Load
-from edgegen.runner.runtimes import is_for_devices
+from edgegen.runner.runtimes import is_emulated, is_for_devices
 from edgegen.runner.session import RunnerSession
 
 Runner = Callable[[Job], Generator[Event]]
@@ -131,7 +131,7 @@ def open_session(
 
 def _backend(plan: BenchPlan, device: Device) -> Backend:
     """Return what runs the package on the device, by the plan's wishes and its profile."""
-    work, target = plan.workload, plan.identity.target
+    work, target = plan.workload, plan.runs_as
     wishes = Wishes(
         profile=plan.profile,
         runtime=plan.runtime,
@@ -145,6 +145,12 @@ def _backend(plan: BenchPlan, device: Device) -> Backend:
             f"This machine has no runtime for {target}. The reference executor would run the "
             "package, and its time and memory say nothing.",
             hint="Measure on a device that has the runtime (--device).",
+        )
+    if is_emulated(chosen.name, device.facts.machine):
+        raise ConfigError(
+            f"{device.address} only emulates the NPU that this package was compiled for: its "
+            "pictures are right, and its times say nothing.",
+            hint="Measure on a device with that chip (--device).",
         )
     return chosen
 

@@ -29,12 +29,14 @@ from edgegen.core.reading import Reading
 from edgegen.exporters.base import ExportResult
 from edgegen.exporters.companions import write_companions
 from edgegen.exporters.convert import Conversion
+from edgegen.packaging.compiled import compiled_for, compiler_needs
 from edgegen.packaging.drawing import write_scheduler
 from edgegen.packaging.plan import BuildPlan
 from edgegen.packaging.runtime_versions import needs_of
 from edgegen.packaging.small_files import copy_small_files
 from edgegen.parity.gate import check_package, require
 from edgegen.parity.side import Draw, Outcome
+from edgegen.runner.runtimes import emulated_here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,10 @@ def assemble(
             manifest = replace(manifest, parity_failed=True)
             _write(staging / MANIFEST_NAME, dump_json(manifest))
     evidence = Evidence(
-        manifest_sha256=sha256_of(staging / MANIFEST_NAME), parity=checks, costs=tuple(costs)
+        manifest_sha256=sha256_of(staging / MANIFEST_NAME),
+        parity=checks,
+        costs=tuple(costs),
+        emulated=bool(checks) and emulated_here(manifest.runs_as),
     )
     _write(staging / EVIDENCE_NAME, dump_json(evidence))
     return Assembled(manifest=manifest, evidence=evidence, drawn=drawn)
@@ -120,6 +125,7 @@ def _manifest(
     for item in converted.values():
         operator_sets.update(item.operator_sets)
         toolkits.update(item.toolkits)
+    compiled = compiled_for(plan.candidate.runtime.chip, converted)
     return PackageManifest(
         schema_version=SCHEMA_VERSION,
         source=ModelSource(
@@ -156,7 +162,11 @@ def _manifest(
         scheduler=plan.candidate.spec.scheduler,
         files=_files(staging, progress),
         golden=shared.golden,
-        runtime_since=needs_of(plan.candidate.recipe, plan.candidate.target),
+        runtime_since=(
+            *needs_of(plan.candidate.recipe, plan.candidate.target),
+            *compiler_needs(compiled),
+        ),
+        compiled=compiled,
     )
 
 

@@ -30,6 +30,7 @@ from edgegen.core.units import format_bytes
 from edgegen.core.worker import Worker
 from edgegen.exporters.base import ExportJob
 from edgegen.exporters.convert import WORKER, Conversion, PackageJobs, convert, goldens_by
+from edgegen.exporters.onnx.contexts import require_compiler
 from edgegen.models.pipeline_source import folder_source
 from edgegen.packaging.assemble import Shared, assemble
 from edgegen.packaging.plan import BuildPlan
@@ -176,6 +177,8 @@ def _alive(works: Sequence[_Work]) -> list[_Work]:
 
 def _open(work: _Work) -> None:
     plan = work.plan
+    if plan.candidate.runtime.chip is not None:
+        require_compiler()  # before a minute of work
     check = partial(require_replaceable, force=plan.force)
     staged = work.place.enter_context(staged_folder(plan.destination, check=check))
     work.staging = work.place.enter_context(utf8_name(staged))

@@ -15,6 +15,7 @@ from edgegen.core.target import TargetSpec
 from edgegen.exporters.base import resolve_options
 from edgegen.exporters.options import TargetOptions
 from edgegen.packaging.axes import fix_axes, timestep_for_each, used_outputs, whole_timestep
+from edgegen.packaging.compiled import for_npu
 from edgegen.packaging.image_size import at_size
 from edgegen.packaging.model_facts import ModelFacts
 from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
@@ -37,6 +38,14 @@ class Candidate:
     runtime: RuntimeOptions
     options: TargetOptions
     components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Npu:
+    """The chip to compile for, None for the profile's; and whether the processor may do a part."""
+
+    chip: str | None = None
+    allow_processor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +75,11 @@ def make_candidate(
     width: int | None = None,
     height: int | None = None,
     lora_as_input: bool = False,
+    npu: Npu | None = None,
 ) -> Candidate:
     """Return a candidate; what is not given comes from the profile, else from the model.
+
+    With `npu` its graphs are compiled for that.
 
     Raises ConfigError for a family that the target lacks, a recipe that its format, the profile's
     oldest system cannot hold or runtime cannot execute, a size that the model cannot draw, and
@@ -79,7 +91,7 @@ def make_candidate(
             f"The target '{target.name}' cannot hold a {facts.spec.family} pipeline: {why}.",
             hint="Give another with --target: edgegen inspect names those that can.",
         )
-    runtime = runtime_of(profile, target)
+    runtime = runtime_of(profile, target, npu)
     if lora_as_input:
         runtime = replace(runtime, lora_as_input=True)
     if runtime.lora_as_input and target.no_lora_inputs:
@@ -133,11 +145,21 @@ def predict(candidate: Candidate, facts: ModelFacts) -> Prediction:
     )
 
 
-def runtime_of(profile: DeviceProfile | None, target: TargetSpec) -> RuntimeOptions:
+def runtime_of(
+    profile: DeviceProfile | None, target: TargetSpec, npu: Npu | None = None
+) -> RuntimeOptions:
     """Return a profile's options for a target; without a profile, those of its usual runtime.
 
-    Raises ConfigError where the profile has no runtime for it.
+    With `npu` they have graphs compiled for it. Raises ConfigError where the profile has no runtime
+    for the target, and what `for_npu` raises.
     """
+    runtime = _runtime_of(profile, target)
+    if npu is None:
+        return runtime
+    return for_npu(runtime, profile, npu.chip, allow=npu.allow_processor)
+
+
+def _runtime_of(profile: DeviceProfile | None, target: TargetSpec) -> RuntimeOptions:
     if profile is None:
         return RuntimeOptions(
             target=target.name,

@@ -17,6 +17,7 @@ from edgegen.core.units import format_bytes
 from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.candidate import (
     Candidate,
+    Npu,
     Prediction,
     make_candidate,
     predict,
@@ -100,6 +101,7 @@ def plan_package(
     in_folder_of_its_own: bool = False,
     limit_bytes: int | None = None,
     lora_as_input: bool = False,
+    npu: Npu | None = None,
 ) -> BuildPlan:
     """Plan a package of a model that was read, for a target.
 
@@ -110,7 +112,7 @@ def plan_package(
     destination that must not be replaced, and ResourceError where the disk cannot hold the package.
     """
     target_spec = load_target(target)
-    runtime = runtime_of(profile, target_spec)
+    runtime = runtime_of(profile, target_spec, npu)
     chosen = recipe
     if not isinstance(chosen, Recipe):
         chosen = load_recipe(chosen or runtime.recipe, target_spec)
@@ -122,9 +124,11 @@ def plan_package(
         width=width,
         height=height,
         lora_as_input=lora_as_input,
+        npu=npu,
     )
     if in_folder_of_its_own:
-        destination = destination.with_name(f"{target}-{chosen.name}")
+        chip = "" if candidate.runtime.chip is None else f"-{candidate.runtime.chip}"
+        destination = destination.with_name(f"{target}-{chosen.name}{chip}")
     prediction = predict(candidate, facts)
     plan = BuildPlan(
         candidate=candidate,
@@ -156,6 +160,7 @@ def plan_packages(
     in_folders: bool,
     one_picture: bool,
     lora_as_input: bool = False,
+    npu: Npu | None = None,
 ) -> tuple[BuildPlan, ...]:
     """Plan the packages of one command: to `base`, or `in_folders` to `<target>-<recipe>` in it.
 
@@ -175,6 +180,7 @@ def plan_packages(
             in_folder_of_its_own=in_folders,
             limit_bytes=each.limit_bytes,
             lora_as_input=lora_as_input,
+            npu=npu,
         )
         for each in wanted
     )

@@ -36,6 +36,7 @@ from edgegen.parity.gate import ParityRun, check_package
 from edgegen.parity.side import ArtifactSide
 from edgegen.reference.case import FOLDER_NAME
 from edgegen.reference.run import GoldenRun, make_golden
+from edgegen.runner.runtimes import emulated_here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ def verify_package(
         manifest_sha256=manifest_sha256(package),
         parity=run.checks,
         costs=_merge_costs(package, (*costs, run.cost)),
+        emulated=artifact is None and emulated_here(manifest.runs_as),
     )
     return Verification(
         manifest=manifest,

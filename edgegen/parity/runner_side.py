@@ -112,7 +112,7 @@ class RunnerSide:
         # Only when there is work: an unknown runtime is a task's outcome.
         manifest = load_manifest(Path(self._package))
         threads = 1 if _is_small(manifest, tasks) else None
-        return backend_here(manifest.target, Wishes(memory="lean", threads=threads))
+        return backend_here(manifest.runs_as, Wishes(memory="lean", threads=threads))
 
 
 def _is_small(manifest: PackageManifest, tasks: Sequence[Task]) -> bool:

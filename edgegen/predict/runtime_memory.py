@@ -180,6 +180,7 @@ RUNTIMES: Mapping[str, RuntimeMemory] = {
     "ai_edge_litert": LITERT,
     "tflite_runtime": replace(LITERT, unmeasured=True),
     "coreml": CORE_ML,
+    "onnxruntime_qnn": replace(ONNX_RUNTIME_LEAN, unmeasured=True),
 }
 """By the names of `edgegen_runner.runtimes`, each of which has a row."""
 

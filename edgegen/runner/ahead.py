@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edgegen_runner.runtimes import called, of_target
+from edgegen_runner.runtimes import CONTEXTS, called, of_target
 
 from edgegen.core.environment import RUNNER_ENVIRONMENT
 from edgegen.core.folders import PACKAGE_MARK
@@ -83,8 +83,9 @@ def runner_ahead(package: Path, wanted: str | None) -> Iterator[RunnerAhead | No
 def _guess(package: Path, wanted: str | None) -> str | None:
     try:
         with open_regular(package / PACKAGE_MARK, roots=(package,)) as file:
-            target = json.loads(file.read(_MOST_BYTES))["target"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            manifest = json.loads(file.read(_MOST_BYTES))
+            target = CONTEXTS if manifest.get("compiled") else manifest["target"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     usable = of_target(str(target), RUNTIMES)
     if wanted is not None:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from edgegen_runner.runtimes import called, of_target
+from edgegen_runner.runtimes import CONTEXTS, called, of_target
 
 from edgegen.core.errors import ConfigError, MissingDependencyError, nearest
 from edgegen.core.profile import DeviceProfile
@@ -77,7 +77,9 @@ def backend_of(
     ConfigError for a target that nothing runs, and a runtime that does not run the target.
     """
     options = None if profile is None else profile.runtime(target)
-    if wishes.profile is not None and options is None:
+    if target == CONTEXTS:
+        _require_chip(wishes.profile)
+    elif wishes.profile is not None and options is None:
         known = ", ".join(each.target for each in wishes.profile.runtimes)
         raise ConfigError(
             f"The profile {wishes.profile.name} names no runtime for packages of the target "
@@ -96,6 +98,15 @@ def backend_of(
         threads=threads,
         memory=wishes.memory,
     )
+
+
+def _require_chip(profile: DeviceProfile | None) -> None:
+    if profile is not None and profile.hardware.chip is None:
+        raise ConfigError(
+            f"The profile {profile.name} names no chip with an NPU, and the package was compiled "
+            "for one.",
+            hint="Leave out --profile, give another one, or package for the processor.",
+        )
 
 
 def _how_to_get(name: str, address: str) -> str:

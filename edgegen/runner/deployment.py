@@ -51,7 +51,7 @@ def deploy(
     """
     progress = progress or SilentProgress()
     cargo = shipment(package, name)
-    backend = choose_backend(device, cargo.manifest.target, wishes or Wishes())
+    backend = choose_backend(device, cargo.manifest.runs_as, wishes or Wishes())
     device.agent.lock(f"deploy {cargo.name}")
     stored = push(device, cargo, progress)
     with progress.step("verify"):

@@ -38,7 +38,7 @@ class PackageDrawer:
         self, package: Path, *, wishes: Wishes | None = None, residency: Residency = "all"
     ) -> None:
         self._package = str(package.absolute())
-        self._backend = backend_here(load_manifest(package).target, wishes or Wishes())
+        self._backend = backend_here(load_manifest(package).runs_as, wishes or Wishes())
         self._residency: Residency = residency
 
     def draw(self, requests: Sequence[DrawRequest]) -> list[Pixels]:

@@ -28,7 +28,7 @@ def push_package(
     Raises what `choose_backend` raises before anything travels.
     """
     cargo = shipment(package)
-    choose_backend(device, cargo.manifest.target, wishes or Wishes())
+    choose_backend(device, cargo.manifest.runs_as, wishes or Wishes())
     device.agent.lock(f"run {cargo.name}")
     return push(device, cargo, progress)
 

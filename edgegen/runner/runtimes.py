@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 from edgegen_runner import runtimes
 
 from edgegen.mil.runtime import REFERENCE
@@ -15,6 +17,18 @@ RUNTIMES = (*runtimes.RUNTIMES, *ON_THIS_MACHINE)
 def is_for_devices(name: str) -> bool:
     """Return whether a runtime is one that devices have, so that it can be measured."""
     return all(runtime.name != name for runtime in ON_THIS_MACHINE)
+
+
+def is_emulated(name: str, machine: str) -> bool:
+    """Return whether a runtime only emulates a device's chip on a machine, as Python calls it."""
+    return any(machine in each.emulated_on for each in RUNTIMES if each.name == name)
+
+
+def emulated_here(target: str) -> bool:
+    """Return whether this machine only emulates what runs a target's packages."""
+    return all(
+        is_emulated(each.name, platform.machine()) for each in RUNTIMES if each.target == target
+    )
 
 
 def pinned_packages() -> tuple[str, ...]:

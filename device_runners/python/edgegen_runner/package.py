@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,7 @@ from .generation import (
 )
 from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_CLASSES, MOST_NOISE_LEVEL, MOST_STEPS
 from .runtime_versions import RuntimeNeed
+from .runtimes import CONTEXTS
 from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
@@ -44,6 +45,7 @@ _MOST_COMPONENTS = 64
 _MOST_TENSORS = 1_000
 _MOST_RULES = 10_000
 _MOST_NEEDS = 100
+_MOST_NUMBER = 100_000
 _LARGEST_AXIS = 1 << 20
 _PIECE_BYTES = 8 << 20
 
@@ -58,6 +60,17 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Compiled:
+    """The chip that a component was compiled for, and the nodes that stayed on the processor."""
+
+    chip: str
+    part: str
+    architecture: int
+    soc_model: int
+    on_processor: int = 0
+
+
+@dataclass(frozen=True)
 class Component:
     """A network of the pipeline and the file that the runtime opens.
 
@@ -65,7 +78,7 @@ class Component:
     types in which the recipe, called ``recipe``, stores weights. ``natives`` are the tensors that
     are called otherwise in the file, or laid out otherwise. ``folder`` is the network's in the
     model, which two components may share; ``lora_inputs`` are the layers that take a LoRA, with the
-    shapes of their weights.
+    shapes of their weights. ``compiled`` says which chip's NPU it was compiled for.
     """
 
     name: str
@@ -79,6 +92,7 @@ class Component:
     natives: Mapping[str, NativeTensor] = field(default_factory=dict)
     folder: str = ""
     lora_inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    compiled: Optional[Compiled] = None
 
     @property
     def first_output(self) -> str:
@@ -119,7 +133,10 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Package:
-    """A package on disk; ``runtime_since`` says which versions of runtimes execute it."""
+    """A package on disk; ``runtime_since`` says which versions of runtimes execute it.
+
+    ``target`` is what its files are for: graphs that were compiled for an NPU are ``CONTEXTS``.
+    """
 
     folder: Path
     family: str
@@ -266,7 +283,8 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
     recipe = manifest.table("recipe")
     name = recipe.optional_text("name") or ""
     named = frozenset(path for path, _ in files)
-    components = _read_components(folder, manifest, recipe, name, named)
+    compiled = manifest.optional_table("compiled")
+    components = _read_components(folder, manifest, recipe, name, named, compiled)
     tolerance = recipe.table("tolerance")
     golden = manifest.optional_table("golden")
     package = Package(
@@ -283,7 +301,7 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
         ),
         golden=None if golden is None else _read_golden(folder, golden),
         model=manifest.table("source").text("model"),
-        target=manifest.text("target"),
+        target=manifest.text("target") if compiled is None else CONTEXTS,
         recipe=name,
         runtime_since=tuple(
             RuntimeNeed(need.text("runtime"), need.optional_text("version"), need.text("why"))
@@ -338,15 +356,22 @@ def _read_generation(table: Table) -> Generation:
 
 
 def _read_components(
-    folder: Path, manifest: Table, recipe: Table, name: str, files: frozenset[str]
+    folder: Path,
+    manifest: Table,
+    recipe: Table,
+    name: str,
+    files: frozenset[str],
+    compiled: Optional[Table],
 ) -> dict[str, Component]:
     rules = recipe.tables("rules", most=_MOST_RULES, default=[])
     storages = [recipe.optional_text("storage"), *(rule.optional_text("storage") for rule in rules)]
+    on_chip = None if compiled is None else _read_compiled(compiled)
     components = {}
     for packaged in manifest.tables("components", most=_MOST_COMPONENTS):
         spec, path = packaged.table("spec"), packaged.text("path")
+        called = spec.name("name")
         component = Component(
-            spec.name("name"),
+            called,
             spec.choice("role", ROLES),
             inside(folder, path),
             _read_tensors(spec, "inputs"),
@@ -357,11 +382,24 @@ def _read_components(
             _read_natives(packaged),
             spec.optional_text("folder") or "",
             _read_lora_inputs(packaged),
+            None if on_chip is None else on_chip(called),
         )
         if not component.outputs:
             raise RunnerFailure("bad-package", f"{component.name} has no outputs.")
         components[component.name] = component
     return components
+
+
+def _read_compiled(compiled: Table) -> Callable[[str], Compiled]:
+    """Return what makes the chip's facts of a component's name."""
+    left = compiled.optional_table("on_processor")
+    facts = (
+        compiled.text("chip"),
+        compiled.text("part"),
+        compiled.whole("architecture", least=1, most=_MOST_NUMBER),
+        compiled.whole("soc_model", least=1, most=_MOST_NUMBER),
+    )
+    return lambda name: Compiled(*facts, 0 if left is None else left.whole(name, 0, least=0))
 
 
 def _part_names(path: str, files: frozenset[str]) -> list[str]:

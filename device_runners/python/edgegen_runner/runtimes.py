@@ -19,7 +19,8 @@ class Runtime:
     ``packages`` are the distributions that bring it, as pip or a device's profile calls them; pip
     is asked for ``install``. ``module`` is what the backend imports of it, and ``trial`` what tries
     that, where importing it isn't enough. ``providers`` are its names for where it computes, which
-    a profile may ask for; a build has some of them.
+    a profile may ask for; a build has some of them. On the machines of ``emulated_on``
+    (``platform.machine()``) it only emulates the chip: right, slow, and its times mean nothing.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Runtime:
     platform: Optional[str] = None  # the only sys.platform that has it
     remedy: str = ""  # what to do on a device without it, where there are no wheels
     trial: str = ""
+    emulated_on: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:
@@ -61,6 +63,9 @@ _NEGATE = (
 )
 """An ONNX model, y = -x for two numbers (opset 7)."""
 
+CONTEXTS = "onnx-contexts"
+"""What graphs are that were compiled for the NPU of a chip: no other runtime takes them."""
+
 RUNTIMES: tuple[Runtime, ...] = (
     Runtime(
         name="onnxruntime",
@@ -80,6 +85,18 @@ RUNTIMES: tuple[Runtime, ...] = (
             f"session = o.InferenceSession({_NEGATE!r}, providers=['CPUExecutionProvider'])\n"
             "session.run(None, {'x': numpy.ones(2, numpy.float32)})\n"
         ),
+    ),
+    Runtime(
+        name="onnxruntime_qnn",
+        target=CONTEXTS,
+        backend="edgegen_runner.backends.onnxruntime_qnn:OnnxRuntimeQnnBackend",
+        module="onnxruntime_qnn",
+        packages=("onnxruntime-qnn",),
+        install="onnxruntime onnxruntime-qnn",
+        providers=("HTP",),
+        emulated_on=("x86_64", "AMD64"),
+        remedy="Install it for a Python of 3.11 or later there: pip install onnxruntime "
+        "onnxruntime-qnn. Linux on aarch64 has wheels; Android has them for apps only.",
     ),
     Runtime(
         name="openvino",

@@ -1,8 +1,11 @@
-"""Exports one component to ONNX: lower, stream the weights, save the graph."""
+"""Exports one component to ONNX: lower, stream the weights, save the graph, compile it."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+
+from edgegen_runner.contexts import context_of
 
 from edgegen.core.calibration import Calibration
 from edgegen.core.codec import decode, load_json
@@ -15,6 +18,8 @@ from edgegen.exporters.opened import import_toolkits, toolkit_versions
 
 GRAPH_NAME = "model.onnx"
 WEIGHTS_NAME = "model.onnx_data"
+GRAPH_FOLDER = "graph"
+"""Where a graph lies until it is compiled."""
 
 
 class OnnxExporter:
@@ -34,9 +39,11 @@ class OnnxExporter:
         from edgegen.exporters.onnx.lowering import lower
         from edgegen.exporters.onnx.weights import stream_weights
 
-        destination = Path(job.destination)
         bound, weights = opened.bound, opened.weights
         options = decode(OnnxOptions, job.options, source="the job", at="options")
+        place = Path(job.destination)
+        destination = place if options.chip is None else place / GRAPH_FOLDER
+        destination.mkdir(exist_ok=True)
         calibration = (
             None if job.calibration is None else load_json(Calibration, Path(job.calibration))
         )
@@ -53,11 +60,24 @@ class OnnxExporter:
             (destination / WEIGHTS_NAME).unlink()
         with translate_disk_errors(destination):
             ir.save(model, graph_path)
+        size_bytes, compiled, used = written + graph_path.stat().st_size, None, ["onnx", "onnx-ir"]
+        if options.chip is not None:
+            from edgegen.exporters.onnx.contexts import PACKAGE, compile_graph
+
+            progress.step(f"compile for {options.chip.title}")
+            made = place / GRAPH_NAME
+            compiled = compile_graph(
+                graph_path, made, options.chip, allow_processor=options.allow_processor
+            )
+            shutil.rmtree(destination)
+            size_bytes = sum(it.stat().st_size for it in (made, context_of(made)))
+            used += ["onnxruntime", PACKAGE]
         return ExportResult(
             path=GRAPH_NAME,
-            storage_bytes=written + graph_path.stat().st_size,
+            storage_bytes=size_bytes,
             operator_sets=dict(model.opset_imports),
-            toolkits=toolkit_versions("onnx", "onnx-ir"),
+            toolkits=toolkit_versions(*used),
+            compiled=compiled,
             lora_inputs={
                 name.removesuffix(".weight"): LoraInput(weight=bound[name].key, shape=shape)
                 for name, shape in lowered.loras.items()

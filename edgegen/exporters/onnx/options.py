@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgegen.core.chips import Chip, load_chip
 from edgegen.core.errors import ConfigError
 from edgegen.core.profile import DeviceProfile, OperatorSet, RuntimeOptions
 from edgegen.core.recipe import Recipe
@@ -20,12 +21,15 @@ class OnnxOptions(TargetOptions):
     """`operators` says whether a graph may use ONNX Runtime's own `com.microsoft` operators.
 
     `accuracy_level` is that of MatMulNBits: with 4 it multiplies in 8 bits, else in 32. With
-    `lora_as_input` a layer takes a LoRA's two matrices as inputs, which may be left out.
+    `lora_as_input` a layer takes a LoRA's two matrices as inputs, which may be left out. A graph is
+    compiled for the NPU of a `chip`, and with `allow_processor` may leave nodes to the processor.
     """
 
     operators: OperatorSet = "contrib"
     accuracy_level: Literal[0, 1, 4] = 0
     lora_as_input: bool = False
+    chip: Chip | None = None
+    allow_processor: bool = False
 
 
 def resolve(
@@ -34,7 +38,8 @@ def resolve(
     """Return ONNX's options for a runtime.
 
     Raises ConfigError for weights in blocks where the runtime has no contributed operators, for
-    blocks of a size that MatMulNBits does not have, and for LoRAs as inputs beside fixed shapes.
+    blocks of a size that MatMulNBits does not have, for LoRAs as inputs beside fixed shapes, and
+    for a chip that is unknown or computes no floats.
     """
     if runtime.lora_as_input and runtime.shapes == "fixed":
         raise ConfigError(
@@ -58,8 +63,18 @@ def resolve(
             f"multiplies with blocks of a power of two, from {SHORTEST_BLOCK} on.",
             hint="Set block = 32 in the recipe.",
         )
+    chip = None if runtime.chip is None else load_chip(runtime.chip)
+    if chip is not None and not chip.float16 and not runtime.allow_processor:
+        raise ConfigError(
+            f"The NPU of {chip.title} computes integers only, and every recipe leaves norms, "
+            "softmaxes and the autoencoder in floats.",
+            hint="Leave those to the processor with --allow-processor, or package for the "
+            "processor: without --npu.",
+        )
     return OnnxOptions(
         operators=runtime.operators,
         accuracy_level=runtime.accuracy_level,
         lora_as_input=runtime.lora_as_input,
+        chip=chip,
+        allow_processor=runtime.allow_processor,
     )

@@ -122,6 +122,7 @@ class GraphWriter:
         self.operators = options.operators
         self.accuracy_level = options.accuracy_level
         self.lora_as_input = lora_as_input
+        self.for_npu = options.chip is not None
         self.sizes = sizes
         self.calibration = calibration
         self.upcast_attention = upcast_attention
@@ -172,9 +173,12 @@ class GraphWriter:
     ) -> Sequence[ir.Value]:
         """Append a node with `count` outputs of one type."""
         name = f"{self.layer or self.component}/{op_type}_{len(self.nodes)}"
+        given = list(inputs)
+        while given and given[-1] is None:  # Qualcomm's compiler refuses one without a name
+            given.pop()
         node = ir.node(
             op_type,
-            list(inputs),
+            given,
             attributes=attributes or None,
             domain=domain,
             num_outputs=count,
@@ -261,16 +265,20 @@ class GraphWriter:
             )
         return self._widened[id(use.value)]
 
-    def storage_for(self, parameter: Parameter, *, in_product: bool = False) -> str:
+    def storage_for(
+        self, parameter: Parameter, *, in_product: bool = False, in_table: bool = False
+    ) -> str:
         """Return the codec with which a weight of the layer is stored.
 
-        Blocks are for what a linear layer multiplies with (`in_product`).
+        Blocks are for what a linear layer multiplies with (`in_product`). An NPU looks nothing up
+        in a table of integers with a scale a row (`in_table`).
         """
         if len(parameter.shape) < 2 or math.prod(parameter.shape) <= SMALL_WEIGHT_ELEMENTS:
             return self.recipe.compute_of(self.layer)
         shape = parameter.shape if in_product else ()
         storage = self.recipe.storage_of(self.layer)
-        return self.sizes.held_as(storage, shape, self.recipe.block or BLOCK)
+        held = self.sizes.held_as(storage, shape, self.recipe.block or BLOCK)
+        return "float16" if in_table and self.for_npu and STORED[held].is_scaled else held
 
     def stored(
         self,
@@ -279,6 +287,7 @@ class GraphWriter:
         transposed: bool = False,
         shape: tuple[int, ...] | None = None,
         in_product: bool = False,
+        in_table: bool = False,
         scale_axes: int = 1,
     ) -> WeightUse:
         """Return the initializers of a weight: its values and, for integers, their scales.
@@ -288,7 +297,7 @@ class GraphWriter:
         shape = shape or (parameter.shape[::-1] if transposed else parameter.shape)
         key = (parameter.name, shape, transposed, scale_axes, in_product)
         if key not in self.weights:
-            storage = self.storage_for(parameter, in_product=in_product)
+            storage = self.storage_for(parameter, in_product=in_product, in_table=in_table)
             kind = STORED[storage]
             name = parameter.name
             if transposed:

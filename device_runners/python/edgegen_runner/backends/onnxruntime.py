@@ -22,7 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 CPU = "CPUExecutionProvider"
 _LESS_MEMORY = "Use residency 'sequential', memory 'lean', a smaller image, or guidance_batch 1."
 
-_FAILURES: tuple[type[Exception], ...] = (
+FAILURES: tuple[type[Exception], ...] = (
     UnicodeDecodeError,
     *(
         getattr(_state, name)
@@ -83,7 +83,7 @@ class OnnxRuntimeBackend:
                 # Folding would make a second, wider copy of weights that are stored in float16.
                 disabled_optimizers=["ConstantFolding"] if lean else None,
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             raise runtime_failure(f"onnxruntime cannot load {path}", error, _LESS_MEMORY) from error
         require_ports(
             component,
@@ -155,7 +155,7 @@ class OnnxRuntimeSession:
         require_outputs(self._component, names)
         try:
             values = self._session.run(names, dict(inputs))
-        except _FAILURES as error:
+        except FAILURES as error:
             raise runtime_failure(
                 f"onnxruntime failed in {self._component.name}", error, _LESS_MEMORY
             ) from error

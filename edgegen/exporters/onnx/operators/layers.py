@@ -51,7 +51,7 @@ def embedding(context: Context, call: calls.Embedding) -> ir.Value:
     if not isinstance(weight, Parameter):
         rows = writer.op("Gather", writer.floating(weight), writer.value(call.indices))
         return writer.cast(rows, writer.compute)
-    table = writer.stored(weight, scale_axes=2)
+    table = writer.stored(weight, in_table=True, scale_axes=2)
     positions = writer.value(call.indices)
     rows = writer.cast(writer.op("Gather", table.value, positions), writer.compute)
     if table.scales is None:

@@ -1,0 +1,120 @@
+"""ONNX Runtime with Qualcomm's provider: graphs that were compiled for a Hexagon NPU.
+
+On an x86-64 machine Qualcomm's libraries emulate the chip. A node that would run on the processor
+is an error, unless the package names it.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from ..contexts import context_of, read_context
+from ..errors import RunnerFailure
+from ..package import Compiled, Component
+from ..runtimes import called
+from . import BackendOptions, require_ports, runtime_failure
+from .onnxruntime import FAILURES, OnnxRuntimeSession  # it turns telemetry off before the import
+
+import onnxruntime as ort  # isort: skip
+import onnxruntime_qnn as qnn  # isort: skip
+
+NPU, EMULATED = "HTP", "HTP, emulated"
+_NAME = "qnn"
+_LESS_MEMORY = "Use residency 'sequential', or a smaller image."
+
+
+class OnnxRuntimeQnnBackend:
+    """Run contexts: an ``.onnx`` of one node, and the binary that it names beside it."""
+
+    name = "onnxruntime_qnn"
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+        self.version = str(qnn.__version__)
+        self.emulates = emulates()
+        self.available_providers = (EMULATED if self.emulates else NPU,)
+        ort.set_default_logger_severity(3)  # errors only
+        try:
+            ort.register_execution_provider_library(_NAME, qnn.get_library_path())
+        except FAILURES as error:
+            if "already" not in str(error):
+                raise runtime_failure("Qualcomm's provider", error, _LESS_MEMORY) from error
+        self._devices = [it for it in ort.get_ep_devices() if it.ep_name == _NAME][:1]
+
+    def load(self, path: Path, component: Component) -> OnnxRuntimeSession:
+        """Load a context; see `Backend.load`."""
+        compiled = component.compiled
+        if compiled is None:
+            raise RunnerFailure(
+                "bad-package",
+                f"{component.name} was compiled for no chip.",
+                "Build the package with --npu, or run it with another runtime.",
+            )
+        if self.options.providers and self.options.providers != (NPU,):
+            raise RunnerFailure(
+                "missing-provider",
+                f"onnxruntime_qnn has no provider {' + '.join(self.options.providers)}.",
+                f"It has {NPU}: leave --provider out.",
+            )
+        _require_same_chip(path, compiled)
+        if not self._devices:
+            raise RunnerFailure(
+                "missing-provider",
+                "Qualcomm's provider finds no NPU here.",
+                "See what is missing: edgegen devices show",
+            )
+        options = ort.SessionOptions()
+        options.inter_op_num_threads = 1
+        if self.options.threads is not None:
+            options.intra_op_num_threads = self.options.threads
+        if not compiled.on_processor:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.add_provider_for_devices(self._devices, self._provider_options(compiled))
+        try:
+            session = ort.InferenceSession(str(path), sess_options=options)
+        except FAILURES as error:
+            what = f"onnxruntime_qnn cannot load {path}, compiled for {compiled.chip}"
+            raise runtime_failure(what, error, _LESS_MEMORY) from error
+        require_ports(
+            component,
+            (port.name for port in session.get_inputs()),
+            (port.name for port in session.get_outputs()),
+        )
+        if _NAME not in session.get_providers():
+            raise RunnerFailure(
+                "missing-provider",
+                f"{component.name} would run on the processor: the NPU's provider did not start.",
+                "Its log is on standard error.",
+            )
+        left = ("CPUExecutionProvider",) if compiled.on_processor else ()
+        return OnnxRuntimeSession(component, session, (*self.available_providers, *left))
+
+    def _provider_options(self, compiled: Compiled) -> dict[str, Any]:
+        options = {"backend_path": qnn.get_qnn_htp_path()}
+        if not self.emulates:
+            return {**options, "htp_performance_mode": "burst"}
+        return {
+            **options,
+            "htp_arch": str(compiled.architecture),
+            "soc_model": str(compiled.soc_model),
+        }
+
+
+def emulates() -> bool:
+    """Return whether Qualcomm's libraries only emulate the chip on this machine."""
+    runtime = called(OnnxRuntimeQnnBackend.name)
+    return runtime is not None and platform.machine() in runtime.emulated_on
+
+
+def _require_same_chip(path: Path, compiled: Compiled) -> None:
+    """Raise RunnerFailure (bad-package) for a context that the manifest does not describe."""
+    context = read_context(context_of(path))
+    if (context.part, context.architecture) != (compiled.part, compiled.architecture):
+        raise RunnerFailure(
+            "bad-package",
+            f"{context_of(path)} was compiled for {context.part} (V{context.architecture}), and "
+            f"the package is for {compiled.part} (V{compiled.architecture}).",
+            "Build the package again.",
+        )

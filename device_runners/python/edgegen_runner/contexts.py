@@ -1,0 +1,56 @@
+"""What a context says of itself: a graph that was compiled for the NPU of one chip.
+
+Qualcomm's compiler writes its settings into the binary as text, among them
+``soc_type=SM8650;arch=75`` and ``vtcm_size=8388608``. The format is not published; a context
+without them is not taken.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import RunnerFailure
+
+SUFFIX = "_qnn.bin"
+"""``model.onnx`` names its context ``model_qnn.bin``."""
+
+_SETTINGS = re.compile(rb"\bsoc_type=(\w{1,32});arch=(\d{1,3});")
+_VTCM = re.compile(rb"\bvtcm_size=(\d{1,12});")
+
+
+@dataclass(frozen=True)
+class Context:
+    """The chip that a context was compiled for, by its maker's name, and its NPU."""
+
+    part: str
+    architecture: int
+    vtcm_bytes: int
+
+
+def context_of(graph: Path) -> Path:
+    """Return the context's file beside the graph that names it."""
+    return graph.with_name(graph.stem + SUFFIX)
+
+
+def read_context(path: Path) -> Context:
+    """Read what a context says of itself.
+
+    Raises RunnerFailure (bad-package) where it is missing, cut short or something else.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            chip, vtcm = _SETTINGS.search(data), _VTCM.search(data)
+            if chip is not None and vtcm is not None:
+                return Context(chip[1].decode("ascii", "replace"), int(chip[2]), int(vtcm[1]))
+    except (OSError, ValueError) as error:  # a file of no bytes cannot be mapped
+        raise RunnerFailure(
+            "bad-package", f"{path} cannot be read: {error}.", "Copy the package again."
+        ) from error
+    raise RunnerFailure(
+        "bad-package",
+        f"{path} is no context of Qualcomm's compiler, or is cut short: it names no chip.",
+        "Build the package again, or copy it again.",
+    )

@@ -1,0 +1,145 @@
+"""Packages for phones' NPUs, by Qualcomm's compiler and its emulator (`make test-npu`)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx_ir as ir
+import pytest
+from edgegen_runner.contexts import context_of, read_context
+from edgegen_runner.runtimes import CONTEXTS
+
+from edgegen.core.chips import Chip, list_chips, load_chip
+from edgegen.core.errors import ConfigError, ExportError, IntegrityError
+from edgegen.core.manifest import load_manifest
+from edgegen.exporters.onnx.contexts import compile_graph
+from edgegen.measure.plan import BenchSettings
+from edgegen.measure.plan import plan as plan_bench
+from edgegen.measure.session import measure
+from edgegen.models.source import resolve
+from edgegen.packaging.batch import Built, build_all
+from edgegen.packaging.candidate import Npu
+from edgegen.packaging.model_facts import read_facts
+from edgegen.packaging.plan import plan_package
+from edgegen.packaging.verify import verify_package
+from edgegen.parity.gate import check_package
+from tests.conftest import TinyPipeline
+from tests.contracts.test_exporters_contract import FAMILIES
+
+pytestmark = pytest.mark.npu
+GEN_3 = load_chip("snapdragon-8-gen-3")
+
+
+def graph(path: Path, op_type: str, *, rank: int = 4, **attributes: int) -> Path:
+    """Write a graph of one node, float32, opset 18, and return its path."""
+    shape = ir.Shape((1, 8, 8, 8)[-rank:])
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
+    node = ir.node(op_type, [x], attributes=attributes or None, name=f"layer.of.mine/{op_type}_0")
+    node.outputs[0].name = "y"
+    node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    node.outputs[0].shape = shape
+    made = ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 18}, name="graph")
+    ir.save(ir.Model(made, ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize("chip", [it for it in list_chips() if it.float16], ids=lambda it: it.name)
+def test_the_compiler_writes_what_the_table_says_of_a_chip(chip: Chip, tmp_path: Path) -> None:
+    made = compile_graph(
+        graph(tmp_path / "g.onnx", "Softmax"), tmp_path / "c.onnx", chip, allow_processor=False
+    )
+    said = read_context(context_of(tmp_path / "c.onnx"))
+    assert (said.part, said.architecture) == (chip.parts[0], chip.architecture)
+    assert said.vtcm_bytes == made.vtcm_bytes == chip.vtcm_mb << 20
+    assert made.sdk.startswith("v2.")
+
+
+def test_a_graph_that_the_npu_cannot_take_names_its_layer(tmp_path: Path) -> None:
+    path = graph(tmp_path / "g.onnx", "Acosh")
+    with pytest.raises(ExportError, match="Gen 3") as caught:
+        compile_graph(path, tmp_path / "c.onnx", GEN_3, allow_processor=False)
+    assert "--allow-processor" in caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def built(tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A tiny Stable Diffusion for 8 Gen 3, in fp16."""
+    return build(str(tiny_pipeline("sd15")), "fp16", tmp_path_factory.mktemp("npu") / "sd15")
+
+
+def build(model: str, recipe: str, destination: Path, chip: str = GEN_3.name) -> Built:
+    plan = plan_package(
+        read_facts(resolve(model)),
+        target="onnx",
+        destination=destination,
+        recipe=recipe,
+        npu=Npu(chip=chip),
+    )
+    (made,) = build_all([plan]).packages
+    assert isinstance(made, Built), made
+    return made
+
+
+@pytest.mark.parametrize("recipe", ["fp16", "int8-static-a16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_compiled_whole_and_draws_torchs_image(
+    family: str, recipe: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    made = build(str(tiny_pipeline(FAMILIES[family])), recipe, tmp_path / "package")
+    assert made.manifest.compiled is not None
+    assert made.manifest.compiled.on_processor == {}
+    assert made.evidence.emulated
+    assert {it.layer for it in made.evidence.parity} == {"component", "trajectory", "image"}
+    assert all(it.passed for it in made.evidence.parity)
+
+
+def test_a_compiled_package_is_verified_and_says_that_it_is_emulated(built: Built) -> None:
+    manifest = load_manifest(built.path)
+    assert manifest.runs_as == CONTEXTS
+    verified = verify_package(built.path)
+    assert verified.run.passed
+    assert verified.evidence.emulated
+    for component in manifest.components:
+        assert component.path == f"{component.spec.name}/model.onnx"
+        assert component.storage_bytes == sum(
+            path.stat().st_size for path in (built.path / component.spec.name).glob("model*")
+        )
+
+
+def test_what_is_emulated_is_never_timed(built: Built) -> None:
+    with pytest.raises(ConfigError, match="only emulates the NPU"):
+        measure(plan_bench(built.path, BenchSettings(images=1, restarts=1)))
+
+
+@pytest.mark.parametrize("damage", ["of another chip", "cut short", "missing", "changed"])
+def test_a_context_that_is_not_the_packages_is_refused(
+    damage: str, built: Built, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(built.path, package)
+    context = context_of(package / "unet" / "model.onnx")
+    data = context.read_bytes()
+    if damage == "of another chip":
+        context.write_bytes(data.replace(b"soc_type=SM8650;arch=75", b"soc_type=SM8750;arch=79"))
+    elif damage == "cut short":
+        context.write_bytes(data[: len(data) // 8])
+    elif damage == "missing":
+        context.unlink()
+    else:
+        context.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(IntegrityError):
+        verify_package(package)
+    if damage != "changed":  # what the hash alone finds, the runtime may load
+        run = check_package(package, load_manifest(package))
+        failed = [it.why for it in run.checks if it.name.startswith("unet.")]
+        assert failed
+        assert all("the runner failed" in why for why in failed), failed
+
+
+def test_two_builds_are_the_same_bytes(
+    built: Built, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    again = build(str(tiny_pipeline("sd15")), "fp16", tmp_path / "again")
+    digests = {it.path: it.sha256 for it in built.manifest.files}
+    assert {it.path: it.sha256 for it in again.manifest.files} == digests
