@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgegen_runner.runtimes import CONTEXTS
+from edgegen_runner.contexts import CONTEXTS
 
 from edgegen.choose.cache import Cache
 from edgegen.choose.foreseen import memory_of_packages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgegen_runner.runtimes import CONTEXTS
+from edgegen_runner.contexts import CONTEXTS
 
 from edgegen.core.folders import PACKAGE_MARK
 from edgegen.core.model import (

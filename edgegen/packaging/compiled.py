@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edgegen_runner.runtimes import CONTEXTS, of_target
+from edgegen_runner.contexts import CONTEXTS
+from edgegen_runner.runtimes import of_target
 
 from edgegen.core.chips import load_chip
 from edgegen.core.errors import ConfigError

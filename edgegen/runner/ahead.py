@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edgegen_runner.runtimes import CONTEXTS, called, of_target
+from edgegen_runner.contexts import CONTEXTS
+from edgegen_runner.runtimes import called, of_target
 
 from edgegen.core.environment import RUNNER_ENVIRONMENT
 from edgegen.core.folders import PACKAGE_MARK

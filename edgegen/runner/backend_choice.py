@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from edgegen_runner.runtimes import CONTEXTS, called, of_target
+from edgegen_runner.contexts import CONTEXTS
+from edgegen_runner.runtimes import called, of_target
 
 from edgegen.core.errors import ConfigError, MissingDependencyError, nearest
 from edgegen.core.profile import DeviceProfile

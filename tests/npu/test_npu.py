@@ -7,8 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 import pytest
-from edgegen_runner.contexts import context_of, read_context
-from edgegen_runner.runtimes import CONTEXTS
+from edgegen_runner.contexts import CONTEXTS, context_of, read_context
 
 from edgegen.core.chips import Chip, list_chips, load_chip
 from edgegen.core.errors import ConfigError, ExportError, IntegrityError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from edgegen_runner.contexts import CONTEXTS
 from edgegen_runner.package import load_package
-from edgegen_runner.runtimes import CONTEXTS
 
 from edgegen.core.codec import decode, dump_json, load_json_object
 from edgegen.core.errors import ConfigError

@@ -14,6 +14,10 @@ from pathlib import Path
 
 from .errors import RunnerFailure
 
+CONTEXTS = "onnx-contexts"
+"""What graphs are that were compiled for the NPU of a chip: a target of runtimes, not of packages.
+No other runtime takes them."""
+
 SUFFIX = "_qnn.bin"
 """``model.onnx`` names its context ``model_qnn.bin``."""
 

@@ -10,6 +10,7 @@ from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional, Union
 
+from .contexts import CONTEXTS
 from .errors import RunnerFailure, shortened
 from .files import open_regular
 from .generation import (
@@ -22,7 +23,6 @@ from .generation import (
 )
 from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_CLASSES, MOST_NOISE_LEVEL, MOST_STEPS
 from .runtime_versions import RuntimeNeed
-from .runtimes import CONTEXTS
 from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"

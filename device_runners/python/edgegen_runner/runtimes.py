@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
+from .contexts import CONTEXTS
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -62,9 +64,6 @@ _NEGATE = (
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02B\x04\n\x00\x10\x07"
 )
 """An ONNX model, y = -x for two numbers (opset 7)."""
-
-CONTEXTS = "onnx-contexts"
-"""What graphs are that were compiled for the NPU of a chip: no other runtime takes them."""
 
 RUNTIMES: tuple[Runtime, ...] = (
     Runtime(
