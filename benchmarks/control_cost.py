@@ -53,9 +53,10 @@ def main() -> None:
         write_controlnet(model, net)
         rounds: list[dict[str, Any]] = []
         for _ in range(arguments.rounds):
-            without = package(model, arguments.target, place)
-            steered = package(model, arguments.target, place, "--controlnet", str(net))
-            rounds.append({"without": without, "with": steered})
+            plain = [str(model)]
+            without = package(plain, arguments.target, place)
+            steered = package([*plain, "--controlnet", str(net)], arguments.target, place)
+            rounds.append({"without": encode(without), "with": encode(steered)})
             print(json.dumps(rounds[-1]), flush=True)
         result = {
             "model": model.name,

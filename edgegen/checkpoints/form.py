@@ -22,6 +22,7 @@ from typing import Any
 
 from edgegen.checkpoints.base import Naming, Reader, Shapes, Taken, as_named, listed
 from edgegen.checkpoints.clip import read_clip, read_open_clip, read_open_clip_penultimate
+from edgegen.checkpoints.controlnet import PREFIX, is_controlnet, read_controlnet
 from edgegen.checkpoints.kinds import NAMES, Kind, kind_of
 from edgegen.checkpoints.parts import DENOISER_PREFIX, VAE_PREFIXES, refuse_unknown, sorted_keys
 from edgegen.checkpoints.pixart import read_pixart
@@ -32,6 +33,8 @@ from edgegen.checkpoints.vae import is_vae, read_vae
 from edgegen.core.errors import SourceError
 
 UNET, VAE, TRANSFORMER = "unet", "vae", "transformer"
+CONTROLNET = "controlnet"
+"""A network that lies in a file of its own, as an autoencoder may."""
 UNET_CLASS, AUTOENCODER, PIXART = (
     "UNet2DConditionModel",
     "AutoencoderKL",
@@ -148,6 +151,30 @@ def read_vae_file(shapes: Shapes, *, where: str) -> Component:
     refuse_unknown(naming.unknown, where)
     return Component(
         class_name="AutoencoderKL",
+        library="diffusers",
+        config=config,
+        parameters=naming.prefixed(prefix),
+    )
+
+
+def read_controlnet_file(shapes: Shapes, *, where: str) -> Component:
+    """Map a ControlNet that lies in a file of its own; its config says what shapes tell.
+
+    Raises SourceError where it is none.
+    """
+    if not is_controlnet(shapes):
+        if not any(key.startswith(PREFIX) for key in shapes):
+            refuse_others(shapes, where)
+        raise SourceError(
+            f"{where} is no ControlNet that edgegen knows: it has {listed(shapes)}.",
+            hint="Give the file of a whole ControlNet, or its diffusers folder.",
+        )
+    prefix = PREFIX if any(key.startswith(PREFIX) for key in shapes) else ""
+    inner = {key.removeprefix(prefix): it for key, it in shapes.items() if key.startswith(prefix)}
+    naming, config = read_controlnet(inner)
+    refuse_unknown(naming.unknown, where)
+    return Component(
+        class_name="ControlNetModel",
         library="diffusers",
         config=config,
         parameters=naming.prefixed(prefix),

@@ -49,7 +49,7 @@ REFUSED = (
     Refused(
         "a ControlNet",
         re.compile(r"control_model\..*|controlnet_.*|input_hint_block\..*"),
-        "It steers another model: package that, without it.",
+        "It steers another model: package that, with --controlnet FILE.",
     ),
     _network("FLUX", r"double_blocks\.\d+\.img_attn\..*"),
     _network("Stable Diffusion 3", r"joint_blocks\.\d+\..*"),

@@ -58,7 +58,7 @@ _HEADS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Blocks:
+class Blocks:
     """How the numbers of a file's blocks are those of diffusers: `layers` resnets a level."""
 
     levels: int
@@ -77,9 +77,9 @@ def read_unet(shapes: Shapes) -> tuple[Naming, Mapping[str, Any]]:
     Raises SourceError for a structure that diffusers' UNet2DConditionModel does not have.
     """
     naming = Naming(shapes)
-    blocks = _count(shapes)
+    blocks = count(shapes)
     for key in shapes:
-        name = _name(key, blocks)
+        name = name_of(key, blocks)
         if name is None:
             naming.unknown.append(key)
         else:
@@ -87,7 +87,11 @@ def read_unet(shapes: Shapes) -> tuple[Naming, Mapping[str, Any]]:
     return naming, _config(naming, blocks)
 
 
-def _count(shapes: Shapes) -> _Blocks:
+def count(shapes: Shapes, *, goes_up: bool = True) -> Blocks:
+    """Count the blocks of a network; a ControlNet has none that `goes_up`.
+
+    Raises SourceError for numbers that diffusers' classes don't have.
+    """
     inputs = _numbers(shapes, "input_blocks")
     outputs = _numbers(shapes, "output_blocks")
     downs = [number for number in inputs if f"input_blocks.{number}.0.op.weight" in shapes]
@@ -98,13 +102,13 @@ def _count(shapes: Shapes) -> _Blocks:
         layers < 1
         or downs != expected
         or inputs != list(range(levels * (layers + 1)))
-        or outputs != list(range(levels * (layers + 1)))
+        or outputs != (inputs if goes_up else [])
     ):
         raise unlike(
             f"it has {len(inputs)} blocks on its way down, {len(outputs)} on its way up, and is "
             f"halved after {', '.join(map(str, downs)) or 'none'}"
         )
-    return _Blocks(levels, layers)
+    return Blocks(levels, layers)
 
 
 def _numbers(shapes: Shapes, side: str) -> list[int]:
@@ -112,7 +116,7 @@ def _numbers(shapes: Shapes, side: str) -> list[int]:
     return sorted({int(match[2]) for match in matches if match and match[1] == side})
 
 
-def _name(key: str, blocks: _Blocks) -> str | None:
+def name_of(key: str, blocks: Blocks) -> str | None:
     """Return what diffusers calls a key, None for one that is none of the network's."""
     if (match := _END.fullmatch(key)) and match[1] in _ENDS:
         return f"{_ENDS[match[1]]}.{match[2]}"
@@ -128,7 +132,7 @@ def _name(key: str, blocks: _Blocks) -> str | None:
     return None
 
 
-def _inner(side: str, number: int, place: str, layer: str, blocks: _Blocks) -> str | None:
+def _inner(side: str, number: int, place: str, layer: str, blocks: Blocks) -> str | None:
     level, index = (blocks.down if side == "input_blocks" else blocks.up)(number)
     block = f"{'down' if side == 'input_blocks' else 'up'}_blocks.{level}"
     if side == "input_blocks" and place == "0" and layer == "op":
@@ -150,7 +154,8 @@ def _attention(layer: str) -> str | None:
     return layer if _TRANSFORMER.fullmatch(layer) else None
 
 
-def _config(naming: Naming, blocks: _Blocks) -> dict[str, Any]:
+def way_down(naming: Naming, blocks: Blocks) -> tuple[dict[str, Any], list[list[int]], int]:
+    """Return what a config says of the way down and of the middle, and how deep these are."""
     widths = [
         naming.shape_of(f"down_blocks.{level}.resnets.0.conv1.weight", 4)[0]
         for level in range(blocks.levels)
@@ -158,26 +163,33 @@ def _config(naming: Naming, blocks: _Blocks) -> dict[str, Any]:
     down = [
         _depths(naming, f"down_blocks.{level}", blocks.layers) for level in range(blocks.levels)
     ]
-    up = [
-        _depths(naming, f"up_blocks.{level}", blocks.layers + 1) for level in range(blocks.levels)
-    ]
     middle = _depth(naming, "mid_block.attentions.0")
     projects = _proj_in(naming)
     config: dict[str, Any] = {
         "in_channels": naming.shape_of("conv_in.weight", 4)[1],
-        "out_channels": naming.shape_of("conv_out.weight", 4)[0],
         "block_out_channels": widths,
         "layers_per_block": blocks.layers,
         "down_block_types": [
             "CrossAttnDownBlock2D" if any(depths) else "DownBlock2D" for depths in down
         ],
-        "up_block_types": ["CrossAttnUpBlock2D" if any(depths) else "UpBlock2D" for depths in up],
         "mid_block_type": _middle(naming, middle),
         "cross_attention_dim": _text_width(naming),
         "use_linear_projection": projects,
         "attention_head_dim": (
             [max(1, width // _HEAD_CHANNELS) for width in widths] if projects else _HEADS
         ),
+    }
+    return config, down, middle
+
+
+def _config(naming: Naming, blocks: Blocks) -> dict[str, Any]:
+    config, down, middle = way_down(naming, blocks)
+    up = [
+        _depths(naming, f"up_blocks.{level}", blocks.layers + 1) for level in range(blocks.levels)
+    ]
+    config |= {
+        "out_channels": naming.shape_of("conv_out.weight", 4)[0],
+        "up_block_types": ["CrossAttnUpBlock2D" if any(depths) else "UpBlock2D" for depths in up],
         **_transformer_layers(down, middle, up),
     }
     if "time_embedding.cond_proj.weight" in naming.found:

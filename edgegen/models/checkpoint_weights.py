@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgegen.checkpoints.base import Taken
-from edgegen.checkpoints.form import Checkpoint, Said, read_checkpoint, read_vae_file
+from edgegen.checkpoints.form import (
+    CONTROLNET,
+    Checkpoint,
+    Said,
+    read_checkpoint,
+    read_controlnet_file,
+    read_vae_file,
+)
 from edgegen.core.errors import SourceError
 from edgegen.core.files import sha256_of
 from edgegen.models.gguf import GgufEntry, GgufFile, QuantizedEntry, dequantized, part_of
@@ -67,6 +74,8 @@ class CheckpointWeights:
         opened = open_checkpoint_file(path)
         if noted.part is None:
             parameters = read_vae_file(opened.shapes, where=str(path)).parameters
+        elif noted.part == CONTROLNET:
+            parameters = read_controlnet_file(opened.shapes, where=str(path)).parameters
         else:
             components = checkpoint_in(opened).components
             parameters = components[noted.part].parameters

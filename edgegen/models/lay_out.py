@@ -15,7 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgegen.checkpoints.form import VAE, Checkpoint, Component, read_vae_file
+from edgegen.checkpoints.form import (
+    CONTROLNET,
+    VAE,
+    Checkpoint,
+    Component,
+    read_controlnet_file,
+    read_vae_file,
+)
 from edgegen.checkpoints.prediction import TYPES
 from edgegen.checkpoints.vocabulary import SIZE, write_tokenizer
 from edgegen.core.codec import dump_json
@@ -179,8 +186,13 @@ def _take_vae(plan: _Plan, given: Path) -> None:
 
 def _take_controlnets(plan: _Plan, given: Sequence[Path]) -> None:
     """Take networks that steer the model, in place of those that it may have."""
-    configs = [ComponentConfig.of_network(folder / "config.json") for folder in given]
-    classes = [config.text("_class_name") for config in configs]
+    files = {it: _controlnet_in(it) for it in given if not it.is_dir()}
+    classes = [
+        files[it].class_name
+        if it in files
+        else ComponentConfig.of_network(it / "config.json").text("_class_name")
+        for it in given
+    ]
     other = next((it for it in classes if it != classes[0]), None)
     if other is not None:
         raise ConfigError(
@@ -190,14 +202,22 @@ def _take_controlnets(plan: _Plan, given: Sequence[Path]) -> None:
     pipeline = steered_class(str(plan.index.get("_class_name", "")), plan.index, classes[0])
     slot = steering_slot(pipeline)
     _drop(plan, slot.name)
-    for index, folder in enumerate(given):
+    for index, place in enumerate(given):
         name = slot.name if index == 0 else f"{slot.name}_{index}"
-        texts, links = component_files(folder, name, roots=model_roots(folder))
-        plan.texts.update(texts)
-        plan.links.update(links)
-        plan.said.append(f"steered by: {folder.resolve().name}")
+        if place in files:
+            plan.configs[f"{name}/config.json"] = _config(files[place])
+            plan.noted[name] = _noted(place, CONTROLNET)
+        else:
+            texts, links = component_files(place, name, roots=model_roots(place))
+            plan.texts.update(texts)
+            plan.links.update(links)
+        plan.said.append(f"steered by: {place.resolve().name}")
     plan.index["_class_name"] = pipeline
     plan.index[slot.name] = ["diffusers", classes[0] if len(classes) == 1 else slot.several]
+
+
+def _controlnet_in(file: Path) -> Component:
+    return read_controlnet_file(open_checkpoint_file(file).shapes, where=str(file))
 
 
 def _drop(plan: _Plan, slot: str) -> None:

@@ -142,24 +142,28 @@ def _fetched(reading: Reading, *, offline: bool, progress: Progress) -> Reading:
 
 
 def _network_folder(given: str, *, offline: bool, progress: Progress) -> str:
-    """Return the folder of one network: one of this machine, or what a hub id names."""
-    if Path(given).expanduser().is_dir():
+    """Return the folder or file of a network: one of this machine, or what a hub id names."""
+    path = Path(given).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in CHECKPOINT_SUFFIXES):
         return given
     match = _HUB_ID.fullmatch(_without_address(given))
     if match is None or Path(given).exists():
         raise SourceError(
             f"There is no folder {given}, and it is not the id of a network on the hub either.",
-            hint="Give the folder of a ControlNet, with its config.json, or its hub id: ORG/NAME.",
+            hint="Give the folder of a ControlNet, with its config.json, its file (.safetensors), "
+            "or its hub id: ORG/NAME.",
         )
     from edgegen.models.hub import download_file
 
     inner = (match["inner"] or "").strip("/")
+    is_file = inner.lower().endswith(CHECKPOINT_SUFFIXES)
     prefix = f"{inner}/" if inner else ""
-    for name in (_CONFIG_NAME, _WEIGHTS_NAME):
+    names = [inner] if is_file else [prefix + _CONFIG_NAME, prefix + _WEIGHTS_NAME]
+    for name in names:
         path, _ = download_file(
-            match["id"], match["revision"], prefix + name, offline=offline, progress=progress
+            match["id"], match["revision"], name, offline=offline, progress=progress
         )
-    return str(path.parent)
+    return str(path if is_file else path.parent)
 
 
 def _read_as(folder: ModelFolder, reading: Reading, parts: Reading) -> ModelFolder:
