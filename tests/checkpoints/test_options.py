@@ -196,7 +196,7 @@ def test_an_unknown_pipeline_draws_as_one_that_is_known(
         read_pipeline(resolve(str(folder)))
     found = resolve(str(folder), reading=Reading(pipeline="StableDiffusionPipeline"))
 
-    assert "--as CLASS" in caught.value.hint
+    assert "--as StableDiffusionPipeline" in caught.value.hint
     assert found.name == "model"
     spec = read_pipeline(found)
     assert spec.pipeline_class == "StableDiffusionPipeline"

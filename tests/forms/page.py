@@ -88,12 +88,10 @@ def main() -> None:
 
     torch.set_num_threads(1)
     diffusers.logging.set_verbosity_error()
-    wanted = sys.argv[1:]
+    rows = [row for name in sys.argv[1:] for row in ROWS if row.name == name] or ROWS
     cells = rows_on(PAGE.read_text(encoding="utf-8")) if PAGE.is_file() else {}
     with tempfile.TemporaryDirectory() as scratch:
-        for number, row in enumerate(ROWS):
-            if wanted and row.name not in wanted:
-                continue
+        for number, row in enumerate(rows):
             model = Path(scratch) / row.family
             if not model.is_dir():
                 build(row.family, model)

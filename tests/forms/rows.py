@@ -131,10 +131,12 @@ def _set(pipeline: Any, weights: Mapping[tuple[str, str], Any]) -> None:
 
 def _peft_folder(folder: str, model: Path, place: Path) -> Made:
     """What `PeftModel.save_pretrained` leaves: a file, and its settings beside it."""
-    file = place / "adapter_model.safetensors"
-    write(file, _trained(model, [folder]), FORMS["plain_lora"], peft)
-    (place / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "lora_alpha": 6}')
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
+
+    modules = _trained(model, [folder])
+    write(place / "adapter_model.safetensors", modules, FORMS["plain_lora"], peft)
+    names = [module for _, module, _ in modules]
+    LoraConfig(r=4, lora_alpha=6, target_modules=names).save_pretrained(str(place))
 
     pipeline = loaded(model)
     network = PeftModel.from_pretrained(getattr(pipeline, folder), str(place))
