@@ -17,7 +17,7 @@ from edgegen.core.calibration import Calibration, LayerRange
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Component, PipelineSpec
 from edgegen.reference.clipping import best_range
-from edgegen.reference.histogram import Histogram
+from edgegen.reference.histogram import Histogram, Sampled
 
 LAYERS = (torch.nn.Linear, torch.nn.Conv2d)
 
@@ -27,6 +27,7 @@ class Observer:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
+        self._last: tuple[torch.Tensor, Sampled] | None = None
 
     @contextmanager
     def watching(
@@ -41,6 +42,7 @@ class Observer:
         try:
             yield
         finally:
+            self._last = None
             for handle in handles:
                 handle.remove()
 
@@ -57,7 +59,7 @@ class Observer:
     ) -> None:
         pair = self._seen.setdefault((component, path), (Histogram(), Histogram()))
         try:
-            pair[0].add(arguments[0])
+            pair[0].add_sampled(self._input(arguments[0]))
             pair[1].add(output)
         except ValueError as error:
             raise SourceError(
@@ -65,6 +67,13 @@ class Observer:
                 "float32.",
                 hint="The model itself is broken: compare its files with where they come from.",
             ) from error
+
+    def _input(self, value: torch.Tensor) -> Sampled:
+        """Return what is sampled of an input; queries, keys and values share theirs."""
+        last = self._last
+        known = last[1] if last is not None and last[0] is value else None
+        self._last = value, Sampled.of(value, known)
+        return self._last[1]
 
 
 def layers_of(component: Component, module: torch.nn.Module) -> dict[str, torch.nn.Module]:

@@ -1,22 +1,55 @@
 """Counts values in 2,048 bins whose range grows with what is seen.
 
+Of a large tensor every so-manieth value is counted, and the extremes are those of all.
+
 Imported in the reference's own process only, and therefore imports torch at the top.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 BINS = 2048
-_PIECE_VALUES = 1 << 20
-"""So many values are counted at once, to take little memory."""
+SAMPLED_VALUES = 1 << 16
+"""Of a tensor with more values about so many are counted."""
 
 _SMALLEST_RANGE = 1e-30
 """A range that is smaller has no bins that float32 can tell apart; it is all zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A tensor's extremes, and one of `stride` of its values.
+
+    The stride divides no axis: each channel and each place has its share.
+    """
+
+    low: float
+    high: float
+    values: torch.Tensor
+    stride: int
+
+    @classmethod
+    def of(cls, value: torch.Tensor, known: Sampled | None = None) -> Sampled:
+        """Look at a float32 tensor; where it samples like a `known` one, it is taken for that.
+
+        Raises ValueError where a value is not finite.
+        """
+        stride = max(1, value.numel() // SAMPLED_VALUES)
+        while math.gcd(stride, value.numel()) > 1:
+            stride += 1
+        values = value.reshape(-1)[::stride]
+        if known is not None and torch.equal(values, known.values):
+            return known
+        low, high = (float(end) for end in torch.aminmax(value))
+        if not math.isfinite(low) or not math.isfinite(high):
+            raise ValueError("a value is not finite")
+        return cls(low, high, values.clone(), stride)
 
 
 class Histogram:
@@ -52,19 +85,19 @@ class Histogram:
 
     def add(self, value: torch.Tensor) -> None:
         """Count the values of a float32 tensor. Raises ValueError where one is not finite."""
-        low, high = (float(end) for end in torch.aminmax(value))
-        if not math.isfinite(low) or not math.isfinite(high):
-            raise ValueError("a value is not finite")
-        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self.add_sampled(Sampled.of(value))
+
+    def add_sampled(self, seen: Sampled) -> None:
+        """Count what was sampled, as often as it stands for others."""
+        self.minimum, self.maximum = min(self.minimum, seen.low), max(self.maximum, seen.high)
         self._cover(min(self.minimum, 0.0), max(self.maximum, 0.0))
         if self.is_zero:
             return
         scale = math.ldexp(1.0, -self._e)
-        for piece in value.flatten().split(_PIECE_VALUES):
-            # exact, as the scale is a power of two; torch.histc rounds differences to float32
-            places = (piece * scale).floor_().sub_(self._first).to(torch.int32)
-            counted: npt.NDArray[np.int64] = torch.bincount(places, minlength=BINS).numpy()
-            self.counts += counted
+        # exact, as the scale is a power of two; torch.histc rounds differences to float32
+        places = (seen.values * scale).floor_().sub_(self._first).to(torch.int32)
+        counted: npt.NDArray[np.int64] = torch.bincount(places, minlength=BINS).numpy()
+        self.counts += counted * seen.stride
 
     def _cover(self, low: float, high: float) -> None:
         """Make the bins just wide enough for a range that holds zero."""

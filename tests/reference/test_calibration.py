@@ -35,7 +35,7 @@ from edgegen.reference.calibration_cases import (
 )
 from edgegen.reference.case import PROMPT, SEED
 from edgegen.reference.clipping import best_range
-from edgegen.reference.histogram import BINS, Histogram
+from edgegen.reference.histogram import BINS, SAMPLED_VALUES, Histogram, Sampled
 from tests.conftest import TinyPipeline
 from tests.tiny_models import FAMILIES
 
@@ -78,8 +78,8 @@ def quantization_error(values: torch.Tensor, low: float, high: float) -> float:
     return float(((rounded * step - exact) ** 2).mean())
 
 
-def best_of(values: torch.Tensor) -> tuple[float, float]:
-    histogram = histogram_of(values)
+def best_of(*values: torch.Tensor) -> tuple[float, float]:
+    histogram = histogram_of(*values)
     return best_range(histogram.counts, histogram.edges, histogram.minimum, histogram.maximum)
 
 
@@ -194,9 +194,51 @@ def test_each_value_lies_in_its_bin_and_the_bins_are_few_too_many(scale: float) 
     assert BINS / 2 - 1 <= float(values.abs().max()) / width <= BINS
 
 
-def test_a_large_tensor_is_counted_to_its_last_value() -> None:
-    values = torch.full((5, (1 << 20) + 3), -1.0)
-    assert histogram_of(values).counts.sum() == values.numel()
+@pytest.mark.parametrize("place", [0, 12_345, -1])
+def test_of_a_large_tensor_a_share_of_each_channel_is_counted_and_every_extreme(
+    place: int,
+) -> None:
+    values = torch.randn(3, 1000, 320, generator=torch.Generator().manual_seed(5))
+    values.view(-1)[place] = 90.0
+    seen = Sampled.of(values)
+    assert SAMPLED_VALUES / 2 < len(seen.values) <= SAMPLED_VALUES + 1
+    channels = torch.arange(320.0).expand(3, 1000, 320)
+    shares = torch.bincount(Sampled.of(channels.contiguous()).values.int(), minlength=320)
+    assert shares.min() > 0.8 * shares.max()
+    histogram = histogram_of(values)
+    assert histogram.maximum == 90.0
+    assert histogram.minimum == float(values.min())
+    assert histogram.counts.sum() == pytest.approx(values.numel(), rel=1e-3)
+
+
+def test_samples_of_several_calls_give_a_range_that_is_as_good_as_that_of_all_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(6)
+    calls = [4 * torch.randn(2, 561, 320, generator=generator) for _ in range(8)]
+    values = torch.cat(list(map(torch.nn.functional.silu, calls)))
+    sampled = best_of(*values.split(2))
+    monkeypatch.setattr("edgegen.reference.histogram.SAMPLED_VALUES", values.numel())
+    whole = best_of(values)
+    assert quantization_error(values, *sampled) < 1.02 * quantization_error(values, *whole)
+
+
+def test_an_input_that_is_changed_in_place_is_looked_at_again(tiny_pipeline: TinyPipeline) -> None:
+    module = torch.nn.Module()
+    module.conv_in, module.conv_out = torch.nn.Conv2d(1, 1, 1), torch.nn.Conv2d(1, 1, 1)
+    observer = Observer()
+    value = torch.rand(1, 1, 4, 4)
+    with (
+        torch.inference_mode(),
+        observer.watching(spec_of(tiny_pipeline("ddpm")), {"unet": module}),
+    ):
+        module.conv_in(value)
+        module.conv_out(value)
+        value += 5
+        module.conv_in(value)
+    found = observer.calibration()
+    assert found.layer("unet", "conv_out").input_maximum < 1
+    assert found.layer("unet", "conv_in").input_maximum > 5
 
 
 def test_zeros_alone_have_no_range() -> None:
