@@ -32,12 +32,15 @@ from tests.conftest import TinyPipeline
 from tests.pruning.models import all_kinds, pruned, structure_of
 
 STEPS = 24
+"""These are three rounds: six pictures."""
 FAMILIES = (
-    "sd15",
+    ("sd15", STEPS, 0.9),
     *(
-        pytest.param(name, marks=pytest.mark.slow)
-        for name in ("ddpm", "pixart", "lcm", "sdxl", "sd-inpaint", "sdxl-refiner")
+        pytest.param(name, STEPS, 0.9, marks=pytest.mark.slow)
+        for name in ("ddpm", "pixart", "lcm", "sdxl", "sdxl-refiner")
     ),
+    # what six pictures of this one teach does not carry over to others; two dozen have to
+    pytest.param("sd-inpaint", 4 * STEPS, 0.5, marks=pytest.mark.slow),
 )
 
 
@@ -65,9 +68,9 @@ def _small_and_steady(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgegen.pruning.student._WARM_UP_STEPS", 5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "steps", "share"), FAMILIES)
 def test_what_is_learned_is_nearer_to_the_original_and_is_what_is_written(
-    family: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+    family: str, steps: int, share: float, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
     whole = tiny_pipeline(family)
     folder = pruned(whole, tmp_path / "model", all_kinds(structure_of(whole)))
@@ -76,17 +79,17 @@ def test_what_is_learned_is_nearer_to_the_original_and_is_what_is_written(
     shapes = {key: entry.shape for key, entry in before.entries.items()}
     numbers = {key: before.array(key).copy() for key in shapes}
     events: list[str] = []
-    job = job_of(whole, folder, tmp_path / "checkpoint.safetensors", STEPS)
+    job = job_of(whole, folder, tmp_path / "checkpoint.safetensors", steps)
     done = recovery_child._run(job, lambda event, **_: events.append(event))
     told = done["recovery"]
-    assert told["steps"] == STEPS
-    assert told["loss_after"] < 0.9 * told["loss_before"]
+    assert told["steps"] == steps
+    assert told["loss_after"] < share * told["loss_before"]
     assert "taught" in events
     after = Weights.open(folder / name)
     assert {key: entry.shape for key, entry in after.entries.items()} == shapes
     assert any(not np.array_equal(after.array(key), numbers[key]) for key in shapes)
     again = recovery_child._run(job, lambda *_, **__: None)  # its time is over already
-    assert again["resumed"] == STEPS
+    assert again["resumed"] == steps
     assert again["recovery"]["steps"] == told["steps"]
 
 
