@@ -56,6 +56,7 @@ class DrawRequest:
     image_guidance: float | None = None
     noise_level: int | None = None
     class_label: int | None = None
+    picture_prompt: Path | None = None
 
 
 class Drawer(Protocol):

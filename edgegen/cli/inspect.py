@@ -23,6 +23,7 @@ from edgegen.cli.shared_options import (
     adapter_options,
     cache_interval_option,
     height_option,
+    image_prompt_options,
     offline_option,
     reading_options,
     recipe_option,
@@ -55,7 +56,16 @@ if TYPE_CHECKING:
             *("profile", "targets", "recipes"),
             *("width", "height", "cache_interval"),
         ),
-        "The model": ("loras", "embeddings", "variant", "revision", "offline", *READING),
+        "The model": (
+            "loras",
+            "embeddings",
+            "ip_adapter",
+            "image_encoder",
+            "variant",
+            "revision",
+            "offline",
+            *READING,
+        ),
         "The result": ("verbose", "as_json"),
     },
     values={"MODEL": known_models, "--target": known_targets, "--profile": known_profiles},
@@ -83,6 +93,7 @@ if TYPE_CHECKING:
 @height_option
 @cache_interval_option
 @adapter_options
+@image_prompt_options
 @revision_option
 @variant_option
 @offline_option
@@ -102,6 +113,8 @@ def inspect(
     cache_interval: int | None,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
+    ip_adapter: str | None,
+    image_encoder: str | None,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -125,6 +138,7 @@ def inspect(
     from edgegen.core.targets import load_targets
     from edgegen.devices.profiles import load_profile
     from edgegen.models.adapters.adapted_folder import with_adapters
+    from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.models.summary import summarize
     from edgegen.packaging.drawing import scheduler_problem
     from edgegen.packaging.wanted import wanted_packages
@@ -141,7 +155,10 @@ def inspect(
         )
     reading = take_reading(options)
     with _opened(console, model, revision, variant, offline, reading, wanted) as found:
-        folder = with_adapters(found, loras, embeddings, offline=offline, progress=console.progress)
+        prompt_by = image_prompt_choice(ip_adapter, image_encoder)
+        folder = with_adapters(
+            found, loras, embeddings, prompt_by, offline=offline, progress=console.progress
+        )
         summary = summarize(folder)
         problem = scheduler_problem(summary.pipeline, folder.path)
         if wanted:

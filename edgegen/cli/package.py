@@ -38,6 +38,7 @@ from edgegen.cli.shared_options import (
     cache_interval_option,
     guidance_part_options,
     height_option,
+    image_prompt_options,
     offline_option,
     reading_options,
     recipe_option,
@@ -80,7 +81,7 @@ _LIMITS = quality_limits()
             *("guidance_start", "guidance_stop", "cache_interval"),
         ),
         "The model": (
-            *("loras", "embeddings", "lora_as_input"),
+            *("loras", "embeddings", "lora_as_input", "ip_adapter", "image_encoder"),
             *("variant", "revision", "offline", *READING),
         ),
         "The result": ("output", "force", "dry_run", "as_json"),
@@ -167,6 +168,7 @@ _LIMITS = quality_limits()
     is_flag=True,
     help="Let layers take a LoRA at run time, `edgegen run --lora FILE`; of ONNX packages.",
 )
+@image_prompt_options
 @revision_option
 @variant_option
 @offline_option
@@ -214,6 +216,8 @@ def package(
     npu: bool,
     chip: str | None,
     allow_processor: bool,
+    ip_adapter: str | None,
+    image_encoder: str | None,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -241,6 +245,7 @@ def package(
     from edgegen.cli.package_quality import QualityGate
     from edgegen.devices.profiles import load_profile
     from edgegen.models.adapters.adapted_folder import with_adapters
+    from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.models.source import resolve
     from edgegen.packaging.batch import build_all
     from edgegen.packaging.drawing import parse_scheduler_options
@@ -272,7 +277,10 @@ def package(
         reading=reading,
         progress=console.progress,
     )
-    folder = with_adapters(folder, loras, embeddings, offline=offline, progress=console.progress)
+    prompt_by = image_prompt_choice(ip_adapter, image_encoder)
+    folder = with_adapters(
+        folder, loras, embeddings, prompt_by, offline=offline, progress=console.progress
+    )
     in_folders = several or output is None
     base = output or Path(folder.name)
     facts = read_facts(

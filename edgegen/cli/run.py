@@ -54,6 +54,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
             *("cache_interval", "eta", "scheduler", "loras"),
         ),
         "From a picture": ("image", "mask", "depth", "strength", "image_guidance", "noise_level"),
+        "As a part of the prompt": ("ip_image",),
         "Steered by pictures": (
             *("control", "control_scale", "control_start", "control_end", "guess_mode"),
         ),
@@ -116,6 +117,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--mask", type=_FILE, help="Mask, white where to draw anew.")
 @click.option("--depth", type=_FILE, help="PNG with the picture's depth, near is white.")
 @click.option("--strength", type=NumberRange(0, 1), help="How much of the image to redraw.")
+@click.option(
+    "--ip-image", type=_FILE, help="Picture as a part of the prompt, of a package with IP-Adapter."
+)
 @click.option(
     "--control",
     type=_FILE,
@@ -228,10 +232,11 @@ def run(
     _check_pictures(manifest, options)
     _check_class(manifest, options["class_label"])
     image, mask, depth = (options.pop(name) for name in ("image", "mask", "depth"))
-    control = options.pop("control")
+    control, shown = options.pop("control"), options.pop("ip_image")
+    _check_picture_prompt(manifest, shown)
     lora = _lora_for(manifest, options.pop("loras"))
     files = image_files(output, prompt, seed, count)
-    files.check(console, image, mask, depth, *control)
+    files.check(console, image, mask, depth, shown, *control)
     check_package(console, package, manifest, device, verify=verify)
     wishes = Wishes(
         runtime=options.pop("runtime"),
@@ -241,7 +246,8 @@ def run(
     )
     for name in ("control_scale", "control_start", "control_end"):
         options[name] = options[name] or None
-    with readable_pictures(image, mask, *control) as (picture, readable_mask, *controls):
+    with readable_pictures(image, mask, shown, *control) as readable:
+        picture, readable_mask, picture_prompt, *controls = readable
         job = GenerateJob(
             package=str(package.absolute()),
             residency=options.pop("residency"),
@@ -251,6 +257,7 @@ def run(
                 count=count,
                 image=absolute(picture),
                 mask=absolute(readable_mask),
+                picture_prompt=absolute(picture_prompt),
                 control=tuple(str(it.absolute()) for it in controls if it is not None) or None,
                 lora=absolute(lora),
                 depth=absolute(depth),
@@ -323,6 +330,22 @@ def _check_class(manifest: PackageManifest, label: int | None) -> None:
         raise ConfigError(
             f"{manifest.source.model} draws images of {classes} classes.",
             hint=f"Add --class-label 0 to {classes - 1}.",
+        )
+
+
+def _check_picture_prompt(manifest: PackageManifest, picture: Path | None) -> None:
+    from edgegen.core.errors import ConfigError
+
+    takes = manifest.facts.takes_picture_prompt
+    if picture is not None and not takes:
+        raise ConfigError(
+            f"{manifest.source.model} takes no picture as a part of the prompt.",
+            hint="Leave --ip-image out, or package the model with --ip-adapter.",
+        )
+    if picture is None and takes:
+        raise ConfigError(
+            f"{manifest.source.model} was packaged with an IP-Adapter, which wants a picture.",
+            hint="Add --ip-image PICTURE.",
         )
 
 

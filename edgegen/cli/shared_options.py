@@ -126,6 +126,21 @@ def adapter_options(command: _Command) -> _Command:
     return lora(embedding(command))
 
 
+def image_prompt_options(command: _Command) -> _Command:
+    """Add the options that make a picture a part of a model's prompts."""
+    adapter = click.option(
+        "--ip-adapter",
+        metavar="FILE[:SCALE]",
+        help="An IP-Adapter (.safetensors), for prompts with a picture: FILE:0.6.",
+    )
+    encoder = click.option(
+        "--image-encoder",
+        metavar="FOLDER",
+        help="What it looks at pictures with; default: image_encoder/ beside it.",
+    )
+    return adapter(encoder(command))
+
+
 no_history_option = click.option(
     "--no-history",
     is_flag=True,

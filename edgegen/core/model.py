@@ -16,6 +16,8 @@ DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uin
 
 Role = Literal[
     "text_encoder",
+    "image_encoder",
+    "image_projection",
     "controlnet",
     "t2i_adapter",
     "denoiser",
@@ -36,8 +38,10 @@ def main_role(role: Role) -> Role:
     """Return the role whose rules and figures hold for a role.
 
     A shallow denoiser is a denoiser, a ControlNet is a copy of one's half, and a T2I-Adapter reads
-    a picture as an encoder does.
+    a picture as an encoder does. What makes a part of the prompt of a picture is a text encoder.
     """
+    if role in ("image_encoder", "image_projection"):
+        return "text_encoder"
     if role == "t2i_adapter":
         return "encoder"
     return "denoiser" if role in ("shallow_denoiser", "controlnet") else role
@@ -91,10 +95,11 @@ class SchedulerSpec:
 class Adapter:
     """What was added to a model: its file's name and hash.
 
-    A LoRA and its kin have a `scale`, a textual inversion the `tokens` that it is called by.
+    A LoRA and its kin have a `scale`, and so has an IP-Adapter; a textual inversion has the
+    `tokens` that it is called by.
     """
 
-    kind: Literal["lora", "embedding"]
+    kind: Literal["lora", "embedding", "ip-adapter"]
     name: str
     sha256: str
     scale: float | None = None

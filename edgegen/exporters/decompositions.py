@@ -290,6 +290,19 @@ def _unbind(steps: Steps, x: Traced, axis: int) -> list[Traced]:
     return [steps(aten.select.int, x, axis, index) for index in range(len(steps.results))]
 
 
+def _repeat(steps: Steps, x: Traced, times: Sequence[Any]) -> Traced:
+    """Write a tensor laid beside itself: joined along axes, and broadcast along those of one."""
+    rank = len(steps.shape(x))
+    for axis, (size, count) in enumerate(
+        zip(steps.shape(x), times[len(times) - rank :], strict=True)
+    ):
+        if size != 1 and count != 1:
+            if not isinstance(count, int):
+                raise RefusedError("an open number of repetitions")
+            x = steps(aten.cat.default, [x] * count, axis)
+    return steps(aten.expand.default, x, list(steps.results[0]))
+
+
 def _repeat_interleave(
     steps: Steps, x: Traced, times: int, axis: int | None, output_size: Any
 ) -> Traced:
@@ -393,6 +406,7 @@ WRITTEN: Mapping[str, Callable[..., Traced | list[Traced]]] = {
     "aten.pixel_shuffle.default": _pixel_shuffle,
     "aten.pixel_unshuffle.default": _pixel_unshuffle,
     "aten.reciprocal.default": _reciprocal,
+    "aten.repeat.default": _repeat,
     "aten.repeat_interleave.self_int": _repeat_interleave,
     "aten.rms_norm.default": _rms_norm,
     "aten.rsub.Scalar": _rsub,

@@ -6,7 +6,7 @@ in as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,16 +65,26 @@ class Slot:
     `classes` are the networks that may; `advice` helps where another one does. `tokenizer` is the
     entry that reads for a text encoder, and `tokenizer_classes` what may fill it. Of a network that
     makes several components, those of `roles` are exported. `several` is the class that diffusers
-    writes where several networks fill it, each in a folder: `controlnet`, `controlnet_1`, ….
+    writes where several networks fill it, each in a folder: `controlnet`, `controlnet_1`, …. One
+    that `shows_pictures` to the denoiser is filled for a model with an IP-Adapter only.
     """
 
     name: str
     classes: tuple[str, ...]
     tokenizer: str | None = None
     tokenizer_classes: tuple[str, ...] = CLIP_TOKENIZERS
-    roles: tuple[Role, ...] = ("text_encoder", *STEERING, "denoiser", "decoder", "encoder")
+    roles: tuple[Role, ...] = (
+        *("text_encoder", "image_encoder", "image_projection"),
+        *(*STEERING, "denoiser", "decoder", "encoder"),
+    )
     several: str | None = None
+    shows_pictures: bool = False
     advice: str = ""
+
+
+def without_pictures(slots: Iterable[Slot]) -> tuple[Slot, ...]:
+    """Return the slots of a family whose pipeline takes no IP-Adapter."""
+    return tuple(slot for slot in slots if not slot.shows_pictures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ FROM_TEXT = Family(
             advice="One without projection can be read from weights that have one: write "
             "CLIPTextModel in model_index.json.",
         ),
+        Slot(name="image_encoder", classes=("CLIPVisionModelWithProjection",), shows_pictures=True),
         Slot(name="unet", classes=("UNet2DConditionModel",)),
         Slot(name="vae", classes=("AutoencoderKL", "AutoencoderTiny", "AsymmetricAutoencoderKL")),
     ),

@@ -7,7 +7,12 @@ from typing import Any
 
 from edgegen.core.model import Generation
 from edgegen.families import stable_diffusion, stable_diffusion_xl
-from edgegen.families.base import PipelineClass, PipelineConfigs, ReferenceCall
+from edgegen.families.base import (
+    PipelineClass,
+    PipelineConfigs,
+    ReferenceCall,
+    without_pictures,
+)
 from edgegen.families.latents import generation_from_text
 from edgegen.networks.base import Tensors
 
@@ -34,6 +39,7 @@ EDIT = replace(
     stable_diffusion.FROM_TEXT,
     name="stable-diffusion-edit",
     facts=replace(stable_diffusion.FROM_TEXT.facts, starts=("edit",)),
+    slots=without_pictures(stable_diffusion.FROM_TEXT.slots),
     pipelines={"StableDiffusionInstructPix2PixPipeline": PipelineClass(steps=100, guidance=7.5)},
     takes=("latents", "edited latents"),
     generation=_generation,
@@ -47,6 +53,7 @@ EDIT_XL = replace(
     stable_diffusion_xl.FROM_TEXT,
     name="stable-diffusion-xl-edit",
     facts=EDIT.facts,
+    slots=without_pictures(stable_diffusion_xl.FROM_TEXT.slots),
     pipelines={"StableDiffusionXLInstructPix2PixPipeline": PipelineClass(steps=100, guidance=5.0)},
     takes=EDIT.takes,
     generation=_generation_xl,

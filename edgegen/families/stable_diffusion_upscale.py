@@ -24,7 +24,7 @@ SCALING_FACTOR = 0.08333
 LOW_RES_SCHEDULER = "low_res_scheduler"
 """The entry that adds noise to the small picture."""
 
-_TEXT, _UNET, _ = stable_diffusion.FROM_TEXT.slots
+_TEXT, _, _UNET, _ = stable_diffusion.FROM_TEXT.slots
 
 
 def _check(configs: PipelineConfigs) -> None:

@@ -15,7 +15,7 @@ from edgegen.networks.base import Tensors
 _PROJECTED = Slot(
     name="text_encoder_2", classes=("CLIPTextModelWithProjection",), tokenizer="tokenizer_2"
 )
-_TEXT, _UNET, _VAE = stable_diffusion.FROM_TEXT.slots
+_TEXT, _PICTURE, _UNET, _VAE = stable_diffusion.FROM_TEXT.slots
 
 # diffusers has another default behind a mask, whichever class the model was saved with
 _DEFAULTS = PipelineClass(steps=50, guidance=5.0, inpaint_guidance=7.5)
@@ -64,7 +64,7 @@ FROM_TEXT = Family(
     name="stable-diffusion-xl",
     facts=stable_diffusion.FROM_TEXT.facts,
     pipelines=_PIPELINES,
-    slots=(_TEXT, _PROJECTED, _UNET, _VAE),
+    slots=(_TEXT, _PROJECTED, _PICTURE, _UNET, _VAE),
     check=check_networks,
     generation=_generation,
     text_outputs=("hidden_states.-2", "text_embeds", "pooler_output"),

@@ -59,6 +59,7 @@ def job_of(
         depth=given.get("depth"),
         control=tuple(given[it] for it in given if it.startswith(CONTROL)) or None,
         class_label=class_label,
+        picture_prompt=given.get("picture_prompt"),
     )
     is_timed = planned.kind in ("steady", "sustained")
     return GenerateJob(

@@ -201,6 +201,8 @@ def _pictures(manifest: PackageManifest) -> dict[str, str]:
     wanted = {f"{CONTROL}{it}": f"{folder}/{CONTROL}{it}.png" for it in range(facts.controls)}
     if facts.needs_picture:
         wanted |= {name: f"{folder}/{PICTURE_NAMES[name]}" for name in PICTURES[facts.starts[0]]}
+    if facts.takes_picture_prompt:
+        wanted["picture_prompt"] = f"{folder}/{PICTURE_NAMES['picture_prompt']}"
     there = {artifact.path for artifact in manifest.files}
     if not there.issuperset(wanted.values()):
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgegen.core.configs import ComponentConfig
 from edgegen.families.base import Family, Filled, PipelineConfigs, Slot
+from edgegen.models.adapters.applied import read_adapted
 from edgegen.models.index import PipelineIndex
 from edgegen.models.scheduler import CONFIG_PATH
 from edgegen.models.text_encoders import text_length
@@ -18,7 +19,14 @@ def read_configs(index: PipelineIndex, family: Family) -> PipelineConfigs:
     Raises SourceError where one is missing, is of a class that doesn't belong there, or has an
     option that edgegen cannot export.
     """
-    wanted = [it for slot in family.slots for it in index.networks(slot)]
+    adapted = read_adapted(index.folder)
+    shows_pictures = adapted is not None and adapted.image_prompt is not None
+    wanted = [
+        it
+        for slot in family.slots
+        if shows_pictures or not slot.shows_pictures
+        for it in index.networks(slot)
+    ]
     slots = {slot.name: _filled(index, slot, class_name) for slot, class_name in wanted}
     for it in slots.values():
         check_options(it.config, it.network)

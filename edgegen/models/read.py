@@ -30,7 +30,8 @@ from edgegen.models.weight_files import check_variant
 from edgegen.models.weight_source import PipelineSource, WeightSource
 from edgegen.models.weights import stored_variants
 from edgegen.networks import network_of
-from edgegen.networks.base import Denoiser, Neighbours, Part
+from edgegen.networks.base import Denoiser, ImageEncoder, Neighbours, Part
+from edgegen.networks.image_prompt import has_image_prompt, image_prompt_of
 from edgegen.networks.residuals import is_residual
 
 
@@ -63,7 +64,11 @@ def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
         revision=folder.revision,
         variant=folder.variant,
         family=family.name,
-        facts=replace(facts_of(family.name, generation), controls=len(configs.steering)),
+        facts=replace(
+            facts_of(family.name, generation),
+            controls=len(configs.steering),
+            takes_picture_prompt=any(it.role == "image_encoder" for it in components),
+        ),
         pipeline_class=index.class_name,
         components=components,
         generation=generation,
@@ -71,7 +76,11 @@ def read_pipeline(folder: ModelFolder, *, cached: bool = False) -> PipelineSpec:
         licence=licence_name(folder.path),
         reading=None if folder.reading == AS_IT_IS else folder.reading,
         form=None if layout is None else layout.form,
-        extras=tuple(name for name in sorted(index.entries) if name in NOT_EXPORTED),
+        extras=tuple(
+            name
+            for name in sorted(index.entries)
+            if name in NOT_EXPORTED and name not in configs.slots
+        ),
         adapters=facts_of_adapters(folder.path),
     )
     origin = read_origin(folder.path)
@@ -117,7 +126,9 @@ def _components(
 ) -> tuple[Component, ...]:
     pooled = [text.pooled_width(config) for text, config in configs.texts]
     neighbours = Neighbours(
-        scale=generation.vae_scale_factor, pooled_width=pooled[-1] if pooled else None
+        scale=generation.vae_scale_factor,
+        pooled_width=pooled[-1] if pooled else None,
+        patches=_patches(configs),
     )
     for filled in configs.steering[:1]:
         _, steering = filled.network.parts[0].signature(filled.config, neighbours)
@@ -127,6 +138,21 @@ def _components(
         component
         for filled in configs.slots.values()
         for component in _made_of(filled, source, variant, neighbours, cached=cached)
+    )
+
+
+def _patches(configs: PipelineConfigs) -> int | None:
+    """Return how many states of a picture an IP-Adapter reads; None where it reads none."""
+    _, config = configs.denoiser
+    prompt = image_prompt_of(config.data, str(config.path))
+    if prompt is None or not prompt.reads_patches:
+        return None
+    for it in configs.slots.values():
+        if isinstance(it.network, ImageEncoder):
+            return it.network.patches(it.config)
+    raise SourceError(
+        f"{configs.settings.path} has no image encoder for the UNet's IP-Adapter.",
+        hint="Give the adapter with --ip-adapter.",
     )
 
 
@@ -144,6 +170,9 @@ def _made_of(
     parts = [(part, part.prefixes) for part in network.parts if part.role in slot.roles]
     if cached and isinstance(network, Denoiser):
         parts = _cached_parts(network, filled.config)
+    if isinstance(network, Denoiser) and has_image_prompt(filled.config):
+        part = network.picture_part
+        parts += [] if part is None else [(part, part.prefixes)]
     for part, prefixes in parts:
         inputs, outputs = part.signature(filled.config, neighbours)
         component = Component(

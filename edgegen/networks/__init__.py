@@ -15,6 +15,7 @@ from edgegen.networks import (
     autoencoder_kl,
     autoencoder_tiny,
     clip_text,
+    clip_vision,
     control_net,
     pixart_transformer,
     t2i_adapter,
@@ -30,6 +31,7 @@ NETWORKS: Mapping[str, Network] = {
     "AutoencoderTiny": autoencoder_tiny.AUTOENCODER_TINY,
     "CLIPTextModel": clip_text.CLIP_TEXT_MODEL,
     "CLIPTextModelWithProjection": clip_text.CLIP_TEXT_MODEL_WITH_PROJECTION,
+    "CLIPVisionModelWithProjection": clip_vision.CLIP_VISION_MODEL,
     "ControlNetModel": control_net.CONTROL_NET,
     "PixArtTransformer2DModel": pixart_transformer.PIXART_TRANSFORMER,
     "T2IAdapter": t2i_adapter.T2I_ADAPTER,
@@ -66,8 +68,9 @@ def part_of(component: Component) -> Part:
     """Return what is known of a component. Raises SourceError for an unknown class or role."""
     network = network_of(component.class_name)
     parts = network.parts
-    if isinstance(network, Denoiser) and network.caching is not None:
-        parts = (*parts, network.caching.part)
+    if isinstance(network, Denoiser):
+        caching = None if network.caching is None else network.caching.part
+        parts = (*parts, *(it for it in (caching, network.picture_part) if it is not None))
     for part in parts:
         if part.role == component.role:
             return part

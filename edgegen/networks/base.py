@@ -15,8 +15,9 @@ from typing import Any, Literal, Protocol
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.model import DType, Generation, Role, TensorSpec
 from edgegen.core.model import NativeTensor as NativeTensor
-from edgegen.networks.pruned import without_cuts
 
+OWN_KEYS = "edgegen_"
+"""How keys of a config begin that edgegen writes, and no class reads."""
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs."""
 Tensors = Mapping[str, Any]
@@ -31,11 +32,14 @@ class Neighbours:
 
     `scale` is pixels a latent, `pooled_width` the width of the last text encoder's projection.
     `steering` are the outputs of the networks that steer the denoiser, of the first of them.
+    `patches` is how many states a picture has of which an IP-Adapter makes tokens; None where it
+    makes them of the picture's embedding.
     """
 
     scale: int = 1
     pooled_width: int | None = None
     steering: tuple[TensorSpec, ...] = ()
+    patches: int | None = None
 
 
 class Probing(Protocol):
@@ -152,6 +156,10 @@ class KeyRules:
     elsewhere: Callable[[Collection[str]], Mapping[str, str]] = _no_other_names
 
 
+def _as_it_is(_network: Any, _config: Mapping[str, Any]) -> None:
+    return None
+
+
 def nothing(_config: ComponentConfig) -> None:
     """Return that a network has no such thing, or that there is nothing to check."""
 
@@ -162,8 +170,9 @@ class Network:
 
     Models that were saved before it got that name may give one of `old_names`. `config_class` is
     what transformers builds it from. `options` are the settings that decide which layers it has,
-    with the values that every target can hold; `check` refuses what they cannot say. A `prunable`
-    one may be narrower than its settings say (`pruned.py`).
+    with the values that every target can hold; `check` refuses what they cannot say. `complete`
+    adds to a network what keys of edgegen say in its config. A `prunable` one may be narrower than
+    its settings say (`pruned.py`).
     """
 
     class_name: str
@@ -173,6 +182,7 @@ class Network:
     config_class: str | None = None
     options: Options = field(default_factory=dict)
     check: Callable[[ComponentConfig], None] = nothing
+    complete: Callable[[Any, Mapping[str, Any]], None] = _as_it_is
     keys: KeyRules = KeyRules()
     prunable: bool = False
 
@@ -182,9 +192,11 @@ class Network:
 
     def build(self, config: Mapping[str, Any]) -> Any:
         """Build the whole network from its config; raises whatever its class raises."""
-        whole = without_cuts(config)
+        whole = {key: value for key, value in config.items() if not key.startswith(OWN_KEYS)}
         if self.config_class is None:
-            return self.load_class().from_config(whole)
+            network = self.load_class().from_config(whole)
+            self.complete(network, config)
+            return network
         settings = getattr(importlib.import_module(self.library), self.config_class)
         return self.load_class()(settings.from_dict(whole))
 
@@ -202,6 +214,19 @@ class TextEncoder(Network):
     pooled_width: Callable[[ComponentConfig], int | None]
     positions: Callable[[ComponentConfig], int | None]
     words: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageEncoder(Network):
+    """A network that looks at a picture.
+
+    `width` is that of the picture's embedding; it has states of so many `patches`, each
+    `patch_width` wide.
+    """
+
+    width: Callable[[ComponentConfig], int]
+    patch_width: Callable[[ComponentConfig], int]
+    patches: Callable[[ComponentConfig], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +255,7 @@ class Denoiser(Network):
     its innermost features are `reduction` times smaller than the sample. `text_width` is the
     setting that says how wide the states of the text are, and its value; None where it reads no
     text. `guidance_width` is that of the guidance scale's embedding; None where it takes none.
+    Of one whose config has an IP-Adapter, `picture_part` makes tokens of a picture.
     `classes` is how many class labels it knows; None where it takes none. `caching` is None for a
     network whose features are not kept between steps.
     """
@@ -243,6 +269,7 @@ class Denoiser(Network):
     guidance_width: Callable[[ComponentConfig], int | None]
     classes: Callable[[ComponentConfig], int | None] = nothing
     caching: Caching | None = None
+    picture_part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

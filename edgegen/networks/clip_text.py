@@ -29,7 +29,7 @@ _IGNORED = ("logit_scale", "vision_model.", "visual_projection.")
 _WORDS = "embeddings.token_embedding"
 _SENSITIVE_LAYERS = ("*embeddings.*", "text_projection")
 """The words themselves, where they stand, and what SDXL is conditioned on."""
-_OPTIONS: Options = {
+OPTIONS: Options = {
     "hidden_act": (
         *("quick_gelu", "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new"),
         *("gelu_pytorch_tanh", "linear", "mish", "relu", "relu2", "relu6", "sigmoid"),
@@ -112,7 +112,7 @@ CLIP_TEXT_MODEL = TextEncoder(
     class_name="CLIPTextModel",
     library="transformers",
     config_class="CLIPTextConfig",
-    options=_OPTIONS,
+    options=OPTIONS,
     parts=(_part(projects=False),),
     keys=_keys("text_projection."),
     width=_width,
@@ -124,7 +124,7 @@ CLIP_TEXT_MODEL_WITH_PROJECTION = TextEncoder(
     class_name="CLIPTextModelWithProjection",
     library="transformers",
     config_class="CLIPTextConfig",
-    options=_OPTIONS,
+    options=OPTIONS,
     parts=(_part(projects=True),),
     keys=_keys(),
     width=_width,

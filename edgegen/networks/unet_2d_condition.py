@@ -10,7 +10,7 @@ from typing import Any
 from edgegen.core.configs import ComponentConfig
 from edgegen.core.errors import SourceError
 from edgegen.core.model import TensorSpec
-from edgegen.networks import feature_cache, probes, residuals, unet
+from edgegen.networks import feature_cache, image_prompt, probes, residuals, unet
 from edgegen.networks.base import (
     Caching,
     Denoiser,
@@ -47,6 +47,9 @@ def _signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
     if guidance is not None:
         inputs.append(tensor("timestep_cond", "batch", guidance))
     inputs += unet.labels_of(config)
+    prompt = image_prompt.image_prompt_of(config.data, str(config.path))
+    if prompt is not None:
+        inputs.append(tensor(image_prompt.TOKENS, "batch", prompt.tokens, prompt.width))
     inputs += residuals.taken(config, neighbours.scale, neighbours.steering)
     return tuple(inputs), (tensor("out_sample", "batch", _predicted(config), height, width),)
 
@@ -142,8 +145,9 @@ def _shallow_forward(network: Any, inputs: Tensors) -> Tensors:
 
 
 def added_conditions(inputs: Tensors) -> Tensors:
-    """Return what SDXL's UNets are told besides the text."""
-    return {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs}
+    """Return what a UNet is told besides the text: SDXL's sizes, an IP-Adapter's picture."""
+    names = ("text_embeds", "time_ids", image_prompt.TOKENS)
+    return {name: inputs[name] for name in names if name in inputs}
 
 
 def _shallow_prefixes(config: ComponentConfig) -> tuple[str, ...]:
@@ -153,9 +157,12 @@ def _shallow_prefixes(config: ComponentConfig) -> tuple[str, ...]:
 
 def _shallow_signature(config: ComponentConfig, neighbours: Neighbours) -> Signature:
     inputs, outputs = feature_cache.shallow_signature(_signature)(config, neighbours)
-    if feature_cache.reads_text(config) or config.data.get("addition_embed_type") == _OF_TEXT:
-        return inputs, outputs
-    return tuple(it for it in inputs if it.name != "encoder_hidden_states"), outputs
+    unread = set()
+    if not feature_cache.reads_text(config):
+        unread = {"encoder_hidden_states", image_prompt.TOKENS}
+        if config.data.get("addition_embed_type") == _OF_TEXT:
+            unread.remove("encoder_hidden_states")
+    return tuple(it for it in inputs if it.name not in unread), outputs
 
 
 def _probe_time_ids(probing: Probing, _tensor: TensorSpec, shape: tuple[int, ...]) -> Any:
@@ -179,6 +186,7 @@ _PROBES: Mapping[str, Probe] = {
     "time_ids": _probe_time_ids,
     "timestep_cond": probes.guidance_embedding,
     unet.LABELS: probes.labels,
+    image_prompt.TOKENS: probes.noise,  # they end with a layer norm
     feature_cache.FEATURES: probes.features,
 }
 
@@ -261,6 +269,13 @@ def _multiple(config: ComponentConfig) -> int:
     return 1 if _TAKE_A_SIZE.issuperset(blocks[:-1]) else unet.reduction(config)
 
 
+def _complete(network: Any, config: Mapping[str, Any]) -> None:
+    """Add an IP-Adapter to a UNet whose config has one."""
+    prompt = image_prompt.image_prompt_of(config, "config.json")
+    if prompt is not None:
+        image_prompt.attach(network, prompt)
+
+
 def _check(config: ComponentConfig) -> None:
     """Refuse what diffusers builds and cannot run, or what needs an input that no pipeline has."""
     blocks = [str(it) for key in _BLOCKS for it in config.data.get(key) or ()]
@@ -321,6 +336,7 @@ UNET_2D_CONDITION = Denoiser(
         ),
     ),
     check=_check,
+    complete=_complete,
     keys=replace(unet.KEYS, elsewhere=ldm_names),
     prunable=True,
     taken=_taken,
@@ -330,6 +346,7 @@ UNET_2D_CONDITION = Denoiser(
     reduction=unet.reduction,
     text_width=_text_width,
     guidance_width=_guidance_width,
+    picture_part=image_prompt.PART,
     classes=unet.classes,
     caching=Caching(
         signature=feature_cache.whole_signature(_signature),

@@ -67,6 +67,8 @@ def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
     place = shlex.quote(str(package))
     prompt = ' --prompt "…"' if manifest.facts.takes_text else ""
     pictures = "".join(f" --{name} {name}.png" for name in PICTURES[manifest.facts.starts[0]])
+    if manifest.facts.takes_picture_prompt:
+        pictures += " --ip-image picture.png"
     pictures += " --control edges.png" * manifest.facts.controls
     label = "" if manifest.generation.classes is None else " --class-label 0"
     kit = shipped("targets") / manifest.target / KIT_FOLDER

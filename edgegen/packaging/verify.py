@@ -169,6 +169,11 @@ def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest, packag
     wanted = manifest.source.adapters
     if facts(spec.adapters) == facts(wanted):
         return
+    if any(it.kind == "ip-adapter" for it in wanted):
+        raise SourceError(
+            f"{package} was built with an IP-Adapter, and is compared with its golden case only.",
+            hint=f"Run: edgegen verify {package}",
+        )
     options = " ".join(
         f"--embedding 'FILE:{it.tokens[0]}'" if it.scale is None else f"--lora FILE:{it.scale:g}"
         for it in wanted

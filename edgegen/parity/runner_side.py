@@ -165,4 +165,5 @@ def make_request(case: GoldenCase, pictures: Path) -> Request:
         image_guidance=case.image_guidance,
         noise_level=case.noise_level,
         class_label=case.class_label,
+        picture_prompt=given.get("picture_prompt"),
     )

@@ -108,6 +108,8 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
         arguments["image"] = _picture(request.image)
     if request.mask is not None:
         arguments["mask_image"] = _picture(request.mask)
+    if request.picture_prompt is not None:
+        arguments["ip_adapter_image"] = _picture(request.picture_prompt)
     if call.control is not None:
         pictures = [_picture(it) for it in request.controls]
         arguments[call.control] = pictures[0] if len(pictures) == 1 else pictures

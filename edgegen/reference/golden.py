@@ -4,7 +4,8 @@
 `latents.npy` the noise that a run of few steps starts from, `trajectory.<i>.npy` what the
 scheduler returned after call `i`, `image.npy` the image, (batch, channels, height, width) in −1…1.
 A pipeline that starts from a picture has it in `input.png`, what to paint anew in `mask.png`, and
-how near things are in `depth.png`; `control.0.png`, … are the pictures that steer it.
+how near things are in `depth.png`; `control.0.png`, … are the pictures that steer it, and
+`prompt.png` is the picture that is a part of its prompt.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
         image_guidance=case.image_guidance,
         noise_level=case.noise_level,
         class_label=case.class_label,
+        picture_prompt=given.get("picture_prompt"),
     )
 
 

@@ -77,6 +77,9 @@ def load_reference(
         if slot.several is not None:
             joined = getattr(importlib.import_module("diffusers"), slot.several)
             parts[slot.name] = filled[0] if len(filled) == 1 else joined(filled)
+    encoder = next((it for it in spec.components if it.role == "image_encoder"), None)
+    if encoder is not None:
+        parts["feature_extractor"] = _picture_processor(encoder)
     build = _pipeline_class(spec)
     arguments = inspect.signature(build.__init__).parameters
     pipeline = build(**{name: parts.get(name) for name in arguments if name != "self"})
@@ -141,6 +144,16 @@ def _load_more_schedulers(spec: PipelineSpec, folder: Path) -> dict[str, Any]:
         build = getattr(diffusers, str(config.get("_class_name")))
         loaded[name] = build.from_config(config)
     return loaded
+
+
+def _picture_processor(encoder: Component) -> Any:
+    """Return what diffusers makes of an IP-Adapter's pictures, without torchvision."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    side = encoder.inputs[0].shape[-1]
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    )
 
 
 def _load_module(

@@ -14,6 +14,9 @@ from edgegen.core.model import PipelineSpec
 from edgegen.drawer import Pixels
 from edgegen.reference import golden
 
+_PROMPT_PX = 224
+"""As CLIP's image encoders take it: nothing is resized, which Pillow's releases round apart."""
+
 
 def write_start_pictures(spec: PipelineSpec, destination: Path, *, width: int, height: int) -> None:
     """Write what an image of `width` × `height` starts from.
@@ -31,6 +34,9 @@ def write_start_pictures(spec: PipelineSpec, destination: Path, *, width: int, h
         for name in PICTURES[start]:
             picture = encode_png(_DRAWN[name](width, height))
             (destination / PICTURE_NAMES[name]).write_bytes(picture)
+        if spec.facts.takes_picture_prompt:
+            picture = encode_png(_input_picture(_PROMPT_PX, _PROMPT_PX))
+            (destination / PICTURE_NAMES["picture_prompt"]).write_bytes(picture)
         for index in range(spec.facts.controls):
             picture = encode_png(_control_picture(width, height, index))
             (destination / golden.control_name(index)).write_bytes(picture)

@@ -178,6 +178,7 @@ def _request(settings: DrawRequest, prompts: Sequence[str | None], seeds: _Seeds
         image_guidance=settings.image_guidance,
         noise_level=settings.noise_level,
         class_label=settings.class_label,
+        picture_prompt=absolute(settings.picture_prompt),
     )
 
 

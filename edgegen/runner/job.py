@@ -55,6 +55,7 @@ class Request:
     control_end: tuple[float, ...] | None = None
     guess_mode: bool = False
     lora: str | None = None
+    picture_prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ def generate_there(
         latents=_send(device, job.request.latents),
         control=_send_all(device, job.request.control),
         lora=_send(device, job.request.lora),
+        picture_prompt=_send(device, job.request.picture_prompt),
     )
     run = new_run_name()
     there = device.agent.ask(Place, "make_run", name=run).path

@@ -8,13 +8,21 @@ import pytest
 
 from edgegen.core.model import STEERING, Role
 from edgegen.networks import NETWORKS
-from edgegen.networks.base import Autoencoder, Denoiser, Network, Steering, TextEncoder
+from edgegen.networks.base import (
+    Autoencoder,
+    Denoiser,
+    ImageEncoder,
+    Network,
+    Steering,
+    TextEncoder,
+)
 
 ROLES: dict[type[Network], tuple[str, ...]] = {
     TextEncoder: ("text_encoder",),
     Denoiser: ("denoiser",),
     Autoencoder: ("decoder", "encoder"),
     Steering: STEERING,
+    ImageEncoder: ("image_encoder",),
 }
 
 

@@ -12,7 +12,8 @@ SHARED = {
     "families": {"__init__", "base", "latents"},
     "networks": {
         *("__init__", "base", "options", "probes"),
-        *("autoencoder", "feature_cache", "ldm_names", "pruned", "residuals", "unet"),
+        *("autoencoder", "feature_cache", "image_prompt", "ldm_names", "pruned", "residuals"),
+        "unet",
     },
 }
 """Room -> its modules that declare none of its things."""

@@ -77,6 +77,7 @@ CASES: Mapping[str, tuple[Callable[..., Any], list[torch.Tensor]]] = {
         [X, X.flip(1)],
     ),
     "cube": (lambda x: x**3.0, [X]),
+    "repeat": (lambda x: x.repeat(1, 3, 1) + x[:, :1].repeat(1, 18, 1), [X]),
     "einsum": (
         lambda x, y: torch.einsum("bct,bcs->bts", torch.einsum("btc->bct", x), y.mT + 1),
         [X, X[:, :3]],

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
                 control_start=tuple(options.control_start) or None,
                 control_end=tuple(options.control_end) or None,
                 guess_mode=options.guess_mode,
+                picture_prompt=options.ip_image,
             ),
             output=output.parent if single else output,
             file_names=(output.name,) if single else None,
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control-start", type=_share, **again, help="part of the steps, 0 to 1")
     parser.add_argument("--control-end", type=_share, **again)
     parser.add_argument("--guess-mode", action="store_true")
+    parser.add_argument("--ip-image", type=Path, help="PNG as a part of the prompt (IP-Adapter)")
     names = [runtime.name for runtime in RUNTIMES]
     parser.add_argument("--runtime", choices=names, help="default: what is installed")
     parser.add_argument("--threads", type=_positive)

@@ -23,8 +23,9 @@ PICTURE_NAMES: Mapping[str, str] = {
     "image": "input.png",
     "mask": "mask.png",
     "depth": "depth.png",
+    "picture_prompt": "prompt.png",
 }
-"""What these pictures are called in a golden case."""
+"""What these pictures, and the one that is a part of the prompt, are called in a golden case."""
 REDRAWING: tuple[Start, ...] = ("picture", "mask", "depth")
 """Starts that go back into the noise by a strength; the others begin in noise alone."""
 NativeLayout = Literal["plain", "channels-first"]
@@ -39,7 +40,7 @@ class FamilyFacts:
     ("embedded"), or is "none". ``starts`` are the ways in which an image can begin, the usual one
     first: in noise, in a picture, or in a picture behind a mask; in noise beside a picture that is
     edited ("edit") or enlarged ("upscale"); or in a picture beside its depth. ``controls`` pictures
-    steer it.
+    steer it, and where it ``takes_picture_prompt`` one is a part of the prompt.
     """
 
     guidance: Guidance
@@ -47,6 +48,7 @@ class FamilyFacts:
     takes_negative_prompt: bool
     starts: tuple[Start, ...]
     controls: int = 0
+    takes_picture_prompt: bool = False
 
     @property
     def needs_mask(self) -> bool:

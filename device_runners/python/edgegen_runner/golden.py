@@ -143,6 +143,7 @@ def _request(golden: Golden, controls: int) -> Request:
         depth=given.get("depth"),
         control=tuple(golden.folder / f"control.{number}.png" for number in range(controls))
         or None,
+        picture_prompt=given.get("picture_prompt"),
     )
 
 

@@ -215,6 +215,7 @@ def _read_request(table: Table) -> Request:
         control_end=table.numbers("control_end", least=0, most=1),
         guess_mode=table.truth("guess_mode"),
         lora=table.optional_path("lora"),
+        picture_prompt=table.optional_path("picture_prompt"),
     )
     table.done()
     return request

@@ -29,6 +29,8 @@ MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 2
 ROLES = (
     "text_encoder",
+    "image_encoder",
+    "image_projection",
     "controlnet",
     "t2i_adapter",
     "denoiser",
@@ -318,6 +320,7 @@ def _read_facts(table: Table) -> FamilyFacts:
         takes_negative_prompt=table.truth("takes_negative_prompt"),
         starts=table.choices("starts", STARTS),
         controls=table.whole("controls", 0, least=0, most=_MOST_COMPONENTS),
+        takes_picture_prompt=table.truth("takes_picture_prompt"),
     )
 
 

@@ -38,6 +38,7 @@ class Request:
     ``control_end`` of the steps, 0…1: one number for all of them, or one for each. In
     ``guess_mode`` they act on what the prompt predicts alone, and on its first layers less.
     ``lora`` is a LoRA as `edgegen_runner.lora` reads it.
+    ``picture_prompt`` is a picture that is a part of the prompt (IP-Adapter).
     """
 
     prompts: Optional[tuple[str, ...]] = None
@@ -71,3 +72,4 @@ class Request:
     control_end: Optional[tuple[float, ...]] = None
     guess_mode: bool = False
     lora: Optional[Path] = None
+    picture_prompt: Optional[Path] = None

@@ -17,7 +17,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from edgegen.core.errors import SourceError
 from edgegen.models.adapters.adapter_file import AdapterFile
-from edgegen.models.adapters.applied import AdaptedModel, AppliedEmbedding, AppliedLora, Rows
+from edgegen.models.adapters.applied import (
+    IMAGE_ENCODER,
+    AdaptedModel,
+    AppliedEmbedding,
+    AppliedLora,
+    Placed,
+    Rows,
+)
 from edgegen.models.adapters.deltas import (
     ShapeError,
     Strength,
@@ -27,6 +34,8 @@ from edgegen.models.adapters.deltas import (
     sums,
 )
 from edgegen.models.adapters.embedding_file import EmbeddingFile
+from edgegen.models.adapters.image_prompt_file import ImagePromptFile
+from edgegen.models.open_weights import open_weights
 from edgegen.models.weight_source import PipelineSource, StoredWeights, WeightEntry
 
 
@@ -72,6 +81,14 @@ class _Grown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _More:
+    """An IP-Adapter's file, and its tensors by the keys that they have here."""
+
+    file: ImagePromptFile
+    tensors: Mapping[str, Placed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedWeights:
     """The weights of a component, with adapters: a `StoredWeights`."""
 
@@ -80,6 +97,7 @@ class AdaptedWeights:
     grown: tuple[_Grown, ...]
     fingerprint: str
     entries: Mapping[str, WeightEntry]
+    more: _More | None = None
 
     @property
     def name(self) -> str:
@@ -110,6 +128,9 @@ class AdaptedWeights:
         self, key: str, dtype: DTypeLike | None = None, *, again: bool = False
     ) -> NDArray[np.generic]:
         """Read a tensor, and add to it in float32; see `WeightSource`."""
+        if self.more is not None and key in self.more.tensors:
+            read = self.more.file.read(self.more.tensors[key], again=again)
+            return read if dtype is None else read.astype(dtype, copy=False)
         adding = [each for each in self.added if key in each.modules]
         growing = [each for each in self.grown if each.rows.weight == key]
         if not adding and not growing:
@@ -174,7 +195,13 @@ class AdaptedSource:
 
     def weights(self, folder: str, variant: str | None = None) -> StoredWeights:
         """Open the weights of a component and of its adapters. Raises SourceError."""
+        prompt = self.model.image_prompt
+        if prompt is not None and folder == IMAGE_ENCODER:
+            return open_weights(self.configs / folder)
         base = self.base.weights(folder, variant)
+        more = None
+        if prompt is not None and folder == prompt.folder:
+            more = _More(file=ImagePromptFile.open(Path(prompt.file)), tensors=prompt.tensors)
         added = tuple(_opened(self.model.loras, folder, base))
         grown = tuple(_opened_embeddings(self.model.embeddings, folder))
         return AdaptedWeights(
@@ -182,17 +209,23 @@ class AdaptedSource:
             added=added,
             grown=grown,
             fingerprint=self.model.fingerprint,
-            entries=_entries(base, added, grown),
+            entries=_entries(base, added, grown, more),
+            more=more,
         )
 
 
 def _entries(
-    base: StoredWeights, added: Sequence[_Added], grown: Sequence[_Grown]
+    base: StoredWeights, added: Sequence[_Added], grown: Sequence[_Grown], more: _More | None
 ) -> Mapping[str, WeightEntry]:
-    """Return all tensors, by key: those that are added to are float32."""
+    """Return all tensors, by key: those that are added to, and those that are new, are float32."""
     changed = {key for each in added for key in each.modules}
     sizes = {it.rows.weight: it.rows.first + len(it.rows.tokens) for it in grown}
     entries: dict[str, WeightEntry] = dict(base.entries)
+    if more is not None:
+        for key, placed in more.tensors.items():
+            if placed.key not in more.file.entries:
+                raise _changed(str(more.file.path))
+            entries[key] = SumEntry(shape=more.file.shape(placed))
     for key in changed | sizes.keys():
         shape = entries[key].shape
         entries[key] = SumEntry(shape=(sizes[key], *shape[1:]) if key in sizes else shape)

@@ -23,6 +23,7 @@ from edgegen.core.staging import staged_folder
 from edgegen.models.adapters.adapter_file import AdapterFile
 from edgegen.models.adapters.applied import NAME, PLACE, AdaptedModel, AppliedLora
 from edgegen.models.adapters.embedding_file import parse_embedding
+from edgegen.models.adapters.image_prompt import NO_IMAGE_PROMPT, ImagePromptChoice, prompt_with
 from edgegen.models.adapters.lora_choice import parse_lora
 from edgegen.models.adapters.match import match
 from edgegen.models.adapters.module_names import Target, target_of
@@ -41,18 +42,19 @@ def with_adapters(
     model: ModelFolder,
     loras: Sequence[str],
     embeddings: Sequence[str] = (),
+    image_prompt: ImagePromptChoice | None = None,
     *,
     offline: bool = False,
     progress: Progress | None = None,
 ) -> ModelFolder:
-    """Return a model with what `--lora` and `--embedding` name; the model itself without any.
+    """Return a model with what `--lora`, `--embedding` and `--ip-adapter` name, or as it is.
 
     LoRAs of the hub are fetched into its cache; `offline` uses the cache alone. All is checked on
     headers. Raises SourceError for an adapter that isn't one of this model,
     ConfigError for a scale or a word that is none, and ResourceError where the cache cannot be
     written.
     """
-    if not loras and not embeddings:
+    if not loras and not embeddings and image_prompt is None:
         return model
     choices = [parse_lora(text, offline=offline, progress=progress) for text in loras]
     wanted = [parse_embedding(text) for text in embeddings]
@@ -72,10 +74,17 @@ def with_adapters(
     if wanted:
         with ScratchFolder("words") as scratch:
             grown = grow(wanted, spec, model.path, source, scratch)
+    prompted = NO_IMAGE_PROMPT
+    if image_prompt is not None:
+        prompted = prompt_with(image_prompt, spec, model.path, source)
     adapted = AdaptedModel(
-        base=str(model.path.absolute()), loras=applied, embeddings=grown.embeddings
+        base=str(model.path.absolute()),
+        loras=applied,
+        embeddings=grown.embeddings,
+        image_prompt=prompted.applied,
     )
-    return replace(model, path=_made(adapted, model.path, grown.files))
+    changed = {**grown.files, **prompted.files}
+    return replace(model, path=_made(adapted, model.path, changed, prompted.links))
 
 
 def _targets(spec: PipelineSpec, source: PipelineSource) -> Iterator[Target]:
@@ -90,10 +99,19 @@ def _targets(spec: PipelineSpec, source: PipelineSource) -> Iterator[Target]:
             )
 
 
-def _made(adapted: AdaptedModel, base: Path, changed: Mapping[str, str]) -> Path:
-    """Return the folder of a model with adapters, and with files that are `changed`; make it."""
+def _made(
+    adapted: AdaptedModel, base: Path, changed: Mapping[str, str], links: Mapping[str, Path]
+) -> Path:
+    """Return the folder of a model with adapters, and with files that are `changed`; make it.
+
+    `links` are files of others, by their names in the folder.
+    """
+    folders = {name.partition("/")[0] for name in links}
     files = {path.relative_to(base).as_posix(): path for path in sorted(_files(base))}
-    content = json.dumps([encode(adapted), sorted(files), changed], sort_keys=True)
+    files = {name: it for name, it in files.items() if name.partition("/")[0] not in folders}
+    files |= links
+    linked = {name: str(path) for name, path in links.items()}
+    content = json.dumps([encode(adapted), sorted(files), linked, changed], sort_keys=True)
     key = hashlib.sha256(content.encode("utf-8", errors="surrogateescape")).hexdigest()[:_DIGITS]
     folder = cache_folder() / PLACE / key
     if (folder / NAME).is_file():

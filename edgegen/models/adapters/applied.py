@@ -17,6 +17,8 @@ from edgegen.core.model import Adapter
 
 NAME = "adapters.json"
 PLACE = "adapted"
+IMAGE_ENCODER = "image_encoder"
+"""The folder of what an IP-Adapter looks at pictures with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +64,44 @@ class AppliedEmbedding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A tensor of an IP-Adapter for a parameter; of two in one (`to_kv`), `half` is 0 or 1."""
+
+    key: str
+    half: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedImagePrompt:
+    """An IP-Adapter, and its tensors by the parameters of the denoiser in `folder`."""
+
+    file: str
+    sha256: str
+    scale: float
+    folder: str
+    tensors: Mapping[str, Placed]
+
+    @property
+    def fact(self) -> Adapter:
+        """Return what a package keeps of it."""
+        name = Path(self.file).stem
+        return Adapter(kind="ip-adapter", name=name, sha256=self.sha256, scale=self.scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedModel:
     """A model's own folder, and the adapters that it has here."""
 
     base: str
     loras: tuple[AppliedLora, ...] = ()
     embeddings: tuple[AppliedEmbedding, ...] = ()
+    image_prompt: AppliedImagePrompt | None = None
 
     @property
     def facts(self) -> tuple[Adapter, ...]:
         """Return what a package keeps of the adapters, in the order in which they are added."""
-        return (*(it.fact for it in self.loras), *(it.fact for it in self.embeddings))
+        added = () if self.image_prompt is None else (self.image_prompt.fact,)
+        return (*(it.fact for it in self.loras), *(it.fact for it in self.embeddings), *added)
 
     @property
     def fingerprint(self) -> str:

@@ -20,6 +20,7 @@ from .control import Controls
 from .denoiser import Conditioning, Denoiser, guidance_of
 from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
+from .picture_prompt import PicturePrompt
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, Strengths, start_kind
 from .text import TextEncoder, TextSettings, as_long_as_each_other
@@ -69,6 +70,7 @@ class StableDiffusion:
             height=self._starts.height,
             scale=control_scales.get(kind, 1.0),
         )
+        self._picture = PicturePrompt(components, request)
         self._autoencoder = Autoencoder(components)
         encoder = package.by_role("text_encoder")
         self._text = TextEncoder(components, encoder)
@@ -80,7 +82,10 @@ class StableDiffusion:
         self._cache_interval = cache_interval_of(request, package)
         self.plan = Plan(starts.width, starts.height, starts.steps, scale, self._scheduler)
         names = names_of(package, self._cache_interval)
-        self.components = (encoder.name, *starts.components, *self._controls.names, *names)
+        self.components = (
+            *(encoder.name, *self._picture.names),
+            *(*starts.components, *self._controls.names, *names),
+        )
 
     def encode(self, prompt: Optional[str]) -> Conditioning:
         """Encode the prompt and, with guidance, the negative one."""
@@ -99,8 +104,8 @@ class StableDiffusion:
         (readings,) = as_long_as_each_other([self._text], [readings], room[1] if room else None)
         skips = (self._settings.clip_skip, self._settings.for_negative().clip_skip)
         rows = [
-            {"encoder_hidden_states": self._text.final(reading, skip), **embedding}
-            for reading, skip in zip(readings, skips)
+            {"encoder_hidden_states": self._text.final(reading, skip), **embedding, **shown}
+            for reading, skip, shown in zip(readings, skips, self._picture.rows(len(readings)))
         ]
         cut = tuple(reading.cut for reading in readings if reading.cut)
         return Conditioning(rows[0], rows[1] if len(rows) > 1 else None, cut)

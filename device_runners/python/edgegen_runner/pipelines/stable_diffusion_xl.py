@@ -22,6 +22,7 @@ from .control import Controls
 from .denoiser import Conditioning, Denoiser, guidance_of
 from .feature_cache import cache_interval_of
 from .guidance_embedding import guidance_embedding
+from .picture_prompt import PicturePrompt
 from .scheduler import SchedulerRules, open_scheduler
 from .starts import Starts, Strengths, start_kind
 from .text import TextEncoder, TextSettings, as_long_as_each_other
@@ -62,6 +63,7 @@ class StableDiffusionXL:
             height=self._starts.height,
             scale=control_scales.get(kind, 1.0),
         )
+        self._picture = PicturePrompt(components, request)
         self._autoencoder = Autoencoder(components)
         encoders = package.all_of("text_encoder")
         self._settings = TextSettings.of(request)
@@ -74,7 +76,7 @@ class StableDiffusionXL:
         self.plan = Plan(starts.width, starts.height, starts.steps, guidance, self._scheduler)
         names = (encoder.name for encoder in encoders)
         self.components = (
-            *(*names, *starts.components, *self._controls.names),
+            *(*names, *self._picture.names, *starts.components, *self._controls.names),
             *names_of(package, self._cache_interval),
         )
 
@@ -92,13 +94,16 @@ class StableDiffusionXL:
             common["timestep_cond"] = guidance_embedding(
                 self._guidance.scale, self._generation.guidance_embedding_dim
             )
-        positive = {**encoded[0], "time_ids": self._time_ids(AESTHETIC_SCORE), **common}
+        shown = self._picture.rows(2 if guided else 1)
+        score = self._time_ids(AESTHETIC_SCORE)
+        positive = {**encoded[0], "time_ids": score, **common, **shown[0]}
         if not guided:
             return Conditioning(positive, None, cut)
         without = {name: np.zeros_like(value) for name, value in encoded[0].items()}
         negative = {
             **(without if zeros else encoded[1]),
             "time_ids": self._time_ids(NEGATIVE_AESTHETIC_SCORE),
+            **shown[1],
         }
         return Conditioning(positive, negative, cut)
 
