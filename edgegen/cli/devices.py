@@ -221,6 +221,7 @@ def _show_one(console: Console, listing: Listing) -> None:
         ("since its boot", ", ".join(listing.held_back_since_boot) or None),
         ("sensors", ", ".join(listing.sensors) or None),
         ("profile", listing.profile),
+        ("NPU", None if listing.chip is None else f"that of {listing.chip}"),
     ]
     known = [row for row in rows if row[1] is not None]
     console.table(listing.address, ("", ""), known, _notes(listing))

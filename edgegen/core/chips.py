@@ -41,16 +41,17 @@ def list_chips() -> tuple[Chip, ...]:
     return load_toml(_Chips, shipped("targets") / "onnx" / "chips.toml").chips
 
 
-def load_chip(name: str) -> Chip:
-    """Return a chip by its name, or by a part's: `snapdragon-8-gen-3`, `SM8650`.
-
-    Raises ConfigError, with the nearest name, where it is unknown.
-    """
-    chips = list_chips()
+def find_chip(name: str) -> Chip | None:
+    """Return a chip by its name, or by a part's: `snapdragon-8-gen-3`, `SM8650`."""
     word = name.lower().replace(" ", "-")
-    for chip in chips:
-        if word == chip.name or name.upper() in chip.parts:
-            return chip
-    raise ConfigError(
-        f"There is no chip '{name}'.", hint=nearest(word, [chip.name for chip in chips])
-    )
+    found = (it for it in list_chips() if word == it.name or name.upper() in it.parts)
+    return next(found, None)
+
+
+def load_chip(name: str) -> Chip:
+    """Return a chip; see `find_chip`. Raises ConfigError, with the nearest name, for another."""
+    chip = find_chip(name)
+    if chip is None:
+        known = [each.name for each in list_chips()]
+        raise ConfigError(f"There is no chip '{name}'.", hint=nearest(name.lower(), known))
+    return chip

@@ -26,6 +26,7 @@ from edgegen.devices.adb import AdbTransport
 from edgegen.devices.adb_output import NO_SERIAL, explain_state, parse_devices
 from edgegen.devices.agent import NoPythonError
 from edgegen.devices.android_facts import why_no_bundle
+from edgegen.devices.chips import chip_of
 from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.faults import explain_fault
@@ -56,6 +57,7 @@ class Listing:
     `packages` are those that work. `problem` says why it could not be asked, `lacks` what is
     missing there, and `warnings` what may disturb. `held_back` is what holds the device back now,
     in words, `held_back_since_boot` what did at times, and `remedies` what to do about it.
+    `chip` is one with an NPU that packages are compiled for.
     """
 
     address: str
@@ -76,6 +78,7 @@ class Listing:
     held_back_since_boot: tuple[str, ...] = ()
     remedies: tuple[str, ...] = ()
     profile: str | None = None
+    chip: str | None = None
     emulated: bool = False
     lacks: tuple[Lack, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -175,7 +178,7 @@ def look_at(
 
 def _listing(address: str, facts: DeviceFacts, refusal: Refusal) -> Listing:
     profile = match(facts.model, facts.memory_bytes)
-    runtime = facts.runtime
+    runtime, chip = facts.runtime, chip_of(facts)
     return Listing(
         address=address,
         model=facts.model,
@@ -195,6 +198,7 @@ def _listing(address: str, facts: DeviceFacts, refusal: Refusal) -> Listing:
         held_back_since_boot=held_back_since_boot(facts.limits),
         remedies=remedies(name for name, value in facts.limits.items() if holds_back(name, value)),
         profile=None if profile is None else profile.name,
+        chip=None if chip is None else chip.name,
         emulated=facts.emulated,
         lacks=tuple(_lacks(address, facts, refusal(facts))),
         warnings=() if facts.preload is None else (_PRELOADED.format(facts.preload),),
@@ -238,6 +242,7 @@ def _lacks(address: str, facts: DeviceFacts, refusal: EdgegenError | None) -> li
                 command="sudo apt install raspi-utils, there",
             )
         )
+    lacks += _npu_lacks(facts)
     for tool, why in facts.silent.items():
         silence = silence_of(tool, why)
         lacks.append(Lack(what=f"answers of {tool} ({silence.reason})", command=silence.command))
@@ -249,6 +254,22 @@ def _lacks(address: str, facts: DeviceFacts, refusal: EdgegenError | None) -> li
             )
         )
     return lacks
+
+
+def _npu_lacks(facts: DeviceFacts) -> list[Lack]:
+    """Return what keeps programs from the NPU of a Linux device that has one."""
+    if facts.glibc is None or chip_of(facts) is None:  # Android's apps ask its own libraries
+        return []
+    if not facts.npu_nodes:
+        what = "the NPU's device node, /dev/fastrpc-cdsp"
+        return [
+            Lack(what=what, command="install the board's fastrpc driver and DSP firmware there")
+        ]
+    if any(node.usable for node in facts.npu_nodes):
+        return []
+    node = facts.npu_nodes[0]
+    what = f"the right to use the NPU: {node.path} is for the group {node.group}"
+    return [Lack(what=what, command=f"sudo usermod -aG {node.group} $USER, there; log in again")]
 
 
 def _android_listing(address: str) -> Listing:

@@ -10,6 +10,7 @@ from edgegen.core.plausible import check_value
 from edgegen.devices.answers import check_path, check_size
 
 _LONGEST_WORD = 4096
+_GROUP = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PYTHON = re.compile(r"(\d{1,2})\.(\d{1,3})(?!\d)")
 
 
@@ -71,6 +72,20 @@ class SystemState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NpuNode:
+    """A device node by which programs reach the NPU; `usable` by the user, or by a `group`."""
+
+    path: str
+    group: str
+    usable: bool
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        if not _GROUP.fullmatch(self.group):
+            raise ValueError("the group of a device node is none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFacts(SystemState):
     """What a device is and has; None where it does not say. Sizes are in bytes.
 
@@ -79,7 +94,8 @@ class DeviceFacts(SystemState):
     say whether it is held back (`edgegen/core/limits.py`). `silent` are tools that are there
     and do not answer, with the reason.
     `preload` is what LD_PRELOAD holds there. `root_executes` and `root_links` are whether the file
-    system of `root` lets programs run and has links.
+    system of `root` lets programs run and has links. `soc` is the chip's maker's name for it, and
+    `npu_nodes` are those of Qualcomm's NPU.
     """
 
     model: str | None
@@ -106,6 +122,8 @@ class DeviceFacts(SystemState):
     programs: tuple[str, ...]
     preload: str | None
     runtime: RuntimeFacts | None
+    soc: str | None = None
+    npu_nodes: tuple[NpuNode, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = ("memory_bytes", "memory_limit_bytes", "available_memory_bytes")

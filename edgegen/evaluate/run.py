@@ -17,6 +17,7 @@ from edgegen.core.model import PipelineSpec
 from edgegen.core.package import PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
 from edgegen.core.scratch import ScratchFolder
+from edgegen.devices.chips import require_chip
 from edgegen.devices.device import Device
 from edgegen.drawer import Pixels
 from edgegen.evaluate import clip
@@ -254,6 +255,7 @@ def _runtime(manifest: PackageManifest, device: Device | None) -> str:
     """Return what runs the package, before anything is drawn: it may not be installed."""
     if device is None:
         return f"{backend_here(manifest.runs_as, Wishes()).name}, local"
+    require_chip(device, manifest.compiled)
     return f"{choose_backend(device, manifest.runs_as, Wishes()).name}, {device.address}"
 
 

@@ -20,7 +20,7 @@ from edgegen.core.measurement import (
     Residency,
     Workload,
 )
-from edgegen.core.package import MANIFEST_NAME, PackageManifest
+from edgegen.core.package import MANIFEST_NAME, Compiled, PackageManifest
 from edgegen.core.profile import DeviceProfile
 from edgegen.measure.estimate import estimate_s
 from edgegen.measure.jobs import CONTROL
@@ -86,6 +86,7 @@ class BenchPlan:
     runtime: str | None = None
     profile: DeviceProfile | None = None
     runs_as: str
+    compiled: Compiled | None = None
     estimated_s: float
     quick: bool = False
     start_c: float | None = None
@@ -139,6 +140,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         package=package,
         identity=identity,
         runs_as=manifest.runs_as,
+        compiled=manifest.compiled,
         workload=workload,
         runs=runs,
         files=tuple(artifact.path for artifact in manifest.files),

@@ -24,6 +24,7 @@ from edgegen.core.measurement import (
     Workload,
 )
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.devices.chips import require_chip
 from edgegen.devices.device import Device
 from edgegen.devices.facts import DeviceFacts
 from edgegen.devices.match import matching_profile
@@ -139,6 +140,7 @@ def _backend(plan: BenchPlan, device: Device) -> Backend:
         threads=work.threads,
         memory=work.memory,
     )
+    require_chip(device, plan.compiled)
     chosen = choose_backend(device, target, wishes)
     if not is_for_devices(chosen.name):
         raise ConfigError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgegen.core.errors import DeviceError, ParityError
 from edgegen.core.measurement import GoldenCheck
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.devices.chips import require_chip
 from edgegen.devices.device import Device
 from edgegen.devices.store import Stored, push, shipment, switch, verify
 from edgegen.runner.backend_choice import Wishes, choose_backend
@@ -51,6 +52,7 @@ def deploy(
     """
     progress = progress or SilentProgress()
     cargo = shipment(package, name)
+    require_chip(device, cargo.manifest.compiled)
     backend = choose_backend(device, cargo.manifest.runs_as, wishes or Wishes())
     device.agent.lock(f"deploy {cargo.name}")
     stored = push(device, cargo, progress)

@@ -210,7 +210,10 @@ def _runtimes_after(before: RuntimeFacts | None, asked: Sequence[str]) -> list[s
     """Return the runtimes to install: those that are asked for, and what is used there now."""
     kept = [name for name in pinned_packages() if before is not None and name in before.packages]
     has_own = before is not None and before.own
-    return [*kept, *(asked or (() if has_own and kept else (DEFAULT.package,)))]
+    wanted = [*kept, *(asked or (() if has_own and kept else (DEFAULT.package,)))]
+    found = (called(name) for name in wanted)
+    beside = [name for runtime in found if runtime is not None for name in runtime.beside]
+    return list(dict.fromkeys([*beside, *wanted]))
 
 
 def _foreign(runtime: RuntimeFacts) -> set[str]:

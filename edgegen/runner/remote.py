@@ -11,6 +11,7 @@ from edgegen.core.errors import RunnerError
 from edgegen.core.files import sha256_of, translate_disk_errors
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.answers import Place
+from edgegen.devices.chips import require_chip
 from edgegen.devices.device import Device
 from edgegen.devices.store import File, Stored, new_run_name, push, send_blobs, shipment
 from edgegen.runner.backend_choice import Wishes, choose_backend
@@ -25,9 +26,10 @@ def push_package(
 ) -> Stored:
     """Take the device, and push what it lacks of a package; what is current there stays.
 
-    Raises what `choose_backend` raises before anything travels.
+    Raises what `require_chip` and `choose_backend` raise before anything travels.
     """
     cargo = shipment(package)
+    require_chip(device, cargo.manifest.compiled)
     choose_backend(device, cargo.manifest.runs_as, wishes or Wishes())
     device.agent.lock(f"run {cargo.name}")
     return push(device, cargo, progress)

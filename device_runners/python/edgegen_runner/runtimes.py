@@ -21,7 +21,8 @@ class Runtime:
     ``packages`` are the distributions that bring it, as pip or a device's profile calls them; pip
     is asked for ``install``. ``module`` is what the backend imports of it, and ``trial`` what tries
     that, where importing it isn't enough. ``providers`` are its names for where it computes, which
-    a profile may ask for; a build has some of them. On the machines of ``emulated_on``
+    a profile may ask for; a build has some of them. It works with the packages ``beside`` it,
+    which pip doesn't bring where wheels are pinned. On the machines of ``emulated_on``
     (``platform.machine()``) it only emulates the chip: right, slow, and its times mean nothing.
     """
 
@@ -36,6 +37,7 @@ class Runtime:
     platform: Optional[str] = None  # the only sys.platform that has it
     remedy: str = ""  # what to do on a device without it, where there are no wheels
     trial: str = ""
+    beside: tuple[str, ...] = ()
     emulated_on: tuple[str, ...] = ()
 
     @property
@@ -93,9 +95,9 @@ RUNTIMES: tuple[Runtime, ...] = (
         packages=("onnxruntime-qnn",),
         install="onnxruntime onnxruntime-qnn",
         providers=("HTP",),
+        pinned=True,
+        beside=("onnxruntime",),
         emulated_on=("x86_64", "AMD64"),
-        remedy="Install it for a Python of 3.11 or later there: pip install onnxruntime "
-        "onnxruntime-qnn. Linux on aarch64 has wheels; Android has them for apps only.",
     ),
     Runtime(
         name="openvino",

@@ -91,6 +91,7 @@ def _settings(chip: Chip, qnn: Any) -> dict[str, str]:
         "htp_arch": str(chip.architecture),
         "soc_model": str(chip.soc_model),
         "htp_graph_finalization_optimization_mode": "3",
+        "offload_graph_io_quantization": "0",  # else the ends of a quantized graph stay behind
         "enable_htp_prepare_only": "1",
     }
     if chip.float16:  # float32 is computed in 16 bits: the NPU has no other floats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import platform
 import shutil
@@ -46,6 +47,8 @@ def describe(folders: Folders, root: Path = _ROOT, *, tried: bool = False) -> di
     return {
         **read_system_state(root),
         "model": _model(root),
+        "soc": _soc(root),
+        "npu_nodes": _npu_nodes(root),
         "system": platform.system(),
         "machine": _machine(),
         "processor": _processor(root),
@@ -116,6 +119,28 @@ def _model(root: Path) -> Optional[str]:
     if product:
         return f"{vendor} {product}" if vendor and vendor not in product else product
     return None
+
+
+def _soc(root: Path) -> Optional[str]:
+    """Return what the chip's maker calls it, where the kernel or Android says: SM8650."""
+    said = read_text(root / "sys/devices/soc0/machine")
+    getprop = root / "system/bin/getprop"
+    if not said and getprop.exists():
+        said = _said([str(getprop), "ro.soc.model"])
+    return said or None
+
+
+def _npu_nodes(root: Path) -> list[dict[str, Any]]:
+    """Return the device nodes of Qualcomm's NPU, which the kernel's fastrpc driver makes."""
+    nodes = []
+    for node in sorted((root / "dev").glob("fastrpc-cdsp*")):
+        try:
+            group = grp.getgrgid(node.stat().st_gid).gr_name
+        except (OSError, KeyError):  # it went away, or the group has no name
+            group = "root"
+        usable = os.access(node, os.R_OK | os.W_OK)
+        nodes.append({"path": f"/dev/{node.name}", "group": group, "usable": usable})
+    return nodes
 
 
 def _machine() -> str:
