@@ -30,6 +30,8 @@ STEERING: tuple[Role, ...] = ("controlnet", "t2i_adapter")
 """The roles of networks that steer a denoiser by a picture."""
 
 
+PICTURE_PROMPT: tuple[Role, ...] = ("image_encoder", "image_projection")
+"""The roles of networks that make a part of the prompt of a picture (IP-Adapter)."""
 ADAPTED_ROLES: tuple[Role, ...] = ("denoiser", "text_encoder")
 """The roles of networks that adapters are made for."""
 
@@ -40,7 +42,7 @@ def main_role(role: Role) -> Role:
     A shallow denoiser is a denoiser, a ControlNet is a copy of one's half, and a T2I-Adapter reads
     a picture as an encoder does. What makes a part of the prompt of a picture is a text encoder.
     """
-    if role in ("image_encoder", "image_projection"):
+    if role in PICTURE_PROMPT:
         return "text_encoder"
     if role == "t2i_adapter":
         return "encoder"

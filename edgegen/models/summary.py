@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.model import PICTURE_PROMPT, Component, PipelineSpec
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.open_weights import open_weights
+from edgegen.models.pipeline_source import folder_source, open_source
 from edgegen.models.read import component_keys, read_pipeline
+from edgegen.models.weight_source import StoredWeights
 from edgegen.models.weights import stored_variants
 
 
@@ -54,7 +56,13 @@ def summarize(folder: ModelFolder) -> PipelineSummary:
 
 def _stored(folder: ModelFolder, component: Component) -> StoredComponent:
     source = folder.base / component.folder
-    weights = open_weights(source, component.variant)
+    weights: StoredWeights
+    if component.role in PICTURE_PROMPT:  # the model's own folder has nothing of it
+        source = folder.path / component.folder
+        opened = open_source(folder_source(folder.path))
+        weights = opened.weights(component.folder, component.variant)
+    else:
+        weights = open_weights(source, component.variant)
     entries = [weights.entries[key] for key in component_keys(component, weights)]
     return StoredComponent(
         spec=component,

@@ -109,9 +109,4 @@ def cuts_of(config: Mapping[str, Any], source: str) -> Cuts | None:
     return cuts
 
 
-def without_cuts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config as the network's class reads it."""
-    return {key: value for key, value in config.items() if key != KEY}
-
-
 _AGAIN = "Take the config.json that was written with these weights."

@@ -14,8 +14,9 @@ from edgegen.core.errors import ConfigError, SourceError
 from edgegen.models.adapters.adapted_folder import with_adapters
 from edgegen.models.adapters.image_prompt import image_prompt_choice, parse_image_prompt
 from edgegen.models.source import resolve
+from edgegen.models.summary import summarize
 from tests.conftest import TinyPipeline
-from tests.ip_adapter.original import NAME, write_image_encoder, write_ip_adapter
+from tests.ip_adapter.original import HIDDEN, NAME, write_image_encoder, write_ip_adapter
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -91,6 +92,18 @@ def test_options_that_name_nothing_are_refused(adapter: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="is of an IP-Adapter"):
         image_prompt_choice(None, str(tmp_path))
     assert adapter.name == NAME
+
+
+def test_what_a_model_has_with_an_adapter_is_summed_up(
+    adapter: Path, tiny_pipeline: TinyPipeline
+) -> None:
+    choice = parse_image_prompt(f"{adapter}:0.6", None)
+    summary = summarize(with_adapters(resolve(str(tiny_pipeline("sd15"))), (), (), choice))
+    stored = {it.spec.name: it.storage_bytes for it in summary.components}
+    assert stored["unet_image_projection"] == 4 * ((24 + 1) * 4 * HIDDEN + 2 * HIDDEN)
+    assert stored["image_encoder"] > 4 * 3 * 56 * 56 * HIDDEN
+    assert "image_encoder" not in summary.pipeline.extras
+    assert summary.pipeline.adapters[-1].kind == "ip-adapter"
 
 
 @pytest.mark.parametrize("size", [(224, 224), (300, 200), (64, 100), (512, 512), (225, 224)])

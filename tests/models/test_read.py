@@ -583,7 +583,7 @@ def test_an_unknown_pipeline_class_is_answered_with_the_nearest(copied):
         ("unet/config.json", {"class_embed_type": "timestep"}, "takes class labels"),
         ("unet/config.json", {"num_class_embeds": 1000}, "takes class labels"),
         ("unet/config.json", {"encoder_hid_dim_type": "ip_image_proj"}, "image as a prompt"),
-        ("unet/config.json", {"addition_embed_type": "text"}, "'addition_embed_type' 'text'"),
+        ("unet/config.json", {"addition_embed_type": "image"}, "'addition_embed_type' 'image'"),
         ("vae/config.json", {"block_out_channels": ...}, "lacks the key 'block_out_channels'"),
         ("vae/config.json", {"block_out_channels": []}, "'block_out_channels' is []"),
         ("vae/config.json", {"scaling_factor": 0}, "'scaling_factor' is 0"),
