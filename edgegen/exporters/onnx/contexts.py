@@ -59,7 +59,8 @@ def compile_graph(
     import onnxruntime_qnn as qnn
 
     ort.set_default_logger_severity(4)  # what it refuses is an exception; its log is on the side
-    ort.register_execution_provider_library(_NAME, qnn.get_library_path())
+    if not _devices(ort):  # a second registration is an error
+        ort.register_execution_provider_library(_NAME, qnn.get_library_path())
     options = ort.SessionOptions()
     for key, value in (
         ("ep.context_enable", "1"),
@@ -67,8 +68,7 @@ def compile_graph(
         ("ep.context_embed_mode", "0"),
     ):
         options.add_session_config_entry(key, value)
-    devices = [it for it in ort.get_ep_devices() if it.ep_name == _NAME]
-    options.add_provider_for_devices(devices[:1], _settings(chip, qnn))
+    options.add_provider_for_devices(_devices(ort)[:1], _settings(chip, qnn))
     try:
         ort.InferenceSession(str(graph), sess_options=options)
     except Exception as error:  # onnxruntime's have no common class
@@ -83,6 +83,10 @@ def compile_graph(
         vtcm_bytes=read_context(context_of(destination)).vtcm_bytes,
         on_processor=len(left),
     )
+
+
+def _devices(ort: Any) -> list[Any]:
+    return [it for it in ort.get_ep_devices() if it.ep_name == _NAME]
 
 
 def _settings(chip: Chip, qnn: Any) -> dict[str, str]:
