@@ -44,7 +44,7 @@ def draw(row: Row, model: Path, place: Path, targets: Sequence[str] = TARGETS) -
     made = row.make(model, place)
     spec = read_pipeline(made.model)
     size = {"width": spec.generation.width, "height": spec.generation.height}
-    write_start_pictures(spec.facts, place, **size)
+    write_start_pictures(spec, place, **size)
     image, mask = place / golden.INPUT_IMAGE_NAME, place / golden.MASK_IMAGE_NAME
     request = DrawRequest(
         prompt=made.prompt,
