@@ -58,7 +58,7 @@ def plan_pruning(
     """Choose what stays of a model, at most `share` (0…1) of its denoiser's weights.
 
     Raises what `measure_scores` and `select` raise, and SourceError for a model that was pruned
-    before.
+    before, and for one that is no whole folder.
     """
     spec = read_pipeline(model)
     if spec.original is not None:
@@ -66,13 +66,14 @@ def plan_pruning(
             f"{model.source} was pruned already, from {spec.original}.",
             hint=f"Prune {spec.original} further instead: what is cut is chosen from the whole.",
         )
-    source = folder_source(model.path)
-    if source.kind != "folder" or source.adapted is not None:
+    if spec.form is not None or spec.adapters or model.layout is not None:
         raise SourceError(
-            f"{model.source} isn't a plain folder of a pipeline: a single file, or one with "
-            "adapters.",
-            hint="Save it as a whole with diffusers' save_pretrained first.",
+            f"{model.source} isn't a plain folder of a pipeline: its weights lie in a single file, "
+            "or elsewhere, or have adapters added.",
+            hint="Save it as a folder first, with diffusers: "
+            "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER).",
         )
+    source = folder_source(model.path)
     scores = measure_scores(
         spec,
         source,

@@ -9,10 +9,14 @@ import pytest
 
 from edgegen.cli.main import run
 from edgegen.core.errors import SourceError
+from edgegen.core.progress import SilentProgress
+from edgegen.core.reading import Reading
 from edgegen.models.origin import ORIGIN_NAME, read_origin
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.models.weights import Weights
+from edgegen.pruning.run import plan_pruning
+from tests.checkpoints.original import write_original
 from tests.conftest import TinyPipeline
 
 
@@ -85,3 +89,14 @@ def test_an_origin_that_cannot_be_read_is_an_error_that_names_the_file(
 
 def count(weights: Weights) -> int:
     return sum(entry.elements for entry in weights.entries.values())
+
+
+def test_a_model_in_one_file_is_refused_before_anything_is_measured(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline("sd15")
+    file = write_original(folder, "1", tmp_path / "model.safetensors")
+    found = resolve(str(file), reading=Reading(config=str(folder)))
+    with pytest.raises(SourceError, match="a single file") as refused:
+        plan_pruning(found, 0.5, progress=SilentProgress())
+    assert "from_single_file(FILE).save_pretrained(FOLDER)" in refused.value.hint
