@@ -45,14 +45,14 @@ def draw(row: Row, model: Path, place: Path, targets: Sequence[str] = TARGETS) -
     spec = read_pipeline(made.model)
     size = {"width": spec.generation.width, "height": spec.generation.height}
     write_start_pictures(spec, place, **size)
-    image, mask = place / golden.INPUT_IMAGE_NAME, place / golden.MASK_IMAGE_NAME
+    pictures = golden.start_pictures(place)
     request = DrawRequest(
         prompt=made.prompt,
         seed=SEED,
         steps=STEPS,
-        image=image if image.is_file() else None,
-        mask=mask if mask.is_file() else None,
-        strength=0.9 if image.is_file() else None,
+        image=pictures.get("image"),
+        mask=pictures.get("mask"),
+        strength=0.9 if pictures else None,
     )
     (expected,) = TorchDrawer(made.pipeline, spec.family, spec.generation).draw([request])
     plans = [
