@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgegen.core.configs import ComponentConfig
+from edgegen.core.errors import SourceError
 from edgegen.core.model import TensorSpec
 from edgegen.networks import autoencoder, probes, unet
 from edgegen.networks.autoencoder_kl import AUTOENCODER_KL
@@ -69,10 +70,23 @@ def _scale(config: ComponentConfig) -> int:
 
 _ENCODER = next(part for part in AUTOENCODER_KL.parts if part.role == "encoder")
 
+
+def _check(config: ComponentConfig) -> None:
+    """Refuse halves that disagree on how many pixels a latent has."""
+    up, down = (config.items(f"{half}_block_out_channels") for half in ("up", "down"))
+    if len(up) != len(down):
+        raise SourceError(
+            f"{config.path}: 'up_block_out_channels' has {len(up)} levels and "
+            f"'down_block_out_channels' {len(down)}.",
+            hint="Take the config from the model that the weights come from.",
+        )
+
+
 AUTOENCODER_ASYMMETRIC = Autoencoder(
     class_name="AsymmetricAutoencoderKL",
     library="diffusers",
     options=AUTOENCODER_KL.options,
+    check=_check,
     parts=(
         replace(autoencoder.DECODER, signature=_decoded, forward=_decode, probe=_probe),
         replace(_ENCODER, forward=_encode),

@@ -61,6 +61,11 @@ def changed(source: Path, folder: Path, part: str, settings: Mapping[str, Any]) 
         ("ddpm", "unet", {"sample_size": 17}, "multiples of 2, and 17 × 17"),
         ("sd15", "vae", {"act_fn": "elu"}, "elu"),
         ("sd15", "vae", {"up_block_types": ["UpBlock2D", "UpDecoderBlock2D"]}, "UpBlock2D"),
+        (
+            *("sd-inpaint-asymmetric", "vae"),
+            {"down_block_out_channels": [8, 16, 32]},
+            "has 4 levels and 'down_block_out_channels' 3",
+        ),
         ("taesd", "vae", {"upsample_fn": "bicubic"}, "bicubic"),
         ("taesd", "vae", {"upsampling_scaling_factor": 3}, "'upsampling_scaling_factor' is 3"),
         ("taesd", "vae", {"encoder_block_out_channels": [16, 32]}, "one number of channels"),
