@@ -68,10 +68,12 @@ def _show_all(console: Console, found: tuple[TargetSpec, ...]) -> None:
 def _show_one(console: Console, target: TargetSpec) -> None:
     from edgegen_runner.runtimes import of_target
 
+    from edgegen.core.chips import list_chips
     from edgegen.core.recipes import load_recipe
     from edgegen.doctor.requirements import install_command
     from edgegen.doctor.software import missing_for
     from edgegen.families import held_families
+    from edgegen.packaging.compiled import TARGET as COMPILED_TARGET
 
     recipes = [load_recipe(name, target) for name in target.recipes]
     rows = [
@@ -89,6 +91,12 @@ def _show_one(console: Console, target: TargetSpec) -> None:
     missing = missing_for(target.extra)
     runtimes = ", ".join(runtime.name for runtime in of_target(target.name))
     notes = [f"Families: {', '.join(held_families(target))}.", f"Runtimes: {runtimes}."]
+    if target.name == COMPILED_TARGET:
+        chips = ", ".join(chip.name for chip in list_chips())
+        notes.append(
+            f"NPUs: --npu compiles for {chips}. It is proved in Qualcomm's emulator, "
+            "and has run on no real NPU yet."
+        )
     if missing:
         notes.append(f"Missing: {', '.join(missing)}. {install_command(target.extra)}")
     console.table(f"{target.title}: {target.description}", columns, rows, notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgegen.core.targets import load_targets
 from edgegen.doctor.checks import Check
-from edgegen.doctor.software import check_programs, check_python, check_targets
+from edgegen.doctor.software import check_npu, check_programs, check_python, check_targets
 from edgegen.doctor.system import (
     check_disk,
     check_hub,
@@ -19,6 +19,7 @@ def diagnose() -> tuple[Check, ...]:
     return (
         *check_python(),
         *check_targets(load_targets()),
+        *check_npu(),
         *check_programs(),
         *check_machine(),
         *check_disk(),

@@ -20,6 +20,8 @@ from edgegen.doctor.requirements import (
 
 PYTHON_MINIMUM = (3, 11)
 
+NPU_EXTRA, NPU_PACKAGE = "npu", "onnxruntime-qnn"
+
 PROGRAMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ssh": ("reaches boards", {"apt": "openssh-client", "dnf": "openssh-clients"}),
     "adb": (
@@ -50,6 +52,22 @@ def check_targets(targets: Mapping[str, TargetSpec]) -> Iterator[Check]:
     """Look for what exporting to each target needs."""
     for target in targets.values():
         yield from _check_requirements(f"target {target.name}", target.extra, essential=False)
+
+
+def check_npu() -> Iterator[Check]:
+    """Look for what compiles ONNX packages for phones' NPUs; only `package --npu` needs it."""
+    (requirement,) = (it for it in requirements(NPU_EXTRA) if it.name == NPU_PACKAGE)
+    version = installed_version(NPU_PACKAGE)
+    fits = is_met(requirement, version)
+    yield Check(
+        group="target onnx",
+        name=NPU_PACKAGE,
+        status="ok" if fits else "note",
+        found=f"{version}, compiles for NPUs and emulates them"
+        if fits
+        else f"{version or 'not installed'}; {wanted(requirement)}, only for package --npu",
+        remedy="" if fits else install_command(NPU_EXTRA),
+    )
 
 
 def check_programs() -> Iterator[Check]:

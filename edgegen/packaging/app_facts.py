@@ -72,6 +72,12 @@ def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
     pictures += " --control edges.png" * manifest.facts.controls
     label = "" if manifest.generation.classes is None else " --class-label 0"
     kit = shipped("targets") / manifest.target / KIT_FOLDER
+    if manifest.compiled is not None:  # the kits load no contexts
+        device = f"DEVICE, which has {manifest.compiled.chip}"
+        return (
+            f"edgegen run {place}{prompt}{label}{pictures} -o picture.png",
+            f"edgegen bench {place} --device {device}",
+        )
     steps = [
         f"edgegen run {place}{prompt}{label}{pictures} -o picture.png",
         f"edgegen bench {place} --device DEVICE",

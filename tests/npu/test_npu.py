@@ -83,7 +83,47 @@ def test_the_compiler_writes_what_the_table_says_of_a_chip(chip: Chip, tmp_path:
 def test_a_graph_that_the_npu_cannot_take_names_its_layer(tmp_path: Path) -> None:
     told = compiled(graph(tmp_path / "g.onnx", "Acosh"), tmp_path / "c.onnx", GEN_3)
     assert told.startswith("ExportError: The NPU of Snapdragon 8 Gen 3 takes no node"), told
-    assert "--allow-processor" in told
+    assert "Choose another recipe" in told
+
+
+def test_a_node_that_is_left_to_the_processor_is_counted_and_computed_there(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+import numpy as np, onnx, onnxruntime
+from edgegen_runner.backends import BackendOptions
+from edgegen_runner.backends.onnxruntime_qnn import OnnxRuntimeQnnBackend
+from edgegen_runner.errors import RunnerFailure
+from edgegen_runner.package import Compiled, Component, Tensor
+from edgegen.core.chips import load_chip
+from edgegen.exporters.onnx.contexts import compile_graph
+nodes = [onnx.helper.make_node(op, [a], [b], name=f"l{b}/{op}_0")
+         for op, a, b in (("Softmax", "x", "a"), ("Asinh", "a", "b"), ("Softmax", "b", "y"))]
+ends = [onnx.helper.make_tensor_value_info(it, 1, (1, 8, 8, 8)) for it in "xy"]
+made = onnx.helper.make_model(
+    onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:]),
+    opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+onnx.save(made, "g.onnx")
+chip = load_chip("snapdragon-8-gen-3")
+left = compile_graph(Path("g.onnx"), Path("c.onnx"), chip, allow_processor=True).on_processor
+x = np.random.default_rng(0).normal(size=(1, 8, 8, 8)).astype(np.float32)
+expected = onnxruntime.InferenceSession("g.onnx").run(None, {"x": x})[0]
+port = lambda name: {name: Tensor(name, "float32", (1, 8, 8, 8))}
+backend = OnnxRuntimeQnnBackend(BackendOptions(name="onnxruntime_qnn", threads=1))
+for told in (left, 0):
+    compiled = Compiled(chip.name, chip.parts[0], chip.architecture, chip.soc_model, told)
+    component = Component("c", "denoiser", Path("c.onnx"), port("x"), port("y"), compiled=compiled)
+    try:
+        session = backend.load(Path("c.onnx"), component)
+        error = float(np.abs(session.run({"x": x})["y"] - expected).max())
+        print(left, "CPUExecutionProvider" in session.providers, error < 1e-3)
+    except RunnerFailure as failure:
+        print(failure.kind, "CPU" in failure.message)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-2:] == ["1 True True", "runtime True"], done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -69,13 +69,13 @@ def test_other_targets_are_not_compiled() -> None:
         runtime_of(PHONE, load_target("tflite"), Npu())
 
 
-def test_an_npu_without_floats_needs_the_processor_for_them() -> None:
+@pytest.mark.parametrize("allow", [False, True])
+def test_an_npu_without_floats_is_refused(allow: bool) -> None:
     given = RuntimeOptions(target="onnx", package="onnxruntime", recipe="fp16-storage")
     recipe = load_recipe("int8-static-a16", ONNX)
     with pytest.raises(ConfigError, match="computes integers only") as caught:
-        resolve_options(ONNX, recipe, for_npu(given, None, "qcs6490", allow=False), None)
-    assert "--allow-processor" in caught.value.hint
-    assert resolve_options(ONNX, recipe, for_npu(given, None, "qcs6490", allow=True), None)
+        resolve_options(ONNX, recipe, for_npu(given, None, "qcs6490", allow=allow), None)
+    assert "without --npu" in caught.value.hint
 
 
 def result(compiled: CompiledComponent | None) -> ExportResult:

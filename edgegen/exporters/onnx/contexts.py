@@ -25,10 +25,8 @@ PACKAGE, MODULE = "onnxruntime-qnn", "onnxruntime_qnn"
 _CONTEXT = "EPContext"
 _NAME = "qnn"
 _SHOWN = 3
-_HINT = (
-    "Choose another recipe (fp16, int8-static-a16), or leave these nodes to the processor with "
-    "--allow-processor."
-)
+_OTHER = "Choose another recipe: fp16 or int8-static-a16."
+_HINT = f"{_OTHER} Or leave these nodes to the processor with --allow-processor."
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def _require_for(destination: Path, chip: Chip) -> None:
 
 def _left_behind(nodes: Sequence[_Node], chip: Chip) -> ExportError:
     if not nodes:
-        return ExportError(f"The NPU of {chip.title} takes no node of this graph.", hint=_HINT)
+        return ExportError(f"The NPU of {chip.title} takes no node of this graph.", hint=_OTHER)
     shown = ", ".join(f"{it.op_type} of {it.name.rpartition('/')[0]}" for it in nodes[:_SHOWN])
     more = f" and {len(nodes) - _SHOWN:,} more" if len(nodes) > _SHOWN else ""
     return ExportError(
@@ -154,5 +152,5 @@ def _refused(error: Exception, chip: Chip) -> ExportError | OutOfMemoryError:
             "smaller image with --width and --height.",
         )
     return ExportError(
-        f"Qualcomm's compiler refuses this graph for {chip.title}: {text[:300]}", hint=_HINT
+        f"Qualcomm's compiler refuses this graph for {chip.title}: {text[:300]}", hint=_OTHER
     )

@@ -64,12 +64,11 @@ def resolve(
             hint="Set block = 32 in the recipe.",
         )
     chip = None if runtime.chip is None else load_chip(runtime.chip)
-    if chip is not None and not chip.float16 and not runtime.allow_processor:
+    if chip is not None and not chip.float16:
         raise ConfigError(
             f"The NPU of {chip.title} computes integers only, and every recipe leaves norms, "
             "softmaxes and the autoencoder in floats.",
-            hint="Leave those to the processor with --allow-processor, or package for the "
-            "processor: without --npu.",
+            hint="Package for the processor, without --npu, or for another chip.",
         )
     return OnnxOptions(
         operators=runtime.operators,
