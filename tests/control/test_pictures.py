@@ -51,11 +51,12 @@ def picture(path: Path, *, width: int = SIZE, height: int = SIZE, seed: int = 0)
 
 
 def packaged(
-    model: Path, destination: Path, controlnets: Sequence[Path] = (), target: str = "onnx"
+    model: Path, destination: Path, controlnets: Sequence[Path] = (), *, parity: bool = False
 ) -> Built:
-    """Build a package in float32, which passes parity with diffusers' ControlNet pipeline."""
+    """Build an ONNX package in float32."""
     folder = resolve(str(model), reading=Reading(controlnets=tuple(map(str, controlnets))))
-    return build(plan(folder, target=target, destination=destination, recipe="fp32"))
+    planned = plan(folder, target="onnx", destination=destination, recipe="fp32")
+    return build(planned, parity=parity)
 
 
 def drawn(package: Path, target: str, folder: Path, **request: Any) -> np.ndarray:
@@ -109,7 +110,7 @@ def require_same(wanted: np.ndarray, found: np.ndarray) -> None:
 def test_a_controlnet_steers_as_in_diffusers(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
     model = tiny_pipeline("sd15")
     net = write_controlnet("sd15", tmp_path / "net")
-    built = packaged(model, tmp_path / "package", [net])
+    built = packaged(model, tmp_path / "package", [net], parity=True)
     manifest = built.manifest
     assert manifest.family == "stable-diffusion-controlnet"
     assert manifest.facts.controls == 1
