@@ -13,7 +13,7 @@ from edgegen.reference.case import SEED, denoiser, plan_case
 STEPS = (4, 6, 9, 13)
 """Steps of each trajectory: few, and so chosen that their timesteps lie between each other's."""
 
-FEW_STEPS = (3, 5)
+FEW_STEPS = (4, 5)
 """Those of a model with more than `MANY_PARAMETERS`: a step of its denoiser takes seconds."""
 MANY_PARAMETERS = 200_000_000
 
