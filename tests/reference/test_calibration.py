@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +24,6 @@ from edgegen.reference.calibrate import make_calibration
 from edgegen.reference.calibrate_child import Job, _run
 from edgegen.reference.calibration import Observer
 from edgegen.reference.calibration_cases import (
-    FEW_STEPS,
     PROMPTS,
     STEPS,
     card_prompts,
@@ -306,28 +303,6 @@ def test_trajectories_differ_from_each_other_and_from_the_golden_case(
     assert [case.prompt for case in cases] == [*PROMPTS]
     assert len({SEED, *(case.seed for case in cases)}) == len(cases) + 1
     assert PROMPT not in PROMPTS
-
-
-def test_a_large_model_is_given_fewer_steps_whose_noise_lies_between_each_others(
-    tiny_pipeline: TinyPipeline,
-) -> None:
-    folder = tiny_pipeline("sd15")
-    spec = spec_of(folder)
-    large = replace(
-        spec,
-        components=tuple(
-            replace(it, parameters=860_000_000) if it.role == "denoiser" else it
-            for it in spec.components
-        ),
-    )
-    cases = plan_calibration(large, folder, full=False)
-    assert [case.steps for case in cases] == [*FEW_STEPS]
-    noise = [Fraction(step, case.steps) for case in cases for step in range(1, case.steps)]
-    assert len(set(noise)) == len(noise)  # only the first step, of nothing but noise, is shared
-    assert cases == tuple(
-        replace(case, steps=steps)
-        for case, steps in zip(plan_calibration(spec, folder, full=False), FEW_STEPS, strict=False)
-    )
 
 
 def test_a_model_without_text_is_given_none(tiny_pipeline: TinyPipeline) -> None:
