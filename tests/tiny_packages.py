@@ -31,6 +31,7 @@ FAMILY_NAMES: Mapping[str, str] = {
     "StableDiffusionInpaintPipeline": "stable-diffusion-inpaint",
     "StableDiffusionInstructPix2PixPipeline": "stable-diffusion-edit",
     "StableDiffusionUpscalePipeline": "stable-diffusion-upscale",
+    "StableDiffusionLatentUpscalePipeline": "stable-diffusion-latent-upscale",
     "StableDiffusionDepth2ImgPipeline": "stable-diffusion-depth",
     "LatentConsistencyModelPipeline": "latent-consistency",
     "StableDiffusionXLPipeline": "stable-diffusion-xl",
@@ -142,7 +143,7 @@ def torch_package(tiny_family: str, source: Path, folder: Path, *, cached: bool 
         "text_length": 77,
     }
     generation |= _OWN_FACTS.get(tiny_family, {})
-    if "time_cond_proj_dim" in recipe.unet:
+    if "time_cond_proj_dim" in recipe.unet and tiny_family != "sd-latent-upscale":
         generation["guidance_embedding_dim"] = recipe.unet["time_cond_proj_dim"]
     size = ("height / 2", "width / 2")
     unet = [tensor("sample", "batch", channels, *size), tensor("timestep")]
@@ -164,6 +165,8 @@ def torch_package(tiny_family: str, source: Path, folder: Path, *, cached: bool 
     if recipe.unet.get("addition_embed_type"):
         unet += [tensor("text_embeds"), tensor("time_ids")]
     if "guidance_embedding_dim" in generation:
+        unet.append(tensor("timestep_cond"))
+    if tiny_family == "sd-latent-upscale":
         unet.append(tensor("timestep_cond"))
     if recipe.unet.get("num_class_embeds"):
         unet.append(tensor("class_labels", "batch", dtype="int64"))

@@ -180,7 +180,8 @@ class Family:
 
     `pipelines` are the diffusers classes that a model of the family may be saved with. Where a
     class belongs to several families, a model is of the one whose `without` entries it lacks and
-    whose denoiser takes `takes`. `schedulers` are entries that it has besides `scheduler`. `check`
+    whose denoiser takes `takes`. `schedulers` are entries that it has besides `scheduler`. With
+    `own_timesteps` the denoiser is told others than the scheduler's. `check`
     refuses networks that don't fit one another, and
     `generation` reads what the denoising loop has to know. `text_outputs` are what the pipeline
     reads of a text encoder, as far as it has them (`hidden_states.-2`: the last but one). `steered`
@@ -197,6 +198,7 @@ class Family:
     without: tuple[str, ...] = ()
     takes: tuple[DenoiserInput, ...] = ("latents",)
     schedulers: tuple[str, ...] = ()
+    own_timesteps: bool = False
     text_outputs: tuple[str, ...] = ()
     steered: Mapping[str, str] = field(default_factory=dict)
 

@@ -40,10 +40,16 @@ def text(probing: Probing, tensor: TensorSpec, _shape: Sequence[int]) -> Any:
     return probing.text(tensor)[tensor.name]
 
 
-def guidance_embedding(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
-    """Return the embedding of a guidance scale, another for each sample."""
+def guidance_embedding(probing: Probing, tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return the embedding of a guidance scale, another for each sample.
+
+    Where the pipeline tells its denoiser something else in its place, that is returned.
+    """
     import torch
 
+    told = probing.text(tensor)
+    if tensor.name in told:
+        return told[tensor.name]
     batch, dimension = shape
     scales = torch.tensor(list(itertools.islice(itertools.cycle(GUIDANCE), batch))) - 1
     return probing.pipeline.get_guidance_scale_embedding(scales, embedding_dim=dimension)

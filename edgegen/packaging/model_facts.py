@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.model import PipelineSpec
+from edgegen.families import family_of
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.pipeline_source import folder_source, open_source
 from edgegen.models.read import component_keys, read_pipeline
@@ -69,7 +70,8 @@ def read_facts(
         spec=spec,
         folder=model.path,
         weights=_weights(spec, model.path),
-        whole_timesteps=has_whole_timesteps(scheduler_config(model.path, spec.scheduler)),
+        whole_timesteps=not family_of(spec.family).own_timesteps
+        and has_whole_timesteps(scheduler_config(model.path, spec.scheduler)),
         least_latents=least_latent_size(spec, model.path),
         small_files_bytes=small_files_bytes(model.path),
         tokenizer_graph_bytes=tokenizer_graph_bytes(model.path),

@@ -27,9 +27,8 @@ def write_start_pictures(spec: PipelineSpec, destination: Path, *, width: int, h
     ResourceError.
     """
     start = spec.facts.starts[0]
-    if start == "upscale":
-        scale = spec.generation.vae_scale_factor
-        width, height = width // scale, height // scale
+    enlarged = {"upscale": spec.generation.vae_scale_factor, "upscale-latents": 2}.get(start, 1)
+    width, height = width // enlarged, height // enlarged
     with translate_disk_errors(destination):
         for name in PICTURES[start]:
             picture = encode_png(_DRAWN[name](width, height))

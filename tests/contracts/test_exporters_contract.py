@@ -33,6 +33,7 @@ FAMILIES = {
     "stable-diffusion-inpaint": "sd-inpaint",
     "stable-diffusion-edit": "sd-edit",
     "stable-diffusion-upscale": "sd-upscale",
+    "stable-diffusion-latent-upscale": "sd-latent-upscale",
     "stable-diffusion-depth": "sd-depth",
     "latent-consistency": "lcm",
     "stable-diffusion-xl": "sdxl",

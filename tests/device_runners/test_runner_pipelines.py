@@ -47,6 +47,7 @@ class Case:
     arguments: dict[str, Any]
     uses: tuple[str, ...] = ()
     scheduler: tuple[str, dict[str, Any]] | None = None
+    picture_width: int = 50
 
 
 def guided_until(share: float, *conditions: str) -> dict[str, Any]:
@@ -223,6 +224,24 @@ CASES = [
         scheduler=("EulerAncestralDiscreteScheduler", {}),
     ),
     Case(
+        "sd-latent-upscale",
+        "sd-latent-upscale",
+        "StableDiffusionLatentUpscalePipeline",
+        {"negative_prompt": "er"},
+        {"negative_prompt": "er"},
+        uses=("image",),
+        picture_width=48,
+    ),
+    Case(
+        "sd-latent-upscale without guidance",
+        "sd-latent-upscale",
+        "StableDiffusionLatentUpscalePipeline",
+        {"guidance": 0.0, "steps": 6},
+        {"guidance_scale": 0, "num_inference_steps": 6},
+        uses=("image",),
+        picture_width=48,
+    ),
+    Case(
         "sd-depth",
         "sd-depth",
         "StableDiffusionDepth2ImgPipeline",
@@ -364,7 +383,7 @@ def test_pipeline_draws_what_diffusers_draws(
     arguments: dict[str, Any] = dict(case.arguments)
     request: dict[str, Any] = dict(case.request)
     if "image" in case.uses:
-        write_png(tmp_path / "image.png", picture(50, 41))
+        write_png(tmp_path / "image.png", picture(case.picture_width, 41))
         request["image"] = tmp_path / "image.png"
         arguments["image"] = Image.open(tmp_path / "image.png")
     if "mask" in case.uses:

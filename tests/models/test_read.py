@@ -37,6 +37,7 @@ EXPECTED_FAMILIES = {
     "sd-edit": "stable-diffusion-edit",
     "sdxl-edit": "stable-diffusion-xl-edit",
     "sd-upscale": "stable-diffusion-upscale",
+    "sd-latent-upscale": "stable-diffusion-latent-upscale",
     "sd-depth": "stable-diffusion-depth",
     "sd15-adapter": "stable-diffusion-t2i-adapter",
     "sdxl-adapter": "stable-diffusion-xl-t2i-adapter",

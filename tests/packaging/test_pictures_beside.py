@@ -19,6 +19,7 @@ TINY = {
     "stable-diffusion-edit": "sd-edit",
     "stable-diffusion-xl-edit": "sdxl-edit",
     "stable-diffusion-upscale": "sd-upscale",
+    "stable-diffusion-latent-upscale": "sd-latent-upscale",
     "stable-diffusion-depth": "sd-depth",
     "consistency-model": "consistency",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Optional, get_args
 
 Guidance = Literal["classifier-free", "embedded", "none"]
-Start = Literal["noise", "picture", "mask", "edit", "upscale", "depth"]
+Start = Literal["noise", "picture", "mask", "edit", "upscale", "upscale-latents", "depth"]
 GUIDANCE: tuple[Guidance, ...] = get_args(Guidance)
 STARTS: tuple[Start, ...] = get_args(Start)
 PICTURES: Mapping[Start, tuple[str, ...]] = {
@@ -16,6 +16,7 @@ PICTURES: Mapping[Start, tuple[str, ...]] = {
     "mask": ("image", "mask"),
     "edit": ("image",),
     "upscale": ("image",),
+    "upscale-latents": ("image",),
     "depth": ("image", "depth"),
 }
 """The pictures of a request that each start takes."""
@@ -39,8 +40,9 @@ class FamilyFacts:
     ``guidance`` compares with an empty prompt ("classifier-free"), is an input of the denoiser
     ("embedded"), or is "none". ``starts`` are the ways in which an image can begin, the usual one
     first: in noise, in a picture, or in a picture behind a mask; in noise beside a picture that is
-    edited ("edit") or enlarged ("upscale"); or in a picture beside its depth. ``controls`` pictures
-    steer it, and where it ``takes_picture_prompt`` one is a part of the prompt.
+    edited ("edit") or enlarged ("upscale", "upscale-latents"); or in a picture beside its depth.
+    ``controls`` pictures steer it, and where it ``takes_picture_prompt`` one is a part of the
+    prompt.
     """
 
     guidance: Guidance

@@ -20,6 +20,7 @@ PIPELINES: dict[str, str] = {
     "stable-diffusion-inpaint-controlnet": "controlnet:Steered",
     "stable-diffusion-edit": "stable_diffusion:StableDiffusion",
     "stable-diffusion-upscale": "stable_diffusion:StableDiffusion",
+    "stable-diffusion-latent-upscale": "latent_upscale:LatentUpscale",
     "stable-diffusion-depth": "stable_diffusion:StableDiffusion",
     "stable-diffusion-t2i-adapter": "t2i_adapter:Steered",
     "latent-consistency": "latent_consistency:LatentConsistency",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol
 
@@ -18,7 +18,7 @@ from ..request import Request
 from ..residency import Components
 from ..schedulers import Noise, Scheduler
 from ..torch_random import TorchGenerator
-from .denoiser import Conditioning, Denoiser
+from .denoiser import Conditioning
 from .feature_cache import SHALLOW
 
 Array = npt.NDArray[Any]
@@ -184,9 +184,37 @@ def check_size(package: Package, width: int, height: int) -> None:
             )
 
 
+class Predictor(Protocol):
+    """What a loop asks of a denoiser; see `Denoiser`."""
+
+    @property
+    def guides(self) -> Callable[[int, int], bool]:
+        """Return `Denoiser.guides`."""
+
+    @property
+    def computes_all(self) -> Callable[[int, int], bool]:
+        """Return `Denoiser.computes_all`."""
+
+    @property
+    def control_scales(self) -> Callable[[int, int], Sequence[float]]:
+        """Return `Denoiser.control_scales`."""
+
+    def predict(
+        self,
+        sample: Array,
+        timestep: Any,
+        extra: Sequence[Array] = (),
+        *,
+        guided: bool = True,
+        whole: bool = True,
+        scales: Sequence[float] = (),
+    ) -> Array:
+        """Return the prediction for a sample (1, channels, height, width)."""
+
+
 def denoise(
     components: Components,
-    denoiser: Denoiser,
+    denoiser: Predictor,
     scheduler: Scheduler,
     timesteps: npt.NDArray[Any],
     start: Start,

@@ -37,8 +37,8 @@ class SchedulerRules:
     ``corrections`` replace options, by how an image starts. ``only`` names the one class that they
     draw with, ``refused`` those that they don't, and ``made_by`` the class that a pipeline class
     makes of whatever it is given. A variance that the model learned goes to the scheduler, except
-    where the pipeline ``drops_variance``. Pipeline classes of ``keeps_eta`` leave eta to the
-    scheduler.
+    where the pipeline ``drops_variance``; ``drops`` channels behind a prediction count nowhere.
+    Pipeline classes of ``keeps_eta`` leave eta to the scheduler.
     """
 
     corrections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -47,6 +47,7 @@ class SchedulerRules:
     made_by: Mapping[str, str] = field(default_factory=dict)
     drops_variance: bool = False
     keeps_eta: tuple[str, ...] = ()
+    drops: int = 0
 
 
 def open_scheduler(
@@ -113,6 +114,7 @@ def check_channels(
     Raises RunnerFailure (unsupported-scheduler) where a variance is predicted and the scheduler
     does not take one, and the other way round.
     """
+    prediction -= rules.drops
     if rules.drops_variance and prediction == 2 * sample:
         prediction = sample
     options: Any = getattr(scheduler, "options", None)

@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 
 Strengths = Mapping[str, float]
 """How far a ``picture``, a ``mask`` and one with ``depth`` go back into the noise by default."""
-SIZED_BY_PICTURE = ("picture", "edit", "upscale", "depth")
+SIZED_BY_PICTURE = ("picture", "edit", "upscale", "upscale-latents", "depth")
 """Starts whose images have the size of the picture; behind a mask they have the model's."""
 
 
@@ -134,6 +134,10 @@ class Starts:
         if self._small is not None:
             assert self._picture is not None
             beside = (self._small.noised(self._picture, noise),)
+        elif self.kind == "upscale-latents":
+            assert self._picture is not None
+            latents = self._autoencoder.encode(self._picture, noise)
+            beside = (images.nearest_resize(latents, *self._shape[2:]),)
         drawn = first_noise(self._request, self._shape, noise)
         if self.kind == "edit":
             beside = (self._edited(),)
@@ -260,13 +264,12 @@ def _read_pictures(
     if kind == "noise" or request.image is None:
         return None, None, width, height
     pixels = images.to_rgb(images.read_picture(request.image))
-    factor, enlarged = generation.vae_scale_factor, 1
-    if kind == "upscale":
-        enlarged = factor
+    factor = generation.vae_scale_factor
+    enlarged = {"upscale": factor, "upscale-latents": 2}.get(kind, 1)
     if sized:
         width = request.width or enlarged * max(pixels.shape[1] // factor * factor, factor)
         height = request.height or enlarged * max(pixels.shape[0] // factor * factor, factor)
-    kernel = images.BICUBIC if kind == "upscale" else images.LANCZOS
+    kernel = images.LANCZOS if enlarged == 1 else images.BICUBIC
     resized = images.resize(pixels, height // enlarged, width // enlarged, kernel)
     picture = images.to_model_range(resized)
     if request.mask is None:

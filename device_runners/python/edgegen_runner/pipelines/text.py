@@ -78,6 +78,16 @@ class TextEncoder:
         mask = np.array([encoded.mask], dtype=np.int64)
         return values["last_hidden_state"], mask, reading.cut
 
+    def last(self, prompt: str) -> tuple[Array, Array, str]:
+        """Return the states behind the last layer, the pooled text, (1, width), and the cut end.
+
+        The states are those before the final norm.
+        """
+        reading = self.read(prompt)
+        name = self._state(0)
+        values = self._run(reading.chunks[0].encoded, [name, "pooler_output"])
+        return values[name], values["pooler_output"], reading.cut
+
     def final(self, reading: Reading, clip_skip: int = 0) -> Array:
         """Return the last hidden states, (1, chunks * sequence, width), behind the final norm.
 
