@@ -34,16 +34,18 @@ def fix_axes(
     A text encoder's sequence is always its text length: pipelines pad to it. With fixed shapes, and
     for axes that the network itself fixes, the size is the one that `spec` names, and the batch
     that of one image: for a denoiser whose guidance compares with an empty prompt `denoiser_batch`,
-    and all that are compared where that is more than one.
+    and all that are compared where that is more than one. An encoder of pictures that are enlarged
+    takes smaller ones.
     """
     generation = spec.generation
     guided = main_role(component.role) == "denoiser" and spec.facts.guidance == "classifier-free"
+    enlarged = spec.facts.enlarges if component.role == "encoder" else 1
     at_once = spec.facts.predictions if denoiser_batch > 1 else 1
     sizes = {
         "batch": at_once if guided else 1,
         **({} if generation.text_length is None else {"sequence": generation.text_length}),
-        "height": generation.height,
-        "width": generation.width,
+        "height": generation.height // enlarged,
+        "width": generation.width // enlarged,
     }
     if shapes == "dynamic":
         fixed = {*part_of(component).fixed_axes}

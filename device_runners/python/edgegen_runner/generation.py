@@ -67,6 +67,11 @@ class FamilyFacts:
         return 3 if "edit" in self.starts else 2
 
     @property
+    def enlarges(self) -> int:
+        """Return how many times as wide an image is as the picture that is encoded for it."""
+        return 2 if "upscale-latents" in self.starts else 1
+
+    @property
     def needs_picture(self) -> bool:
         """Return whether nothing can be drawn without a picture to begin with."""
         return "noise" not in self.starts
