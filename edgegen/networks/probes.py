@@ -10,6 +10,7 @@ from edgegen.core.model import TensorSpec
 from edgegen.networks.base import Probing
 
 TIMESTEP = 501.0
+LOG_LEVEL = 0.25
 GUIDANCE = (7.5, 3.0)
 
 
@@ -22,9 +23,24 @@ def noise(probing: Probing, _tensor: TensorSpec, shape: Sequence[int]) -> Any:
 
 def timestep(_probing: Probing, tensor: TensorSpec, shape: Sequence[int]) -> Any:
     """Return a timestep from the middle of the range, in the input's type."""
+    return _one(TIMESTEP, tensor, shape)
+
+
+def condition_timestep(probing: Probing, tensor: TensorSpec, shape: Sequence[int]) -> Any:
+    """Return the same, or the logarithm of a noise level for a network of Fourier features.
+
+    Features of 501 turn by thousands of radians, which no two libraries round alike; these networks
+    are told log(sigma) / 4, −0.9 to 0.7.
+    """
+    config = getattr(getattr(probing.pipeline, "unet", None), "config", None)
+    of_levels = getattr(config, "time_embedding_type", None) == "fourier"
+    return _one(LOG_LEVEL if of_levels else TIMESTEP, tensor, shape)
+
+
+def _one(value: float, tensor: TensorSpec, shape: Sequence[int]) -> Any:
     import torch
 
-    return torch.tensor(TIMESTEP).to(getattr(torch, tensor.dtype)).expand(shape).clone()
+    return torch.tensor(value).to(getattr(torch, tensor.dtype)).expand(shape).clone()
 
 
 def tokens(probing: Probing, tensor: TensorSpec, _shape: Sequence[int]) -> Any:

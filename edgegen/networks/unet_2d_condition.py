@@ -180,7 +180,7 @@ def _probe_time_ids(probing: Probing, _tensor: TensorSpec, shape: tuple[int, ...
 
 _PROBES: Mapping[str, Probe] = {
     "sample": probes.noise,
-    "timestep": probes.timestep,
+    "timestep": probes.condition_timestep,
     "encoder_hidden_states": probes.text,
     "text_embeds": probes.text,
     "time_ids": _probe_time_ids,
