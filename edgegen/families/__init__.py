@@ -51,8 +51,8 @@ FAMILIES: Mapping[str, Family] = {
     "stable-diffusion-xl-edit": stable_diffusion_edit.EDIT_XL,
     "stable-diffusion-xl-t2i-adapter": t2i_adapter.STABLE_DIFFUSION_XL,
     "stable-diffusion-xl-refiner": stable_diffusion_xl.REFINER,
-    "consistency-model": consistency_model.CONSISTENCY_MODEL,
     "unconditional": unconditional.UNCONDITIONAL,
+    "consistency-model": consistency_model.CONSISTENCY_MODEL,
 }
 
 

@@ -13,7 +13,12 @@ from typing import Any
 from edgegen.core.errors import SourceError
 from edgegen.core.model import Generation
 from edgegen.families import stable_diffusion
-from edgegen.families.base import PipelineClass, PipelineConfigs, ReferenceCall
+from edgegen.families.base import (
+    PipelineClass,
+    PipelineConfigs,
+    ReferenceCall,
+    without_pictures,
+)
 from edgegen.families.latents import check_text_width, generation_from_text, refuse_labels
 from edgegen.networks.base import Denoiser, Tensors
 
@@ -72,6 +77,7 @@ LATENT_UPSCALE = replace(
     name="stable-diffusion-latent-upscale",
     facts=replace(stable_diffusion.FROM_TEXT.facts, starts=("upscale-latents",)),
     pipelines={"StableDiffusionLatentUpscalePipeline": PipelineClass(steps=75, guidance=9.0)},
+    slots=without_pictures(stable_diffusion.FROM_TEXT.slots),
     takes=("latents", "edited latents"),
     own_timesteps=True,
     check=_check,

@@ -25,7 +25,7 @@ def fitting_pipelines(folder: Path, entries: Mapping[str, str]) -> tuple[str, ..
 
 
 def _takes(family: Family, entries: Mapping[str, str], folder: Path) -> bool:
-    slots = {slot.name: slot.classes for slot in family.slots}
+    slots = {it.name: it.classes for it in family.slots if not it.shows_pictures}
     networks = {name for name, class_name in entries.items() if class_name in NETWORKS}
     networks.difference_update(NOT_EXPORTED)
     return (
@@ -40,14 +40,18 @@ def _takes(family: Family, entries: Mapping[str, str], folder: Path) -> bool:
 def _feeds(family: Family, entries: Mapping[str, str], folder: Path) -> bool:
     """Return whether a family feeds the denoiser's channels; so it does where no config says."""
     taken = latents = None
-    for slot in family.slots:
+    is_told = True
+    for slot in (it for it in family.slots if it.name in entries and not it.shows_pictures):
         network = NETWORKS[entries[slot.name]]
         try:
             config = ComponentConfig.of_network(folder / slot.name / "config.json")
             if isinstance(network, Denoiser):
                 taken = network.taken(config)
+                is_told = network.guidance_width(config) is not None
             elif isinstance(network, Autoencoder):
                 latents = network.latent_channels(config)
         except SourceError:
             return True
+    if family.own_timesteps and not is_told:  # how much noise there is, beside the timestep
+        return False
     return taken is None or family.channels(latents or taken) == taken

@@ -140,7 +140,8 @@ def _advice(path: Path, entries: _Entries) -> str:
     fitting = fitting_pipelines(path.parent, classes)
     if not fitting:
         return ""
-    more = f"; so do {', '.join(fitting[1:])}" if len(fitting) > 1 else ""
+    does = "does" if len(fitting) == 2 else "do"
+    more = f"; so {does} {', '.join(fitting[1:])}" if len(fitting) > 1 else ""
     return f"Where a {fitting[0]} draws with its components, add --as {fitting[0]}{more}."
 
 

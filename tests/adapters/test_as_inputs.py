@@ -292,6 +292,7 @@ def test_a_wrong_file_is_an_error_of_the_request(package: Path, tmp_path: Path) 
         generate(job)
 
 
+@pytest.mark.slow
 def test_without_the_option_a_graph_has_no_such_inputs(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

@@ -69,7 +69,8 @@ def require_same_pictures(pipeline: Any, model: Path, package: PackageDrawer) ->
         assert reached is None or reached >= LEAST_PSNR_DB
 
 
-@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 3])
 def test_a_package_draws_a_learned_word_as_diffusers_does(
     count: int, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

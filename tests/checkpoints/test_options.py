@@ -57,6 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_a_file_needs_nothing_besides_itself(whole: Path, tmp_path: Path) -> None:
     """Not even a config: what torch draws is what diffusers draws with the model's own ones."""
     file = write_original(whole, "1", tmp_path / "model.safetensors")

@@ -93,7 +93,8 @@ def test_examples_of_help_are_whole_command_lines(
     from tests.cli.test_command import EVERY
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photo.png").touch()
+    for name in ("photo.png", "edges.png"):
+        (tmp_path / name).touch()
     for path, command in EVERY:
         for example in command.examples:
             words = shlex.split(example.partition(" >")[0])

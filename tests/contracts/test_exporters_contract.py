@@ -105,7 +105,7 @@ def misses(outcome: Built | EdgegenError) -> list[str]:
 @pytest.mark.parametrize(
     "targets",
     [
-        pytest.param(("onnx", "tflite"), id="of open and of fixed shapes"),
+        pytest.param(("tflite",), id="of fixed shapes"),
         pytest.param(tuple(TARGETS), id="all", marks=pytest.mark.slow),
     ],
 )

@@ -120,6 +120,7 @@ def test_weights_of_another_revision_are_refused(
         evaluate_package(package, model=other, settings=FEW)
 
 
+@pytest.mark.slow
 def test_a_pruned_model_is_compared_with_its_original(
     model: ModelFolder, package: Path, tiny_pipeline: TinyPipeline
 ) -> None:

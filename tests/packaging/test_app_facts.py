@@ -18,6 +18,7 @@ from edgegen.packaging.plan import plan
 from tests.conftest import TinyPipeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "needs_encoder"),
     [

@@ -38,6 +38,7 @@ def plans(folder: Path, destination: Path, *targets: str, interval: int = 3) -> 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tiny", "targets"),
     [

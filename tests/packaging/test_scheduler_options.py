@@ -77,6 +77,7 @@ def test_an_option_brings_the_defaults_of_few_step_models(tiny_pipeline: TinyPip
     assert (drawn.steps, drawn.guidance) == (4, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheduler", "option", "steps", "guidance"),
     [

@@ -38,6 +38,7 @@ def edgegen(capsys):
     return call
 
 
+@pytest.mark.slow
 def test_a_package_has_the_weights_of_its_variant(model, tmp_path, edgegen):
     package = tmp_path / "package"
 

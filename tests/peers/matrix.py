@@ -46,7 +46,16 @@ STABLE_DIFFUSION_SCHEDULERS = tuple(
 
 Packages = Callable[[str, str], Path]
 """Gives the package of a tiny model (a key of `tests.tiny_models.FAMILIES`) and a recipe."""
-NOT_TRIED: Mapping[str, str] = {"pixart": "no package of it was given to a peer yet"}
+NOT_TRIED: Mapping[str, str] = dict.fromkeys(
+    (
+        *("pixart", "consistency-model", "stable-diffusion-depth", "stable-diffusion-upscale"),
+        *("stable-diffusion-latent-upscale", "stable-diffusion-edit", "stable-diffusion-xl-edit"),
+        *("stable-diffusion-controlnet", "stable-diffusion-inpaint-controlnet"),
+        *("stable-diffusion-xl-controlnet", "stable-diffusion-xl-inpaint-controlnet"),
+        *("stable-diffusion-t2i-adapter", "stable-diffusion-xl-t2i-adapter"),
+    ),
+    "no package of it was given to a peer yet",
+)
 """Families without a cell, and why: a cell is written down when it was measured."""
 
 

@@ -25,6 +25,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEGEN_CACHE_DIR", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_a_model_is_pruned_to_a_share_and_says_what_it_was(
     tiny_pipeline: TinyPipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,6 +93,7 @@ def test_what_is_learned_is_nearer_to_the_original_and_is_what_is_written(
     assert again["recovery"]["steps"] == told["steps"]
 
 
+@pytest.mark.slow
 def test_a_recovery_that_was_killed_goes_on(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
     whole = tiny_pipeline("sd15")
     folder = pruned(whole, tmp_path / "model", all_kinds(structure_of(whole)))

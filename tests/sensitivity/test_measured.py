@@ -28,10 +28,10 @@ from tests.conftest import TinyPipeline
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FAMILIES = (
-    *("sd15", "ddpm", "pixart"),
+    "ddpm",
     *(
         pytest.param(name, marks=pytest.mark.slow)
-        for name in ("sd-inpaint", "lcm", "sdxl", "sdxl-inpaint", "sdxl-refiner")
+        for name in ("sd15", "pixart", "sd-inpaint", "lcm", "sdxl", "sdxl-inpaint", "sdxl-refiner")
     ),
 )
 COST = StageCost(stage="sensitivity", wall_s=2.0, cpu_s=3.0, peak_memory_bytes=10**9)

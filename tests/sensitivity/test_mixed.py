@@ -197,6 +197,7 @@ def test_it_promises_what_the_lowest_of_its_storages_does(
     assert found.recipe.tolerance.image_psnr_db <= lowest
 
 
+@pytest.mark.slow
 def test_a_package_above_its_size_is_not_kept(
     facts: ModelFacts, table: Sensitivity, tmp_path: Path
 ) -> None:
