@@ -74,6 +74,7 @@ def adapter(
         (folder, module, weight)
         for folder in components
         for module, weight in modules_in(model / folder, is_trained).items()
+        if not module.endswith("relative_attention_bias")  # T5's: a table, which no LoRA is of
     ]
     write(path, every(step, modules), FORMS[form], naming)
     return path
