@@ -58,6 +58,7 @@ def test_packages_without_a_place_are_named_after_their_model(
     assert ModelFolder(path=folder, source="org/model@main").name == "model"
 
 
+@pytest.mark.slow
 def test_several_packages_have_no_picture_where_none_is_wanted(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

@@ -16,11 +16,15 @@ from tests.pruning.models import all_kinds, pruned, structure_of
 
 TARGETS = {"onnx": onnx, "openvino": openvino, "coreml": coreml, "tflite": tflite}
 CELLS = [
-    *[pytest.param(target, "sdxl", id=f"{target}-sdxl") for target in TARGETS],
+    *[pytest.param(target, "sdxl", id=f"{target}-sdxl") for target in ("onnx", "tflite")],
     *[
         pytest.param(target, family, id=f"{target}-{family}", marks=pytest.mark.slow)
         for target in TARGETS
         for family in ("pixart", "ddpm", "sd15")
+    ],
+    *[
+        pytest.param(target, "sdxl", id=f"{target}-sdxl", marks=pytest.mark.slow)
+        for target in ("openvino", "coreml")
     ],
 ]
 

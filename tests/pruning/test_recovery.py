@@ -195,6 +195,7 @@ def test_prompts_of_a_file_are_its_lines(tmp_path: Path) -> None:
         read_prompts(path)
 
 
+@pytest.mark.slow
 def test_nothing_that_the_suite_asks_is_learned_from() -> None:
     model = resolve("builtin:scenes-4step-tiny")
     prompts = prompts_of(read_pipeline(model), model.path)
