@@ -9,22 +9,11 @@ from typing import Literal
 from edgegen_runner.generation import FamilyFacts as FamilyFacts
 from edgegen_runner.generation import Generation as Generation
 from edgegen_runner.generation import NativeTensor as NativeTensor
+from edgegen_runner.generation import Role as Role
 
 from edgegen.core.reading import Reading
 
 DType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
-
-Role = Literal[
-    "text_encoder",
-    "image_encoder",
-    "image_projection",
-    "controlnet",
-    "t2i_adapter",
-    "denoiser",
-    "shallow_denoiser",
-    "decoder",
-    "encoder",
-]
 
 STEERING: tuple[Role, ...] = ("controlnet", "t2i_adapter")
 """The roles of networks that steer a denoiser by a picture."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from edgegen_runner.contexts import CONTEXTS
 from edgegen_runner.runtimes import called, of_target
@@ -33,7 +31,7 @@ def program_of(runtime: str) -> list[str]:
 
 
 class RunnerAhead:
-    """A runner that waits for a job of one runtime, and ends with the context if none came.
+    """A runner that waits for a job of one runtime, until it is taken or closed.
 
     It is edgegen's own, which Python has compiled: the packed one compiles itself at each start.
     """
@@ -42,17 +40,6 @@ class RunnerAhead:
         self.runtime = runtime
         arguments = [sys.executable, *OWN, "--for", runtime]
         self._child: Child | None = Child(arguments, env=RUNNER_ENVIRONMENT)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def take(self) -> Child | None:
         """Return the process, once; whoever takes it ends it."""
@@ -77,7 +64,7 @@ def runner_ahead(package: Path, wanted: str | None) -> Iterator[RunnerAhead | No
     if runtime is None:
         yield None
         return
-    with RunnerAhead(runtime) as ahead:
+    with closing(RunnerAhead(runtime)) as ahead:
         yield ahead
 
 

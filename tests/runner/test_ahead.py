@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_it_is_taken_by_a_job_of_its_runtime(
 
 
 def test_a_job_of_another_runtime_starts_its_own() -> None:
-    with RunnerAhead("openvino") as ahead:
+    with closing(RunnerAhead("openvino")) as ahead:
         events = list(RunnerSession(ahead=ahead).events(describe("onnxruntime")))
         assert isinstance(events[-1], Done)
         waiting = ahead.take()
@@ -59,7 +60,7 @@ def test_a_job_of_another_runtime_starts_its_own() -> None:
 
 
 def test_it_ends_with_its_context_where_no_job_came() -> None:
-    with RunnerAhead("onnxruntime") as ahead:
+    with closing(RunnerAhead("onnxruntime")) as ahead:
         child = ahead.take()
         assert child is not None
         ahead._child = child

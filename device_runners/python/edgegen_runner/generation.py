@@ -6,8 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Optional, get_args
 
+Role = Literal[
+    "text_encoder",
+    "image_encoder",
+    "image_projection",
+    "controlnet",
+    "t2i_adapter",
+    "denoiser",
+    "shallow_denoiser",
+    "decoder",
+    "encoder",
+]
+"""What a component does in its pipeline."""
 Guidance = Literal["classifier-free", "embedded", "none"]
 Start = Literal["noise", "picture", "mask", "edit", "upscale", "upscale-latents", "depth"]
+ROLES: tuple[Role, ...] = get_args(Role)
 GUIDANCE: tuple[Guidance, ...] = get_args(Guidance)
 STARTS: tuple[Start, ...] = get_args(Start)
 PICTURES: Mapping[Start, tuple[str, ...]] = {

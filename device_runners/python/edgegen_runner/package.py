@@ -16,6 +16,7 @@ from .files import open_regular
 from .generation import (
     GUIDANCE,
     NATIVE_LAYOUTS,
+    ROLES,
     STARTS,
     FamilyFacts,
     Generation,
@@ -27,17 +28,6 @@ from .table import Table, is_path, parse_json
 
 MANIFEST_NAME = "edgegen.json"
 SCHEMA_VERSION = 2
-ROLES = (
-    "text_encoder",
-    "image_encoder",
-    "image_projection",
-    "controlnet",
-    "t2i_adapter",
-    "denoiser",
-    "shallow_denoiser",
-    "decoder",
-    "encoder",
-)
 MODEL_PACKAGE = ".mlpackage"
 """What Core ML opens is a folder."""
 
