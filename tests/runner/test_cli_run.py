@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from edgegen_runner.prompts import SYNTAXES
 
 from edgegen.cli.main import run as edgegen
 from edgegen.core.codec import encode
@@ -137,6 +138,25 @@ def test_folder_that_is_no_package_and_manifest_with_an_unknown_key(
 def test_prompt_that_is_cut_is_shown(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert edgegen(["run", str(package), "--prompt", "the " * 80 + "singing"]) == 0
     assert "singing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_prompt_is_read_in_every_syntax(syntax: str, package: Path, work_folder: Path) -> None:
+    arguments = ["--prompt", "x", "--prompt-syntax", syntax, "-o", f"{syntax}.png"]
+    assert edgegen(["run", str(package), *arguments]) == 0
+    assert (work_folder / f"{syntax}.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("syntax", "prompt"), [("a1111", "a [cat|dog]"), ("compel", "a cat.swap(dog)")]
+)
+def test_what_a_syntax_lacks_is_refused_with_its_name(
+    syntax: str, prompt: str, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edgegen(["run", str(package), "--prompt", prompt, "--prompt-syntax", syntax]) == 2
+    said = capsys.readouterr().err
+    assert "not supported" in said
+    assert "--prompt-syntax plain" in said
 
 
 def test_an_empty_prompt_draws(package: Path, work_folder: Path) -> None:

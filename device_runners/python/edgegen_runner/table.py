@@ -139,7 +139,7 @@ class Table:
 
     def optional_choice(self, key: str, choices: tuple[Word, ...]) -> Optional[Word]:
         """Return one of several words, or None."""
-        return None if self._take(key) is None else self.choice(key, choices)
+        return self.choice(key, choices) if self._has(key) else None
 
     def choices(self, key: str, choices: tuple[Word, ...]) -> tuple[Word, ...]:
         """Return a list, which is not empty, of some of several words."""
