@@ -115,7 +115,7 @@ def _measure(
     from edgegen_runner.package import load_package
     from edgegen_runner.protocol import EventWriter
     from edgegen_runner.request import Request
-    from edgegen_runner.sensors import SensorThread
+    from edgegen_runner.sensors.readers import SensorThread
     from edgegen_runner.session import Image, Session
 
     sink = os.open(os.devnull, os.O_WRONLY)

@@ -1,6 +1,6 @@
 """Entry point of `python -m edgegen`."""
 
-from edgegen.cli.main import main
+from edgegen.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The command line's entry: finds commands without importing them, and ends with an exit code.
+"""The command line: finds commands without importing them, and ends with an exit code.
 
 Nothing else in edgegen exits or catches broadly. `edgegen --help` imports click and this module.
 """
@@ -17,12 +17,17 @@ import click
 
 from edgegen import __version__
 from edgegen.cli.console import Console
-from edgegen.cli.streams import flush_output, prepare_streams
+from edgegen.cli.streams import flush_output
 from edgegen.core.errors import INTERRUPTED_EXIT_CODE, EdgegenError, ResourceError, nearest
 from edgegen.core.system_errors import system_error
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from edgegen.runner.ahead import RunnerAhead
+
+RUNNER_AHEAD = "edgegen.runner.ahead"
+"""Where click's `Context.meta` has the runner that waits for the command's job, or None."""
 
 UNEXPECTED_EXIT_CODE = 1
 BROKEN_PIPE_EXIT_CODE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
@@ -186,9 +191,11 @@ def edgegen(context: click.Context, quiet: bool, debug: bool) -> None:
     context.obj = Console(quiet=quiet)
 
 
-def main() -> NoReturn:
-    """Run the command line of this process, and exit."""
-    prepare_streams()
+def main(ahead: RunnerAhead | None = None) -> NoReturn:
+    """Run the command line of this process, and exit; `ahead` is a runner that waits for its job.
+
+    The standard streams are as `prepare_streams` leaves them.
+    """
     for name in TELEMETRY_SWITCHES:
         os.environ.setdefault(name, "1")
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -198,14 +205,14 @@ def main() -> NoReturn:
         from edgegen.cli.completion import answer
 
         answer(edgegen)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], ahead))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], ahead: RunnerAhead | None = None) -> int:
     """Run one command line and return its exit code; every error is reported here."""
     report = _Report(as_json=_asks_for_json(arguments), debug="--debug" in arguments)
     try:
-        code = _run(arguments, report)
+        code = _run(arguments, report, ahead)
         unwritten = flush_output()
     except OSError as error:  # what was to be reported as JSON
         flush_output()
@@ -221,9 +228,10 @@ def run(arguments: Sequence[str]) -> int:
     return ResourceError.exit_code
 
 
-def _run(arguments: Sequence[str], report: _Report) -> int:
+def _run(arguments: Sequence[str], report: _Report, ahead: RunnerAhead | None) -> int:
     try:
         with edgegen.make_context("edgegen", list(arguments)) as context:
+            context.meta[RUNNER_AHEAD] = ahead
             result = edgegen.invoke(context)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from edgegen_runner.prompts import SYNTAXES
-from edgegen_runner.request import STRONGEST_CONTROL
+from edgegen_runner.request import STRONGEST_CONTROL, SYNTAXES
 from edgegen_runner.scheduler_names import SHORT_NAMES
 
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.image_files import ImageFiles, image_files
+from edgegen.cli.main import RUNNER_AHEAD
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
@@ -28,7 +28,6 @@ from edgegen.runner.runtimes import listed_choices
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
     from edgegen.core.progress import Progress, Step
-    from edgegen.runner.ahead import RunnerAhead
     from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.job import GenerateJob
     from edgegen.runner.protocol import Event
@@ -215,11 +214,6 @@ def run(
     diffusers gives. A device gets what it lacks of the package,
     and the images come back.
     """
-    from edgegen.runner.ahead import runner_ahead
-
-    ahead = None
-    if device == LOCAL:
-        ahead = click.get_current_context().with_resource(runner_ahead(package, options["runtime"]))
     from edgegen.core.manifest import load_manifest
     from edgegen.runner.backend_choice import Wishes, backend_here
     from edgegen.runner.job import GenerateJob, Request, absolute
@@ -238,6 +232,7 @@ def run(
     files = image_files(output, prompt, seed, count)
     files.check(console, image, mask, depth, shown, *control)
     check_package(console, package, manifest, device, verify=verify)
+    optimized = _optimized(package) if device == LOCAL else None
     wishes = Wishes(
         runtime=options.pop("runtime"),
         providers=options.pop("provider"),
@@ -265,10 +260,11 @@ def run(
             ),
             output=str(files.folder.absolute()),
             file_names=files.names,
-            backend=backend_here(manifest.runs_as, wishes),  # on a device, its own takes its place
+            # On a device, its own takes its place.
+            backend=replace(backend_here(manifest.runs_as, wishes), optimized=optimized),
         )
         if device == LOCAL:
-            images = _draw_here(console, job, manifest, ahead)
+            images = _draw_here(console, job, manifest)
         else:
             images = _draw_there(console, job, files, device, wishes, patience_s)
     if as_json:
@@ -276,6 +272,15 @@ def run(
         return
     for image in images:
         console.print(f"{image.path}  {format_duration(image.latency_s)}")
+
+
+def _optimized(package: Path) -> str | None:
+    """Return where the runtime keeps what it makes of the package's graphs."""
+    from edgegen.packaging.integrity import manifest_sha256
+    from edgegen.runner.optimized import optimized_folder
+
+    folder = optimized_folder(manifest_sha256(package))
+    return None if folder is None else str(folder.absolute())
 
 
 def _lora_for(manifest: PackageManifest, loras: Sequence[str]) -> Path | None:
@@ -374,9 +379,7 @@ def _check_cache(manifest: PackageManifest, interval: int | None, steps: int | N
     cached_for(own if steps is None else replace(own, steps=steps), interval)
 
 
-def _draw_here(
-    console: Console, job: GenerateJob, manifest: PackageManifest, ahead: RunnerAhead | None
-) -> list[ImageResult]:
+def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) -> list[ImageResult]:
     from edgegen.runner.runtimes import emulated_here, is_for_devices
     from edgegen.runner.session import generate
 
@@ -391,6 +394,7 @@ def _draw_here(
             "times say nothing about a device."
         )
     with _Watcher(console, console.progress, job.request.count) as watcher:
+        ahead = click.get_current_context().meta.get(RUNNER_AHEAD)
         return generate(job, watcher.see, ahead=ahead)
 
 

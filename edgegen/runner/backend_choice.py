@@ -9,16 +9,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgegen_runner.contexts import CONTEXTS
 from edgegen_runner.runtimes import called, of_target
 
 from edgegen.core.errors import ConfigError, MissingDependencyError, nearest
 from edgegen.core.profile import DeviceProfile
-from edgegen.devices.device import Device
-from edgegen.devices.match import matching_profile
 from edgegen.runner.job import Backend, MemoryMode
 from edgegen.runner.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from edgegen.devices.device import Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     """
     if device.is_local:
         return backend_here(target, wishes)
+    from edgegen.devices.match import matching_profile
+
     facts = device.facts
     packages = () if facts.runtime is None else facts.runtime.packages
     installed = {runtime.name for name in packages if (runtime := called(name, RUNTIMES))}

@@ -63,12 +63,14 @@ class Backend:
     """Which runtime computes, and how; no providers means the processor alone.
 
     `name` is one of the runner's backends; `backend_choice` takes it from the package's target.
+    `optimized` is the folder where it keeps graphs that it has optimized; see `optimized_folder`.
     """
 
     name: str = DEFAULT.name
     providers: tuple[str, ...] | None = None
     threads: int | None = None
     memory: MemoryMode | None = None
+    optimized: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

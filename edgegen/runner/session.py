@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgegen.core.environment import RUNNER_ENVIRONMENT
 from edgegen.core.errors import (
@@ -22,9 +22,6 @@ from edgegen.core.errors import (
     RunnerError,
 )
 from edgegen.core.process import Child, ProcessError, describe_exit, exit_signal
-from edgegen.devices.device import Device
-from edgegen.devices.facts import SystemState
-from edgegen.devices.faults import explain_fault
 from edgegen.runner.ahead import RunnerAhead, program_of
 from edgegen.runner.job import Backend, Job, job_line
 from edgegen.runner.order import EventOrder
@@ -42,6 +39,10 @@ from edgegen.runner.protocol import (
     Step,
     parse_line,
 )
+
+if TYPE_CHECKING:
+    from edgegen.devices.device import Device
+    from edgegen.devices.facts import SystemState
 
 _ERRORS: dict[str, type[EdgegenError]] = {
     "bad-request": ConfigError,
@@ -200,6 +201,8 @@ class RunnerSession:
         """
         if not may_be or self._device is None or not self._device.agent.connected:
             return None
+        from edgegen.devices.faults import explain_fault
+
         facts = self._device.look_again(tried=True)
         faults = () if facts.runtime is None else facts.runtime.faults
         return explain_fault(self._device.address, facts, faults[0]) if faults else None

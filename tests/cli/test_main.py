@@ -239,7 +239,7 @@ def cleaning():
         yield
     finally:
         sys.stderr.write("cleaned")
-def wait(arguments):
+def wait(arguments, ahead):
     with cleaning():
         sys.stdout.write("ready\\n")
         sys.stdout.flush()

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from edgegen_runner.runtimes import of_target
-from edgegen_runner.sensors import READERS
+from edgegen_runner.sensors.readers import READERS
 
 from edgegen.core.codec import decode, encode
 from edgegen.core.profile import DeviceProfile, Hardware

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from edgegen_runner.agent.facts import describe
 from edgegen_runner.agent.paths import Folders
-from edgegen_runner.sensors import control_groups, find_sensors, read_all
+from edgegen_runner.sensors import control_groups
+from edgegen_runner.sensors.readers import find_sensors, read_all
 
 from edgegen.devices.control_groups import cpu_quota
 from edgegen.devices.host import host_profile, read_memory

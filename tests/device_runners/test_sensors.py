@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from edgegen_runner import sensors
+from edgegen_runner.sensors import readers as sensors
 from edgegen_runner.sensors.commands import Command, find_program, run
 
 from edgegen.core.shipped import shipped
@@ -28,7 +28,7 @@ def script(path: Path, body: str) -> str:
 def test_sensors_need_no_numpy() -> None:
     code = (
         "import sys; sys.modules['numpy'] = None\n"
-        "from edgegen_runner.sensors import find_sensors, take_sample\n"
+        "from edgegen_runner.sensors.readers import find_sensors, take_sample\n"
         "assert take_sample(find_sensors())['cost_s'] > 0\n"
     )
     runner = shipped("device_runners") / "python"

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from edgegen_runner.sensors import find_sensors, read_all
 from edgegen_runner.sensors.android import parse_battery, parse_thermal_service
+from edgegen_runner.sensors.readers import find_sensors, read_all
 
 from tests.device_runners.sensor_tools import HOSTILE, calls_of, halves, plant, recorded, tool
 

@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 
 import pytest
-from edgegen_runner.sensors import find_sensors, jetson, read_all
+from edgegen_runner.sensors import jetson
 from edgegen_runner.sensors.jetson import parse_clients, parse_power_mode, read_gpu_bytes
+from edgegen_runner.sensors.readers import find_sensors, read_all
 
 from tests.device_runners.sensor_tools import HOSTILE, RECORDED, halves, plant, recorded, tool
 

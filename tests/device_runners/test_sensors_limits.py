@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from edgegen_runner import backends
-from edgegen_runner.sensors import android, find_sensors, macos, read_all
+from edgegen_runner.sensors import android, macos
+from edgegen_runner.sensors.readers import find_sensors, read_all
 
 from tests.device_runners.sensor_tools import plant
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from edgegen_runner.sensors import find_sensors, linux, read_all
+from edgegen_runner.sensors import linux
+from edgegen_runner.sensors.readers import find_sensors, read_all
 
 from tests.device_runners.sensor_tools import plant
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from edgegen_runner.sensors import find_sensors, raspberry_pi, read_all
+from edgegen_runner.sensors import raspberry_pi
 from edgegen_runner.sensors.raspberry_pi import ThrottleEvents, parse_rails, parse_throttled
+from edgegen_runner.sensors.readers import find_sensors, read_all
 
 from tests.device_runners.sensor_tools import HOSTILE, calls_of, halves, plant, recorded, tool
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from edgegen_runner.sensors import READERS
+from edgegen_runner.sensors.readers import READERS
 
 from edgegen.core.codec import decode, encode
 from edgegen.core.errors import DeviceError

@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 from edgegen_runner.agent.facts import describe
 from edgegen_runner.agent.paths import Folders
-from edgegen_runner.sensors import (
-    android,
-    find_sensors,
-    jetson,
-    macos,
-    raspberry_pi,
-    read_all,
-)
+from edgegen_runner.sensors import android, jetson, macos, raspberry_pi
+from edgegen_runner.sensors.readers import find_sensors, read_all
 from edgegen_runner.sensors.reading import Values
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from edgegen_runner.prompts import SYNTAXES
+from edgegen_runner.request import SYNTAXES
 
 from edgegen.cli.main import run as edgegen
 from edgegen.core.codec import encode

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _STARTED = time.perf_counter()
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything can import onnxruntime
+# Its threads spin while numpy is imported, and the runner multiplies next to nothing with it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main(besides: Sequence[Runtime] = ()) -> int:
@@ -84,8 +86,10 @@ def _import_for(name: str, besides: Sequence[Runtime]) -> None:
 
     Whatever goes wrong does so again when the job has come, and is told then.
     """
+    import gc
     from importlib import import_module
 
+    gc.disable()  # what is imported stays
     from .runtimes import RUNTIMES
 
     wanted = [each.backend for each in (*RUNTIMES, *besides) if each.name == name]
@@ -93,6 +97,8 @@ def _import_for(name: str, besides: Sequence[Runtime]) -> None:
     for module in modules:
         with contextlib.suppress(Exception):
             import_module(module.partition(":")[0])
+    gc.freeze()
+    gc.enable()
 
 
 def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
@@ -133,7 +139,7 @@ def _do(job: PartJob | DescribeJob, backend: Backend, emit: Emit) -> None:
 
         check(job, backend, emit)
     elif isinstance(job, DescribeJob):
-        from .sensors import find_sensors, take_sample
+        from .sensors.readers import find_sensors, take_sample
 
         emit("sample", **take_sample(find_sensors()))
     else:

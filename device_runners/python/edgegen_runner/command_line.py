@@ -13,8 +13,7 @@ from .backends import BackendOptions, backend_for, open_backend
 from .errors import RunnerFailure
 from .job import GenerateJob
 from .package import load_package
-from .prompts import SYNTAXES
-from .request import STRONGEST_CONTROL, Request
+from .request import STRONGEST_CONTROL, SYNTAXES, Request
 from .residency import RESIDENCIES
 from .runtimes import RUNTIMES
 from .session import generate

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import RunnerFailure
-from .png_reader import read_deep_png, read_png
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -56,6 +55,8 @@ def read_picture(path: Path) -> Pixels:
 
     Raises RunnerFailure (bad-request) where it is missing, or not such a file.
     """
+    from .png_reader import read_png  # most images begin in no picture
+
     try:
         return read_png(path)
     except (OSError, ValueError) as error:
@@ -71,6 +72,8 @@ def read_levels(path: Path) -> npt.NDArray[Any]:
 
     Raises RunnerFailure (bad-request) where it is missing, or not such a file.
     """
+    from .png_reader import read_deep_png  # most images begin in no picture
+
     try:
         return read_deep_png(path)
     except (OSError, ValueError) as error:

@@ -8,7 +8,6 @@ from typing import Optional, Union
 
 from .backends import BackendOptions
 from .errors import RunnerFailure, shortened
-from .prompts import SYNTAXES
 from .request import (
     HIGHEST_SEED,
     LONGEST_SIDE,
@@ -20,6 +19,7 @@ from .request import (
     MOST_THREADS,
     SHORTEST_INTERVAL_S,
     STRONGEST_CONTROL,
+    SYNTAXES,
     Request,
 )
 from .residency import RESIDENCIES
@@ -228,6 +228,7 @@ def _read_backend(job: Table) -> BackendOptions:
         providers=table.texts("providers") or (),
         threads=table.optional_whole("threads", least=1, most=MOST_THREADS),
         memory=table.choice("memory", ("auto", "lean", "fast"), "auto"),
+        optimized=table.optional_path("optimized"),
     )
     table.done()
     return options

@@ -19,6 +19,9 @@ MOST_THREADS = 1_024
 SHORTEST_INTERVAL_S = 0.001
 STRONGEST_CONTROL = 1_000.0
 
+SYNTAXES = ("plain", "a1111", "compel")
+"""How a prompt may be read; ``plain`` takes every character as it stands, as diffusers does."""
+
 
 @dataclass(frozen=True)
 class Request:

@@ -17,7 +17,6 @@ from .backends import Backend
 from .errors import RunnerFailure
 from .events import Emit
 from .job import GenerateJob
-from .lora import load_lora
 from .memory import MemorySampler
 from .memory_guard import limit_memory
 from .package import Package, load_package
@@ -27,7 +26,6 @@ from .pipelines.denoiser import Conditioning
 from .png import to_uint8, write_png
 from .request import HIGHEST_SEED, Request
 from .residency import Components
-from .sensors import SensorThread
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -57,7 +55,11 @@ class Session:
         self._emit = emit
         self._request = request
         self._residency = residency
-        lora = None if request.lora is None else load_lora(request.lora, package)
+        lora = None
+        if request.lora is not None:
+            from .lora import load_lora
+
+            lora = load_lora(request.lora, package)
         self.components = Components(package, backend, residency, emit, lora)
         self.pipeline: Pipeline = open_pipeline(self.components, request)
         self._encoded: Optional[tuple[Optional[str], Conditioning]] = None
@@ -173,7 +175,11 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
         if folder is not None:
             _make_folder(folder)
     memory = MemorySampler() if job.measure_memory else None
-    sensors = SensorThread(job.sensor_interval_s, emit) if job.sensor_interval_s else None
+    sensors = None
+    if job.sensor_interval_s:
+        from .sensors.readers import SensorThread
+
+        sensors = SensorThread(job.sensor_interval_s, emit)
     tell = emit
     if memory is not None:
         memory.start()

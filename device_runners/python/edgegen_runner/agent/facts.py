@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
-from ..sensors import find_sensors, raspberry_pi, read_all
+from ..sensors import raspberry_pi
 from ..sensors.control_groups import cpu_quota, memory_limit, usable_cores
+from ..sensors.readers import find_sensors, read_all
 from ..sensors.reading import parse_number
 from .children import run
 from .paths import Folders

@@ -90,7 +90,7 @@ class Agent:
             raise AgentFailure("bad-request", text) from error
 
     def _temperature(self, request: dict[str, Any]) -> dict[str, Any]:
-        from ..sensors import find_sensors, read_all
+        from ..sensors.readers import find_sensors, read_all
 
         sensor, value = processor_temperature_c(read_all(find_sensors(readers=_THERMOMETERS)))
         return {"sensor": sensor, "temperature_c": value, "at_s": time.monotonic()}

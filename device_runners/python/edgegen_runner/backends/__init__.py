@@ -26,13 +26,15 @@ class BackendOptions:
     many as a CPU quota allows, or without one the runtime's own choice. ``memory`` is ``lean``
     (weights stay in the file's mapped pages, which the system can take back), ``fast`` (the
     runtime may copy and repack them) or ``auto`` (fast for small components, lean for others).
-    OpenVINO and the TFLite runtimes always repack.
+    OpenVINO and the TFLite runtimes always repack. ``optimized`` is the folder where ONNX Runtime
+    and OpenVINO keep small graphs as they have optimized them, and look for them; None keeps none.
     """
 
     name: str = DEFAULT.name
     providers: tuple[str, ...] = ()
     threads: Optional[int] = None
     memory: str = "auto"
+    optimized: Optional[Path] = None
 
 
 class Session(Protocol):

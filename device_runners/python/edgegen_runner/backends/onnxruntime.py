@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import RunnerFailure, nearest
+from ..optimized import OptimizedGraphs, filling, size_bytes
 from ..package import Component
 from . import Array, BackendOptions, require_outputs, require_ports, runtime_failure
 
@@ -50,6 +51,13 @@ step of the built-in model (28 MB), while at the size of Stable Diffusion 1.5 it
 a spike before this code."""
 
 
+_APART: Mapping[str, str] = {
+    "session.optimized_model_external_initializers_file_name": "weights",
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+}
+"""An optimized graph has its weights in a file beside it, of which the pages are mapped."""
+
+
 class OnnxRuntimeBackend:
     """Run ``.onnx`` files, their weights in external data beside them."""
 
@@ -59,6 +67,7 @@ class OnnxRuntimeBackend:
         self.options = options
         self.version = str(ort.__version__)
         self.available_providers = tuple(ort.get_available_providers())
+        self._optimized = OptimizedGraphs(options.optimized, self.version)
         ort.set_default_logger_severity(3)  # errors only
 
     def load(self, path: Path, component: Component) -> OnnxRuntimeSession:
@@ -76,13 +85,7 @@ class OnnxRuntimeBackend:
         if lean:
             _map_blocks()
         try:
-            session = ort.InferenceSession(
-                str(path),
-                sess_options=self._session_options(lean=lean),
-                providers=list(providers),
-                # Folding would make a second, wider copy of weights that are stored in float16.
-                disabled_optimizers=["ConstantFolding"] if lean else None,
-            )
+            session = self._session(path, component.name, providers, lean=lean)
         except FAILURES as error:
             raise runtime_failure(f"onnxruntime cannot load {path}", error, _LESS_MEMORY) from error
         require_ports(
@@ -101,11 +104,39 @@ class OnnxRuntimeBackend:
             )
         return OnnxRuntimeSession(component, session, used)
 
+    def _session(self, path: Path, name: str, providers: Sequence[str], *, lean: bool) -> Any:
+        """Load a graph, or the one that was made of it when it was loaded first."""
+        place = None
+        if not lean and tuple(providers) == (CPU,):
+            place = self._optimized.place(path, name)
+        if place is not None:
+            # Whatever ails what is kept, or keeping it: the package's own graph is still there.
+            with contextlib.suppress(*FAILURES, OSError):
+                return self._kept_session(path, place)
+        return ort.InferenceSession(
+            str(path),
+            sess_options=self._session_options(lean=lean),
+            providers=list(providers),
+            # Folding would make a second, wider copy of weights that are stored in float16.
+            disabled_optimizers=["ConstantFolding"] if lean else None,
+        )
+
+    def _kept_session(self, path: Path, place: Path) -> Any:
+        options = self._session_options(lean=False)
+        kept = place / "model.onnx"
+        if kept.is_file():
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            return ort.InferenceSession(str(kept), sess_options=options, providers=[CPU])
+        with filling(place) as folder:
+            options.optimized_model_filepath = str(folder / kept.name)
+            for key, value in _APART.items():
+                options.add_session_config_entry(key, value)
+            return ort.InferenceSession(str(path), sess_options=options, providers=[CPU])
+
     def _is_lean(self, path: Path) -> bool:
         if self.options.memory != "auto":
             return self.options.memory == "lean"
-        files = path.parent.glob(path.name + "*")  # the graph, and its weights beside it
-        return sum(file.stat().st_size for file in files) > SMALL_BYTES
+        return size_bytes(path) > SMALL_BYTES
 
     def _session_options(self, *, lean: bool) -> Any:
         options = ort.SessionOptions()

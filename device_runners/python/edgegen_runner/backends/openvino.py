@@ -10,6 +10,7 @@ import numpy as np
 import openvino as ov
 
 from ..errors import RunnerFailure, nearest
+from ..optimized import OptimizedGraphs
 from ..package import Component
 from . import Array, BackendOptions, require_outputs, runtime_failure
 
@@ -32,6 +33,7 @@ class OpenVinoBackend:
         self.options = options
         self.version = str(ov.__version__).partition("-")[0]
         self._core = ov.Core()
+        self._optimized = OptimizedGraphs(options.optimized, str(ov.__version__))
         self.available_providers = tuple(str(name) for name in self._core.available_devices)
 
     def load(self, path: Path, component: Component) -> OpenVinoSession:
@@ -49,7 +51,10 @@ class OpenVinoBackend:
         try:
             # By its path: then the graph's constants are pages of the mapped file, and nothing here
             # holds the graph a second time.
-            compiled = self._core.compile_model(str(path), device, self._settings(wanted))
+            settings = self._settings(wanted)
+            if (kept := self._optimized.place(path, component.name)) is not None:
+                settings["CACHE_DIR"] = str(kept)
+            compiled = self._core.compile_model(str(path), device, settings)
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
             request = compiled.create_infer_request()
             used = tuple(name for name in wanted if _is_among(name, found))

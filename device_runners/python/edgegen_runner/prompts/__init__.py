@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from .chunks import Chunk, chunks_of
 from .compel import Part, read_compel
-from .syntax import SYNTAXES, PromptError, Span, read_a1111
+from .syntax import PromptError, Span, read_a1111
 
 __all__ = [
-    "SYNTAXES",
     "Chunk",
     "Part",
     "PromptError",

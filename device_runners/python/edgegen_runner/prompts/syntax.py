@@ -10,9 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import Optional
 
-SYNTAXES = ("plain", "a1111", "compel")
-"""``plain`` takes every character as it stands, as diffusers does."""
-
 _STRONGER = 1.1  # what a pair of round brackets multiplies by, and of square ones divides by
 _TOKENS = re.compile(
     r"\\[()\[\]\\]"  # an escaped bracket

@@ -1,0 +1,78 @@
+"""Keeps graphs as a runtime has optimized them for this processor: the next process loads those.
+
+A kept graph is as good as the package it came from: the host names a folder by the hash of the
+package's manifest, after it has checked the package's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+MOST_BYTES = 64 << 20
+"""Graphs up to this size, weights included, are kept: an optimized graph is a second copy of both.
+
+What is larger takes its time for computing, and not for being optimized.
+"""
+
+
+class OptimizedGraphs:
+    """The graphs that one version of a runtime has optimized, each in a folder of its own.
+
+    ``folder`` may be missing; None keeps nothing. ``version`` is the runtime's, ``settings``
+    whatever else decides how a graph is optimized.
+    """
+
+    def __init__(self, folder: Optional[Path], version: str, settings: str = "") -> None:
+        self._folder = folder
+        self._facts = "\0".join((version, settings, platform.machine(), _instruction_sets()))
+
+    def place(self, path: Path, component: str) -> Optional[Path]:
+        """Return the folder of a component's optimized graph, None where it isn't to be kept."""
+        if self._folder is None or size_bytes(path) > MOST_BYTES:
+            return None
+        digest = hashlib.sha256(f"{self._facts}\0{component}".encode()).hexdigest()
+        return self._folder / digest[:32]
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size of a graph and of the weights beside it, which its name begins."""
+    beside = path.parent.glob(glob_of(path))
+    return sum(file.stat().st_size for file in beside)
+
+
+def glob_of(path: Path) -> str:
+    """Return the pattern of a graph's files: ``model.onnx*``, and ``model.*`` of an ``.xml``."""
+    return f"{path.stem}.*" if path.suffix == ".xml" else f"{path.name}*"
+
+
+@contextlib.contextmanager
+def filling(place: Path) -> Iterator[Path]:
+    """Yield an empty folder, which becomes ``place`` if nothing is raised.
+
+    Raises OSError where there is no room. Where another process was quicker, its graph stays.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder = place.parent / f".{uuid.uuid4().hex}.tmp"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+        with contextlib.suppress(OSError):
+            folder.rename(place)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _instruction_sets() -> str:
+    """Return the processor's instruction sets as Linux lists them; "" where it doesn't."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith(("flags", "Features")):
+                return line
+    return ""

@@ -1,0 +1,41 @@
+"""Where the runner here keeps a package's graphs as a runtime has optimized them.
+
+The folder is in the cache and has the hash of the package's manifest as its name, so a package that
+was built again, or changed, has none yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from edgegen.core.folders import cache_folder
+
+MOST_PACKAGES = 12
+"""Those that were drawn with last keep theirs."""
+
+
+def optimized_folder(manifest_sha256: str) -> Path | None:
+    """Return the folder of a package, which exists then; None where there can be no cache.
+
+    Its files must have been checked against the manifest. Packages that weren't drawn with for
+    longest lose theirs.
+    """
+    folder = cache_folder() / "optimized" / manifest_sha256[:32]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        _forget_oldest(folder.parent)
+    except OSError:
+        return None
+    return folder
+
+
+def _forget_oldest(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        packages = [(entry.stat().st_mtime_ns, entry.path) for entry in entries]
+    for _, path in sorted(packages)[:-MOST_PACKAGES]:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path)
