@@ -8,10 +8,14 @@ from pathlib import Path
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
-from edgegen.reference.case import SEED, plan_case
+from edgegen.reference.case import SEED, denoiser, plan_case
 
 STEPS = (4, 6, 9, 13)
 """Steps of each trajectory: few, and so chosen that their timesteps lie between each other's."""
+
+FEW_STEPS = (2, 3, 4, 5)
+"""Those of a model with more than `MANY_PARAMETERS`: a step of its denoiser takes seconds."""
+MANY_PARAMETERS = 200_000_000
 
 NEGATIVE_PROMPTS = ("", "", "blurry, low quality", "")
 
@@ -33,8 +37,8 @@ def plan_calibration(
 ) -> tuple[GoldenCase, ...]:
     """Choose the trajectories: of the golden case's size, with seeds and prompts of their own.
 
-    `steps` are those of each trajectory, at most `len(STEPS)`; default: those.
-    Raises what `plan_case` raises.
+    `steps` are those of each trajectory, at most `len(STEPS)`; default: as many as the denoiser's
+    size allows. Raises what `plan_case` raises.
     """
     case = plan_case(spec, folder, full=full)
     prompts = choose_prompts(spec, folder)
@@ -46,8 +50,12 @@ def plan_calibration(
             prompt=None if case.prompt is None else prompts[index],
             negative_prompt=None if case.negative_prompt is None else NEGATIVE_PROMPTS[index],
         )
-        for index, count in enumerate(steps or STEPS)
+        for index, count in enumerate(steps or _steps_of(spec))
     )
+
+
+def _steps_of(spec: PipelineSpec) -> tuple[int, ...]:
+    return FEW_STEPS if denoiser(spec).parameters > MANY_PARAMETERS else STEPS
 
 
 def choose_prompts(spec: PipelineSpec, folder: Path) -> tuple[str, ...]:

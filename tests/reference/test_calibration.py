@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from edgegen.reference.calibrate import make_calibration
 from edgegen.reference.calibrate_child import Job, _run
 from edgegen.reference.calibration import Observer
 from edgegen.reference.calibration_cases import (
+    FEW_STEPS,
+    MANY_PARAMETERS,
     PROMPTS,
     STEPS,
     card_prompts,
@@ -303,6 +306,26 @@ def test_trajectories_differ_from_each_other_and_from_the_golden_case(
     assert [case.prompt for case in cases] == [*PROMPTS]
     assert len({SEED, *(case.seed for case in cases)}) == len(cases) + 1
     assert PROMPT not in PROMPTS
+
+
+@pytest.mark.parametrize(
+    ("parameters", "steps"), [(MANY_PARAMETERS, STEPS), (MANY_PARAMETERS + 1, FEW_STEPS)]
+)
+def test_a_large_model_is_calibrated_in_as_many_trajectories_of_fewer_steps(
+    parameters: int, steps: tuple[int, ...], tiny_pipeline: TinyPipeline
+) -> None:
+    folder = tiny_pipeline("sd15")
+    spec = spec_of(folder)
+    components = tuple(
+        replace(it, parameters=parameters if it.role == "denoiser" else 10**10)
+        for it in spec.components
+    )
+    cases = plan_calibration(replace(spec, components=components), folder, full=False)
+    small = plan_calibration(spec, folder, full=False)
+    assert sum(FEW_STEPS) < sum(STEPS) / 2
+    assert cases == tuple(
+        replace(case, steps=count) for case, count in zip(small, steps, strict=True)
+    )
 
 
 def test_a_model_without_text_is_given_none(tiny_pipeline: TinyPipeline) -> None:
