@@ -9,9 +9,9 @@ import torch
 from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 
+from edgegen.compress.blocks import BLOCK
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
-from edgegen.compress.int4 import BLOCK
 from edgegen.core.recipe import ComponentRecipe, Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.drawer import DrawRequest, Pixels

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from diffusers import DiffusionPipeline
 
 from benchmarks.machine import Machine, read_machine
 from benchmarks.restored_weights import restored
+from edgegen.compress.blocks import BLOCK, block_size, least_errors
 from edgegen.compress.codec import Granularity
-from edgegen.compress.int4 import _SHARES, BLOCK, HIGHEST, block_size, least_errors
+from edgegen.compress.int4 import HIGHEST, LEVELS, SHARES, symmetric
 from edgegen.compress.int8 import round_up_to_half
 from edgegen.core.codec import dump_json
 from edgegen.core.evaluation import EQUAL_DB
@@ -50,6 +52,7 @@ from edgegen.reference.trajectory import case_arguments
 RESULTS = Path(__file__).parent / "results"
 MODELS = ("builtin:scenes-4step-tiny", "builtin:emoji")
 RECIPES = ("onnx:int4", "coreml:int4", "coreml:int4-sensitive")
+GRIDS = partial(symmetric, shares=SHARES, half_scales=True)
 DAMPING = 0.01
 """Of the mean of a matrix of second moments, added to its diagonal (GPTQ, arXiv 2210.17323)."""
 POWERS = (0.0, 0.25, 0.5, 0.75)
@@ -174,7 +177,8 @@ def gptq(inputs: Inputs, weight: torch.Tensor) -> torch.Tensor:
     for start in range(0, flat.shape[1], block):
         end = start + block
         part = flat[:, start:end]
-        _, scales = least_errors(part.numpy()[:, None], _SHARES, half_scales=True)
+        found = least_errors(part.numpy()[:, None], np.dtype(np.int8), levels=LEVELS, grids=GRIDS)
+        scales = found[1]
         scale = torch.from_numpy(scales)[:, 0]
         errors = torch.empty_like(part)
         own = upper[start:end, start:end]

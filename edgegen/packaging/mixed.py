@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgegen.compress.blocks import BLOCK
 from edgegen.compress.codecs import CODECS
-from edgegen.compress.int4 import BLOCK
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import Component
 from edgegen.core.profile import DeviceProfile

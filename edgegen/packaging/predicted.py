@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegen.compress.blocks import BLOCK
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
-from edgegen.compress.int4 import BLOCK
 from edgegen.core.axes import axis_size
 from edgegen.core.codec import load_json_object
 from edgegen.core.model import Component, PipelineSpec, Role, TensorSpec, main_role

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from edgegen.compress.blocks import BLOCK
 from edgegen.compress.codec import Granularity
 from edgegen.compress.codecs import CODECS
-from edgegen.compress.int4 import BLOCK
 from edgegen.core.recipe import ComponentRecipe
 from edgegen.core.target import StoredSizes
 from edgegen.core.trace import ComponentTrace

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from edgegen.compress.blocks import BLOCK
 from edgegen.compress.codec import BY_CHANNEL, Granularity
-from edgegen.compress.int4 import BLOCK
 from edgegen.core.calibration import Calibration
 from edgegen.core.model import TensorSpec
 from edgegen.core.recipe import ComponentRecipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen.compress.int4 import BLOCK, block_size
+from edgegen.compress.blocks import BLOCK, block_size
 from edgegen.exporters.openvino.graph import ElementType
 
 Shape = tuple[int, ...]

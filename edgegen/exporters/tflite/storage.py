@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgegen.compress.int4 import BLOCK
+from edgegen.compress.blocks import BLOCK
 from edgegen.exporters.tflite.graph import TensorType
 
 

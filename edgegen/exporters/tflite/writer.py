@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegen.compress.blocks import BLOCK
 from edgegen.compress.codec import Granularity
-from edgegen.compress.int4 import BLOCK
 from edgegen.core.calibration import Calibration
 from edgegen.core.errors import ExportError
 from edgegen.core.model import TensorSpec
