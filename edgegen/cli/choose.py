@@ -22,6 +22,7 @@ from edgegen.cli.durations import DURATION
 from edgegen.cli.limit_options import limit_options, parameters, take_limits
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
 from edgegen.cli.shared_options import (
+    ADAPTERS,
     READING,
     adapter_options,
     no_history_option,
@@ -65,7 +66,7 @@ _LIMITS = tuple(FIGURES)
         ),
         "How": ("only_plan", "pictures", "sustained_s", "exhaustive", "fresh"),
         "Who does it": ("engine", "address"),
-        "The models": ("loras", "embeddings", "variant", "offline", *READING),
+        "The models": (*ADAPTERS, "variant", "offline", *READING),
         "The result": ("output", "as_json", "no_history"),
     },
     values={"MODEL": known_models, "--targets": known_targets, "--profile": known_profiles},
@@ -199,10 +200,10 @@ def choose(
             "It is not said for which device.",
             hint="Add --device (`local` is this machine), or --profile for one that isn't here.",
         )
-    if (options["loras"] or options["embeddings"]) and engine != DEFAULT:
+    if any(options[name] for name in ADAPTERS) and engine != DEFAULT:
         raise ConfigError(
-            f"--lora and --embedding are for the engine '{DEFAULT}': the machines of another one "
-            "lack the files.",
+            f"--lora, --embedding and --ip-adapter are for the engine '{DEFAULT}': the machines of "
+            "another one lack the files.",
             hint="Leave --engine out, or fuse the LoRA into the model first.",
         )
     asked = _asked(console, models, options)
@@ -234,6 +235,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
         parse_stops,
     )
     from edgegen.models.adapters.adapted_folder import with_adapters
+    from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.models.source import resolve
     from edgegen.pruning.variants import variants_of
 
@@ -248,6 +250,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
         guidance_stops=() if stops is None else parse_stops(stops),
         cache_intervals=() if intervals is None else parse_intervals(intervals),
     )
+    prompt_by = image_prompt_choice(options["ip_adapter"], options["image_encoder"])
     folders = tuple(
         with_adapters(
             resolve(
@@ -259,6 +262,7 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
             ),
             options["loras"],
             options["embeddings"],
+            prompt_by,
             offline=options["offline"],
             progress=console.progress,
         )

@@ -12,7 +12,14 @@ from edgegen.cli.console import Console
 from edgegen.cli.numbers import NUMBER
 from edgegen.cli.on_device import DEVICE, DEVICE_HELP, attached, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
-from edgegen.cli.shared_options import no_history_option
+from edgegen.cli.shared_options import (
+    ADAPTERS,
+    READING,
+    adapter_options,
+    no_history_option,
+    reading_options,
+    take_reading,
+)
 from edgegen.cli.text import TEXT
 from edgegen.cli.typed_options import refuse_typed
 
@@ -28,7 +35,7 @@ _MEMORY_RUNS = 3
 _PATH = click.Path(path_type=Path)
 _MEASURING = ("restarts", "images", "seed", "threads", "memory", "patience_s", "root")
 _DRAWING = ("steps", "guidance", "width", "height")
-_JUDGING = ("suites", "pictures", "model")
+_JUDGING = ("suites", "pictures", "model", *ADAPTERS, *READING)
 
 
 @command(
@@ -40,7 +47,8 @@ _JUDGING = ("suites", "pictures", "model")
     groups={
         "What is a failure": ("fail_on",),
         "Latency, memory and energy": ("device", "restarts", "images", "patience_s"),
-        "Quality": ("suites", "pictures", "model", "no_quality"),
+        "Quality": ("suites", "pictures", "no_quality"),
+        "The model": ("model", *ADAPTERS, *READING),
         "How both draw": ("steps", "guidance", "seed", "width", "height", "threads", "memory"),
         "The packages": ("verify",),
         "The result": ("as_json", "no_history"),
@@ -91,6 +99,8 @@ _JUDGING = ("suites", "pictures", "model")
 )
 @click.option("--pictures", type=click.IntRange(1), help="At most so many prompts of a suite.")
 @click.option("--model", help="Where the packages' model is, if not where they say.")
+@adapter_options
+@reading_options
 @click.option("--no-quality", is_flag=True, help="Draw no pictures of packages to compare.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the packages'.")
 @click.option("--guidance", type=NUMBER, help="Guidance scale. Default: the packages'.")
@@ -275,20 +285,23 @@ def _evaluate(
     from edgegen.core.manifest import load_manifest
     from edgegen.evaluate.run import evaluate_package
     from edgegen.evaluate.settings import EvaluateSettings
-    from edgegen.packaging.verify import resolve_source
+    from edgegen.models.adapters.image_prompt import image_prompt_choice
+    from edgegen.packaging.verify import model_of
 
     names = ("pictures", "steps", "guidance", "width", "height")
-    model = settings["model"]
+    model, reading = settings["model"], take_reading(settings)
+    prompt_by = image_prompt_choice(settings["ip_adapter"], settings["image_encoder"])
+    added = (settings["loras"], settings["embeddings"], prompt_by)
     asked = EvaluateSettings(
         **({"suites": settings["suites"]} if settings["suites"] else {}),
         **{name: settings[name] for name in names},
     )
 
     def evaluate(package: Package) -> Evaluation:
-        source = load_manifest(package.path).source
+        manifest = load_manifest(package.path)
         return evaluate_package(
             package.path,
-            model=None if model is None else resolve_source(source, model),
+            model=model_of(manifest, model, *added, reading),
             settings=asked,
             device=device,
             progress=console.progress,

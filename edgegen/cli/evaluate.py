@@ -17,6 +17,7 @@ from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.shared_options import (
+    ADAPTERS,
     READING,
     adapter_options,
     no_history_option,
@@ -43,7 +44,7 @@ _LIMITS = quality_limits()
             *("steps", "guidance", "guidance_stop", "cache_interval"),
             *("reference_steps", "width", "height"),
         ),
-        "What it is compared with": ("model", "against", "loras", "embeddings", *READING, "clip"),
+        "What it is compared with": ("model", "against", *ADAPTERS, *READING, "clip"),
         "Limits": parameters(_LIMITS),
         "Where": ("device",),
         "The package": ("verify",),
@@ -144,6 +145,8 @@ def evaluate(
     against: str | None,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
+    ip_adapter: str | None,
+    image_encoder: str | None,
     verify: bool,
     output: Path | None,
     as_json: bool,
@@ -165,6 +168,7 @@ def evaluate(
     from edgegen.evaluate.settings import EvaluateSettings
     from edgegen.evaluate.suite import DEFAULT
     from edgegen.history.keep import keep
+    from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.models.source import resolve
     from edgegen.packaging.verify import model_of
 
@@ -173,7 +177,8 @@ def evaluate(
     manifests = [load_manifest(package) for package in packages]
     for package, manifest in zip(packages, manifests, strict=True):
         check_package(console, package, manifest, device, verify=verify)
-    folders = [model_of(manifest, model, loras, embeddings, reading) for manifest in manifests]
+    added = (loras, embeddings, image_prompt_choice(ip_adapter, image_encoder))
+    folders = [model_of(manifest, model, *added, reading) for manifest in manifests]
     other = None if against is None else resolve(against, progress=console.progress)
     for package, folder in zip(packages, folders, strict=True):
         check_before(package, model=folder, settings=settings, limits=limits)

@@ -23,7 +23,6 @@ from edgegen.cli.shared_options import (
     adapter_options,
     cache_interval_option,
     height_option,
-    image_prompt_options,
     offline_option,
     reading_options,
     recipe_option,
@@ -93,7 +92,6 @@ if TYPE_CHECKING:
 @height_option
 @cache_interval_option
 @adapter_options
-@image_prompt_options
 @revision_option
 @variant_option
 @offline_option

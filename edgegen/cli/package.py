@@ -38,7 +38,6 @@ from edgegen.cli.shared_options import (
     cache_interval_option,
     guidance_part_options,
     height_option,
-    image_prompt_options,
     offline_option,
     reading_options,
     recipe_option,
@@ -168,7 +167,6 @@ _LIMITS = quality_limits()
     is_flag=True,
     help="Let layers take a LoRA at run time, `edgegen run --lora FILE`; of ONNX packages.",
 )
-@image_prompt_options
 @revision_option
 @variant_option
 @offline_option

@@ -11,6 +11,7 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_model, known_models
 from edgegen.cli.console import Cell, Console
 from edgegen.cli.shared_options import (
+    ADAPTERS,
     READING,
     adapter_options,
     offline_option,
@@ -34,7 +35,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     ),
     groups={
         "What is shown": ("storages", "layers"),
-        "The model": ("loras", "embeddings", "variant", "revision", "offline", *READING),
+        "The model": (*ADAPTERS, "variant", "revision", "offline", *READING),
         "The result": ("output", "csv_file", "as_json", "fresh"),
     },
     values={"MODEL": known_models},
@@ -73,6 +74,8 @@ def sensitivity(
     layers: int,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
+    ip_adapter: str | None,
+    image_encoder: str | None,
     revision: str | None,
     variant: str | None,
     offline: bool,
@@ -90,6 +93,7 @@ def sensitivity(
     """
     from edgegen.core.files import write_atomic
     from edgegen.models.adapters.adapted_folder import with_adapters
+    from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.models.pipeline_source import folder_source
     from edgegen.models.read import read_pipeline
     from edgegen.models.source import resolve
@@ -106,7 +110,10 @@ def sensitivity(
         reading=take_reading(options),
         progress=console.progress,
     )
-    folder = with_adapters(folder, loras, embeddings, offline=offline, progress=console.progress)
+    prompt_by = image_prompt_choice(ip_adapter, image_encoder)
+    folder = with_adapters(
+        folder, loras, embeddings, prompt_by, offline=offline, progress=console.progress
+    )
     spec = read_pipeline(folder)
     table = measure_sensitivity(
         spec,

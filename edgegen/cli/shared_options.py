@@ -123,12 +123,7 @@ def adapter_options(command: _Command) -> _Command:
         metavar="FILE[:WORD]",
         help="Add a textual inversion, by a word for prompts: 'FILE:<toy>'; repeatable.",
     )
-    return lora(embedding(command))
-
-
-def image_prompt_options(command: _Command) -> _Command:
-    """Add the options that make a picture a part of a model's prompts."""
-    adapter = click.option(
+    picture = click.option(
         "--ip-adapter",
         metavar="FILE[:SCALE]",
         help="An IP-Adapter (.safetensors), for prompts with a picture: FILE:0.6.",
@@ -138,7 +133,11 @@ def image_prompt_options(command: _Command) -> _Command:
         metavar="FOLDER",
         help="What it looks at pictures with; default: image_encoder/ beside it.",
     )
-    return adapter(encoder(command))
+    return lora(embedding(picture(encoder(command))))
+
+
+ADAPTERS = ("loras", "embeddings", "ip_adapter", "image_encoder")
+"""The parameters of those options."""
 
 
 no_history_option = click.option(

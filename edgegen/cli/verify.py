@@ -41,6 +41,8 @@ def verify(
     model: str | None,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
+    ip_adapter: str | None,
+    image_encoder: str | None,
     verbose: bool,
     as_json: bool,
     **options: Any,
@@ -51,6 +53,7 @@ def verify(
     is measured goes to evidence.json in the package, where that can be written.
     """
     from edgegen.core.errors import ParityError
+    from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.packaging.verify import verify_package
     from edgegen.parity.gate import require
 
@@ -60,6 +63,7 @@ def verify(
         model=model,
         loras=loras,
         embeddings=embeddings,
+        image_prompt=image_prompt_choice(ip_adapter, image_encoder),
         reading=take_reading(options),
         progress=console.progress,
     )

@@ -150,8 +150,8 @@ def _network_folder(given: str, *, offline: bool, progress: Progress) -> str:
     if match is None or Path(given).exists():
         raise SourceError(
             f"There is no folder {given}, and it is not the id of a network on the hub either.",
-            hint="Give the folder of a ControlNet, with its config.json, its file (.safetensors), "
-            "or its hub id: ORG/NAME.",
+            hint="Give --controlnet its folder, with its config.json, its file (.safetensors), or "
+            "its hub id: ORG/NAME.",
         )
     from edgegen.models.hub import download_file
 

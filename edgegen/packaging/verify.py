@@ -23,6 +23,7 @@ from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.reading import AS_IT_IS, Reading
 from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.models.adapters.adapted_folder import with_adapters
+from edgegen.models.adapters.image_prompt import ImagePromptChoice
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
@@ -63,6 +64,7 @@ def verify_package(
     model: str | None = None,
     loras: Sequence[str] = (),
     embeddings: Sequence[str] = (),
+    image_prompt: ImagePromptChoice | None = None,
     reading: Reading = AS_IT_IS,
     progress: Progress | None = None,
     artifact: ArtifactSide | None = None,
@@ -79,11 +81,14 @@ def verify_package(
     """
     shown = progress or SilentProgress()
     manifest = load_manifest(package)
-    given = model is not None or loras or embeddings or reading != AS_IT_IS
+    added = (loras, embeddings, image_prompt)
+    given = model is not None or any(added) or reading != AS_IT_IS
     if given and not full:
         option = "--model MODEL" if model is None else f"--model {model}"
         if model is None and (loras or embeddings):
             option = f"--lora {loras[0]}" if loras else f"--embedding {embeddings[0]}"
+        elif model is None and image_prompt is not None:
+            option = f"--ip-adapter {image_prompt.file}"
         raise ConfigError(
             f"{option.split()[0]} is for --full: without it, the package's own golden case is "
             "used. So is what says how the model is read.",
@@ -93,7 +98,7 @@ def verify_package(
     case = manifest.golden
     costs: tuple[StageCost, ...] = ()
     if full:
-        folder = model_of(manifest, model, loras, embeddings, reading)
+        folder = model_of(manifest, model, *added, reading)
         made, run = _compare_with_model(package, manifest, folder, shown, artifact)
         case, costs = made.case, (made.cost,)
     else:
@@ -169,20 +174,19 @@ def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest, packag
     wanted = manifest.source.adapters
     if facts(spec.adapters) == facts(wanted):
         return
-    if any(it.kind == "ip-adapter" for it in wanted):
-        raise SourceError(
-            f"{package} was built with an IP-Adapter, and is compared with its golden case only.",
-            hint=f"Run: edgegen verify {package}",
-        )
     options = " ".join(
-        f"--embedding 'FILE:{it.tokens[0]}'" if it.scale is None else f"--lora FILE:{it.scale:g}"
+        f"--embedding 'FILE:{it.tokens[0]}'"
+        if it.scale is None
+        else f"--{it.kind} FILE:{it.scale:g}"
         for it in wanted
     )
     names = ", ".join(f"{it.name} ({it.sha256[:12]}…)" for it in wanted)
     raise SourceError(
         f"{package} was built of a model with "
         + (f"these adapters: {names}." if wanted else "no adapter."),
-        hint=f"Give their files: {options}" if wanted else "Leave --lora and --embedding out.",
+        hint=f"Give their files: {options}"
+        if wanted
+        else "Leave --lora, --embedding and --ip-adapter out.",
     )
 
 
@@ -191,15 +195,17 @@ def model_of(
     model: str | None,
     loras: Sequence[str] = (),
     embeddings: Sequence[str] = (),
+    image_prompt: ImagePromptChoice | None = None,
     reading: Reading = AS_IT_IS,
 ) -> ModelFolder | None:
     """Return the model that is given for a package, with adapters; None where nothing is given.
 
     Raises what `resolve` and `with_adapters` raise.
     """
-    if model is None and not loras and not embeddings and reading == AS_IT_IS:
+    added = (loras, embeddings, image_prompt)
+    if model is None and not any(added) and reading == AS_IT_IS:
         return None
-    return with_adapters(resolve_source(manifest.source, model, reading), loras, embeddings)
+    return with_adapters(resolve_source(manifest.source, model, reading), *added)
 
 
 def resolve_source(
