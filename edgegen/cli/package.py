@@ -73,7 +73,7 @@ _LIMITS = quality_limits()
     groups={
         "What is built": (
             *("targets", "recipes", "target_size", "profile", "width", "height"),
-            *("npu", "chip", "allow_processor"),
+            *("npu", "chip", "context_size", "allow_processor"),
         ),
         "What it draws with": (
             *("scheduler", "scheduler_options", "steps", "guidance"),
@@ -135,6 +135,12 @@ _LIMITS = quality_limits()
 @click.option("--npu", is_flag=True, help="Compile for the NPU of the profile's chip; ONNX only.")
 @click.option(
     "--chip", metavar="NAME", help="Compile for the NPU of this chip: snapdragon-8-elite."
+)
+@click.option(
+    "--context-size",
+    metavar="SIZE",
+    help="With --npu, cut what has more weights into contexts of at most so many: 500MB; "
+    "default: 1.5GB. Smaller ones take less memory to compile.",
 )
 @click.option(
     "--allow-processor",
@@ -213,6 +219,7 @@ def package(
     lora_as_input: bool,
     npu: bool,
     chip: str | None,
+    context_size: str | None,
     allow_processor: bool,
     ip_adapter: str | None,
     image_encoder: str | None,
@@ -254,7 +261,7 @@ def package(
 
     asked, reading = take_limits(options, _LIMITS), take_reading(options)
     device = None if profile is None else load_profile(profile)
-    compiled = _npu(npu, chip, allow_processor)
+    compiled = _npu(npu, chip, context_size, allow_processor)
     if compiled is not None and not targets:
         targets = ("onnx",)
     if target_size is not None:
@@ -341,21 +348,36 @@ def package(
     return _show(console, plans, batch, quality, as_json=as_json)
 
 
-def _npu(npu: bool, chip: str | None, allow_processor: bool) -> Npu | None:
+def _npu(
+    npu: bool, chip: str | None, context_size: str | None, allow_processor: bool
+) -> Npu | None:
     """Return the chip to compile for; raise what is wrong with that before the model is read."""
     from edgegen.core.chips import load_chip
+    from edgegen.core.limit_text import parse_quantity
     from edgegen.packaging.candidate import Npu
 
     if not npu and chip is None:
-        if allow_processor:
-            raise ConfigError(
-                "--allow-processor is for packages that are compiled for an NPU.",
-                hint="Add --npu, or leave it out.",
-            )
+        for option, given in (
+            ("--allow-processor", allow_processor),
+            ("--context-size", context_size is not None),
+        ):
+            if given:
+                raise ConfigError(
+                    f"{option} is for packages that are compiled for an NPU.",
+                    hint="Add --npu, or leave it out.",
+                )
         return None
     if chip is not None:
         load_chip(chip)
-    return Npu(chip=chip, allow_processor=allow_processor)
+    context_bytes = None
+    if context_size is not None:
+        context_bytes = int(parse_quantity("--context-size", "bytes", context_size))
+        if context_bytes <= 0:
+            raise ConfigError(
+                f"--context-size is {context_size.strip()}, and a context has weights.",
+                hint="Write --context-size 500MB.",
+            )
+    return Npu(chip=chip, allow_processor=allow_processor, context_bytes=context_bytes)
 
 
 def _show(

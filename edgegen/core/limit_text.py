@@ -53,25 +53,33 @@ def parse_limit(figure: str, text: str) -> Limit:
     isn't one, and one that nothing can meet.
     """
     kind = FIGURES[figure]
-    example = f"{kind.option} {EXAMPLES[kind.unit]}"
+    limit = Limit(figure=figure, value=parse_quantity(kind.option, kind.unit, text))
+    _check(limit, text.strip())
+    return limit
+
+
+def parse_quantity(option: str, kind: Unit, text: str) -> float:
+    """Read what follows an option, a number and its unit, and return it in SI.
+
+    Raises ConfigError as `parse_limit` does, whatever the number is good for.
+    """
+    example = f"{option} {EXAMPLES[kind]}"
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise ConfigError(f"{kind.option} is '{text:.40}', not a number.", hint=f"Write {example}.")
+        raise ConfigError(f"{option} is '{text:.40}', not a number.", hint=f"Write {example}.")
     number, unit = float(match[1]), match[2]
-    factors = UNITS[kind.unit]
+    factors = UNITS[kind]
     factor = _factor(unit, factors)
     if factor is None:
         if not unit:
             raise ConfigError(
-                f"{kind.option} is {text.strip()}, without a unit.", hint=f"Write {example}."
+                f"{option} is {text.strip()}, without a unit.", hint=f"Write {example}."
             )
         raise ConfigError(
-            f"{kind.option} is '{text.strip():.40}', and '{unit:.20}' isn't a unit of it.",
+            f"{option} is '{text.strip():.40}', and '{unit:.20}' isn't a unit of it.",
             hint=f"Write {example}. {nearest(unit, [name for name in factors if name])}",
         )
-    limit = Limit(figure=figure, value=number * factor)
-    _check(limit, text.strip())
-    return limit
+    return number * factor
 
 
 def _factor(unit: str, factors: Mapping[str, float]) -> float | None:

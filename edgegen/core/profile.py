@@ -50,7 +50,8 @@ class RuntimeOptions:
     package has to run on (Core ML), `attention` the form that the runtime's processor likes,
     `denoiser_batch` how many samples a call of the denoiser takes, with fixed shapes, `width` and
     `height` the size of images in pixels where that is not the model's own, and
-    `file_limit_bytes` what a component's file may take before it is cut in two.
+    `file_limit_bytes` what a component's file may take before it is cut (of Core ML, and contexts
+    for an NPU).
     With `accuracy_level` 4 ONNX Runtime's products with weights in blocks compute in 8 bits, which
     some processors do faster. `lora_as_input` makes graphs whose layers take a LoRA at run time.
     `chip` has graphs compiled for that chip's NPU; with `allow_processor` they may leave nodes to

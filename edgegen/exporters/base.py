@@ -69,12 +69,16 @@ class ExportJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledComponent:
-    """What a compiler of an NPU made of a component; `on_processor` counts what it didn't take."""
+    """What a compiler of an NPU made of a component, in how many contexts.
+
+    `on_processor` counts the nodes that it didn't take.
+    """
 
     compiler: str
     sdk: str
     vtcm_bytes: int
     on_processor: int
+    contexts: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

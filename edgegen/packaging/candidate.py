@@ -42,10 +42,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Npu:
-    """The chip to compile for, None for the profile's; and whether the processor may do a part."""
+    """The chip to compile for, None for the profile's; and whether the processor may do a part.
+
+    `context_bytes` is what the weights of one context may take, None for what edgegen takes.
+    """
 
     chip: str | None = None
     allow_processor: bool = False
+    context_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +160,13 @@ def runtime_of(
     runtime = _runtime_of(profile, target)
     if npu is None:
         return runtime
-    return for_npu(runtime, profile, npu.chip, allow=npu.allow_processor)
+    return for_npu(
+        runtime,
+        profile,
+        npu.chip,
+        allow_processor=npu.allow_processor,
+        context_bytes=npu.context_bytes,
+    )
 
 
 def _runtime_of(profile: DeviceProfile | None, target: TargetSpec) -> RuntimeOptions:

@@ -20,7 +20,12 @@ RECIPE = "fp16"
 
 
 def for_npu(
-    runtime: RuntimeOptions, profile: DeviceProfile | None, chip: str | None, *, allow: bool
+    runtime: RuntimeOptions,
+    profile: DeviceProfile | None,
+    chip: str | None,
+    *,
+    allow_processor: bool = False,
+    context_bytes: int | None = None,
 ) -> RuntimeOptions:
     """Return a runtime's options with which graphs are compiled for a chip.
 
@@ -49,7 +54,8 @@ def for_npu(
         shapes="fixed",
         denoiser_batch=1,
         chip=load_chip(named).name,
-        allow_processor=allow,
+        allow_processor=allow_processor,
+        file_limit_bytes=context_bytes or runtime.file_limit_bytes,
     )
 
 

@@ -74,7 +74,7 @@ def test_an_npu_without_floats_is_refused(allow: bool) -> None:
     given = RuntimeOptions(target="onnx", package="onnxruntime", recipe="fp16-storage")
     recipe = load_recipe("int8-static-a16", ONNX)
     with pytest.raises(ConfigError, match="computes integers only") as caught:
-        resolve_options(ONNX, recipe, for_npu(given, None, "qcs6490", allow=allow), None)
+        resolve_options(ONNX, recipe, for_npu(given, None, "qcs6490", allow_processor=allow), None)
     assert "without --npu" in caught.value.hint
 
 

@@ -1,24 +1,31 @@
-"""Compiles a graph for the NPU of one chip, into a context that its runtime loads as it is.
+"""Compiles a graph for the NPU of one chip, into contexts that its runtime loads as they are.
 
 Qualcomm's compiler is in the wheel `onnxruntime-qnn`, under Qualcomm's own licence. It takes a
 graph with fixed shapes and writes `model.onnx`, whose only node names `model_qnn.bin` beside it.
-Nodes that the NPU can't take would stay in that graph, for the processor. A crash ends the
-exporter's fork.
+Nodes that the NPU can't take would stay in that graph, for the processor. Each part of a graph is
+compiled in a fork, which gives its memory back, and in which the compiler may crash.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgegen_runner.contexts import context_of, read_context
 from edgegen_runner.errors import RunnerFailure
+from edgegen_runner.heap import map_large_blocks
 
 from edgegen.core.chips import Chip
-from edgegen.core.errors import ExportError, MissingDependencyError, OutOfMemoryError
+from edgegen.core.codec import decode, encode
+from edgegen.core.errors import EdgegenError, ExportError, MissingDependencyError, OutOfMemoryError
+from edgegen.core.fork import run_forked
+from edgegen.core.process import describe_exit
+from edgegen.core.worker import as_edgegen_errors, error_fields, error_from
 from edgegen.exporters.base import CompiledComponent
 
 PACKAGE, MODULE = "onnxruntime-qnn", "onnxruntime_qnn"
@@ -44,6 +51,46 @@ def require_compiler() -> None:
         )
 
 
+def compile_parts(
+    graphs: Iterable[Path], folder: Path, chip: Chip, *, allow_processor: bool
+) -> CompiledComponent:
+    """Compile the parts of a graph for a chip: into `folder`, by the names that they have.
+
+    Each is removed once it is compiled. Raises what `compile_graph` raises.
+    """
+    made = []
+    for graph in graphs:
+        made.append(_in_fork(graph, folder / graph.name, chip, allow_processor=allow_processor))
+        graph.unlink()
+    return replace(made[0], on_processor=sum(it.on_processor for it in made), contexts=len(made))
+
+
+def _in_fork(
+    graph: Path, destination: Path, chip: Chip, *, allow_processor: bool
+) -> CompiledComponent:
+    def work() -> str:
+        try:
+            with as_edgegen_errors("npu"):
+                made = compile_graph(graph, destination, chip, allow_processor=allow_processor)
+        except EdgegenError as error:
+            return json.dumps({"error": error_fields(error)})
+        return json.dumps({"made": encode(made)})
+
+    forked = run_forked(work)
+    if not forked.text:
+        if forked.returncode == -signal.SIGKILL:
+            raise _out_of_memory(chip, "the system ended it")
+        raise ExportError(
+            f"Qualcomm's compiler {describe_exit(forked.returncode)} on this graph for "
+            f"{chip.title}.",
+            hint=_OTHER,
+        )
+    outcome = json.loads(forked.text)
+    if "error" in outcome:
+        raise error_from(outcome["error"])
+    return decode(CompiledComponent, outcome["made"], source=PACKAGE, at="made")
+
+
 def compile_graph(
     graph: Path, destination: Path, chip: Chip, *, allow_processor: bool
 ) -> CompiledComponent:
@@ -53,6 +100,7 @@ def compile_graph(
     unless `allow_processor`, and where the compiler made something else than it was asked for.
     """
     require_compiler()
+    map_large_blocks()  # half a gigabyte less at the size of Stable Diffusion 1.5
     import onnxruntime as ort
     import onnxruntime_qnn as qnn
 
@@ -146,11 +194,15 @@ def _left_behind(nodes: Sequence[_Node], chip: Chip) -> ExportError:
 def _refused(error: Exception, chip: Chip) -> ExportError | OutOfMemoryError:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "bad_alloc" in text or "memory" in text.lower():
-        return OutOfMemoryError(
-            f"Qualcomm's compiler ran out of memory for {chip.title}: {text[:300]}",
-            hint="Close other programs, choose a recipe with fewer bits (int8-static-a16), or a "
-            "smaller image with --width and --height.",
-        )
+        return _out_of_memory(chip, text[:300])
     return ExportError(
         f"Qualcomm's compiler refuses this graph for {chip.title}: {text[:300]}", hint=_OTHER
+    )
+
+
+def _out_of_memory(chip: Chip, why: str) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        f"Qualcomm's compiler ran out of memory for {chip.title}: {why}.",
+        hint="Close other programs, cut the graph into smaller contexts (--context-size 500MB), or "
+        "choose a recipe with fewer bits (int8-static-a16).",
     )

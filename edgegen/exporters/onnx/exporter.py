@@ -1,4 +1,4 @@
-"""Exports one component to ONNX: lower, stream the weights, save the graph, compile it."""
+"""Exports one component to ONNX: lower, stream the weights, save the graph, cut and compile it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class OnnxExporter:
         import onnx_ir as ir
 
         from edgegen.exporters.onnx.lowering import lower
+        from edgegen.exporters.onnx.parts import part_path, split
         from edgegen.exporters.onnx.weights import stream_weights
 
         bound, weights = opened.bound, opened.weights
@@ -55,22 +56,29 @@ class OnnxExporter:
             lowered.uses, bound, weights, destination / WEIGHTS_NAME, progress.advance
         )
         progress.step("save")
-        graph_path = destination / GRAPH_NAME
+        models = [model]
+        if options.chip is not None:
+            models = split(model, options.context_bytes)
+        graphs = [part_path(destination / GRAPH_NAME, it) for it in range(1, len(models) + 1)]
         if not written:
             (destination / WEIGHTS_NAME).unlink()
         with translate_disk_errors(destination):
-            ir.save(model, graph_path)
-        size_bytes, compiled, used = written + graph_path.stat().st_size, None, ["onnx", "onnx-ir"]
+            for part, graph in zip(models, graphs, strict=True):
+                ir.save(part, graph)
+        size_bytes, compiled, used = written + graphs[0].stat().st_size, None, ["onnx", "onnx-ir"]
         if options.chip is not None:
-            from edgegen.exporters.onnx.contexts import PACKAGE, compile_graph
+            from edgegen.exporters.onnx.contexts import PACKAGE, compile_parts
 
             progress.step(f"compile for {options.chip.title}")
-            made = place / GRAPH_NAME
-            compiled = compile_graph(
-                graph_path, made, options.chip, allow_processor=options.allow_processor
+            compiled = compile_parts(
+                graphs, place, options.chip, allow_processor=options.allow_processor
             )
             shutil.rmtree(destination)
-            size_bytes = sum(it.stat().st_size for it in (made, context_of(made)))
+            size_bytes = sum(
+                it.stat().st_size
+                for graph in graphs
+                for it in (place / graph.name, context_of(place / graph.name))
+            )
             used += ["onnxruntime", PACKAGE]
         return ExportResult(
             path=GRAPH_NAME,

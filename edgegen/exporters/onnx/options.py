@@ -15,6 +15,11 @@ from edgegen.exporters.options import TargetOptions
 SHORTEST_BLOCK = 16
 """MatMulNBits has blocks of a power of two, from this on."""
 
+CONTEXT_BYTES = 1_500_000_000
+"""What a context's weights may take. A process on the NPU addresses 3.75 GB
+(https://github.com/powerserve-project/PowerServe/issues/6), which contexts and activations share,
+and the compiler takes 4.8 times the weights of the context that it makes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxOptions(TargetOptions):
@@ -22,13 +27,15 @@ class OnnxOptions(TargetOptions):
 
     `accuracy_level` is that of MatMulNBits: with 4 it multiplies in 8 bits, else in 32. With
     `lora_as_input` a layer takes a LoRA's two matrices as inputs, which may be left out. A graph is
-    compiled for the NPU of a `chip`, and with `allow_processor` may leave nodes to the processor.
+    compiled for the NPU of a `chip`, in contexts whose weights take at most `context_bytes`, and
+    with `allow_processor` may leave nodes to the processor.
     """
 
     operators: OperatorSet = "contrib"
     accuracy_level: Literal[0, 1, 4] = 0
     lora_as_input: bool = False
     chip: Chip | None = None
+    context_bytes: int = CONTEXT_BYTES
     allow_processor: bool = False
 
 
@@ -75,5 +82,6 @@ def resolve(
         accuracy_level=runtime.accuracy_level,
         lora_as_input=runtime.lora_as_input,
         chip=chip,
+        context_bytes=runtime.file_limit_bytes or CONTEXT_BYTES,
         allow_processor=runtime.allow_processor,
     )

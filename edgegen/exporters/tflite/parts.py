@@ -1,25 +1,22 @@
 """Cuts a graph into parts, whose files stay small enough for every runtime.
 
-The parts are runs of operators that follow each other. As few are made as the limit allows, cut
-where the fewest bytes of activations cross from part to part; where that is the same, so that the
-parts are alike in size. What is computed from constants alone (a dequantized weight) belongs to the
-operators that use it, and is repeated in each part that does.
+Where, `edgegen/exporters/cutting.py` chooses. What is computed from constants alone (a dequantized
+weight) belongs to the operators that use it, and is repeated in each part that does.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgegen.core.errors import ExportError
+from edgegen.exporters.cutting import Life, Step, choose_cuts, lives_of
 from edgegen.exporters.tflite.graph import Graph, Operator, Tensor
 from edgegen.exporters.tflite.walk import check_graph, tensors_of, used_by
-from edgegen.exporters.tflite.weights import Buffer, DataKey, buffer_of
+from edgegen.exporters.tflite.weights import Buffer, buffer_of
 
 
 def file_name(number: int) -> str:
@@ -40,35 +37,22 @@ def split(graph: Graph, limit_bytes: int) -> list[Graph]:
     """
     check_graph(graph)
     steps = _steps(graph)
-    reach = _reach(graph, steps, limit_bytes)
-    if not steps or reach[0] == len(steps):
-        return [graph]
-    lives = _lives(steps)
-    cuts = _cut(reach, _crossing(lives, len(steps)), [step.size_bytes for step in steps])
-    return _parts(graph, steps, lives, cuts)
+    lives = lives_of(steps)
+    cuts = choose_cuts(
+        steps,
+        lives,
+        limit_bytes,
+        size_of=lambda tensor: tensor.size_bytes,
+        refuse=lambda step: _too_large(graph.operators[step.place], step.size_bytes, limit_bytes),
+    )
+    return [graph] if len(cuts) == 1 else _parts(graph, steps, lives, cuts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Step:
+class _Step(Step[Tensor]):
     """An operator that computes from the inputs, and those that prepare its constants."""
 
-    operator: int  # its place in the graph
     prepared_by: frozenset[int]
-    makes: tuple[Tensor, ...]
-    takes: tuple[Tensor, ...]  # without what is prepared
-    stored: Mapping[DataKey, int]  # the bytes of each buffer, and before it
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(self.stored.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Life:
-    """The step that makes a tensor, and the last that takes it."""
-
-    made: int
-    last: int
 
 
 def _steps(graph: Graph) -> list[_Step]:
@@ -91,7 +75,7 @@ def _steps(graph: Graph) -> list[_Step]:
         ]
         steps.append(
             _Step(
-                operator=place,
+                place=place,
                 prepared_by=before,
                 makes=operator.outputs,
                 takes=tuple(
@@ -107,27 +91,6 @@ def _room(buffer: Buffer) -> int:
     return math.ceil(buffer.size_bytes / buffer.alignment_bytes) * buffer.alignment_bytes
 
 
-def _reach(graph: Graph, steps: Sequence[_Step], limit_bytes: int) -> NDArray[np.int64]:
-    """Return for each step the end of the longest part that begins there."""
-    reach = np.zeros(len(steps), np.int64)
-    uses: Counter[DataKey] = Counter()
-    held = end = 0
-    for start, first in enumerate(steps):
-        while end < len(steps):
-            new = {key: size for key, size in steps[end].stored.items() if not uses[key]}
-            if held + sum(new.values()) > limit_bytes:
-                break
-            held += sum(new.values())
-            uses.update(steps[end].stored.keys())
-            end += 1
-        if end == start:
-            raise _too_large(graph.operators[first.operator], first.size_bytes, limit_bytes)
-        reach[start] = end
-        uses.subtract(first.stored.keys())
-        held -= sum(size for key, size in first.stored.items() if not uses[key])
-    return reach
-
-
 def _too_large(operator: Operator, size_bytes: int, limit_bytes: int) -> ExportError:
     names = ", ".join(f"'{tensor.name}'" for tensor in used_by(operator))
     return ExportError(
@@ -137,66 +100,10 @@ def _too_large(operator: Operator, size_bytes: int, limit_bytes: int) -> ExportE
     )
 
 
-def _lives(steps: Sequence[_Step]) -> dict[Tensor, _Life]:
-    """Return when each computed tensor is made and last used, by the numbers of the steps."""
-    lives: dict[Tensor, _Life] = {}
-    for number, step in enumerate(steps):
-        for tensor in step.takes:
-            if tensor in lives:  # an input of the graph is at hand everywhere
-                lives[tensor] = _Life(lives[tensor].made, number)
-        lives |= {tensor: _Life(number, number) for tensor in step.makes}
-    return lives
-
-
-def _crossing(lives: Mapping[Tensor, _Life], count: int) -> NDArray[np.int64]:
-    """Return how many bytes would cross a cut before each step."""
-    changes = np.zeros(count + 1, np.int64)
-    for tensor, life in lives.items():
-        changes[life.made + 1] += tensor.size_bytes
-        changes[life.last + 1] -= tensor.size_bytes
-    return np.cumsum(changes)
-
-
-def _cut(
-    reach: NDArray[np.int64], crossing: NDArray[np.int64], sizes: Sequence[int]
-) -> list[tuple[int, int]]:
-    """Choose the parts, as begin and end, by dynamic programming over their number and end."""
-    count = len(reach)
-    parts = end = 0
-    while end < count:  # as many as taking all that fits makes, which are the fewest
-        end = int(reach[end])
-        parts += 1
-    before = np.concatenate(([0.0], np.cumsum(np.array(sizes, np.float64))))
-    crossed = np.full(count + 1, np.inf)
-    uneven = np.full(count + 1, np.inf)
-    crossed[0] = uneven[0] = 0
-    origins = []
-    first_start = np.searchsorted(reach, np.arange(count + 1))  # of parts that end there
-    for _ in range(parts):
-        next_crossed = np.full(count + 1, np.inf)
-        next_uneven = np.full(count + 1, np.inf)
-        origin = np.zeros(count + 1, np.int64)
-        for end in range(1, count + 1):
-            low = first_start[end]
-            total = crossed[low:end] + crossing[low:end]
-            squares = uneven[low:end] + (before[end] - before[low:end]) ** 2
-            best = int(np.argmin(np.where(total == total.min(), squares, np.inf)))
-            next_crossed[end], next_uneven[end] = total[best], squares[best]
-            origin[end] = low + best
-        crossed, uneven = next_crossed, next_uneven
-        origins.append(origin)
-    cuts = []
-    end = count
-    for origin in reversed(origins):
-        cuts.append((int(origin[end]), end))
-        end = int(origin[end])
-    return cuts[::-1]
-
-
 def _parts(
     graph: Graph,
     steps: Sequence[_Step],
-    lives: Mapping[Tensor, _Life],
+    lives: Mapping[Tensor, Life],
     cuts: Sequence[tuple[int, int]],
 ) -> list[Graph]:
     ends = [end for _, end in cuts]
@@ -207,7 +114,7 @@ def _parts(
     parts = []
     for number, (start, end) in enumerate(cuts):
         run = steps[start:end]
-        places = {step.operator for step in run}.union(*(step.prepared_by for step in run))
+        places = {step.place for step in run}.union(*(step.prepared_by for step in run))
         made = {tensor for step in run for tensor in step.makes}
         taken = {tensor for step in run for tensor in step.takes} - made
         handed = [tensor for tensor in crossing if tensor in made and lives[tensor].last >= end]

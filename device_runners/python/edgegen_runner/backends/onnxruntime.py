@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import RunnerFailure, nearest
+from ..heap import map_large_blocks
 from ..optimized import OptimizedGraphs, filling, size_bytes
 from ..package import Component
 from . import Array, BackendOptions, require_outputs, require_ports, runtime_failure
@@ -83,7 +83,7 @@ class OnnxRuntimeBackend:
                 )
         lean = self._is_lean(path)
         if lean:
-            _map_blocks()
+            map_large_blocks()
         try:
             session = self._session(path, component.name, providers, lean=lean)
         except FAILURES as error:
@@ -151,22 +151,6 @@ class OnnxRuntimeBackend:
             options.enable_cpu_mem_arena = False
             options.enable_mem_pattern = False
         return options
-
-
-def _map_blocks() -> None:
-    """Ask glibc to map each large block by itself, so that it is given back when it is freed.
-
-    By default a block that was freed raises the size from which blocks are mapped, up to 32 MiB.
-    What is smaller then comes from the heap, where a freed block seldom fits the next one, for each
-    is aligned: the heap of an SDXL decoder at 256 × 256 grew to three times what was alive. Other C
-    libraries don't have this setting.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-
-
-_M_MMAP_THRESHOLD = -3  # malloc.h
-_MAPPED_BYTES = 1 << 20
 
 
 class OnnxRuntimeSession:

@@ -7,15 +7,17 @@ is an error, unless the package names it.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ..contexts import context_of, read_context
 from ..errors import RunnerFailure
 from ..package import Compiled, Component
 from ..runtimes import called
-from . import BackendOptions, require_ports, runtime_failure
-from .onnxruntime import FAILURES, OnnxRuntimeSession  # it turns telemetry off before the import
+from . import Array, BackendOptions, require_ports, runtime_failure
+from .onnxruntime import FAILURES  # it turns telemetry off before the import
+from .parts import check_parts, run_in_turn
 
 import onnxruntime as ort  # isort: skip
 import onnxruntime_qnn as qnn  # isort: skip
@@ -26,7 +28,10 @@ _LESS_MEMORY = "Use residency 'sequential', or a smaller image."
 
 
 class OnnxRuntimeQnnBackend:
-    """Run contexts: an ``.onnx`` of one node, and the binary that it names beside it."""
+    """Run contexts: an ``.onnx`` of one node, and the binary that it names beside it.
+
+    Those of a graph that was cut are loaded one after the other, and run in turn.
+    """
 
     name = "onnxruntime_qnn"
 
@@ -43,8 +48,8 @@ class OnnxRuntimeQnnBackend:
                 raise runtime_failure("Qualcomm's provider", error, _LESS_MEMORY) from error
         self._devices = [it for it in ort.get_ep_devices() if it.ep_name == _NAME][:1]
 
-    def load(self, path: Path, component: Component) -> OnnxRuntimeSession:
-        """Load a context; see `Backend.load`."""
+    def load(self, path: Path, component: Component) -> ContextSession:
+        """Load a context, or all of a component's; see `Backend.load`."""
         compiled = component.compiled
         if compiled is None:
             raise RunnerFailure(
@@ -58,13 +63,24 @@ class OnnxRuntimeQnnBackend:
                 f"onnxruntime_qnn has no provider {' + '.join(self.options.providers)}.",
                 f"It has {NPU}: leave --provider out.",
             )
-        _require_same_chip(path, compiled)
+        paths = (path, *component.parts)
+        for file in paths:
+            _require_same_chip(file, compiled)
         if not self._devices:
             raise RunnerFailure(
                 "missing-provider",
                 "Qualcomm's provider finds no NPU here.",
                 "See what is missing: edgegen devices show",
             )
+        contexts = [self._load_context(file, component.name, compiled) for file in paths]
+        check_parts(component, contexts)
+        taken = frozenset().union(*(it.inputs for it in contexts))
+        made = frozenset().union(*(it.outputs for it in contexts))
+        require_ports(component, taken - (made - frozenset(component.inputs)), made)
+        left = ("CPUExecutionProvider",) if compiled.on_processor else ()
+        return ContextSession(component, contexts, (*self.available_providers, *left))
+
+    def _load_context(self, path: Path, name: str, compiled: Compiled) -> _Context:
         options = ort.SessionOptions()
         options.inter_op_num_threads = 1
         if self.options.threads is not None:
@@ -77,19 +93,13 @@ class OnnxRuntimeQnnBackend:
         except FAILURES as error:
             what = f"onnxruntime_qnn cannot load {path}, compiled for {compiled.chip}"
             raise runtime_failure(what, error, _LESS_MEMORY) from error
-        require_ports(
-            component,
-            (port.name for port in session.get_inputs()),
-            (port.name for port in session.get_outputs()),
-        )
         if _NAME not in session.get_providers():
             raise RunnerFailure(
                 "missing-provider",
-                f"{component.name} would run on the processor: the NPU's provider did not start.",
+                f"{name} would run on the processor: the NPU's provider did not start.",
                 "Its log is on standard error.",
             )
-        left = ("CPUExecutionProvider",) if compiled.on_processor else ()
-        return OnnxRuntimeSession(component, session, (*self.available_providers, *left))
+        return _Context(session)
 
     def _provider_options(self, compiled: Compiled) -> dict[str, Any]:
         options = {"backend_path": qnn.get_qnn_htp_path()}
@@ -100,6 +110,46 @@ class OnnxRuntimeQnnBackend:
             "htp_arch": str(compiled.architecture),
             "soc_model": str(compiled.soc_model),
         }
+
+
+class _Context:
+    """A context that is loaded: its inputs' and outputs' names, and how to run it."""
+
+    def __init__(self, session: Any) -> None:
+        self.inputs = frozenset(port.name for port in session.get_inputs())
+        self.outputs = frozenset(port.name for port in session.get_outputs())
+        self._session = session
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs from values among which the inputs are."""
+        names = sorted(self.outputs)
+        return dict(zip(names, self._session.run(names, {it: values[it] for it in self.inputs})))
+
+
+class ContextSession:
+    """A component whose contexts are loaded."""
+
+    def __init__(
+        self, component: Component, contexts: Sequence[_Context], providers: tuple[str, ...]
+    ) -> None:
+        self.providers = providers
+        self._component = component
+        self._contexts = list(contexts)
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
+    ) -> dict[str, Array]:
+        """Compute outputs; see `Session.run`."""
+        try:
+            return run_in_turn(self._component, self._contexts, inputs, outputs)
+        except FAILURES as error:
+            raise runtime_failure(
+                f"onnxruntime_qnn failed in {self._component.name}", error, _LESS_MEMORY
+            ) from error
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._contexts = []
 
 
 def emulates() -> bool:

@@ -9,7 +9,8 @@ from typing import Any, Optional
 from ..errors import RunnerFailure, nearest
 from ..package import Component
 from ..sensors.control_groups import usable_cores
-from . import Array, BackendOptions, require_outputs, runtime_failure
+from . import Array, BackendOptions, runtime_failure
+from .parts import check_parts, run_in_turn
 
 SIGNATURE = "serving_default"
 XNNPACK = "XNNPACK"
@@ -63,7 +64,7 @@ class TfliteBackend:
                 "Use ai_edge_litert (pip install ai-edge-litert), or a package of another recipe.",
             )
         parts = [self._load_part(file) for file in (path, *component.parts)]
-        _check_parts(component, parts)
+        check_parts(component, parts)
         used = (XNNPACK,) if any(part.is_delegated for part in parts) else ()
         if self.options.providers and not used:
             raise RunnerFailure(
@@ -124,48 +125,16 @@ class TfliteSession:
         self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
     ) -> dict[str, Array]:
         """Compute outputs; see `Session.run`."""
-        names = list(self._component.outputs if outputs is None else outputs)
-        require_outputs(self._component, names)
-        values = dict(inputs)
-        for index, part in enumerate(self._parts):
-            if all(name in values for name in names):
-                break  # what is asked for does not need the parts that are left
-            try:
-                values.update(part.run(values))
-            except _FAILURES as error:
-                raise runtime_failure(
-                    f"The runtime failed in {self._component.name}",
-                    error,
-                    _LESS_MEMORY,
-                    ran_out=_RAN_OUT,
-                ) from error
-            later = frozenset(names).union(*(part.inputs for part in self._parts[index + 1 :]))
-            values = {name: value for name, value in values.items() if name in later}
-        return {name: values[name] for name in names}
+        try:
+            return run_in_turn(self._component, self._parts, inputs, outputs)
+        except _FAILURES as error:
+            raise runtime_failure(
+                f"The runtime failed in {self._component.name}",
+                error,
+                _LESS_MEMORY,
+                ran_out=_RAN_OUT,
+            ) from error
 
     def close(self) -> None:
         """Give the memory back."""
         self._parts = []
-
-
-def _check_parts(component: Component, parts: Sequence[Part]) -> None:
-    """Refuse graphs that do not fit together, or do not compute what the manifest declares."""
-    known = set(component.inputs)
-    for number, part in enumerate(parts, start=1):
-        unknown = sorted(part.inputs - known)
-        if unknown:
-            raise RunnerFailure(
-                "bad-package",
-                f"Part {number} of {component.name} wants {', '.join(unknown)}, which no earlier "
-                "part computes.",
-                "Build the package again.",
-            )
-        known |= part.outputs
-    missing = sorted(set(component.outputs) - frozenset().union(*(p.outputs for p in parts)))
-    if missing:
-        raise RunnerFailure(
-            "bad-package",
-            f"The graph of {component.name} has no {', '.join(missing)}, which the manifest "
-            "declares.",
-            "Build the package again.",
-        )
