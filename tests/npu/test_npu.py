@@ -132,13 +132,19 @@ def built(tiny_pipeline: TinyPipeline, tmp_path_factory: pytest.TempPathFactory)
     return build(str(tiny_pipeline("sd15")), "fp16", tmp_path_factory.mktemp("npu") / "sd15")
 
 
-def build(model: str, recipe: str, destination: Path, chip: str = GEN_3.name) -> Built:
+def build(
+    model: str,
+    recipe: str,
+    destination: Path,
+    chip: str = GEN_3.name,
+    context_bytes: int | None = None,
+) -> Built:
     plan = plan_package(
         read_facts(resolve(model)),
         target="onnx",
         destination=destination,
         recipe=recipe,
-        npu=Npu(chip=chip),
+        npu=Npu(chip=chip, context_bytes=context_bytes),
     )
     (made,) = build_all([plan]).packages
     assert isinstance(made, Built), made
@@ -211,3 +217,26 @@ def test_two_builds_are_the_same_bytes(
     again = build(str(tiny_pipeline("sd15")), "fp16", tmp_path / "again")
     digests = {it.path: it.sha256 for it in built.manifest.files}
     assert {it.path: it.sha256 for it in again.manifest.files} == digests
+
+
+def test_a_graph_in_several_contexts_draws_as_in_one(
+    tiny_pipeline: TinyPipeline, built: Built, tmp_path: Path
+) -> None:
+    """The limit leaves the UNet three contexts at least, the others one or more."""
+    whole = context_of(built.path / "unet" / "model.onnx").stat().st_size
+    made = build(
+        str(tiny_pipeline("sd15")), "fp16", tmp_path / "parts", context_bytes=whole * 2 // 5
+    )
+    unet = made.path / "unet"
+    assert (unet / "model.3.onnx").is_file()
+    assert context_of(unet / "model.3.onnx").is_file()
+    assert made.manifest.compiled is not None
+    assert made.manifest.compiled.on_processor == {}
+    found = {it.name: it.psnr_db for it in made.evidence.parity if it.layer == "component"}
+    for check in built.evidence.parity:  # what crosses has 16 bits there as here
+        if check.layer == "component":
+            assert check.psnr_db is not None
+            assert found[check.name] == pytest.approx(check.psnr_db, abs=0.5)
+    (unet / "model.2.onnx").unlink()
+    with pytest.raises(IntegrityError):
+        verify_package(made.path)
