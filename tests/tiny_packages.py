@@ -14,6 +14,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,7 @@ class TorchBackend:
     name = "torch"
     version = "0"
     available_providers = ("torch",)
+    arithmetic_gaps: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
@@ -216,6 +218,7 @@ class TorchBackend:
 
 class TorchSession:
     providers = ("torch",)
+    arithmetic = "float32"
 
     def __init__(self, pipeline: Any, component: Any) -> None:
         self.pipeline, self.component = pipeline, component

@@ -53,6 +53,7 @@ def measured_elsewhere(
                 cache_interval=way.cache_interval,
                 residency="all",
                 memory_mode="auto",
+                arithmetic="own" if made.runtime.arithmetic is None else made.runtime.arithmetic,
                 complete=True,
             )
             same = [it for it in history.find(query) if is_of(it, candidate, made)]

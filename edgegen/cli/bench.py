@@ -38,7 +38,9 @@ if TYPE_CHECKING:
         "The package": ("verify",),
         "What is drawn": ("prompt", "negative_prompt", "seed", "width", "height"),
         "How": ("steps", "guidance", "scheduler"),
-        "The runtime": ("profile", "runtime", "providers", "threads", "memory", "residency"),
+        "The runtime": (
+            *("profile", "runtime", "providers", "threads", "arithmetic", "memory", "residency"),
+        ),
         "Components only": ("benchmark_model", "benchmark_tool", "accelerator"),
         "The result": ("as_json", "json_file", "html_file", "no_history"),
     },
@@ -129,7 +131,12 @@ def _measure(
         try:
             with attached(device, progress, console.note) as connected:
                 measurement = measure(
-                    planned, progress, device=connected, patience_s=patience_s, pictures=folder
+                    planned,
+                    progress,
+                    device=connected,
+                    patience_s=patience_s,
+                    pictures=folder,
+                    say=console.note,
                 )
         except CutShortError as cut:
             result.write(console, cut.measurement, folder)

@@ -12,7 +12,7 @@ import click
 from edgegen.cli.completion import complete_profile
 from edgegen.cli.durations import DURATION
 from edgegen.cli.numbers import NUMBER
-from edgegen.cli.shared_options import no_history_option
+from edgegen.cli.shared_options import arithmetic_option, no_history_option
 from edgegen.cli.text import TEXT
 from edgegen.runner.runtimes import listed_choices
 
@@ -106,6 +106,7 @@ runtime_options: Callable[[F], F] = _stacked(
         help="Threads of the runtime; on a device its profile's, else as many as a CPU quota "
         "feeds, else the runtime's own choice.",
     ),
+    arithmetic_option,
     click.option(
         "--memory",
         type=click.Choice(["auto", "lean", "fast"]),

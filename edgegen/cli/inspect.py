@@ -256,7 +256,8 @@ def _measured_on(device: DeviceProfile) -> tuple[Measurement, ...]:
             package = (record.model, record.weights_sha256, record.target, record.recipe)
             image = (record.width, record.height, record.steps, record.guidance, record.scheduler)
             part = (record.guidance_start, record.guidance_stop, record.cache_interval)
-            drawn = (record.providers, record.threads, record.residency, record.memory_mode)
+            how = (record.residency, record.memory_mode, record.arithmetic)
+            drawn = (record.providers, record.threads, *how)
             latest.setdefault((package, image, part, drawn), record)
         return tuple(history.measurement(record) for record in latest.values())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,11 @@ from edgegen.cli.main import RUNNER_AHEAD
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
-from edgegen.cli.shared_options import cache_interval_option, guidance_part_options
+from edgegen.cli.shared_options import (
+    arithmetic_option,
+    cache_interval_option,
+    guidance_part_options,
+)
 from edgegen.cli.text import TEXT
 from edgegen.core.units import format_duration
 from edgegen.runner.runtimes import listed_choices
@@ -28,8 +32,10 @@ from edgegen.runner.runtimes import listed_choices
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
     from edgegen.core.progress import Progress, Step
+    from edgegen.core.recipe import Arithmetic
+    from edgegen.devices.device import Device
     from edgegen.runner.backend_choice import Wishes
-    from edgegen.runner.job import GenerateJob
+    from edgegen.runner.job import Backend, GenerateJob
     from edgegen.runner.protocol import Event
     from edgegen.runner.session import ImageResult
 
@@ -58,7 +64,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
             *("control", "control_scale", "control_start", "control_end", "guess_mode"),
         ),
         "Where": ("device", "patience_s"),
-        "The runtime": ("runtime", "provider", "threads", "memory", "residency"),
+        "The runtime": ("runtime", "provider", "threads", "arithmetic", "memory", "residency"),
         "The package": ("verify",),
         "The result": ("output", "as_json"),
     },
@@ -171,6 +177,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     multiple=True,
     help="Execution provider of ONNX Runtime, device of OpenVINO; may be given again.",
 )
+@arithmetic_option
 @click.option(
     "--memory",
     type=click.Choice(["auto", "lean", "fast"]),
@@ -233,7 +240,9 @@ def run(
     files.check(console, image, mask, depth, shown, *control)
     check_package(console, package, manifest, device, verify=verify)
     optimized = _optimized(package) if device == LOCAL else None
+    arithmetic = options.pop("arithmetic")
     wishes = Wishes(
+        arithmetic=None if arithmetic == "auto" else arithmetic,
         runtime=options.pop("runtime"),
         providers=options.pop("provider"),
         threads=options.pop("threads"),
@@ -263,15 +272,49 @@ def run(
             # On a device, its own takes its place.
             backend=replace(backend_here(manifest.runs_as, wishes), optimized=optimized),
         )
+        choose = _chooser(console, manifest, job, patience_s) if arithmetic == "auto" else None
         if device == LOCAL:
+            if choose is not None:
+                chosen = choose(job.package, job.backend, None)
+                job = replace(job, backend=replace(job.backend, arithmetic=chosen))
             images = _draw_here(console, job, manifest)
         else:
-            images = _draw_there(console, job, files, device, wishes, patience_s)
+            images = _draw_there(console, job, files, device, wishes, patience_s, choose)
     if as_json:
         console.json({"images": images})
         return
     for image in images:
-        console.print(f"{image.path}  {format_duration(image.latency_s)}")
+        computed = f"  {image.arithmetic}" if arithmetic is not None else ""
+        console.print(f"{image.path}  {format_duration(image.latency_s)}{computed}")
+
+
+_Choose = Callable[[str, "Backend", "Device | None"], "Arithmetic"]
+"""Returns the fastest arithmetic for a package's folder, on a device or here."""
+
+
+def _chooser(
+    console: Console, manifest: PackageManifest, job: GenerateJob, patience_s: float
+) -> _Choose:
+    from edgegen.packaging.integrity import manifest_sha256
+    from edgegen.runner.arithmetic import fastest_arithmetic
+
+    digest = manifest_sha256(Path(job.package))
+
+    def choose(package: str, backend: Backend, device: Device | None) -> Arithmetic:
+        choice = fastest_arithmetic(
+            package,
+            manifest,
+            digest,
+            backend,
+            device=device,
+            residency=job.residency,
+            patience_s=patience_s,
+            progress=console.progress,
+        )
+        console.note(f"Arithmetic: {choice.reason}")
+        return choice.arithmetic
+
+    return choose
 
 
 def _optimized(package: Path) -> str | None:
@@ -405,11 +448,16 @@ def _draw_there(
     device: str,
     wishes: Wishes,
     patience_s: float,
+    choose: _Choose | None,
 ) -> list[ImageResult]:
+    from edgegen.runner.backend_choice import choose_backend
     from edgegen.runner.remote import generate_there, push_package
 
     with attached(device, console.progress, console.note) as there:
         stored = push_package(there, Path(job.package), console.progress, wishes)
+        if choose is not None:
+            backend = choose_backend(there, stored.target, wishes)
+            wishes = replace(wishes, arithmetic=choose(stored.path, backend, there))
         with _Watcher(console, console.progress, job.request.count) as watcher:
             return generate_there(
                 there,

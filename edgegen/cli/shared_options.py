@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from edgegen.cli.completion import complete_recipe
 from edgegen.cli.numbers import NumberRange
 from edgegen.core.reading import Reading
+from edgegen.core.recipe import ArithmeticWish
 
 PIXELS = click.IntRange(1, 16_384)
 """The sides of a picture."""
@@ -139,6 +140,13 @@ def adapter_options(command: _Command) -> _Command:
 ADAPTERS = ("loras", "embeddings", "ip_adapter", "image_encoder")
 """The parameters of those options."""
 
+
+arithmetic_option = click.option(
+    "--arithmetic",
+    type=click.Choice(get_args(ArithmeticWish)),
+    help="In which type the runtime computes what the package gives in float32, where the "
+    "processor has it; auto: the fastest whose golden case passes. Default: the recipe's.",
+)
 
 no_history_option = click.option(
     "--no-history",

@@ -10,9 +10,15 @@ import click
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
-from edgegen.cli.shared_options import adapter_options, reading_options, take_reading
+from edgegen.cli.shared_options import (
+    adapter_options,
+    arithmetic_option,
+    reading_options,
+    take_reading,
+)
 
 if TYPE_CHECKING:
+    from edgegen.core.recipe import ArithmeticWish
     from edgegen.packaging.verify import Verification
 
 
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--model", help="Where the model is, if not where the manifest says; with --full.")
 @adapter_options
 @reading_options
+@arithmetic_option
 @click.option("--verbose", "-v", is_flag=True, help="Show every check, not each component's worst.")
 @click.option("--json", "as_json", is_flag=True, help="Write the manifest's hash and all checks.")
 @click.pass_obj
@@ -43,6 +50,7 @@ def verify(
     embeddings: tuple[str, ...],
     ip_adapter: str | None,
     image_encoder: str | None,
+    arithmetic: ArithmeticWish | None,
     verbose: bool,
     as_json: bool,
     **options: Any,
@@ -66,7 +74,10 @@ def verify(
         image_prompt=image_prompt_choice(ip_adapter, image_encoder),
         reading=take_reading(options),
         progress=console.progress,
+        arithmetic=arithmetic,
     )
+    if verification.choice is not None:
+        console.note(f"Arithmetic: {verification.choice.reason}")
     if as_json:
         console.json(verification.evidence)
     else:
@@ -74,7 +85,7 @@ def verify(
     if verification.unwritten is not None:
         console.warn(f"This is not kept as the package's evidence: {verification.unwritten}")
     try:
-        require(verification.run, verification.manifest)
+        require(verification.run, verification.manifest, verification.arithmetic)
     except ParityError as error:
         if not as_json:
             raise

@@ -103,7 +103,7 @@ def _work_facts(
 ) -> dict[str, tuple[object, object]]:
     names = (
         *("steps", "guidance", "guidance_start", "guidance_stop", "cache_interval"),
-        *("scheduler", "threads", "residency", "memory"),
+        *("scheduler", "threads", "residency", "memory", "arithmetic"),
     )
     facts: dict[str, tuple[object, object]] = {
         name: (getattr(old, name), getattr(new, name)) for name in names

@@ -18,6 +18,7 @@ from edgegen.core.plausible import (
     check_time,
     check_value,
 )
+from edgegen.core.recipe import Arithmetic
 from edgegen.core.units import steps_text
 
 SCHEMA_VERSION = 1
@@ -47,7 +48,10 @@ class PackageIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What was made, and how: the same workload is needed to compare two measurements."""
+    """What was made, and how: the same workload is needed to compare two measurements.
+
+    `arithmetic` is the type in which the runtime was to compute, None for the recipe's own.
+    """
 
     prompt: str | None = None
     negative_prompt: str | None = None
@@ -64,6 +68,7 @@ class Workload:
     threads: int | None = None
     residency: Residency = "all"
     memory: MemoryMode = "auto"
+    arithmetic: Arithmetic | None = None
 
     def __post_init__(self) -> None:
         check_count(self.width, self.height, self.steps, self.cache_interval, self.threads)
@@ -121,12 +126,13 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """A component was opened. `providers` are those that the runtime really gave it."""
+    """A component was opened. `providers` and `arithmetic` are those that it really got."""
 
     component: str
     start_s: float
     end_s: float
     providers: tuple[str, ...]
+    arithmetic: Arithmetic | None = None
 
     def __post_init__(self) -> None:
         check_span(self.start_s, self.end_s)

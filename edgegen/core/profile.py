@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgegen.core.recipe import Arithmetic
+
 DeviceKind = Literal["phone", "tablet", "board", "laptop", "desktop", "mini-pc"]
 OperatingSystem = Literal["linux", "android", "ios", "ipados", "macos", "windows"]
 OperatorSet = Literal["contrib", "plain"]
@@ -54,8 +56,9 @@ class RuntimeOptions:
     for an NPU).
     With `accuracy_level` 4 ONNX Runtime's products with weights in blocks compute in 8 bits, which
     some processors do faster. `lora_as_input` makes graphs whose layers take a LoRA at run time.
-    `chip` has graphs compiled for that chip's NPU; with `allow_processor` they may leave nodes to
-    the processor.
+    `arithmetic` is the type in which the runtime computes what a graph gives in float32, None for
+    the recipe's own. `chip` has graphs compiled for that chip's NPU; with `allow_processor` they
+    may leave nodes to the processor.
     """
 
     target: str
@@ -66,6 +69,7 @@ class RuntimeOptions:
     operators: OperatorSet = "contrib"
     shapes: Shapes = "dynamic"
     threads: int | None = None
+    arithmetic: Arithmetic | None = None
     minimum_os: int | None = None
     attention: Attention = "original"
     denoiser_batch: Literal[1, 2] | None = None

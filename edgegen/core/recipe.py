@@ -10,6 +10,9 @@ from typing import Literal
 from edgegen.core.model import Component, Role, main_role
 
 ComputeType = Literal["float32", "float16"]
+Arithmetic = Literal["float32", "bfloat16", "float16"]
+"""In which type a runtime computes what a graph gives in float32."""
+ArithmeticWish = Literal["float32", "bfloat16", "float16", "auto"]
 ActivationType = Literal["float", "dynamic-int8", "int8", "int16"]
 """What a layer with int8 weights multiplies them with: numbers in the compute type, or integers
 whose range is found for each input (dynamic) or was calibrated."""

@@ -27,6 +27,7 @@ _PARAMETERS = (
     *("model", "weights_sha256", "manifest_sha256", "target", "recipe", "package_bytes"),
     *("device", "device_model", "device_profile", "machine", "processor"),
     *("width", "height", "steps", "guidance", "scheduler", "threads", "residency", "memory_mode"),
+    "arithmetic",
 )
 _METRICS = ("p50_s", "p90_s", "peak_memory_bytes", "energy_j", "package_bytes")
 

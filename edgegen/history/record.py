@@ -9,6 +9,7 @@ from typing import Literal
 from edgegen.core.errors import ConfigError
 from edgegen.core.evaluation import SuiteResult
 from edgegen.core.measurement import MemoryMode, Residency, Workload
+from edgegen.core.recipe import Arithmetic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class Record:
     threads: int | None
     residency: str
     memory_mode: str
+    arithmetic: str | None
     p50_s: float | None
     p90_s: float | None
     peak_memory_bytes: int | None
@@ -90,8 +92,9 @@ class Query:
 
     `model` and `device` are what people type: a part of the model's name, and a part of the
     device's address, model, profile or processor. `threads` is "default" for what ran with the
-    runtime's own number. The other fields are equal or not. Evaluations have no device and no
-    workload but size, steps and guidance: a query for another of those wants none of them.
+    runtime's own number, `arithmetic` "own" for the recipe's. The other fields are equal or not.
+    Evaluations have no device and no workload but size, steps and guidance: a query for another of
+    those wants none of them.
     """
 
     model: str | None = None
@@ -117,6 +120,7 @@ class Query:
     threads: int | Literal["default"] | None = None
     residency: Residency | None = None
     memory_mode: MemoryMode | None = None
+    arithmetic: Arithmetic | Literal["own"] | None = None
     complete: bool | None = None
 
 
@@ -135,6 +139,7 @@ def same_work(workload: Workload) -> Query:
         threads="default" if workload.threads is None else workload.threads,
         residency=workload.residency,
         memory_mode=workload.memory,
+        arithmetic=workload.arithmetic or "own",
     )
 
 

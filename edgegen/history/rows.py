@@ -73,6 +73,7 @@ def row_of(measurement: Measurement, source: str | None) -> dict[str, Any]:
         threads=work.threads,
         residency=work.residency,
         memory_mode=work.memory,
+        arithmetic=work.arithmetic,
         p50_s=None if summary is None else summary.median,
         p90_s=None if summary is None else summary.p90,
         peak_memory_bytes=_peak_memory(measurement),
@@ -149,6 +150,8 @@ def condition_of(query: Query, *, moment_in: str = "started_at") -> tuple[str, d
                 parts.append("device = :device_address")
             case "threads" if query.threads == "default":
                 parts.append("threads IS NULL")
+            case "arithmetic" if query.arithmetic == "own":
+                parts.append("arithmetic IS NULL")
             case _:
                 parts.append(f"{name} = :{name}")
     return " AND ".join(parts), values

@@ -38,6 +38,7 @@ def job_of(
         providers=work.providers or None,
         threads=work.threads,
         memory=work.memory,
+        arithmetic=work.arithmetic,
     )
     if planned.kind == "golden":
         return GoldenJob(package=package, residency=work.residency, backend=backend, verify=verify)

@@ -22,6 +22,7 @@ from edgegen.core.measurement import (
 )
 from edgegen.core.package import MANIFEST_NAME, Compiled, PackageManifest
 from edgegen.core.profile import DeviceProfile
+from edgegen.core.recipe import ArithmeticWish
 from edgegen.measure.estimate import estimate_s
 from edgegen.measure.jobs import CONTROL
 from edgegen.measure.planned_run import PlannedRun
@@ -59,6 +60,7 @@ class BenchSettings:
     profile: DeviceProfile | None = None
     residency: Residency = "all"
     memory: MemoryMode = "auto"
+    arithmetic: ArithmeticWish | None = None
     quick: bool = False
     sustained_s: float | None = None
     start_c: float | None = None
@@ -68,11 +70,11 @@ class BenchSettings:
 class BenchPlan:
     """What a benchmark will do. `estimated_s` is rough: right within a factor of three or so.
 
-    `scheduler`, `runtime` and `profile` are what was asked for, None where it was not. `files` are
-    the package's, relative to it, and `pictures` those of them that images start from, by what the
-    runner calls them (`image`, `mask`). `class_label` is the first where there are classes of
-    images: all take as long. `runs_as` is what the package's runtimes are found by. `estimated_s`
-    is for this machine.
+    `scheduler`, `runtime`, `profile` and `arithmetic` are what was asked for, None where it was
+    not. `files` are the package's, relative to it, and `pictures` those of them that images start
+    from, by what the runner calls them (`image`, `mask`). `class_label` is the first where there
+    are classes of images: all take as long. `runs_as` is what the package's runtimes are found by.
+    `estimated_s` is for this machine.
     """
 
     package: Path
@@ -85,6 +87,7 @@ class BenchPlan:
     scheduler: str | None = None
     runtime: str | None = None
     profile: DeviceProfile | None = None
+    arithmetic: ArithmeticWish | None = None
     runs_as: str
     compiled: Compiled | None = None
     estimated_s: float
@@ -149,6 +152,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         scheduler=settings.scheduler,
         runtime=settings.runtime,
         profile=settings.profile,
+        arithmetic=settings.arithmetic,
         estimated_s=estimate_s(manifest, workload, runs, package_bytes),
         quick=settings.quick,
         start_c=settings.start_c,

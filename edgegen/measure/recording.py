@@ -97,6 +97,7 @@ class Recorder:
                         start_s=self._at(event.start),
                         end_s=self._at(event.end),
                         providers=event.providers,
+                        arithmetic=event.arithmetic,
                     )
                 )
             case ImageStart():

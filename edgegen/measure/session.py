@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from edgegen.core.errors import ConfigError, EdgegenError, RunnerError
+from edgegen.core.manifest import load_manifest
 from edgegen.core.measurement import (
     SCHEMA_VERSION,
     GoldenCheck,
@@ -38,6 +39,7 @@ from edgegen.measure.progress import RunProgress, unit_of
 from edgegen.measure.recording import Recorder, refusing_nonsense
 from edgegen.measure.site import Site, prepare_site
 from edgegen.measure.unseen_sensors import unseen_sensors
+from edgegen.runner.arithmetic import fastest_arithmetic
 from edgegen.runner.attach import attach
 from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.deployment import require_passed
@@ -63,15 +65,16 @@ def measure(
     patience_s: float | None = None,
     runner: Runner | None = None,
     pictures: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Measurement:
     """Measure a package on a device that is connected, or on this machine.
 
     After `patience_s` without progress a runner is taken for hung. `pictures` is a folder for the
     image of the cold run, a PNG file that is written after the image's time has ended. `runner`
-    stands in for the runner's process. Raises ParityError where
-    the golden case fails, RunnerError where the runner fails or a component fell back to another
-    provider than asked for, DeviceError where the device cannot be used, and CutShortError where
-    any of these, or an interrupt, came after something was timed.
+    stands in for the runner's process; `say` hears what was chosen, and why.
+    Raises ParityError where the golden case fails, RunnerError where the runner fails or a
+    component fell back to another provider than asked for, DeviceError where the device cannot be
+    used, and CutShortError where any of these, or an interrupt, came after something was timed.
     """
     if device is None:
         with attach("local") as here:
@@ -82,9 +85,10 @@ def measure(
                 patience_s=patience_s,
                 runner=runner,
                 pictures=pictures,
+                say=say,
             )
     session = open_session(
-        plan, device, progress, patience_s=patience_s, runner=runner, pictures=pictures
+        plan, device, progress, patience_s=patience_s, runner=runner, pictures=pictures, say=say
     )
     try:
         for planned in plan.runs:
@@ -106,6 +110,7 @@ def open_session(
     patience_s: float | None = None,
     runner: Runner | None = None,
     pictures: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Session:
     """Put a package on a device for its runs; `session.site.leave_nothing()` ends it.
 
@@ -115,10 +120,14 @@ def open_session(
     backend = _backend(plan, device)  # before anything travels
     progress = progress or SilentProgress()
     site = prepare_site(plan, device, progress, pictures)
+    backend = _in_its_arithmetic(plan, backend, site, progress, patience_s, say)
     return Session(
         plan=plan,
         work=dataclasses.replace(
-            plan.workload, providers=backend.providers or (), threads=backend.threads
+            plan.workload,
+            providers=backend.providers or (),
+            threads=backend.threads,
+            arithmetic=backend.arithmetic,
         ),
         runtime=backend.name,
         site=site,
@@ -139,6 +148,7 @@ def _backend(plan: BenchPlan, device: Device) -> Backend:
         providers=work.providers,
         threads=work.threads,
         memory=work.memory,
+        arithmetic=None if plan.arithmetic == "auto" else plan.arithmetic,
     )
     require_chip(device, plan.compiled)
     chosen = choose_backend(device, target, wishes)
@@ -155,6 +165,35 @@ def _backend(plan: BenchPlan, device: Device) -> Backend:
             hint="Measure on a device with that chip (--device).",
         )
     return chosen
+
+
+def _in_its_arithmetic(
+    plan: BenchPlan,
+    backend: Backend,
+    site: Site,
+    progress: Progress,
+    patience_s: float | None,
+    say: Callable[[str], None] | None,
+) -> Backend:
+    """Return a backend with the type that is to be measured; None where it is the recipe's own."""
+    manifest = load_manifest(plan.package)
+    chosen = backend.arithmetic
+    if plan.arithmetic == "auto":
+        choice = fastest_arithmetic(
+            site.package,
+            manifest,
+            plan.identity.manifest_sha256,
+            backend,
+            device=site.device,
+            residency=plan.workload.residency,
+            patience_s=patience_s,
+            progress=progress,
+        )
+        if say is not None:
+            say(f"Arithmetic: {choice.reason}")
+        chosen = choice.arithmetic
+    same = chosen == manifest.recipe.compute
+    return dataclasses.replace(backend, arithmetic=None if same else chosen)
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from edgegen_runner.arithmetic import ARITHMETICS, arithmetic_of
 from edgegen_runner.backends import BackendOptions, coreml_tensors
 from edgegen_runner.errors import RunnerFailure, nearest
 from edgegen_runner.package import Component
@@ -33,8 +34,14 @@ class ReferenceBackend:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
 
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types it doesn't compute; see the runner's `Backend`."""
+        return dict.fromkeys(ARITHMETICS[1:], "a program says the type of each operation")
+
     def load(self, path: Path, component: Component) -> ReferenceSession:
         """Load a program, or the chunks of one that is cut; see the runner's `Backend.load`."""
+        arithmetic_of(self.options.arithmetic, component, self.arithmetic_gaps, self.name)
         chosen = self.options.providers or (ROUNDED,)
         if len(chosen) > 1 or chosen[0] not in self.available_providers:
             raise RunnerFailure(
@@ -57,6 +64,7 @@ class ReferenceSession:
         self, component: Component, programs: Sequence[MilProgram], providers: tuple[str, ...]
     ) -> None:
         self.providers = providers
+        self.arithmetic = component.compute
         self._component = component
         self._programs = list(programs)
 

@@ -21,6 +21,7 @@ from edgegen.core.package import (
 )
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.reading import AS_IT_IS, Reading
+from edgegen.core.recipe import Arithmetic, ArithmeticWish
 from edgegen.core.scratch import ScratchFolder, utf8_name
 from edgegen.models.adapters.adapted_folder import with_adapters
 from edgegen.models.adapters.image_prompt import ImagePromptChoice
@@ -34,9 +35,12 @@ from edgegen.packaging.integrity import (
 )
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.parity.gate import ParityRun, check_package
+from edgegen.parity.runner_side import RunnerSide
 from edgegen.parity.side import ArtifactSide
 from edgegen.reference.case import FOLDER_NAME
 from edgegen.reference.run import GoldenRun, make_golden
+from edgegen.runner.arithmetic import ArithmeticChoice, fastest_arithmetic
+from edgegen.runner.backend_choice import Wishes, backend_here
 from edgegen.runner.runtimes import emulated_here
 
 
@@ -44,7 +48,9 @@ from edgegen.runner.runtimes import emulated_here
 class Verification:
     """A package whose bytes are those of its manifest, and how it compares with torch in `case`.
 
-    `unwritten` says why the evidence could not be written beside the manifest; None where it was.
+    `unwritten` says why the evidence was not written beside the manifest; None where it was.
+    `arithmetic` is the type in which it was computed, None for the recipe's own, and `choice` says
+    why, where that was left to be chosen.
     """
 
     manifest: PackageManifest
@@ -52,6 +58,8 @@ class Verification:
     run: ParityRun
     evidence: Evidence
     unwritten: str | None
+    arithmetic: Arithmetic | None = None
+    choice: ArithmeticChoice | None = None
 
 
 _FIELDS = tuple(field.name for field in fields(Reading))
@@ -68,12 +76,14 @@ def verify_package(
     reading: Reading = AS_IT_IS,
     progress: Progress | None = None,
     artifact: ArtifactSide | None = None,
+    arithmetic: ArithmeticWish | None = None,
 ) -> Verification:
     """Verify a package, and write what was measured to its `evidence.json` where that can be.
 
     It is compared with the golden case that it carries; with `full`, with torch at the model's
     native size, the model being `model` or the one that the manifest names, read as `reading` and
-    the manifest say. A comparison that
+    the manifest say. The runtime computes in `arithmetic`; where that isn't the recipe's own, what
+    was measured is not the package's evidence, and isn't written. A comparison that
     failed is part of the result: `edgegen.parity.gate.require` makes an error of it.
 
     Raises ConfigError for what is no package, IntegrityError where its bytes are others, and
@@ -95,6 +105,18 @@ def verify_package(
             hint=f"Run: edgegen verify {package} --full {option}.",
         )
     verify_files(package, manifest, progress=shown)
+    played, choice = artifact, None
+    if arithmetic == "auto":
+        choice = fastest_arithmetic(
+            str(package.absolute()),
+            manifest,
+            manifest_sha256(package),
+            backend_here(manifest.runs_as, Wishes()),
+            progress=shown,
+        )
+        arithmetic = choice.arithmetic
+    if arithmetic is not None:
+        artifact = artifact or RunnerSide(package, arithmetic=arithmetic)
     case = manifest.golden
     costs: tuple[StageCost, ...] = ()
     if full:
@@ -108,14 +130,19 @@ def verify_package(
         manifest_sha256=manifest_sha256(package),
         parity=run.checks,
         costs=_merge_costs(package, (*costs, run.cost)),
-        emulated=artifact is None and emulated_here(manifest.runs_as),
+        emulated=played is None and emulated_here(manifest.runs_as),
     )
+    unwritten = None
+    if arithmetic not in (None, manifest.recipe.compute):
+        unwritten = f"It is of {arithmetic}, and the recipe computes in {manifest.recipe.compute}."
     return Verification(
         manifest=manifest,
         case=case,
         run=run,
         evidence=evidence,
-        unwritten=_write_evidence(package, evidence),
+        unwritten=unwritten or _write_evidence(package, evidence),
+        arithmetic=arithmetic,
+        choice=choice,
     )
 
 

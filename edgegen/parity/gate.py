@@ -28,7 +28,7 @@ from edgegen.core.package import (
     StageCost,
 )
 from edgegen.core.progress import Progress, SilentProgress
-from edgegen.core.recipe import Tolerance
+from edgegen.core.recipe import Arithmetic, Tolerance
 from edgegen.core.scratch import ScratchFolder
 from edgegen.parity.compare import Layer, compare, failed
 from edgegen.parity.side import ArtifactSide, Draw, Outcome, Probe, Task
@@ -118,9 +118,15 @@ def check_package(
     return ParityRun(checks=tuple(checks), cost=cost, picture=drawn)
 
 
-def require(run: ParityRun, manifest: PackageManifest) -> None:
-    """Raise ParityError, which names the worst check and what to try, unless all passed."""
+def require(
+    run: ParityRun, manifest: PackageManifest, arithmetic: Arithmetic | None = None
+) -> None:
+    """Raise ParityError, which names the worst check and what to try, unless all passed.
+
+    `arithmetic` is the type in which it was computed, None for the recipe's own.
+    """
     failures = [check for check in run.checks if not check.passed]
+    other = arithmetic not in (None, manifest.recipe.compute)
     if run.passed:
         return
     if not failures:
@@ -130,7 +136,10 @@ def require(run: ParityRun, manifest: PackageManifest) -> None:
     raise ParityError(
         f"The package does not compute what its model computes: {worst.layer} {worst.name}: "
         f"{worst.why}{more}.",
-        hint=_advice(manifest),
+        hint=f"It was computed in {arithmetic}: leave --arithmetic out, or take a recipe that "
+        "promises less."
+        if other
+        else _advice(manifest),
     )
 
 

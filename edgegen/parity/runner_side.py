@@ -12,6 +12,7 @@ from edgegen_runner.metrics import Array
 from edgegen.core.errors import EdgegenError, RunnerError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import GoldenCase, PackageManifest
+from edgegen.core.recipe import Arithmetic
 from edgegen.parity.side import Draw, Outcome, Probe, Task
 from edgegen.reference import golden
 from edgegen.reference.case import SMALL_MODEL_PX
@@ -27,13 +28,21 @@ _IMAGE_FILE = "image.png"
 class RunnerSide:
     """Computes with a package's artifacts in the runner, with mapped weights and little memory.
 
-    The runtime is the one for the package's target, unless `backend` says another. It has one
+    The runtime is the one for the package's target, unless `backend` says another; it computes in
+    `arithmetic`, by default as the recipe says. It has one
     thread for a small package: threads that wait for their share of little work take more of the
     processor than the work does.
     """
 
-    def __init__(self, package: Path, *, backend: Backend | None = None) -> None:
+    def __init__(
+        self,
+        package: Path,
+        *,
+        backend: Backend | None = None,
+        arithmetic: Arithmetic | None = None,
+    ) -> None:
         self._package = str(package.absolute())
+        self._arithmetic = arithmetic
         self._chosen = backend
         self._cpu_s = 0.0
 
@@ -112,7 +121,9 @@ class RunnerSide:
         # Only when there is work: an unknown runtime is a task's outcome.
         manifest = load_manifest(Path(self._package))
         threads = 1 if _is_small(manifest, tasks) else None
-        return backend_here(manifest.runs_as, Wishes(memory="lean", threads=threads))
+        return backend_here(
+            manifest.runs_as, Wishes(memory="lean", threads=threads, arithmetic=self._arithmetic)
+        )
 
 
 def _is_small(manifest: PackageManifest, tasks: Sequence[Task]) -> bool:

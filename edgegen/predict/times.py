@@ -138,6 +138,7 @@ def _drawn_so(measurement: Measurement, candidate: Candidate) -> bool:
     providers = options.providers or tuple(MEASURED_ON.values())
     return (
         (work.residency, work.memory, work.threads) == ("all", "auto", options.threads)
+        and work.arithmetic == options.arithmetic
         and bool(work.providers)
         and work.providers[0] in (providers[:1] if options.providers else providers)
     )

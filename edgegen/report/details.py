@@ -164,6 +164,7 @@ def facts(measurement: Measurement) -> Markup:
         ("Guidance, seed", f"{work.guidance:g}, {work.seed}"),
         ("Providers", ", ".join(work.providers) or MISSING),
         ("Threads", _threads(measurement)),
+        ("Arithmetic", _arithmetic(measurement)),
         ("Residency, memory", f"{work.residency}, {work.memory}"),
         ("Device", f"{device_name(device)}; {device.machine}"),
         ("Profile", device.profile or MISSING),
@@ -191,6 +192,11 @@ def facts(measurement: Measurement) -> Markup:
         ),
     ]
     return section("Environment", blocks.facts(rows))
+
+
+def _arithmetic(measurement: Measurement) -> str:
+    types = {load.arithmetic for run in measurement.runs for load in run.loads if load.arithmetic}
+    return " and ".join(sorted(types)) or MISSING
 
 
 def _threads(measurement: Measurement) -> str:

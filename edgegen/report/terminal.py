@@ -39,7 +39,9 @@ def headline(measurement: Measurement) -> str:
     package, work = measurement.package, measurement.workload
     cut = "INTERRUPTED: " if measurement.interrupted is not None else ""
     what = f"{cut}{package.model} · {package.target}-{package.recipe} · {work.width}×{work.height}"
-    return f"{what}, {work.steps} steps, {work.scheduler} on {device_name(measurement.environment)}"
+    computed = "" if work.arithmetic is None else f", in {work.arithmetic}"
+    how = f"{work.steps} steps, {work.scheduler}{computed}"
+    return f"{what}, {how} on {device_name(measurement.environment)}"
 
 
 def device_name(device: Environment) -> str:

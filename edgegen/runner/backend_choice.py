@@ -16,6 +16,9 @@ from edgegen_runner.runtimes import called, of_target
 
 from edgegen.core.errors import ConfigError, MissingDependencyError, nearest
 from edgegen.core.profile import DeviceProfile
+from edgegen.core.recipe import Arithmetic
+from edgegen.devices.device import Device
+from edgegen.devices.match import matching_profile
 from edgegen.runner.job import Backend, MemoryMode
 from edgegen.runner.runtimes import RUNTIMES
 
@@ -35,6 +38,7 @@ class Wishes:
     providers: tuple[str, ...] = ()
     threads: int | None = None
     memory: MemoryMode | None = None
+    arithmetic: Arithmetic | None = None
 
 
 def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
@@ -47,7 +51,6 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     """
     if device.is_local:
         return backend_here(target, wishes)
-    from edgegen.devices.match import matching_profile
 
     facts = device.facts
     packages = () if facts.runtime is None else facts.runtime.packages
@@ -91,17 +94,19 @@ def backend_of(
             f"{target!r}.",
             hint=f"It has {known or 'none'}. Leave out --profile, or give another one.",
         )
-    providers, threads = wishes.providers, wishes.threads
+    providers, threads, arithmetic = wishes.providers, wishes.threads, wishes.arithmetic
     package = wishes.runtime
     if options is not None:
         package = package or options.package
         providers = providers or options.providers
         threads = threads or options.threads
+        arithmetic = arithmetic or options.arithmetic
     return Backend(
         name=_runtime(target, package, installed),
         providers=providers or None,
         threads=threads,
         memory=wishes.memory,
+        arithmetic=arithmetic,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from edgegen_runner.runtimes import DEFAULT
 
 from edgegen.core.codec import encode
+from edgegen.core.recipe import Arithmetic
 
 Residency = Literal["all", "sequential"]
 PromptSyntax = Literal["plain", "a1111", "compel"]
@@ -71,6 +72,7 @@ class Backend:
     threads: int | None = None
     memory: MemoryMode | None = None
     optimized: str | None = None
+    arithmetic: Arithmetic | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

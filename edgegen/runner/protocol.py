@@ -13,17 +13,22 @@ from typing import Any, Literal
 
 from edgegen.core.codec import decode
 from edgegen.core.errors import ConfigError, RunnerError
+from edgegen.core.recipe import Arithmetic
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The runtime that was imported, and the providers that it has."""
+    """The runtime that was imported, the providers that it has, and the types that it computes in.
+
+    The latter are for what a graph gives in float32.
+    """
 
     name: str
     version: str
     providers: tuple[str, ...]
+    arithmetics: tuple[Arithmetic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +61,14 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """A component is loaded; `providers` are those that it really uses."""
+    """A component is loaded; `providers` are those that it really uses, as is `arithmetic`."""
 
     t: float
     component: str
     start: float
     end: float
     providers: tuple[str, ...]
+    arithmetic: Arithmetic | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

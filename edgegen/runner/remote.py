@@ -77,6 +77,7 @@ def generate_there(
                     providers=job.backend.providers or (),
                     threads=job.backend.threads,
                     memory=job.backend.memory,
+                    arithmetic=job.backend.arithmetic,
                 ),
             ),
             output=there,

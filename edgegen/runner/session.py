@@ -64,7 +64,10 @@ _SSH_LOST = 255  # what ssh and adb end with where the connection breaks in the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageResult:
-    """An image that was made; `latency_s` is from the prompt to the pixels, loading left out."""
+    """An image that was made; `latency_s` is from the prompt to the pixels, loading left out.
+
+    `arithmetic` is the type in which the runtime computed, of several components where they differ.
+    """
 
     path: str | None
     prompt: str | None
@@ -74,6 +77,7 @@ class ImageResult:
     latency_s: float
     runtime_s: float
     sha256: str
+    arithmetic: str | None = None
 
 
 class RunnerSession:
@@ -240,16 +244,19 @@ def generate(
     Raises what `RunnerSession.events` raises.
     """
     starts: dict[int, ImageStart] = {}
+    types: dict[str, None] = {}
     results = []
     session = RunnerSession(log=log, device=device, patience_s=patience_s, ahead=ahead)
     with closing(session.events(job)) as events:
         for event in events:
             if on_event is not None:
                 on_event(event)
-            if isinstance(event, ImageStart):
+            if isinstance(event, Load) and event.arithmetic is not None:
+                types[event.arithmetic] = None
+            elif isinstance(event, ImageStart):
                 starts[event.index] = event
             elif isinstance(event, ImageEnd) and not starts[event.image].warmup:
-                results.append(_result(starts[event.image], event))
+                results.append(_result(starts[event.image], event, " and ".join(types) or None))
     return results
 
 
@@ -264,7 +271,7 @@ def error_from(event: Error) -> EdgegenError:
     return kind(event.message, hint=event.hint)
 
 
-def _result(start: ImageStart, end: ImageEnd) -> ImageResult:
+def _result(start: ImageStart, end: ImageEnd, arithmetic: str | None) -> ImageResult:
     return ImageResult(
         path=end.path,
         prompt=start.prompt,
@@ -274,6 +281,7 @@ def _result(start: ImageStart, end: ImageEnd) -> ImageResult:
         latency_s=end.end - end.start - end.load_s,
         runtime_s=end.runtime_s,
         sha256=end.sha256,
+        arithmetic=arithmetic,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ class CountingBackend:
     """Counts what is loaded and what is given back."""
 
     name, version, available_providers = "counting", "0", ("CPU",)
+    arithmetic_gaps: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.loaded: list[str] = []

@@ -68,6 +68,7 @@ CASES = [
 
 class TorchSession:
     providers = ("torch",)
+    arithmetic = "float32"
 
     def __init__(self, spec: PipelineSpec, pipeline: Any, component: Component) -> None:
         self.known = next(it for it in spec.components if it.name == component.name)
@@ -93,6 +94,7 @@ class TorchBackend:
     name = "torch"
     version = "0"
     available_providers = ("torch",)
+    arithmetic_gaps: Mapping[str, str] = field(default_factory=dict)
 
     def load(self, path: Path, component: Component) -> TorchSession:
         return TorchSession(self.spec, self.pipeline, component)

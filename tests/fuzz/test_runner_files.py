@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -98,6 +100,7 @@ class PlayedBackend:
     name = "played"
     version = "0"
     available_providers = ("played",)
+    arithmetic_gaps: Mapping[str, str] = MappingProxyType({})
 
     def load(self, path: Path, component: Component) -> PlayedSession:
         return PlayedSession(component)
@@ -107,6 +110,7 @@ class PlayedSession:
     """A component of `PlayedBackend`."""
 
     providers = ("played",)
+    arithmetic = "float32"
 
     def __init__(self, component: Component) -> None:
         self._component = component

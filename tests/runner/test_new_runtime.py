@@ -34,6 +34,7 @@ ROWS = """
 BACKEND = """
 class AbacusBackend:
     name, version, available_providers = "abacus", "1.0", ("beads",)
+    arithmetic_gaps = {}
 
     def __init__(self, options):
         pass

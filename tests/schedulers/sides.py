@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -377,6 +377,7 @@ class _Backend:
     name = "function"
     version = "0"
     available_providers = ("function",)
+    arithmetic_gaps: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, nudge: float) -> None:
         self.nudge = nudge
@@ -387,6 +388,7 @@ class _Backend:
 
 class _Session:
     providers = ("function",)
+    arithmetic = "float32"
 
     def __init__(self, component: Any, nudge: float) -> None:
         self.component, self.nudge = component, nudge

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .arithmetic import ARITHMETICS
 from .backends import BackendOptions, backend_for, open_backend
 from .errors import RunnerFailure
 from .job import GenerateJob
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
                 providers=tuple(options.provider),
                 threads=options.threads,
                 memory=options.memory,
+                arithmetic=options.arithmetic,
             ),
         )
         generate(job, open_backend(job.backend), _Printer(options.count))
@@ -150,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=_positive)
     parser.add_argument("--provider", action="append", default=[], help="may be given again")
     parser.add_argument("--memory", choices=("auto", "lean", "fast"), default="auto")
+    parser.add_argument("--arithmetic", choices=ARITHMETICS, help="default: the recipe's")
     parser.add_argument("--residency", choices=RESIDENCIES, default="all")
     parser.add_argument("-o", "--output", default=".", help="FILE.png or a folder")
     return parser

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Union
 
+from .arithmetic import ARITHMETICS
 from .backends import BackendOptions
 from .errors import RunnerFailure, shortened
 from .request import (
@@ -229,6 +230,7 @@ def _read_backend(job: Table) -> BackendOptions:
         threads=table.optional_whole("threads", least=1, most=MOST_THREADS),
         memory=table.choice("memory", ("auto", "lean", "fast"), "auto"),
         optimized=table.optional_path("optimized"),
+        arithmetic=table.optional_choice("arithmetic", ARITHMETICS),
     )
     table.done()
     return options

@@ -36,6 +36,11 @@ class KeepingBackend:
         """Return the runtime's providers."""
         return self._backend.available_providers
 
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types the runtime cannot compute here, and why."""
+        return self._backend.arithmetic_gaps
+
     def load(self, path: Path, component: Component) -> Session:
         """Load a component's file, or return what was kept of it; see `Backend.load`."""
         if path in self._kept:
@@ -64,6 +69,11 @@ class _Kept:
     def providers(self) -> tuple[str, ...]:
         """Return what the session uses."""
         return self._session.providers
+
+    @property
+    def arithmetic(self) -> str:
+        """Return the type in which the session computes."""
+        return self._session.arithmetic
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None

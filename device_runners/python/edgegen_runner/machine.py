@@ -10,6 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from . import __version__
+from .arithmetic import ARITHMETICS
 from .backends import Backend
 from .protocol import SCHEMA
 from .sensors.control_groups import usable_cores
@@ -31,6 +32,7 @@ def hello(backend: Backend, started: float) -> dict[str, Any]:
             "name": backend.name,
             "version": backend.version,
             "providers": list(backend.available_providers),
+            "arithmetics": [name for name in ARITHMETICS if name not in backend.arithmetic_gaps],
         },
         "platform": {
             "system": platform.system(),

@@ -10,6 +10,7 @@ from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional, Union
 
+from .arithmetic import ARITHMETICS, FLOAT32
 from .contexts import CONTEXTS
 from .errors import RunnerFailure, shortened
 from .files import open_regular
@@ -70,7 +71,8 @@ class Component:
     types in which the recipe, called ``recipe``, stores weights. ``natives`` are the tensors that
     are called otherwise in the file, or laid out otherwise. ``folder`` is the network's in the
     model, which two components may share; ``lora_inputs`` are the layers that take a LoRA, with the
-    shapes of their weights. ``compiled`` says which chip's NPU it was compiled for.
+    shapes of their weights. ``compiled`` says which chip's NPU it was compiled for, ``compute`` the
+    type in which the recipe writes arithmetic.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Component:
     folder: str = ""
     lora_inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     compiled: Optional[Compiled] = None
+    compute: str = "float32"
 
     @property
     def first_output(self) -> str:
@@ -376,6 +379,7 @@ def _read_components(
             spec.optional_text("folder") or "",
             _read_lora_inputs(packaged),
             None if on_chip is None else on_chip(called),
+            recipe.optional_choice("compute", ARITHMETICS) or FLOAT32,
         )
         if not component.outputs:
             raise RunnerFailure("bad-package", f"{component.name} has no outputs.")

@@ -48,6 +48,7 @@ class Components:
 
     With ``lora`` its layers get those inputs in each call.
     ``runtime_s`` and ``load_s`` only grow: the time inside the runtime's calls, and in loading.
+    ``arithmetics`` are the types in which what was loaded computes.
     Raises RunnerFailure (missing-runtime) where the runtime is older than the package needs.
     """
 
@@ -65,6 +66,7 @@ class Components:
         self.residency = residency
         self.runtime_s = 0.0
         self.load_s = 0.0
+        self.arithmetics: dict[str, None] = {}
         self._backend = backend
         self._emit = emit
         self._lora = lora or {}
@@ -123,7 +125,15 @@ class Components:
         end = time.perf_counter()
         self.load_s += end - start
         self._sessions[name] = session
-        self._emit("load", component=name, start=start, end=end, providers=list(session.providers))
+        self.arithmetics[session.arithmetic] = None
+        self._emit(
+            "load",
+            component=name,
+            start=start,
+            end=end,
+            providers=list(session.providers),
+            arithmetic=session.arithmetic,
+        )
         return session
 
     def _free_all_but(self, wanted: Component) -> None:

@@ -199,7 +199,7 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
                 pixels, fields = session.draw(image, None if image.warmup else job.save_trajectory)
                 path = None
                 if job.output is not None and not image.warmup:
-                    path = _write(job, job.output, image, pixels, session.pipeline)
+                    path = _write(job, job.output, image, pixels, session)
                 emit("image_end", **fields, path=None if path is None else str(path))
         finally:
             session.close()
@@ -263,24 +263,22 @@ def _make_folder(folder: Path) -> None:
         raise RunnerFailure("disk", f"{folder} cannot be made: {error}.", _DISK_HINT) from error
 
 
-def _write(
-    job: GenerateJob, folder: Path, image: Image, pixels: Pixels, pipeline: Pipeline
-) -> Path:
+def _write(job: GenerateJob, folder: Path, image: Image, pixels: Pixels, session: Session) -> Path:
     number = image.index - job.warmup_images
     name = f"{number:04d}-seed{image.seed}.png"
     if job.file_names is not None and number < len(job.file_names):
         name = job.file_names[number]
     path = folder / name
     try:
-        write_png(path, pixels, _metadata(job.request, image, pipeline))
+        write_png(path, pixels, _metadata(job.request, image, session))
     except OSError as error:
         raise RunnerFailure("disk", f"{path} cannot be written: {error}.", _DISK_HINT) from error
     return path
 
 
-def _metadata(request: Request, image: Image, pipeline: Pipeline) -> dict[str, str]:
+def _metadata(request: Request, image: Image, session: Session) -> dict[str, str]:
     """Return what is needed to draw the image again, as PNG text."""
-    plan = pipeline.plan
+    plan = session.pipeline.plan
     values = {
         "Software": f"edgegen-runner {__version__}",
         "prompt": image.prompt,
@@ -293,6 +291,7 @@ def _metadata(request: Request, image: Image, pipeline: Pipeline) -> dict[str, s
         "image_guidance": request.image_guidance,
         "noise_level": request.noise_level,
         "class_label": request.class_label,
+        "arithmetic": " and ".join(session.components.arithmetics) or None,
     }
     texts = {name: str(value) for name, value in values.items() if value is not None}
     return {name: text.replace("\0", " ") for name, text in texts.items()}

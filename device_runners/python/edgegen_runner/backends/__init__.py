@@ -28,6 +28,7 @@ class BackendOptions:
     runtime may copy and repack them) or ``auto`` (fast for small components, lean for others).
     OpenVINO and the TFLite runtimes always repack. ``optimized`` is the folder where ONNX Runtime
     and OpenVINO keep small graphs as they have optimized them, and look for them; None keeps none.
+    ``arithmetic`` is one of `ARITHMETICS`, None for the recipe's own.
     """
 
     name: str = DEFAULT.name
@@ -35,6 +36,7 @@ class BackendOptions:
     threads: Optional[int] = None
     memory: str = "auto"
     optimized: Optional[Path] = None
+    arithmetic: Optional[str] = None
 
 
 class Session(Protocol):
@@ -43,6 +45,10 @@ class Session(Protocol):
     @property
     def providers(self) -> tuple[str, ...]:
         """Return which of the runtime's processors it really uses, in order."""
+
+    @property
+    def arithmetic(self) -> str:
+        """Return the type in which it computes; see `edgegen_runner.arithmetic`."""
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
@@ -68,11 +74,16 @@ class Backend(Protocol):
     def available_providers(self) -> tuple[str, ...]:
         """Return the names of the processors that this build of the runtime can use."""
 
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types it cannot compute here what is given in float32, and why."""
+
     def load(self, path: Path, component: Component) -> Session:
         """Load a component's file.
 
         Raises RunnerFailure: ``missing-provider`` where a wanted processor would not be used,
-        ``memory`` or ``runtime`` where the runtime fails.
+        ``bad-request`` where it cannot compute in the wanted type, ``memory`` or ``runtime`` where
+        the runtime fails.
         """
 
 

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 import coremltools as ct
 
+from ..arithmetic import ARITHMETICS, arithmetic_of
 from ..errors import RunnerFailure, nearest
 from ..package import Component
 from . import Array, BackendOptions, coreml_tensors, runtime_failure
@@ -35,8 +36,14 @@ class CoreMlBackend:
         self.options = options
         self.version = str(ct.__version__)
 
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types it doesn't compute: a program says the type of each operation."""
+        return dict.fromkeys(ARITHMETICS[1:], "Core ML takes the types that the program declares")
+
     def load(self, path: Path, component: Component) -> CoreMlSession:
         """Load a program, or the chunks of one that is cut; see `Backend.load`."""
+        arithmetic_of(self.options.arithmetic, component, self.arithmetic_gaps, self.name)
         units = self.options.providers or ("ALL",)
         if len(units) > 1 or units[0] not in self.available_providers:
             raise RunnerFailure(
@@ -75,6 +82,7 @@ class CoreMlSession:
         self, component: Component, parts: Sequence[CompiledPart], providers: tuple[str, ...]
     ) -> None:
         self.providers = providers
+        self.arithmetic = component.compute
         self._component = component
         self._parts = list(parts)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+from ..arithmetic import BFLOAT16, FLOAT16, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
 from ..heap import map_large_blocks
 from ..optimized import OptimizedGraphs, filling, size_bytes
 from ..package import Component
+from ..runtime_versions import version_numbers
 from . import Array, BackendOptions, require_outputs, require_ports, runtime_failure
 
 # Before the import: Linux wheels from 1.29 on write a device id and start a thread otherwise.
@@ -44,6 +48,10 @@ FAILURES: tuple[type[Exception], ...] = (
     ),
 )
 
+
+_BFLOAT16_PRODUCTS = "mlas.enable_gemm_fastmath_arm64_bfloat16"
+_BFLOAT16_SINCE = "1.18.0"
+"""onnxruntime_session_options_config_keys.h; earlier releases ignore it."""
 
 SMALL_BYTES = 64 << 20
 """Components up to this size may be copied and repacked under ``auto``: that halved the time of a
@@ -81,11 +89,14 @@ class OnnxRuntimeBackend:
                     nearest(provider, self.available_providers)
                     + " Install the build of onnxruntime that has it.",
                 )
+        arithmetic = arithmetic_of(
+            self.options.arithmetic, component, self.arithmetic_gaps, self.name
+        )
         lean = self._is_lean(path)
         if lean:
             map_large_blocks()
         try:
-            session = self._session(path, component.name, providers, lean=lean)
+            session = self._session(path, component.name, providers, arithmetic, lean=lean)
         except FAILURES as error:
             raise runtime_failure(f"onnxruntime cannot load {path}", error, _LESS_MEMORY) from error
         require_ports(
@@ -102,9 +113,25 @@ class OnnxRuntimeBackend:
                 f"{', '.join(used)}: the provider could not be started.",
                 "Its log is on standard error. Install what it needs, or ask for another provider.",
             )
-        return OnnxRuntimeSession(component, session, used)
+        return OnnxRuntimeSession(component, session, used, arithmetic)
 
-    def _session(self, path: Path, name: str, providers: Sequence[str], *, lean: bool) -> Any:
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types it doesn't compute: on Arm its products may be in bfloat16."""
+        gaps = {FLOAT16: "its kernels for float16 take graphs in float16, as the recipe fp16 has"}
+        if platform.machine() not in ("aarch64", "arm64") or not sys.platform.startswith("linux"):
+            gaps[BFLOAT16] = "it has products in bfloat16 for Linux on Arm only"
+        elif self.options.providers not in ((), (CPU,)):
+            gaps[BFLOAT16] = f"its products in bfloat16 are {CPU}'s"
+        elif version_numbers(self.version) < version_numbers(_BFLOAT16_SINCE):
+            gaps[BFLOAT16] = f"onnxruntime {self.version} is older than {_BFLOAT16_SINCE}"
+        elif processor_gap(BFLOAT16):
+            gaps[BFLOAT16] = processor_gap(BFLOAT16)
+        return gaps
+
+    def _session(
+        self, path: Path, name: str, providers: Sequence[str], arithmetic: str, *, lean: bool
+    ) -> Any:
         """Load a graph, or the one that was made of it when it was loaded first."""
         place = None
         if not lean and tuple(providers) == (CPU,):
@@ -112,17 +139,17 @@ class OnnxRuntimeBackend:
         if place is not None:
             # Whatever ails what is kept, or keeping it: the package's own graph is still there.
             with contextlib.suppress(*FAILURES, OSError):
-                return self._kept_session(path, place)
+                return self._kept_session(path, place, arithmetic)
         return ort.InferenceSession(
             str(path),
-            sess_options=self._session_options(lean=lean),
+            sess_options=self._session_options(lean=lean, arithmetic=arithmetic),
             providers=list(providers),
             # Folding would make a second, wider copy of weights that are stored in float16.
             disabled_optimizers=["ConstantFolding"] if lean else None,
         )
 
-    def _kept_session(self, path: Path, place: Path) -> Any:
-        options = self._session_options(lean=False)
+    def _kept_session(self, path: Path, place: Path, arithmetic: str) -> Any:
+        options = self._session_options(lean=False, arithmetic=arithmetic)
         kept = place / "model.onnx"
         if kept.is_file():
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -138,11 +165,13 @@ class OnnxRuntimeBackend:
             return self.options.memory == "lean"
         return size_bytes(path) > SMALL_BYTES
 
-    def _session_options(self, *, lean: bool) -> Any:
+    def _session_options(self, *, lean: bool, arithmetic: str) -> Any:
         options = ort.SessionOptions()
         if self.options.threads is not None:
             options.intra_op_num_threads = self.options.threads
         options.inter_op_num_threads = 1
+        if arithmetic == BFLOAT16:
+            options.add_session_config_entry(_BFLOAT16_PRODUCTS, "1")
         if lean:
             # No optimizer and no kernel may copy the weights out of the mapped file, and freed
             # activations go back to the system.
@@ -156,8 +185,15 @@ class OnnxRuntimeBackend:
 class OnnxRuntimeSession:
     """A loaded model."""
 
-    def __init__(self, component: Component, session: Any, providers: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        component: Component,
+        session: Any,
+        providers: tuple[str, ...],
+        arithmetic: Optional[str] = None,
+    ) -> None:
         self.providers = providers
+        self.arithmetic = arithmetic or component.compute
         self._component = component
         self._session = session
         self._outputs = list(component.outputs)

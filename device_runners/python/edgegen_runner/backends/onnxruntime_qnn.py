@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+from ..arithmetic import ARITHMETICS, arithmetic_of
 from ..contexts import context_of, read_context
 from ..errors import RunnerFailure
 from ..package import Compiled, Component
@@ -48,8 +49,14 @@ class OnnxRuntimeQnnBackend:
                 raise runtime_failure("Qualcomm's provider", error, _LESS_MEMORY) from error
         self._devices = [it for it in ort.get_ep_devices() if it.ep_name == _NAME][:1]
 
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types it doesn't compute: a context keeps what it was compiled in."""
+        return dict.fromkeys(ARITHMETICS[1:], "the graph was compiled in the NPU's own types")
+
     def load(self, path: Path, component: Component) -> ContextSession:
         """Load a context, or all of a component's; see `Backend.load`."""
+        arithmetic_of(self.options.arithmetic, component, self.arithmetic_gaps, self.name)
         compiled = component.compiled
         if compiled is None:
             raise RunnerFailure(
@@ -133,6 +140,7 @@ class ContextSession:
         self, component: Component, contexts: Sequence[_Context], providers: tuple[str, ...]
     ) -> None:
         self.providers = providers
+        self.arithmetic = component.compute
         self._component = component
         self._contexts = list(contexts)
 

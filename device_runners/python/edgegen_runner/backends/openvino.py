@@ -9,12 +9,15 @@ from typing import Any, Optional
 import numpy as np
 import openvino as ov
 
+from ..arithmetic import BFLOAT16, FLOAT16, FLOAT32, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
 from ..optimized import OptimizedGraphs
 from ..package import Component
 from . import Array, BackendOptions, require_outputs, runtime_failure
 
 CPU = "CPU"
+_TYPES = {FLOAT32: "f32", BFLOAT16: "bf16", FLOAT16: "f16"}
+_CAPABILITIES = {BFLOAT16: "BF16", FLOAT16: "FP16"}
 _FAILURES = (RuntimeError, UnicodeDecodeError)
 _LESS_MEMORY = "Use residency 'sequential', a recipe with int8 weights, or a smaller image."
 
@@ -24,7 +27,8 @@ class OpenVinoBackend:
 
     ``providers`` are OpenVINO's devices: CPU, GPU, NPU, or one of several (GPU.1). With more than
     one, each operator goes to the first that has it (HETERO). AUTO is not used: it would choose by
-    itself, and change its choice while it runs.
+    itself, and change its choice while it runs. Where nobody says, the processor computes in the
+    recipe's type, and GPUs and NPUs in their own, which is float16.
     """
 
     name = "openvino"
@@ -33,7 +37,9 @@ class OpenVinoBackend:
         self.options = options
         self.version = str(ov.__version__).partition("-")[0]
         self._core = ov.Core()
-        self._optimized = OptimizedGraphs(options.optimized, str(ov.__version__))
+        self._optimized = OptimizedGraphs(
+            options.optimized, str(ov.__version__), str(options.arithmetic)
+        )
         self.available_providers = tuple(str(name) for name in self._core.available_devices)
 
     def load(self, path: Path, component: Component) -> OpenVinoSession:
@@ -47,18 +53,22 @@ class OpenVinoBackend:
                     nearest(device, self.available_providers)
                     + " A GPU or an NPU needs its driver, and a group that may use it.",
                 )
+        arithmetic = arithmetic_of(
+            self.options.arithmetic, component, self.arithmetic_gaps, self.name
+        )
         device = wanted[0] if len(wanted) == 1 else "HETERO:" + ",".join(wanted)
         try:
             # By its path: then the graph's constants are pages of the mapped file, and nothing here
             # holds the graph a second time.
-            settings = self._settings(wanted)
+            settings = self._settings(wanted, arithmetic)
             if (kept := self._optimized.place(path, component.name)) is not None:
                 settings["CACHE_DIR"] = str(kept)
             compiled = self._core.compile_model(str(path), device, settings)
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
             request = compiled.create_infer_request()
             used = tuple(name for name in wanted if _is_among(name, found))
-            session = OpenVinoSession(component, compiled, request, used)
+            computes_in = arithmetic if len(wanted) > 1 else _arithmetic_of(compiled)
+            session = OpenVinoSession(component, compiled, request, used, computes_in)
         except _FAILURES as error:
             raise runtime_failure(f"OpenVINO cannot load {path}", error, _LESS_MEMORY) from error
         if used[:1] != wanted[:1]:
@@ -67,16 +77,40 @@ class OpenVinoBackend:
                 f"{component.name} would not run on {wanted[0]} but on {', '.join(found)}.",
                 "Ask for that device, or find out from OpenVINO's log what it lacks.",
             )
+        if self.options.arithmetic not in (None, session.arithmetic):
+            raise RunnerFailure(
+                "missing-provider",
+                f"OpenVINO computes {component.name} in {session.arithmetic} on {wanted[0]}, not "
+                f"in {self.options.arithmetic}.",
+                "Leave the arithmetic to the device, or run it on the processor.",
+            )
         return session
 
-    def _settings(self, wanted: Sequence[str]) -> dict[str, Any]:
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types the first of the devices doesn't compute."""
+        device = (self.options.providers or (CPU,))[0]
+        said: Sequence[str] = ()
+        if _is_among(device, self.available_providers):
+            said = self._core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        gaps = {}
+        for name, word in _CAPABILITIES.items():
+            # OpenVINO takes AVX-512 for bfloat16, too, and emulates it there.
+            gap = processor_gap(name) if device == CPU else ""
+            if word not in said:
+                gap = gap or f"OpenVINO has no {word} on {device}"
+            if gap:
+                gaps[name] = gap
+        return gaps
+
+    def _settings(self, wanted: Sequence[str], arithmetic: str) -> dict[str, Any]:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if CPU in wanted:
+        if CPU in wanted or self.options.arithmetic is not None:
             # Else a processor with bfloat16 computes in it. GPUs and NPUs keep their own type,
             # which is float16: the golden case says whether the image bears that.
-            settings["INFERENCE_PRECISION_HINT"] = "f32"
-            if self.options.threads is not None:
-                settings["INFERENCE_NUM_THREADS"] = self.options.threads
+            settings["INFERENCE_PRECISION_HINT"] = _TYPES[arithmetic]
+        if CPU in wanted and self.options.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = self.options.threads
         return settings
 
 
@@ -84,9 +118,15 @@ class OpenVinoSession:
     """A compiled graph and its one request."""
 
     def __init__(
-        self, component: Component, compiled: Any, request: Any, providers: tuple[str, ...]
+        self,
+        component: Component,
+        compiled: Any,
+        request: Any,
+        providers: tuple[str, ...],
+        arithmetic: str,
     ) -> None:
         self.providers = providers
+        self.arithmetic = arithmetic
         self._component = component
         self._request = request
         self._inputs = _ports(component.name, component.inputs, compiled.inputs)
@@ -114,6 +154,13 @@ class OpenVinoSession:
         """Give the memory back."""
         self._request = None
         self._inputs, self._outputs = {}, {}
+
+
+def _arithmetic_of(compiled: Any) -> str:
+    """Return the type in which a compiled graph computes, as OpenVINO says."""
+    said = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+    # "dynamic" is that the device has no other.
+    return next((name for name, word in _TYPES.items() if word == said), FLOAT32)
 
 
 def _is_among(device: str, known: Sequence[str]) -> bool:

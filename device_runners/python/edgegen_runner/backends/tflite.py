@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
+from ..arithmetic import BFLOAT16, FLOAT16, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
 from ..package import Component
 from ..sensors.control_groups import usable_cores
@@ -22,11 +23,27 @@ _FAILURES = (RuntimeError, ValueError, TypeError, LookupError, UnicodeDecodeErro
 it names a tensor by a number that none can have; RuntimeError for the rest."""
 
 
+class Graph(Protocol):
+    """One graph that is loaded: its inputs' and outputs' names, and how to run it."""
+
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+    is_delegated: bool
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs, which are copies, from values among which the inputs are."""
+
+
+InFloat16 = Callable[[Path, str, int], Graph]
+"""Loads a file's signature with so many threads, to compute in float16."""
+
+
 class TfliteBackend:
     """Run ``.tflite`` files, mapped by their path.
 
     ``interpreter`` is the class; ``storages`` are the types of weights that it is known to run
-    right, None for all. Both packages have one processor, XNNPACK on the CPU's cores, and repack
+    right, None for all; ``in_float16`` loads what computes in float16, None where the package has
+    no way to ask for it. Both packages have one processor, XNNPACK on the CPU's cores, and repack
     the weights for it, so ``memory`` changes nothing.
     """
 
@@ -39,12 +56,24 @@ class TfliteBackend:
         interpreter: Any,
         options: BackendOptions,
         storages: Optional[frozenset[str]] = None,
+        in_float16: Optional[InFloat16] = None,
     ) -> None:
         self.name = name
         self.version = version
         self.options = options
         self._interpreter = interpreter
         self._storages = storages
+        self._in_float16 = in_float16
+
+    @property
+    def arithmetic_gaps(self) -> Mapping[str, str]:
+        """Return in which types XNNPACK doesn't compute here what is given in float32."""
+        gaps = {BFLOAT16: "XNNPACK computes in float32 and float16"}
+        if self._in_float16 is None:
+            gaps[FLOAT16] = f"{self.name} has no way to ask for it, ai_edge_litert 2.1 has"
+        elif processor_gap(FLOAT16):
+            gaps[FLOAT16] = processor_gap(FLOAT16)
+        return gaps
 
     def load(self, path: Path, component: Component) -> TfliteSession:
         """Load a graph, or all parts of one that is cut; see `Backend.load`."""
@@ -63,7 +92,10 @@ class TfliteBackend:
                 f"package's is {component.recipe!r}.",
                 "Use ai_edge_litert (pip install ai-edge-litert), or a package of another recipe.",
             )
-        parts = [self._load_part(file) for file in (path, *component.parts)]
+        arithmetic = arithmetic_of(
+            self.options.arithmetic, component, self.arithmetic_gaps, self.name
+        )
+        parts = [self._load_part(file, arithmetic) for file in (path, *component.parts)]
         check_parts(component, parts)
         used = (XNNPACK,) if any(part.is_delegated for part in parts) else ()
         if self.options.providers and not used:
@@ -72,11 +104,13 @@ class TfliteBackend:
                 f"{component.name} would not run on {XNNPACK}: it took none of its operators.",
                 "Leave the provider out to run it on the runtime's plain kernels.",
             )
-        return TfliteSession(component, parts, used)
+        return TfliteSession(component, parts, used, arithmetic)
 
-    def _load_part(self, path: Path) -> Part:
+    def _load_part(self, path: Path, arithmetic: str) -> Graph:
         threads = self.options.threads or usable_cores()  # its own default is one
         try:
+            if arithmetic == FLOAT16 and self._in_float16 is not None:
+                return self._in_float16(path, SIGNATURE, threads)
             interpreter = self._interpreter(model_path=str(path), num_threads=threads)
             signatures = interpreter.get_signature_list()
             if SIGNATURE not in signatures:
@@ -94,7 +128,7 @@ class TfliteBackend:
 
 
 class Part:
-    """One graph: its inputs' and outputs' names, and how to run it."""
+    """A graph in the interpreter."""
 
     def __init__(self, interpreter: Any) -> None:
         self._runner = interpreter.get_signature_runner(SIGNATURE)
@@ -115,9 +149,14 @@ class TfliteSession:
     """A component whose graph, or parts of one, are loaded."""
 
     def __init__(
-        self, component: Component, parts: Sequence[Part], providers: tuple[str, ...]
+        self,
+        component: Component,
+        parts: Sequence[Graph],
+        providers: tuple[str, ...],
+        arithmetic: str,
     ) -> None:
         self.providers = providers
+        self.arithmetic = arithmetic
         self._component = component
         self._parts = list(parts)
 
