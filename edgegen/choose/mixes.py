@@ -23,6 +23,7 @@ from edgegen.packaging.mixed import (
     make_mixed,
     mix_of,
     named_as,
+    parse_mixed,
     sensitivity_of,
     size_named,
 )
@@ -98,6 +99,12 @@ def _named(wanted: Wanted, targets: Sequence[str]) -> Iterator[tuple[str, MixedS
             if size is not None and (target, name) not in seen:
                 seen.add((target, name))
                 yield target, size
+
+
+def may_mix(wanted: Wanted, limits: Sequence[Limit]) -> bool:
+    """Return whether mixes may be among the candidates, for which layers are measured."""
+    words = (*wanted.recipes, *(word.partition(":")[2] for word in wanted.targets))
+    return _limit_bytes(wanted, limits) is not None or any(map(parse_mixed, words))
 
 
 def _limit_bytes(wanted: Wanted, limits: Sequence[Limit]) -> float | None:

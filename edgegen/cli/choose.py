@@ -225,6 +225,7 @@ def choose(
 
 def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -> Asked:
     """Return what the options ask for. Raises ConfigError for what they cannot."""
+    from edgegen.choose.mixes import may_mix
     from edgegen.choose.prepare import Asked
     from edgegen.choose.space import (
         Wanted,
@@ -270,7 +271,11 @@ def _asked(console: Console, models: tuple[str, ...], options: dict[str, Any]) -
     )
     shares = () if options["prune"] is None else parse_shares(options["prune"])
     if shares:
-        pruned = [variants_of(folder, shares, console.progress) for folder in folders]
+        mixes = may_mix(wanted, limits)
+        pruned = [
+            variants_of(folder, shares, console.progress, with_sensitivity=mixes)
+            for folder in folders
+        ]
         folders = (*folders, *(variant for each in pruned for variant in each))
     return Asked(
         models=folders,

@@ -30,6 +30,10 @@ class LayerSensitivity:
         return sum(math.prod(shape) for shape in self.shapes)
 
 
+Losses = Mapping[str, Mapping[str, LayerSensitivity]]
+"""Layers by component and module path."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
     """The layers of a model by component and module path, for every type of storage.
@@ -43,7 +47,7 @@ class Sensitivity:
     weights_sha256: str
     cases: tuple[GoldenCase, ...]
     bits: Mapping[str, int]
-    components: Mapping[str, Mapping[str, LayerSensitivity]]
+    components: Losses
     cost: StageCost
 
     def layers(self) -> Iterator[tuple[str, str, LayerSensitivity]]:

@@ -16,6 +16,7 @@ from edgegen.packaging.plan import BuildPlan
 
 KIT_FOLDER = "kit"
 _MACOS_IS_BEHIND = 3  # iOS 17 and macOS 14 came together
+_NO_KIT = "its kit draws with a denoiser of one graph: build without --cache-interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,5 +84,6 @@ def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
         f"edgegen bench {place} --device DEVICE",
     ]
     if kit.is_dir():
-        steps.append(f"for an app: {kit / 'README.md'}")
+        keeps_features = any(it.spec.role == "shallow_denoiser" for it in manifest.components)
+        steps.append(f"for an app: {_NO_KIT if keeps_features else kit / 'README.md'}")
     return tuple(steps)

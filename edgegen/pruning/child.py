@@ -16,6 +16,7 @@ from edgegen.core.files import write_atomic
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.core.scratch import ScratchFolder
+from edgegen.core.sensitivity import Losses
 from edgegen.core.worker import Emit, Event, serve
 from edgegen.models.pipeline_source import SourceSpec, open_source
 from edgegen.pruning.scores import Structure
@@ -28,21 +29,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the parent wants: scores on the trajectories `cases`, written to `destination`."""
+    """What the parent wants: scores on the trajectories `cases`, written to `destination`.
+
+    Of the first `sensitivity_cases` the losses of all layers in fewer bits are found as well.
+    """
 
     spec: PipelineSpec
     source: SourceSpec
     destination: str
     cases: tuple[GoldenCase, ...]
+    sensitivity_cases: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the process found."""
+    """What the process found; `sensitivity` is empty where it wasn't wanted."""
 
     structure: Structure
     units: Mapping[str, tuple[float, ...]]
     blocks: Mapping[str, float]
+    sensitivity: Losses
 
 
 def _run(job: Job, emit: Emit) -> Event:
@@ -51,6 +57,7 @@ def _run(job: Job, emit: Emit) -> Event:
     from edgegen.reference.pipeline import load_reference
     from edgegen.sensitivity.drawing import Drawing
     from edgegen.sensitivity.gradients import DifferentiableWeights
+    from edgegen.sensitivity.table import table_of
 
     weights = DifferentiableWeights()
     reference = load_reference(job.spec, open_source(job.source), weights)
@@ -65,12 +72,17 @@ def _run(job: Job, emit: Emit) -> Event:
         return folder == component and name in followed
 
     with ScratchFolder("pruning") as scratch:
-        drawing = Drawing(job.spec, reference, weights, scratch, wanted)
+        wholly = job.sensitivity_cases
+        drawing = Drawing(job.spec, reference, weights, scratch, wanted, wholly)
         for number, case in enumerate(job.cases):
             drawing.differentiate(case, number, lambda text: emit("step", text=text))
             emit("run")
         folders = [scratch / str(number) for number in range(len(job.cases))]
         moved = _Moved(weights, network, component, folders, drawing.values)
+        losses: Losses = {}
+        if wholly:
+            whole = folders[:wholly]
+            losses = table_of(job.spec, reference, weights, whole, drawing.values, emit)
         found = Found(
             structure=Structure(
                 parameters={name: tuple(it.shape) for name, it in network.named_parameters()},
@@ -79,6 +91,7 @@ def _run(job: Job, emit: Emit) -> Event:
             ),
             units={path: moved.by_units(it.out, it.units) for path, it in layers.items()},
             blocks={path: moved.by(it.ends) for path, it in blocks.items()},
+            sensitivity=losses,
         )
     write_atomic(Path(job.destination), dump_json(found))
     return {"peak_weight_bytes": weights.peak_bytes}

@@ -22,7 +22,14 @@ from edgegen.pruning.child import Found, Job
 from edgegen.pruning.prompts import prompts_of
 from edgegen.pruning.scores import Scores
 from edgegen.reference.case import denoiser
-from edgegen.sensitivity.run import made_by, plan_cases
+from edgegen.sensitivity.run import (
+    gradient_bytes,
+    made_by,
+    plan_cases,
+    recall,
+    remember,
+    require_room,
+)
 
 WORKER = "edgegen.pruning.child"
 STAGE = "pruning"
@@ -52,10 +59,14 @@ def measure_scores(
     *,
     weights_sha256: str,
     progress: Progress,
+    with_sensitivity: bool = False,
 ) -> Scores:
     """Return what pictures miss of each unit and block of the denoiser.
 
     It is remembered by its content: weights, configs, trajectories, toolkits and edgegen itself.
+    `with_sensitivity` is for whoever wants the model's sensitivity afterwards: it is measured on
+    some of the same trajectories, and remembered.
+
     Raises SourceError where the model cannot be built, MissingDependencyError without torch,
     ResourceError where memory or disk ran out, and ExportError where the process died.
     """
@@ -64,6 +75,10 @@ def measure_scores(
     place = _place(spec, configs, cases, weights_sha256)
     with contextlib.suppress(ConfigError):  # there is none, or another edgegen wrote it
         return load_json(Scores, place)
+    shared = 0
+    if with_sensitivity and recall(spec, source, weights_sha256=weights_sha256) is None:
+        shared = len(plan_cases(spec, configs))
+        require_room(gradient_bytes(spec, source) * shared)
     with (
         ScratchFolder("pruning") as scratch,
         progress.step("what pictures miss", total=len(cases), unit="images") as step,
@@ -76,9 +91,18 @@ def measure_scores(
                 step.describe(str(event["text"]))
 
         destination = scratch / "found.json"
-        job = Job(spec=spec, source=source, destination=str(destination), cases=cases)
+        job = Job(
+            spec=spec,
+            source=source,
+            destination=str(destination),
+            cases=cases,
+            sensitivity_cases=shared,
+        )
         finished = call(WORKER, job, stage=STAGE, on_event=on_event)
         found = load_json(Found, destination)
+    if shared:
+        losses, cost = found.sensitivity, finished.cost
+        remember(spec, source, losses, weights_sha256=weights_sha256, cost=cost)
     scores = Scores(
         model=spec.source,
         weights_sha256=weights_sha256,

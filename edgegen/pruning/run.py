@@ -53,9 +53,16 @@ class PrunePlan:
 
 
 def plan_pruning(
-    model: ModelFolder, share: float, *, what: Sequence[What] = WHAT, progress: Progress
+    model: ModelFolder,
+    share: float,
+    *,
+    what: Sequence[What] = WHAT,
+    progress: Progress,
+    with_sensitivity: bool = False,
 ) -> PrunePlan:
     """Choose what stays of a model, at most `share` (0…1) of its denoiser's weights.
+
+    `with_sensitivity` is as `measure_scores` takes it.
 
     Raises what `measure_scores` and `select` raise, and SourceError for a model that was pruned
     before, and for one that is no whole folder.
@@ -79,6 +86,7 @@ def plan_pruning(
         source,
         weights_sha256=weights_sha256(model.path, spec.components, progress),
         progress=progress,
+        with_sensitivity=with_sensitivity,
     )
     kept = select(scores, share, what)
     return PrunePlan(model=model, spec=spec, scores=scores, kept=kept, what=tuple(what))

@@ -27,22 +27,29 @@ _CODE = ("run.py", "select.py", "write.py")
 
 
 def variants_of(
-    model: ModelFolder, shares: Sequence[float], progress: Progress
+    model: ModelFolder,
+    shares: Sequence[float],
+    progress: Progress,
+    *,
+    with_sensitivity: bool = False,
 ) -> tuple[ModelFolder, ...]:
     """Return pruned models that keep at most these shares (0…1) of the denoiser's weights.
 
-    There are none of a model that was pruned itself. Raises what `plan_pruning` raises, ConfigError
+    There are none of a model that was pruned itself. `with_sensitivity` is as `measure_scores`
+    takes it. Raises what `plan_pruning` raises, ConfigError
     for a share with which more would have to stay, and ResourceError where the cache cannot hold
     them.
     """
     if read_origin(model.path) is not None:
         return ()
-    return tuple(_variant(model, share, progress) for share in shares)
+    return tuple(_variant(model, share, progress, with_sensitivity) for share in shares)
 
 
-def _variant(model: ModelFolder, share: float, progress: Progress) -> ModelFolder:
+def _variant(
+    model: ModelFolder, share: float, progress: Progress, with_sensitivity: bool
+) -> ModelFolder:
     try:
-        plan = plan_pruning(model, share, progress=progress)
+        plan = plan_pruning(model, share, progress=progress, with_sensitivity=with_sensitivity)
     except ConfigError as error:
         raise ConfigError(
             f"{model.source} cannot be pruned to {share:g}: {error.message}",

@@ -25,7 +25,7 @@ class Drawing:
     """Draws cases, and projects what comes out on random signs: the gradient's beginning.
 
     `wanted` are the parameters whose gradients are written; default: all with two axes or more, the
-    encoder's as well.
+    encoder's as well. With `wanted` the first `wholly` trajectories have all parameters written.
     """
 
     def __init__(
@@ -35,9 +35,11 @@ class Drawing:
         weights: DifferentiableWeights,
         folder: Path,
         wanted: Wanted | None = None,
+        wholly: int = 0,
     ) -> None:
         self.values = 0
         self._wanted = wanted
+        self._wholly = wholly
         self._spec = spec
         self._reference = reference
         self._weights = weights
@@ -68,7 +70,8 @@ class Drawing:
             told(f"trajectory {number + 1}, step {step + 1}")
 
         self._drawn.clear()
-        wanted = self._wanted or (lambda component, name: True)
+        is_whole = self._wanted is None or number < self._wholly
+        wanted = self._wanted if self._wanted is not None and not is_whole else _everything
         with self._weights.recorded(folder, wanted, with_vectors=self._wanted is not None):
             with self._weights.differentiated(), watched_steps(pipeline, see):
                 draw(pipeline, **arguments)
@@ -76,7 +79,7 @@ class Drawing:
                 projected = self._projected(picture, case.seed)
             told(f"trajectory {number + 1}, gradients")
             projected.backward()
-        if self._wanted is None and self._spec.facts.starts[0] == "noise":
+        if is_whole and self._spec.facts.starts[0] == "noise":
             for component in self._spec.components:
                 if component.role == "encoder":
                     self._differentiate_encoder(component, picture.detach(), folder, case.seed)
@@ -107,6 +110,10 @@ class Drawing:
         chance = torch.Generator().manual_seed(seed)
         signs = torch.randint(0, 2, levels.shape, generator=chance) * 2 - 1
         return (levels * signs).sum()
+
+
+def _everything(component: str, name: str) -> bool:
+    return True
 
 
 def _overhear(module: Any, drawn: list[torch.Tensor]) -> None:

@@ -19,10 +19,10 @@ from edgegen.core.errors import ConfigError, ResourceError
 from edgegen.core.files import sha256_of, write_atomic
 from edgegen.core.folders import cache_folder
 from edgegen.core.model import PipelineSpec
-from edgegen.core.package import GoldenCase
+from edgegen.core.package import GoldenCase, StageCost
 from edgegen.core.progress import Progress
 from edgegen.core.scratch import ScratchFolder, default_roots
-from edgegen.core.sensitivity import Sensitivity
+from edgegen.core.sensitivity import Losses, Sensitivity
 from edgegen.core.units import format_bytes
 from edgegen.core.worker import Event, call
 from edgegen.models.pipeline_source import SourceSpec, open_source
@@ -67,12 +67,10 @@ def measure_sensitivity(
     ResourceError where memory or disk ran out or the gradients have no room, and ExportError where
     the process died.
     """
-    configs = open_source(source).configs
-    cases = plan_cases(spec, configs)
-    place = _place(spec, configs, cases, weights_sha256)
-    if not fresh:
-        with contextlib.suppress(ConfigError):  # there is none, or another edgegen wrote it
-            return load_json(Sensitivity, place)
+    cases = plan_cases(spec, open_source(source).configs)
+    remembered = None if fresh else recall(spec, source, weights_sha256=weights_sha256)
+    if remembered is not None:
+        return remembered
     require_room(gradient_bytes(spec, source) * len(cases))
     with (
         ScratchFolder("sensitivity") as scratch,
@@ -89,14 +87,47 @@ def measure_sensitivity(
         job = Job(spec=spec, source=source, destination=str(destination), cases=cases)
         finished = call(WORKER, job, stage=STAGE, on_event=on_event)
         measured = load_json(Measured, destination)
+    return remember(
+        spec,
+        source,
+        measured.components,
+        weights_sha256=weights_sha256,
+        cost=finished.cost,
+    )
+
+
+def recall(spec: PipelineSpec, source: SourceSpec, *, weights_sha256: str) -> Sensitivity | None:
+    """Return a table that was measured before, from the cache; None without one.
+
+    One that another edgegen wrote isn't one.
+    """
+    configs = open_source(source).configs
+    place = _place(spec, configs, plan_cases(spec, configs), weights_sha256)
+    with contextlib.suppress(ConfigError):
+        return load_json(Sensitivity, place)
+    return None
+
+
+def remember(
+    spec: PipelineSpec,
+    source: SourceSpec,
+    components: Losses,
+    *,
+    weights_sha256: str,
+    cost: StageCost,
+) -> Sensitivity:
+    """Return the table of what was measured on the trajectories of `plan_cases`, and keep it."""
+    configs = open_source(source).configs
+    cases = plan_cases(spec, configs)
     found = Sensitivity(
         model=spec.source,
         weights_sha256=weights_sha256,
         cases=cases,
         bits={name: codec.bits for name, codec in CODECS.items()},
-        components=measured.components,
-        cost=finished.cost,
+        components=components,
+        cost=cost,
     )
+    place = _place(spec, configs, cases, weights_sha256)
     with contextlib.suppress(OSError, ResourceError):  # without a cache, it is measured each time
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(place, dump_json(found), setting="EDGEGEN_CACHE_DIR")
