@@ -273,6 +273,9 @@ def _compiled_notes(built: Built) -> list[str]:
         f"Compiled for {compiled.chip} (Hexagon V{compiled.architecture}) by {compiled.compiler}; "
         f"on the processor: {left or 'nothing'}."
     ]
+    if compiled.contexts:
+        cut = ", ".join(f"{it} in {count}" for it, count in compiled.contexts.items())
+        notes.append(f"Cut into contexts that run in turn: {cut}.")
     if built.evidence.emulated:
         notes.append("The NPU was emulated by this machine: it was compared, and not timed.")
     return notes

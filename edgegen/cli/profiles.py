@@ -28,10 +28,12 @@ def profiles(console: Console, name: str | None, as_json: bool) -> None:
     NAME is a profile's name, `host` for this machine, or the path of a TOML file.
     """
     from edgegen.devices.profiles import list_profiles, load_profile
+    from edgegen.devices.roads import roads_of
 
     found = (load_profile(name),) if name else (load_profile("host"), *list_profiles())
     if as_json:
-        console.json({"profiles": found})
+        roads = {profile.name: roads_of(profile) for profile in found}
+        console.json({"profiles": found, "roads": roads})
     elif name:
         _show_one(console, found[0])
     else:
@@ -56,6 +58,9 @@ def _show_all(console: Console, found: tuple[DeviceProfile, ...]) -> None:
 
 
 def _show_one(console: Console, profile: DeviceProfile) -> None:
+    from edgegen.cli.roads import show_roads
+    from edgegen.devices.roads import roads_of
+
     hardware = profile.hardware
     sources = {figure: source for source in profile.sources for figure in source.figures}
 
@@ -111,3 +116,4 @@ def _show_one(console: Console, profile: DeviceProfile) -> None:
     links = {source.url for source in profile.sources if source.url}
     notes = [profile.notes.strip(), *sorted(links)]
     console.table("Runtimes", columns, runtimes, [note for note in notes if note])
+    show_roads(console, roads_of(profile))

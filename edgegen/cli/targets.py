@@ -37,11 +37,14 @@ def targets(console: Console, name: str | None, as_json: bool) -> None:
 def _as_json(target: TargetSpec) -> dict[str, object]:
     from edgegen.core.codec import encode
     from edgegen.core.recipes import load_recipe
+    from edgegen.devices.profiles import list_profiles
+    from edgegen.devices.roads import roads_to
     from edgegen.doctor.software import missing_for
     from edgegen.families import held_families
 
     return {
         **encode(target),
+        "roads": encode(roads_to(target.name, list_profiles())),
         "families": held_families(target),
         "missing": missing_for(target.extra),
         "recipes": [encode(load_recipe(name, target)) for name in target.recipes],
@@ -68,12 +71,14 @@ def _show_all(console: Console, found: tuple[TargetSpec, ...]) -> None:
 def _show_one(console: Console, target: TargetSpec) -> None:
     from edgegen_runner.runtimes import of_target
 
-    from edgegen.core.chips import list_chips
+    from edgegen.cli.roads import show_roads
+    from edgegen.core.chips import COMPILED_TARGET, list_chips
     from edgegen.core.recipes import load_recipe
+    from edgegen.devices.profiles import list_profiles
+    from edgegen.devices.roads import roads_to
     from edgegen.doctor.requirements import install_command
     from edgegen.doctor.software import missing_for
     from edgegen.families import held_families
-    from edgegen.packaging.compiled import TARGET as COMPILED_TARGET
 
     recipes = [load_recipe(name, target) for name in target.recipes]
     rows = [
@@ -100,6 +105,7 @@ def _show_one(console: Console, target: TargetSpec) -> None:
     if missing:
         notes.append(f"Missing: {', '.join(missing)}. {install_command(target.extra)}")
     console.table(f"{target.title}: {target.description}", columns, rows, notes)
+    show_roads(console, roads_to(target.name, list_profiles()))
     cells = [
         (
             cell.family,

@@ -10,6 +10,9 @@ from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.profile import Source
 from edgegen.core.shipped import shipped
 
+COMPILED_TARGET = "onnx"
+"""The target whose packages are compiled for NPUs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:

@@ -76,7 +76,8 @@ class Compiled:
 
     `chip` is its name in `edgegen.core.chips`, `part` its maker's. `compiler` is the distribution
     that brings the compiler and its version, `sdk` the compiler's own. `on_processor` counts the
-    nodes that the NPU didn't take, by component; those without any are left out.
+    nodes that the NPU didn't take, by component; those without any are left out. `contexts` counts
+    the contexts of components that have more than one.
     """
 
     chip: str
@@ -87,6 +88,7 @@ class Compiled:
     compiler: str
     sdk: str
     on_processor: Mapping[str, int] = field(default_factory=dict)
+    contexts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,12 @@ from dataclasses import replace
 from edgegen_runner.contexts import CONTEXTS
 from edgegen_runner.runtimes import of_target
 
-from edgegen.core.chips import load_chip
+from edgegen.core.chips import COMPILED_TARGET, load_chip
 from edgegen.core.errors import ConfigError
 from edgegen.core.package import Compiled, RuntimeNeed
 from edgegen.core.profile import DeviceProfile, RuntimeOptions
 from edgegen.exporters.base import ExportResult
 
-TARGET = "onnx"
 RECIPE = "fp16"
 """What a graph is compiled from where nobody says: the NPU computes in 16 bits all the same."""
 
@@ -32,7 +31,7 @@ def for_npu(
     Without one it is the profile's. Guidance is two calls, for compilers fix the batch, too. Raises
     ConfigError for another target, an unknown chip, and where nobody names one.
     """
-    if runtime.target != TARGET:
+    if runtime.target != COMPILED_TARGET:
         raise ConfigError(
             f"--npu compiles ONNX's graphs, not those of the target '{runtime.target}'.",
             hint="Write --target onnx.",
@@ -74,6 +73,7 @@ def compiled_for(chip: str | None, results: Mapping[str, ExportResult]) -> Compi
         compiler=first.compiler,
         sdk=first.sdk,
         on_processor={name: it.on_processor for name, it in made.items() if it.on_processor},
+        contexts={name: it.contexts for name, it in made.items() if it.contexts > 1},
     )
 
 

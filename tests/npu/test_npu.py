@@ -232,6 +232,7 @@ def test_a_graph_in_several_contexts_draws_as_in_one(
     assert context_of(unet / "model.3.onnx").is_file()
     assert made.manifest.compiled is not None
     assert made.manifest.compiled.on_processor == {}
+    assert made.manifest.compiled.contexts["unet"] >= 3
     found = {it.name: it.psnr_db for it in made.evidence.parity if it.layer == "component"}
     for check in built.evidence.parity:  # what crosses has 16 bits there as here
         if check.layer == "component":

@@ -35,6 +35,7 @@ COMPILED = Compiled(
     compiler="onnxruntime-qnn 2.7.0",
     sdk="v2.51",
     on_processor={"unet": 2},
+    contexts={"unet": 3},
 )
 
 
@@ -85,17 +86,18 @@ def result(compiled: CompiledComponent | None) -> ExportResult:
 
 
 def test_the_manifest_says_what_the_compiler_made_and_left() -> None:
-    def made(left: int) -> ExportResult:
+    def made(left: int, contexts: int) -> ExportResult:
         return result(
             CompiledComponent(
                 compiler="onnxruntime-qnn 2.7.0",
                 sdk="v2.51",
                 vtcm_bytes=8 << 20,
                 on_processor=left,
+                contexts=contexts,
             )
         )
 
-    results = {"text_encoder": made(0), "unet": made(2)}
+    results = {"text_encoder": made(0, 1), "unet": made(2, 3)}
     assert compiled_for("snapdragon-8-gen-3", results) == COMPILED
     assert compiled_for(None, {"unet": result(None)}) is None
     (need,) = compiler_needs(COMPILED)
