@@ -111,7 +111,7 @@ def _npu(profile: DeviceProfile) -> Iterable[Road]:
         for options in profile.runtimes
         for provider in options.providers
     ):
-        why = "edgegen compiles for Qualcomm's NPUs only; LiteRT's delegates of NPUs aren't used"
+        why = "--npu compiles for Qualcomm's NPUs only; LiteRT's delegates of NPUs aren't used"
     else:
         return
     yield Road(profile=profile.name, processor="NPU", target=None, by="no road", shown=why)

@@ -14,7 +14,7 @@ from edgegen.core.shipped import shipped
 from edgegen.models.licences import licence_files
 from edgegen.packaging.plan import BuildPlan
 
-KIT_FOLDER = "kit"
+KIT_FOLDER, NPU_KIT_FOLDER = "kit", "kit-npu"
 _MACOS_IS_BEHIND = 3  # iOS 17 and macOS 14 came together
 _NO_KIT = "its kit draws with a denoiser of one graph: build without --cache-interval"
 
@@ -72,17 +72,19 @@ def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
         pictures += " --ip-image picture.png"
     pictures += " --control edges.png" * manifest.facts.controls
     label = "" if manifest.generation.classes is None else " --class-label 0"
-    kit = shipped("targets") / manifest.target / KIT_FOLDER
-    if manifest.compiled is not None:  # the kits load no contexts
+    target = shipped("targets") / manifest.target
+    if manifest.compiled is not None:
         device = f"DEVICE, which has {manifest.compiled.chip}"
         return (
             f"edgegen run {place}{prompt}{label}{pictures} -o picture.png",
             f"edgegen bench {place} --device {device}",
+            f"for an app: {target / NPU_KIT_FOLDER / 'README.md'}",
         )
     steps = [
         f"edgegen run {place}{prompt}{label}{pictures} -o picture.png",
         f"edgegen bench {place} --device DEVICE",
     ]
+    kit = target / KIT_FOLDER
     if kit.is_dir():
         keeps_features = any(it.spec.role == "shallow_denoiser" for it in manifest.components)
         steps.append(f"for an app: {_NO_KIT if keeps_features else kit / 'README.md'}")

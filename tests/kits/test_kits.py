@@ -9,7 +9,7 @@ import pytest
 from edgegen.core.shipped import shipped
 from tests.kits.syntax import SUFFIXES, faults
 
-KITS = sorted(shipped("targets").glob("*/kit"))
+KITS = sorted(shipped("targets").glob("*/kit*"))
 SOURCES = sorted(path for kit in KITS for path in kit.rglob("*") if path.suffix in SUFFIXES)
 HARNESS = Path(__file__).with_name("Harness.kt")
 
@@ -28,7 +28,7 @@ def _name(path: Path) -> str:
 
 
 def test_each_target_with_a_kit_is_found() -> None:
-    assert [kit.parent.name for kit in KITS] == ["coreml", "openvino", "tflite"]
+    assert [kit.parent.name for kit in KITS] == ["coreml", "onnx", "openvino", "tflite"]
     assert {path.suffix for path in SOURCES} == SUFFIXES
 
 
@@ -51,4 +51,4 @@ def test_a_kit_says_what_was_checked(kit: Path) -> None:
 def test_the_page_of_the_kits_links_each(request: pytest.FixtureRequest) -> None:
     page = (request.config.rootpath / "docs" / "guides" / "kits.md").read_text(encoding="utf-8")
     for kit in KITS:
-        assert f"(../../targets/{kit.parent.name}/kit/README.md)" in page
+        assert f"(../../targets/{kit.parent.name}/{kit.name}/README.md)" in page
