@@ -18,6 +18,7 @@ from edgegen.cli.bench_result import BenchResult
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
+from edgegen.cli.limit_options import limit_options, take_limits
 from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.plain_progress import PlainProgress
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         "How": ("steps", "guidance", "scheduler"),
         "The runtime": (
             *("profile", "runtime", "providers", "threads", "arithmetic", "memory", "residency"),
+            "max_memory",
         ),
         "Components only": ("benchmark_model", "benchmark_tool", "accelerator"),
         "The result": ("as_json", "json_file", "html_file", "no_history"),
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 @verify_option
 @drawing_options
 @runtime_options
+@limit_options(("memory",))
 @component_options
 @patience_option
 @result_options
@@ -108,7 +111,9 @@ def bench(
         result.write_components(console, times)
         return 0
     chosen = None if profile is None else load_profile(profile)
-    planned = plan(package, BenchSettings(profile=chosen, **settings))
+    limits = take_limits(settings, ("memory",))
+    limit_bytes = next((int(limit.value) for limit in limits), None)
+    planned = plan(package, BenchSettings(profile=chosen, max_memory_bytes=limit_bytes, **settings))
     if only_plan:
         bench_output.show_plan(console, planned, device, as_json=as_json)
         return 0

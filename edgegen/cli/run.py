@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,12 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.image_files import ImageFiles, image_files
+from edgegen.cli.limit_options import limit_options, take_limits
 from edgegen.cli.main import RUNNER_AHEAD
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.run_choices import Choose, Within, chooser
 from edgegen.cli.shared_options import (
     arithmetic_option,
     cache_interval_option,
@@ -32,10 +34,8 @@ from edgegen.runner.runtimes import listed_choices
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
     from edgegen.core.progress import Progress, Step
-    from edgegen.core.recipe import Arithmetic
-    from edgegen.devices.device import Device
     from edgegen.runner.backend_choice import Wishes
-    from edgegen.runner.job import Backend, GenerateJob
+    from edgegen.runner.job import GenerateJob
     from edgegen.runner.protocol import Event
     from edgegen.runner.session import ImageResult
 
@@ -64,7 +64,15 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
             *("control", "control_scale", "control_start", "control_end", "guess_mode"),
         ),
         "Where": ("device", "patience_s"),
-        "The runtime": ("runtime", "provider", "threads", "arithmetic", "memory", "residency"),
+        "The runtime": (
+            "runtime",
+            "provider",
+            "threads",
+            "arithmetic",
+            "memory",
+            "residency",
+            "max_memory",
+        ),
         "The package": ("verify",),
         "The result": ("output", "as_json"),
     },
@@ -191,6 +199,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     show_default=True,
     help="Keep all components in memory, or one at a time.",
 )
+@limit_options(("memory",))
 @click.option(
     "--output",
     "-o",
@@ -225,7 +234,9 @@ def run(
     from edgegen.runner.backend_choice import Wishes, backend_here
     from edgegen.runner.job import GenerateJob, Request, absolute
     from edgegen.runner.pictures import readable_pictures
+    from edgegen.runner.session import generate as generate_here
 
+    limit_bytes = next((int(limit.value) for limit in take_limits(options, ("memory",))), None)
     manifest = load_manifest(package)
     _check_prompt(manifest, prompt)
     _check_guidance(manifest, options)
@@ -272,49 +283,25 @@ def run(
             # On a device, its own takes its place.
             backend=replace(backend_here(manifest.runs_as, wishes), optimized=optimized),
         )
-        choose = _chooser(console, manifest, job, patience_s) if arithmetic == "auto" else None
+        within = Within(console, manifest, job, limit_bytes) if limit_bytes else None
+        choose = chooser(console, manifest, job, patience_s) if arithmetic == "auto" else None
         if device == LOCAL:
             if choose is not None:
                 chosen = choose(job.package, job.backend, None)
                 job = replace(job, backend=replace(job.backend, arithmetic=chosen))
+            if within is not None:
+                job = within.planned(job, generate_here)
             images = _draw_here(console, job, manifest)
         else:
-            images = _draw_there(console, job, files, device, wishes, patience_s, choose)
+            images = _draw_there(console, job, files, device, wishes, patience_s, choose, within)
+    if within is not None:
+        within.tell(images)
     if as_json:
         console.json({"images": images})
         return
     for image in images:
         computed = f"  {image.arithmetic}" if arithmetic is not None else ""
         console.print(f"{image.path}  {format_duration(image.latency_s)}{computed}")
-
-
-_Choose = Callable[[str, "Backend", "Device | None"], "Arithmetic"]
-"""Returns the fastest arithmetic for a package's folder, on a device or here."""
-
-
-def _chooser(
-    console: Console, manifest: PackageManifest, job: GenerateJob, patience_s: float
-) -> _Choose:
-    from edgegen.packaging.integrity import manifest_sha256
-    from edgegen.runner.arithmetic import fastest_arithmetic
-
-    digest = manifest_sha256(Path(job.package))
-
-    def choose(package: str, backend: Backend, device: Device | None) -> Arithmetic:
-        choice = fastest_arithmetic(
-            package,
-            manifest,
-            digest,
-            backend,
-            device=device,
-            residency=job.residency,
-            patience_s=patience_s,
-            progress=console.progress,
-        )
-        console.note(f"Arithmetic: {choice.reason}")
-        return choice.arithmetic
-
-    return choose
 
 
 def _optimized(package: Path) -> str | None:
@@ -448,8 +435,10 @@ def _draw_there(
     device: str,
     wishes: Wishes,
     patience_s: float,
-    choose: _Choose | None,
+    choose: Choose | None,
+    within: Within | None,
 ) -> list[ImageResult]:
+    from edgegen.core.scratch import ScratchFolder
     from edgegen.runner.backend_choice import choose_backend
     from edgegen.runner.remote import generate_there, push_package
 
@@ -458,6 +447,22 @@ def _draw_there(
         if choose is not None:
             backend = choose_backend(there, stored.target, wishes)
             wishes = replace(wishes, arithmetic=choose(stored.path, backend, there))
+        if within is not None:
+            with ScratchFolder("memory") as scratch:
+                job = within.planned(
+                    job,
+                    lambda trial: generate_there(
+                        there,
+                        stored,
+                        trial,
+                        scratch,
+                        ("trial.png",),
+                        wishes=replace(wishes, memory=trial.backend.memory),
+                        patience_s=patience_s,
+                    ),
+                    there.address,
+                )
+            wishes = replace(wishes, memory=job.backend.memory)
         with _Watcher(console, console.progress, job.request.count) as watcher:
             return generate_there(
                 there,

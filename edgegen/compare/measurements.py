@@ -104,6 +104,7 @@ def _work_facts(
     names = (
         *("steps", "guidance", "guidance_start", "guidance_stop", "cache_interval"),
         *("scheduler", "threads", "residency", "memory", "arithmetic"),
+        *("guidance_batch", "decode_tile", "max_memory_bytes"),
     )
     facts: dict[str, tuple[object, object]] = {
         name: (getattr(old, name), getattr(new, name)) for name in names

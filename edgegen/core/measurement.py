@@ -50,7 +50,9 @@ class PackageIdentity:
 class Workload:
     """What was made, and how: the same workload is needed to compare two measurements.
 
-    `arithmetic` is the type in which the runtime was to compute, None for the recipe's own.
+    `arithmetic` is the type in which the runtime was to compute, None for the recipe's own. With a
+    `guidance_batch` of 1 guidance was in two calls, `decode_tile` is the side of the tiles in which
+    pictures were decoded, in latents, and `max_memory_bytes` the limit that both were taken for.
     """
 
     prompt: str | None = None
@@ -69,6 +71,9 @@ class Workload:
     residency: Residency = "all"
     memory: MemoryMode = "auto"
     arithmetic: Arithmetic | None = None
+    guidance_batch: Literal[1, 2] | None = None
+    decode_tile: int | None = None
+    max_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         check_count(self.width, self.height, self.steps, self.cache_interval, self.threads)

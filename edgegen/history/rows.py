@@ -60,7 +60,7 @@ def row_of(measurement: Measurement, source: str | None) -> dict[str, Any]:
         device_profile=environment.profile,
         machine=environment.machine,
         processor=environment.processor,
-        complete=timed and not measurement.quick and measurement.interrupted is None,
+        complete=_is_complete(measurement),
         width=work.width,
         height=work.height,
         steps=work.steps,
@@ -97,6 +97,13 @@ def evaluation_row_of(evaluation: Evaluation, source: str | None) -> dict[str, A
         **{name: getattr(evaluation, name) for name in names},
         "json": text,
     }
+
+
+def _is_complete(measurement: Measurement) -> bool:
+    """Return whether it says how long the workload takes: whole, and not held to little memory."""
+    whole_ = not measurement.quick and measurement.interrupted is None
+    limited = measurement.workload.max_memory_bytes is not None
+    return whole_ and not limited and not measurement.environment.emulated
 
 
 def _peak_memory(measurement: Measurement) -> int | None:

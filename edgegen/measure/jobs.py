@@ -47,6 +47,7 @@ def job_of(
         prompts=None if work.prompt is None else (work.prompt,),
         negative_prompt=work.negative_prompt,
         steps=work.steps,
+        guidance_batch=work.guidance_batch,
         guidance=work.guidance,
         guidance_start=work.guidance_start,
         guidance_stop=work.guidance_stop,
@@ -74,5 +75,7 @@ def job_of(
         backend=backend,
         sensors=Sensors(interval_s=SENSOR_INTERVAL_S) if is_timed else None,
         measure_memory=planned.kind == "memory",
+        max_memory_bytes=work.max_memory_bytes,
+        decode_tile=work.decode_tile,
         verify=verify,
     )

@@ -61,6 +61,7 @@ class BenchSettings:
     residency: Residency = "all"
     memory: MemoryMode = "auto"
     arithmetic: ArithmeticWish | None = None
+    max_memory_bytes: int | None = None
     quick: bool = False
     sustained_s: float | None = None
     start_c: float | None = None
@@ -194,6 +195,7 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         threads=settings.threads,
         residency=settings.residency,
         memory=settings.memory,
+        max_memory_bytes=settings.max_memory_bytes,
     )
 
 

@@ -33,6 +33,7 @@ from edgegen.measure.cooling import wait_until_cool
 from edgegen.measure.cut_short import CutShortError, reason_of
 from edgegen.measure.environment import environment_of, launch_there_s
 from edgegen.measure.jobs import job_of
+from edgegen.measure.memory_limit import work_within
 from edgegen.measure.plan import BenchPlan
 from edgegen.measure.planned_run import PlannedRun
 from edgegen.measure.progress import RunProgress, unit_of
@@ -121,14 +122,17 @@ def open_session(
     progress = progress or SilentProgress()
     site = prepare_site(plan, device, progress, pictures)
     backend = _in_its_arithmetic(plan, backend, site, progress, patience_s, say)
+    work = dataclasses.replace(
+        plan.workload,
+        providers=backend.providers or (),
+        threads=backend.threads,
+        arithmetic=backend.arithmetic,
+    )
+    if work.max_memory_bytes is not None:
+        work = work_within(plan, work, backend.name, site, patience_s=patience_s, say=say)
     return Session(
         plan=plan,
-        work=dataclasses.replace(
-            plan.workload,
-            providers=backend.providers or (),
-            threads=backend.threads,
-            arithmetic=backend.arithmetic,
-        ),
+        work=work,
         runtime=backend.name,
         site=site,
         facts=device.look_again(),

@@ -102,6 +102,8 @@ class GenerateJob:
     backend: Backend = field(default_factory=Backend)
     sensors: Sensors | None = None
     measure_memory: bool = False
+    max_memory_bytes: int | None = None
+    decode_tile: int | None = None
     verify: bool = False
 
 

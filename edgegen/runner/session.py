@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from edgegen.runner.protocol import (
     ImageEnd,
     ImageStart,
     Load,
+    Memory,
     Phase,
     Sample,
     Step,
@@ -67,6 +68,7 @@ class ImageResult:
     """An image that was made; `latency_s` is from the prompt to the pixels, loading left out.
 
     `arithmetic` is the type in which the runtime computed, of several components where they differ.
+    `peak_memory_bytes` is the highest sum of PSS of the whole job, where it was measured.
     """
 
     path: str | None
@@ -78,6 +80,7 @@ class ImageResult:
     runtime_s: float
     sha256: str
     arithmetic: str | None = None
+    peak_memory_bytes: int | None = None
 
 
 class RunnerSession:
@@ -246,18 +249,21 @@ def generate(
     starts: dict[int, ImageStart] = {}
     types: dict[str, None] = {}
     results = []
+    peak_bytes: int | None = None
     session = RunnerSession(log=log, device=device, patience_s=patience_s, ahead=ahead)
     with closing(session.events(job)) as events:
         for event in events:
             if on_event is not None:
                 on_event(event)
-            if isinstance(event, Load) and event.arithmetic is not None:
+            if isinstance(event, Memory):
+                peak_bytes = event.peak_pss_bytes
+            elif isinstance(event, Load) and event.arithmetic is not None:
                 types[event.arithmetic] = None
             elif isinstance(event, ImageStart):
                 starts[event.index] = event
             elif isinstance(event, ImageEnd) and not starts[event.image].warmup:
                 results.append(_result(starts[event.image], event, " and ".join(types) or None))
-    return results
+    return [replace(it, peak_memory_bytes=peak_bytes) for it in results]
 
 
 def _runtime_of(job: Job | Mapping[str, Any]) -> str:

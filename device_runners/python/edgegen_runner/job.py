@@ -12,6 +12,7 @@ from .errors import RunnerFailure, shortened
 from .request import (
     HIGHEST_SEED,
     LONGEST_SIDE,
+    MOST_BYTES,
     MOST_CLASSES,
     MOST_IMAGES,
     MOST_LAYERS,
@@ -19,6 +20,7 @@ from .request import (
     MOST_STEPS,
     MOST_THREADS,
     SHORTEST_INTERVAL_S,
+    SMALLEST_TILE,
     STRONGEST_CONTROL,
     SYNTAXES,
     Request,
@@ -30,7 +32,11 @@ from .table import Table, is_file_name, parse_json
 
 @dataclass(frozen=True)
 class GenerateJob:
-    """Make images: warm-ups, then the prompts, ``repeat`` times or for ``duration_s``."""
+    """Make images: warm-ups, then the prompts, ``repeat`` times or for ``duration_s``.
+
+    A process that takes more than ``max_memory_bytes`` ends. Pictures are decoded in tiles of
+    ``decode_tile`` latents a side, None: at once.
+    """
 
     package: Path
     request: Request = field(default_factory=Request)
@@ -44,6 +50,8 @@ class GenerateJob:
     backend: BackendOptions = field(default_factory=BackendOptions)
     sensor_interval_s: Optional[float] = None
     measure_memory: bool = False
+    max_memory_bytes: Optional[int] = None
+    decode_tile: Optional[int] = None
     verify: bool = False
 
 
@@ -172,6 +180,8 @@ def _read_generate(job: Table) -> GenerateJob:
         backend=_read_backend(job),
         sensor_interval_s=interval_s,
         measure_memory=job.truth("measure_memory"),
+        max_memory_bytes=job.optional_whole("max_memory_bytes", least=1, most=MOST_BYTES),
+        decode_tile=job.optional_whole("decode_tile", least=SMALLEST_TILE, most=LONGEST_SIDE),
         verify=job.truth("verify"),
     )
     job.done()

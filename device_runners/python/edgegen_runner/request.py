@@ -9,6 +9,8 @@ from typing import Optional
 HIGHEST_SEED = 2**63 - 1
 
 # Larger numbers are a mistake of whoever wrote them: they would take days, or all memory.
+MOST_BYTES = 1 << 50
+SMALLEST_TILE = 4
 LONGEST_SIDE = 16_384
 MOST_IMAGES = 1_000_000
 MOST_STEPS = 10_000

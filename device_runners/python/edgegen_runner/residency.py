@@ -46,7 +46,8 @@ _DTYPES = {
 class Components:
     """The components of a package, loaded when they are needed.
 
-    With ``lora`` its layers get those inputs in each call.
+    With ``lora`` its layers get those inputs in each call. ``decode_tile`` is the side of the tiles
+    in which a picture is decoded, in latents; None is at once.
     ``runtime_s`` and ``load_s`` only grow: the time inside the runtime's calls, and in loading.
     ``arithmetics`` are the types in which what was loaded computes.
     Raises RunnerFailure (missing-runtime) where the runtime is older than the package needs.
@@ -59,11 +60,13 @@ class Components:
         residency: str,
         emit: Emit,
         lora: Optional[Inputs] = None,
+        decode_tile: Optional[int] = None,
     ) -> None:
         if package.runtime_since:
             refuse_older(package.runtime_since, backend.name, backend.version, package.recipe)
         self.package = package
         self.residency = residency
+        self.decode_tile = decode_tile
         self.runtime_s = 0.0
         self.load_s = 0.0
         self.arithmetics: dict[str, None] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -19,6 +21,7 @@ from .events import Emit
 from .job import GenerateJob
 from .memory import MemorySampler
 from .memory_guard import limit_memory
+from .memory_limit import MemoryLimit
 from .package import Package, load_package
 from .pipelines import open_pipeline
 from .pipelines.base import Pipeline
@@ -50,7 +53,13 @@ class Session:
     """
 
     def __init__(
-        self, package: Package, backend: Backend, request: Request, residency: str, emit: Emit
+        self,
+        package: Package,
+        backend: Backend,
+        request: Request,
+        residency: str,
+        emit: Emit,
+        decode_tile: Optional[int] = None,
     ) -> None:
         self._emit = emit
         self._request = request
@@ -60,7 +69,7 @@ class Session:
             from .lora import load_lora
 
             lora = load_lora(request.lora, package)
-        self.components = Components(package, backend, residency, emit, lora)
+        self.components = Components(package, backend, residency, emit, lora, decode_tile)
         self.pipeline: Pipeline = open_pipeline(self.components, request)
         self._encoded: Optional[tuple[Optional[str], Conditioning]] = None
         self._warned: set[str] = set()
@@ -175,6 +184,9 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
         if folder is not None:
             _make_folder(folder)
     memory = MemorySampler() if job.measure_memory else None
+    limit = None
+    if job.max_memory_bytes is not None:
+        limit = MemoryLimit(job.max_memory_bytes, package.folder, _end_beyond(job, emit))
     sensors = None
     if job.sensor_interval_s:
         from .sensors.readers import SensorThread
@@ -184,10 +196,12 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
     if memory is not None:
         memory.start()
         tell = _sampled(emit, memory)
+    if limit is not None:
+        limit.start()
     if sensors is not None:
         sensors.start()
     try:
-        session = Session(package, backend, job.request, job.residency, tell)
+        session = Session(package, backend, job.request, job.residency, tell, job.decode_tile)
         plan = session.pipeline.plan
         limit_memory(package, job.backend, plan.width, plan.height)
         if job.request.eta and not hasattr(session.pipeline.plan.scheduler, "eta"):
@@ -204,10 +218,33 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
         finally:
             session.close()
     finally:
+        if limit is not None:
+            limit.stop()
         if sensors is not None:
             sensors.stop()
         if memory is not None:
             emit("memory", **memory.stop())
+
+
+def _end_beyond(job: GenerateJob, emit: Emit) -> Callable[[int], None]:
+    """Return what ends this process where its limit of memory cannot be kept."""
+
+    def end(held_bytes: int) -> None:
+        emit(
+            "error",
+            kind="memory",
+            message=f"The runner would take more than {_megabytes(job.max_memory_bytes or 0)} of "
+            f"memory: it holds {_megabytes(held_bytes)}.",
+            hint="Give --max-memory more, or draw a smaller image.",
+        )
+        sys.stdout.flush()
+        os._exit(1)  # the runtime is in the middle of a call
+
+    return end
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.0f} MB"
 
 
 def _sampled(emit: Emit, memory: MemorySampler) -> Emit:

@@ -8,8 +8,10 @@ from typing import Any, Optional
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import RunnerFailure
 from ..residency import Components
 from ..schedulers import Noise
+from .tiles import decode_in_tiles
 
 Array = npt.NDArray[Any]
 CONDITION_PICTURE, CONDITION_MASK = "condition_picture", "condition_mask"
@@ -42,8 +44,13 @@ class Autoencoder:
         else:
             mean, std = self._statistics
             values = latents * std / self._scaling + mean
-        return self._run(
-            "decoder", {"latent_sample": values, **self._conditions(values.shape, around)}
+        conditions = self._conditions(values.shape, around)
+        tile = self._components.decode_tile
+        if tile is None or conditions or max(values.shape[2:]) <= tile:
+            return self._run("decoder", {"latent_sample": values, **conditions})
+        self._require_any_size()
+        return decode_in_tiles(
+            lambda part: self._run("decoder", {"latent_sample": part}), values, tile
         )
 
     def encode(self, picture: Array, noise: Noise, *, for_inpainting: bool = False) -> Array:
@@ -82,6 +89,16 @@ class Autoencoder:
     @property
     def _is_stochastic(self) -> bool:
         return self._components.package.by_role("encoder").first_output == "latent_parameters"
+
+    def _require_any_size(self) -> None:
+        """Raise RunnerFailure (bad-request) where the decoder's graph has one size."""
+        decoder = self._components.package.by_role("decoder")
+        if any(isinstance(axis, int) for axis in decoder.inputs["latent_sample"].shape[2:]):
+            raise RunnerFailure(
+                "bad-request",
+                "The decoder's graph takes pictures of one size, and so no tiles.",
+                "Decode at once, or build the package with open axes.",
+            )
 
     def _conditions(
         self, latents: tuple[int, ...], around: Optional[tuple[Array, Array]]
