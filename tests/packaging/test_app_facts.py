@@ -12,10 +12,12 @@ from edgegen.core.manifest import load_manifest
 from edgegen.devices.profiles import load_profile
 from edgegen.families import facts_of
 from edgegen.models.model_folder import ModelFolder
+from edgegen.models.source import resolve
 from edgegen.packaging.app_facts import app_facts
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import plan
 from tests.conftest import TinyPipeline
+from tests.tiny_packages import torch_package
 
 
 @pytest.mark.slow
@@ -57,6 +59,19 @@ def test_the_size_in_the_app_leaves_out_what_drawing_does_not_need(
     manifest = load_manifest(built.path)
     inpaint = replace(manifest, facts=facts_of("stable-diffusion-inpaint", manifest.generation))
     assert app_facts(planned, inpaint, built.path).left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("cached", "step"), [(False, "targets/tflite/kit/README.md"), (True, "--cache-interval")]
+)
+def test_a_kit_is_advised_for_a_denoiser_of_one_graph(
+    cached: bool, step: str, tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    source = tiny_pipeline("sd15")
+    planned = plan(resolve(str(source)), target="tflite", destination=tmp_path / "planned")
+    package = torch_package("sd15", source, tmp_path / "package", cached=cached)
+    manifest = replace(load_manifest(package), target="tflite")
+    assert step in app_facts(planned, manifest, package).next_steps[-1]
 
 
 def test_a_profile_tells_the_oldest_system_and_the_attention(

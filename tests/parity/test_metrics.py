@@ -66,6 +66,17 @@ def test_the_threshold_decides() -> None:
     assert "is below" in stricter.why
 
 
+@pytest.mark.parametrize("short_db", [1.0, 0.02, 0.0004, 1e-9])
+def test_what_is_a_little_below_a_threshold_is_not_rounded_up_to_it(short_db: float) -> None:
+    noise = np.float32(1e-2) * RANDOM.standard_normal(REFERENCE.shape, np.float32)
+    found = compare("component", "it", REFERENCE, REFERENCE + noise, threshold_db=0).psnr_db
+    assert found is not None
+    wanted = found + short_db
+    check = compare("component", "it", REFERENCE, REFERENCE + noise, threshold_db=wanted)
+    assert not check.passed
+    assert float(check.why.partition(" dB is below")[0]) < wanted
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [

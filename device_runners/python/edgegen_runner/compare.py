@@ -67,13 +67,26 @@ def compare(
         why = "the reference has no range to measure by, and the output is not equal to it"
     elif ratio_db < threshold_db:
         mixed = ", and the samples of the batch are mixed up" if _is_mixed(reference, value) else ""
-        why = f"{ratio_db:.1f} dB is below {threshold_db:g} dB{mixed}"
+        why = f"{_below(ratio_db, threshold_db)} dB is below {threshold_db:g} dB{mixed}"
     return Verdict(
         threshold_db,
         why,
         psnr_db=ratio_db if math.isfinite(ratio_db) else None,
         max_abs_error=max_abs_error(reference, value),
     )
+
+
+def _below(ratio_db: float, threshold_db: float) -> str:
+    """Return a ratio with as many decimals as show that it is below; none is rounded up to it.
+
+    >>> _below(12.34, 16.0), _below(15.98, 16.0), _below(15.9999, 16.0)
+    ('12.3', '15.98', '15.9999')
+    """
+    for decimals in range(1, 6):
+        text = f"{ratio_db:.{decimals}f}"
+        if float(text) < threshold_db:
+            return text
+    return f"{ratio_db}"
 
 
 def _is_mixed(reference: Array, value: Array) -> bool:
