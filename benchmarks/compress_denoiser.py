@@ -3,8 +3,9 @@
     compress_denoiser.py onnx|openvino|tflite|coreml SOURCE WAY OUTPUT
 
 SOURCE is a denoiser in float, of edgegen: `model.onnx`, `openvino_model.xml`, `model.tflite`, or an
-mlpackage. The ways are the functions of `WAYS`. Those that calibrate get `SAMPLES` random inputs,
-of the size that edgegen calibrates with where the file's axes are open.
+mlpackage. A denoiser that is split into files is compressed file by file; SOURCE is its first.
+The ways are the functions of `WAYS`. Those that calibrate get `SAMPLES` random inputs, of the size
+that edgegen calibrates with where the file's axes are open.
 """
 
 from __future__ import annotations
@@ -141,19 +142,25 @@ def litert(source: Path, output: Path, recipe: str) -> None:
     from ai_edge_litert.interpreter import Interpreter
     from litert_export import quantize
 
-    if recipe.startswith("static"):
-        generator = np.random.default_rng(0)
-        (signature,) = Interpreter(str(source)).get_signature_list().items()
-        inputs = Interpreter(str(source)).get_signature_runner(signature[0]).get_input_details()
-        np.savez(
-            source.with_suffix(".npz"),
-            **{
-                f"{index}.{name}": random_input(generator, list(each["shape"]), each["dtype"])
-                for index in range(SAMPLES)
-                for name, each in inputs.items()
-            },
-        )
-    quantize(source, recipe, output, repair=True)
+    for part in files_of(source):
+        if recipe.startswith("static"):
+            generator = np.random.default_rng(0)
+            (signature,) = Interpreter(str(part)).get_signature_list()
+            inputs = Interpreter(str(part)).get_signature_runner(signature).get_input_details()
+            np.savez(
+                part.with_suffix(".npz"),
+                **{
+                    f"{index}.{name}": random_input(generator, list(each["shape"]), each["dtype"])
+                    for index in range(SAMPLES)
+                    for name, each in inputs.items()
+                },
+            )
+        quantize(part, recipe, output.with_name(part.name), repair=True)
+
+
+def files_of(source: Path) -> tuple[Path, ...]:
+    """Return a denoiser's files: TFLite has 2 GB in one, and `model.2.tflite` beside it."""
+    return source, *sorted(source.parent.glob(f"{source.stem}.[0-9]*{source.suffix}"))
 
 
 def coremltools(source: Path, output: Path, recipe: str) -> None:

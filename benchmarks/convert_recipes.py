@@ -156,7 +156,11 @@ def main(arguments: Sequence[str]) -> int:
         )
     with tempfile.TemporaryDirectory(prefix="recipes-", dir=options.work) as work:
         for group in _groups(options.recipes or _every_recipe()):
-            for key, ours in _ours(model, Path(work), group, options.keep).items():
+            if options.peers_only:
+                costs = {key: _known(report, key) for key in group}
+            else:
+                costs = _ours(model, Path(work), group, options.keep)
+            for key, ours in costs.items():
                 row = _beside(
                     RecipeRow(recipe=key[1], ours=ours), key[0], model, Path(work), options
                 )
@@ -185,15 +189,22 @@ def _groups(keys: Sequence[Key]) -> Iterator[list[Key]]:
 
 
 def _with(report: Report, target: str, row: RecipeRow) -> Report:
-    """Return a report with a row more, in its target's table."""
+    """Return a report with a row more; a recipe that has one gets this in its place."""
     side = SIDES[target]
     python = _python(side)
     named = {} if python is None else versions(str(python), side.toolkits)
     new = TargetRows(target=target, peer=side.name, versions=named, rows=())
     tables = {it.target: it for it in report.targets}
     old = tables.get(target, new)
-    tables[target] = replace(old, rows=(*old.rows, row))
+    rows = {it.recipe: it for it in (*old.rows, row)}
+    tables[target] = replace(old, rows=tuple(rows.values()))
     return replace(report, targets=tuple(tables.values()))
+
+
+def _known(report: Report, key: Key) -> Ours | None:
+    """Return what a recipe cost edgegen in the run that is gone on with."""
+    rows = (it for each in report.targets if each.target == key[0] for it in each.rows)
+    return next((it.ours for it in rows if it.recipe == key[1]), None)
 
 
 def _build_source(target: str, side: PeerSide, model: Path, source: Path, work: Path) -> None:
@@ -322,6 +333,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--note", default="", help="a sentence for the report")
     parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
     parser.add_argument("--resume", action="store_true", help="add to the result of --write")
+    parser.add_argument(
+        "--peers-only", action="store_true", help="with --resume: edgegen's figures stay"
+    )
     options = parser.parse_args(arguments)
     options.recipes = [(target, recipe) for target, _, recipe in map(_split, options.recipes or [])]
     return options

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgegen.cli.main import run as run_command
 from edgegen.compress.codecs import CODECS
@@ -20,8 +23,10 @@ from edgegen.core.worker import Finished
 from edgegen.models.pipeline_source import FolderSource, folder_source
 from edgegen.models.read import component_keys, read_pipeline
 from edgegen.models.source import resolve
-from edgegen.sensitivity import run
+from edgegen.reference import streaming
+from edgegen.sensitivity import losses, run
 from edgegen.sensitivity.child import Job, Measured, _run
+from edgegen.sensitivity.gradients import DifferentiableWeights
 from edgegen.sensitivity.run import gradient_bytes, measure_sensitivity, plan_cases
 from tests.conftest import TinyPipeline
 
@@ -64,6 +69,47 @@ def test_every_layer_of_a_family_has_a_loss_in_every_storage(
             assert all(math.isfinite(loss) and loss >= 0 for loss in layer.losses.values())
         moving = [layer for layer in layers.values() if layer.losses["int8"] > 0]
         assert len(moving) > len(layers) / 2
+
+
+@pytest.mark.parametrize("family", ["ddpm", pytest.param("sd15", marks=pytest.mark.slow)])
+def test_a_model_too_large_to_keep_runs_block_by_block_and_finds_the_same(
+    family: str, tiny_pipeline: TinyPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tiny_pipeline(family)
+    spec = spec_of(folder)
+    cases = tuple(replace(it, steps=2) for it in plan_cases(spec, folder)[:1])
+    checkpointed: list[str] = []
+    plain = DifferentiableWeights.checkpointed
+
+    def watched(weights: DifferentiableWeights, module: torch.nn.Module) -> None:
+        checkpointed.append(type(module).__name__)
+        plain(weights, module)
+
+    monkeypatch.setattr(DifferentiableWeights, "checkpointed", watched)
+    few = {"int4": CODECS["int4"]}
+    monkeypatch.setattr(losses, "losses_of", partial(losses.losses_of, codecs=few))
+
+    def measured(name: str) -> tuple[Measured, list[str]]:
+        checkpointed.clear()
+        destination = tmp_path / name
+        job = Job(
+            spec=spec, source=folder_source(folder), destination=str(destination), cases=cases
+        )
+        _run(job, lambda _event, **_fields: None)
+        return load_json(Measured, destination), [*checkpointed]
+
+    whole, once = measured("whole.json")
+    monkeypatch.setattr(streaming, "KEPT_BYTES", 0)
+    in_blocks, each = measured("in-blocks.json")
+    assert len(once) == 1
+    assert len(each) > 3
+    assert {name: {*layers} for name, layers in whole.components.items()} == {
+        name: {*layers} for name, layers in in_blocks.components.items()
+    }
+    for name, layers in whole.components.items():
+        for layer, expected in layers.items():
+            found = in_blocks.components[name][layer]
+            assert found.losses == pytest.approx(expected.losses, rel=1e-3, abs=1e-20), layer
 
 
 @pytest.fixture
