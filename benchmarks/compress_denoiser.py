@@ -94,7 +94,7 @@ def onnx_samples(source: Path) -> Iterator[dict[str, Any]]:
 
 def random_input(generator: Any, shape: list[int | str], dtype: Any) -> Any:
     """Return normal numbers of a shape; what has one axis is a timestep."""
-    sizes = [axis if isinstance(axis, int) else _size(axis) for axis in shape]
+    sizes = [_size(axis) if isinstance(axis, str) else int(axis) for axis in shape]
     if len(sizes) < 2:
         return np.full(sizes, 501).astype(dtype)
     return generator.standard_normal(sizes, np.float32).astype(dtype)
