@@ -284,7 +284,8 @@ def _beside(
         )
     except ProcessError as error:
         said = [line.strip() for line in error.tail.splitlines() if line.strip()]
-        return replace(row, failure=f"`{way}` failed: {said[-1] if said else error}"[:300])
+        why = said[-1] if said and (error.returncode or 0) > 0 else str(error).splitlines()[0]
+        return replace(row, failure=f"`{way}` failed: {why}"[-300:])
     else:
         return replace(
             row,
