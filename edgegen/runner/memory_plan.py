@@ -1,7 +1,6 @@
 """Finds the fastest way to draw with a package that keeps within a limit of memory.
 
-What a way takes is measured once, by two steps of an image, and kept in the cache; a way whose
-weights alone are beyond the limit is left out before.
+What a way takes is measured once, by two steps of an image, and kept in the cache.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ def fitting_plan(
     found = {known.plan: known for known in _findings(kept).known}
     ladder = plans(job, manifest)
     for plan in ladder:
-        known = found.get(plan) or Known(plan=plan, above_bytes=least_bytes(plan, manifest))
+        known = found.get(plan) or Known(plan=plan)
         if known.peak_bytes is None and known.above_bytes < limit_bytes:
             known = found[plan] = _measured(job, plan, limit_bytes, draw)
             _keep(kept, found)
@@ -152,17 +151,6 @@ def fitting_plan(
         hint=f"Give --max-memory {math.ceil(reached / _MARGIN / 1e6)}MB, a smaller image, or a "
         "package with fewer bits (int8, int4).",
     )
-
-
-def least_bytes(plan: MemoryPlan, manifest: PackageManifest) -> int:
-    """Return what a plan takes in any case: weights that the runtime copies.
-
-    Mapped weights can be taken back, so ONNX Runtime's larger components count nothing.
-    """
-    if manifest.target in ("onnx", "openvino", "tflite") and plan.memory != "fast":
-        return 0
-    sizes = [it.storage_bytes for it in manifest.components if it.spec.role != "encoder"]
-    return max(sizes) if plan.residency == "sequential" else sum(sizes)
 
 
 def _measured(job: GenerateJob, plan: MemoryPlan, limit_bytes: int | None, draw: Draw) -> Known:
