@@ -141,10 +141,10 @@ def sums(
     for up, down in pairs:
         if (len(up), down.shape[1]) != stored.shape:
             raise ShapeError(f"up has {up.shape} and down {down.shape}")
-    # copies begin where vectors do, so a BLAS adds in the same order every time
-    factors = [[torch.from_numpy(factor).clone() for factor in pair] for pair in pairs]
     rows = torch.from_numpy(made)
     with _one_thread():
+        # copies begin where vectors do, so a BLAS adds in the same order every time
+        factors = [[torch.from_numpy(factor).clone() for factor in pair] for pair in pairs]
         for begin in range(0, len(stored), step):
             part = stored[begin : begin + step]
             read = torch.from_numpy(part if part.flags.writeable else part.copy())
