@@ -22,6 +22,7 @@ from edgegen.cli.limit_options import limit_options, take_limits
 from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
 from edgegen.cli.plain_progress import PlainProgress
+from edgegen.cli.shared_options import lora_input_option
 
 if TYPE_CHECKING:
     from edgegen.measure.plan import BenchPlan
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         "How much": ("quick", "images", "restarts", "sustained_s", "only_plan"),
         "The package": ("verify",),
         "What is drawn": ("prompt", "negative_prompt", "seed", "width", "height"),
-        "How": ("steps", "guidance", "scheduler"),
+        "How": ("steps", "guidance", "scheduler", "loras"),
         "The runtime": (
             *("profile", "runtime", "providers", "threads", "arithmetic", "memory", "residency"),
             "max_memory",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @amount_options
 @verify_option
 @drawing_options
+@lora_input_option
 @runtime_options
 @limit_options(("memory",))
 @component_options
@@ -76,6 +78,7 @@ def bench(
     benchmark_tool: str,
     accelerator: str,
     profile: str | None,
+    loras: tuple[str, ...],
     **settings: Any,
 ) -> int:
     """Measure PACKAGE on a device (default: this machine).
@@ -92,7 +95,11 @@ def bench(
 
     console = context.find_object(Console) or Console()
     result = BenchResult(
-        as_json=as_json, json_file=json_file, html_file=html_file, into_history=not no_history
+        as_json=as_json,
+        json_file=json_file,
+        html_file=html_file,
+        # the history knows packages by their manifests, which don't name what they are given
+        into_history=not (no_history or loras),
     )
     result.check()
     if benchmark_model is not None:
@@ -113,6 +120,11 @@ def bench(
     chosen = None if profile is None else load_profile(profile)
     limits = take_limits(settings, ("memory",))
     limit_bytes = next((int(limit.value) for limit in limits), None)
+    if loras:
+        from edgegen.packaging.lora_file import lora_for, named
+
+        given = lora_for(load_manifest(package), loras)
+        settings |= {"loras": named(loras), "lora": context.with_resource(given)}
     planned = plan(package, BenchSettings(profile=chosen, max_memory_bytes=limit_bytes, **settings))
     if only_plan:
         bench_output.show_plan(console, planned, device, as_json=as_json)

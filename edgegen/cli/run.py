@@ -26,6 +26,7 @@ from edgegen.cli.shared_options import (
     arithmetic_option,
     cache_interval_option,
     guidance_part_options,
+    lora_input_option,
 )
 from edgegen.cli.text import TEXT
 from edgegen.core.units import format_duration
@@ -113,14 +114,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--scheduler", help=f"{', '.join(SHORT_NAMES)}, or a diffusers class name.")
-@click.option(
-    "--lora",
-    "loras",
-    multiple=True,
-    metavar="FILE[:SCALE]",
-    help="Draw with a LoRA, LoCon or LoHa; of packages that were built with --lora-as-input; "
-    "repeatable.",
-)
+@lora_input_option
 @click.option(
     "--count", type=click.IntRange(1, 10_000), default=1, help="Images; each has the next seed."
 )

@@ -148,6 +148,15 @@ arithmetic_option = click.option(
     "processor has it; auto: the fastest whose golden case passes. Default: the recipe's.",
 )
 
+lora_input_option = click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="Draw with a LoRA, LoCon or LoHa; of packages that were built with --lora-as-input; "
+    "repeatable.",
+)
+
 no_history_option = click.option(
     "--no-history",
     is_flag=True,

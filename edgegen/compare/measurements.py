@@ -103,7 +103,7 @@ def _work_facts(
 ) -> dict[str, tuple[object, object]]:
     names = (
         *("steps", "guidance", "guidance_start", "guidance_stop", "cache_interval"),
-        *("scheduler", "threads", "residency", "memory", "arithmetic"),
+        *("scheduler", "loras", "threads", "residency", "memory", "arithmetic"),
         *("guidance_batch", "decode_tile", "max_memory_bytes"),
     )
     facts: dict[str, tuple[object, object]] = {

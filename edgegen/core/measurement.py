@@ -53,6 +53,7 @@ class Workload:
     `arithmetic` is the type in which the runtime was to compute, None for the recipe's own. With a
     `guidance_batch` of 1 guidance was in two calls, `decode_tile` is the side of the tiles in which
     pictures were decoded, in latents, and `max_memory_bytes` the limit that both were taken for.
+    `loras` are those that the package was given, as `name:scale (first digits of its hash)`.
     """
 
     prompt: str | None = None
@@ -66,6 +67,7 @@ class Workload:
     cache_interval: int = 1
     seed: int
     scheduler: str
+    loras: tuple[str, ...] = ()
     providers: tuple[str, ...]
     threads: int | None = None
     residency: Residency = "all"
@@ -84,7 +86,8 @@ class Workload:
     @property
     def drawn(self) -> str:
         """Return how much is computed: `25 steps`, or `25 steps, all layers in one of 3`."""
-        return steps_text(self.steps, self.cache_interval)
+        with_loras = "".join(f", with {lora}" for lora in self.loras)
+        return steps_text(self.steps, self.cache_interval) + with_loras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

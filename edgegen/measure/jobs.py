@@ -21,6 +21,7 @@ def job_of(
     package: str,
     pictures: Mapping[str, str],
     class_label: int | None,
+    lora: str | None,
     runtime: str,
     scheduler: str | None,
     output: str | None,
@@ -30,8 +31,9 @@ def job_of(
 
     `package` and `output` are folders on the device; `pictures` are files of the package that
     images start from or are steered by, by the runner's names, `class_label` the class of images,
-    where there are some; `scheduler` is the one that was asked for. Sensors are read in the runs
-    whose images are timed one after the other, memory in its own.
+    where there are some; `lora` is a file there with what the layers get, `scheduler` the one that
+    was asked for. Sensors are read in the runs whose images are timed one after the other, memory
+    in its own.
     """
     backend = Backend(
         name=runtime,
@@ -62,6 +64,7 @@ def job_of(
         control=tuple(given[it] for it in given if it.startswith(CONTROL)) or None,
         class_label=class_label,
         picture_prompt=given.get("picture_prompt"),
+        lora=lora,
     )
     is_timed = planned.kind in ("steady", "sustained")
     return GenerateJob(

@@ -41,7 +41,8 @@ class BenchSettings:
     `images` are the steady images of all restarts together. `quick` takes one restart of few
     images and leaves out the memory run. With `sustained_s` one process makes images for that long
     instead, on a device that has cooled down; `start_c` is the temperature to wait for. `profile`
-    takes the place of the one that fits the device.
+    takes the place of the one that fits the device. `loras` names what `lora`, a file of
+    `lora_for`, has for the package's layers.
     """
 
     images: int = 12
@@ -52,6 +53,8 @@ class BenchSettings:
     guidance: float | None = None
     seed: int = 0
     scheduler: str | None = None
+    loras: tuple[str, ...] = ()
+    lora: Path | None = None
     width: int | None = None
     height: int | None = None
     threads: int | None = None
@@ -74,8 +77,8 @@ class BenchPlan:
     `scheduler`, `runtime`, `profile` and `arithmetic` are what was asked for, None where it was
     not. `files` are the package's, relative to it, and `pictures` those of them that images start
     from, by what the runner calls them (`image`, `mask`). `class_label` is the first where there
-    are classes of images: all take as long. `runs_as` is what the package's runtimes are found by.
-    `estimated_s` is for this machine.
+    are classes of images: all take as long. `lora` is a file of this machine, for layers that take
+    one. `runs_as` is what the package's runtimes are found by. `estimated_s` is for this machine.
     """
 
     package: Path
@@ -85,6 +88,7 @@ class BenchPlan:
     files: tuple[str, ...]
     pictures: Mapping[str, str] = field(default_factory=dict)
     class_label: int | None = None
+    lora: Path | None = None
     scheduler: str | None = None
     runtime: str | None = None
     profile: DeviceProfile | None = None
@@ -150,6 +154,7 @@ def plan(package: Path, settings: BenchSettings) -> BenchPlan:
         files=tuple(artifact.path for artifact in manifest.files),
         pictures=_pictures(manifest),
         class_label=None if manifest.generation.classes is None else 0,
+        lora=settings.lora,
         scheduler=settings.scheduler,
         runtime=settings.runtime,
         profile=settings.profile,
@@ -191,6 +196,7 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         cache_interval=generation.cache_interval,
         seed=settings.seed,
         scheduler=settings.scheduler or _own_scheduler(package, manifest),
+        loras=settings.loras,
         providers=settings.providers,
         threads=settings.threads,
         residency=settings.residency,

@@ -324,6 +324,7 @@ class Session:
             package=self.site.package,
             pictures=self.plan.pictures,
             class_label=self.plan.class_label,
+            lora=self.site.lora,
             runtime=self.runtime,
             scheduler=self.plan.scheduler,
             output=self.site.output() if is_cold else None,

@@ -15,6 +15,7 @@ from edgegen.devices.store import new_run_name, push, shipment
 from edgegen.measure.plan import BenchPlan
 from edgegen.runner.job import absolute
 from edgegen.runner.received import Announced, fetch_picture
+from edgegen.runner.remote import send_file
 
 _MOST_PICTURES = 16
 
@@ -32,12 +33,16 @@ class _Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """`package` is its folder on the device; `pictures` a folder here for what is drawn there."""
+    """`package` is its folder on the device; `pictures` a folder here for what is drawn there.
+
+    `lora` is the plan's file, on the device.
+    """
 
     device: Device
     package: str
     run_name: str
     pictures: Path | None
+    lora: str | None = None
 
     @property
     def name(self) -> str:
@@ -87,8 +92,12 @@ def prepare_site(
     plan: BenchPlan, device: Device, progress: Progress, pictures: Path | None
 ) -> Site:
     """Return the site of a measurement; what the device lacks of the package is pushed."""
+    lora = None if plan.lora is None else str(plan.lora)
     if device.is_local:
         package = str(plan.package.resolve())
     else:
         package = push(device, shipment(plan.package), progress).path
-    return Site(device=device, package=package, run_name=new_run_name(), pictures=pictures)
+        lora = send_file(device, lora)
+    return Site(
+        device=device, package=package, run_name=new_run_name(), pictures=pictures, lora=lora
+    )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgegen.core.errors import ConfigError
+from edgegen.core.files import sha256_of
 from edgegen.core.package import PackageManifest
 from edgegen.core.scratch import ScratchFolder
 from edgegen.core.targets import load_target
@@ -31,6 +32,12 @@ def lora_for(manifest: PackageManifest, loras: Sequence[str]) -> Iterator[Path |
         path = folder / "lora.safetensors"
         write_as_inputs(choices, manifest, path)
         yield path
+
+
+def named(loras: Sequence[str]) -> tuple[str, ...]:
+    """Return what a result calls LoRAs: `ink:0.8 (1f0c…)`, by name, scale and hash."""
+    choices = [parse_lora(text) for text in loras]
+    return tuple(f"{it.file.stem}:{it.scale:g} ({sha256_of(it.file)[:12]})" for it in choices)
 
 
 def _takes_none(manifest: PackageManifest) -> ConfigError:

@@ -182,7 +182,6 @@ def require_same_weights(
     progress: Progress,
 ) -> None:
     """Raise SourceError where a package was built from another model, or another revision."""
-    _require_same_adapters(spec, manifest, package)
     found = weights_sha256(folder.path, spec.components, progress)
     if found != manifest.source.weights_sha256:
         raise SourceError(
@@ -192,7 +191,7 @@ def require_same_weights(
         )
 
 
-def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest, package: Path) -> None:
+def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest) -> None:
     """Raise SourceError where what was added to the model isn't what is added to it now."""
 
     def facts(adapters: Sequence[Adapter]) -> list[Adapter]:
@@ -209,7 +208,7 @@ def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest, packag
     )
     names = ", ".join(f"{it.name} ({it.sha256[:12]}…)" for it in wanted)
     raise SourceError(
-        f"{package} was built of a model with "
+        "The package was built of a model with "
         + (f"these adapters: {names}." if wanted else "no adapter."),
         hint=f"Give their files: {options}"
         if wanted
@@ -261,11 +260,13 @@ def resolve_source(
 def packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpec:
     """Return the model's spec as it was packaged: fixed axes, scheduler, steps and all.
 
-    Raises SourceError where it is another model.
+    Raises SourceError where it is another model, or has other adapters.
     """
     packaged = tuple(component.spec for component in manifest.components)
     known = {component.name for component in spec.components}
     own = {it.name for it in packaged if it.role != "shallow_denoiser"}
+    if spec.family == manifest.family:
+        _require_same_adapters(spec, manifest)
     if spec.family != manifest.family or not own <= known:
         raise SourceError(
             f"{spec.source} is another model: its family is {spec.family}.",

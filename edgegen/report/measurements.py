@@ -89,7 +89,7 @@ def differences(named: Named) -> tuple[str, ...]:
         said.append(f"Measured on several devices: {'; '.join(sorted(devices))}.")
     for name in (
         *("width", "height", "steps", "guidance", "cache_interval"),
-        *("scheduler", "threads", "arithmetic", "prompt", "seed"),
+        *("scheduler", "loras", "threads", "arithmetic", "prompt", "seed"),
     ):
         if any(getattr(it.workload, name) != getattr(first.workload, name) for it in found):
             values = dict.fromkeys(str(getattr(it.workload, name)) for it in found)

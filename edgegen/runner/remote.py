@@ -54,13 +54,13 @@ def generate_there(
     """
     request = dataclasses.replace(
         job.request,
-        image=_send(device, job.request.image),
-        mask=_send(device, job.request.mask),
-        depth=_send(device, job.request.depth),
-        latents=_send(device, job.request.latents),
+        image=send_file(device, job.request.image),
+        mask=send_file(device, job.request.mask),
+        depth=send_file(device, job.request.depth),
+        latents=send_file(device, job.request.latents),
         control=_send_all(device, job.request.control),
-        lora=_send(device, job.request.lora),
-        picture_prompt=_send(device, job.request.picture_prompt),
+        lora=send_file(device, job.request.lora),
+        picture_prompt=send_file(device, job.request.picture_prompt),
     )
     run = new_run_name()
     there = device.agent.ask(Place, "make_run", name=run).path
@@ -116,12 +116,12 @@ def _check_made(device: Device, made: list[ImageResult], count: int, request: Re
 
 def _send_all(device: Device, files: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Push files of this machine, and return their paths on the device."""
-    sent = (_send(device, file) for file in files or ())
+    sent = (send_file(device, file) for file in files or ())
     return tuple(it for it in sent if it is not None) or None
 
 
-def _send(device: Device, file: str | None) -> str | None:
-    """Push a file of this machine, and return its path on the device."""
+def send_file(device: Device, file: str | None) -> str | None:
+    """Push a file of this machine, and return its path on the device; None stays None."""
     if file is None:
         return None
     source = Path(file)

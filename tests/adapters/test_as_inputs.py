@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,11 @@ from edgegen_runner.metrics import psnr_db
 from edgegen_runner.package import load_package
 
 from edgegen.cli.main import run as edgegen
+from edgegen.core.codec import load_json
 from edgegen.core.errors import ConfigError, RunnerError, SourceError
+from edgegen.core.files import sha256_of
 from edgegen.core.manifest import load_manifest
+from edgegen.core.measurement import Measurement
 from edgegen.drawer import DrawRequest, Pixels
 from edgegen.models.adapters.adapted_folder import with_adapters
 from edgegen.models.read import read_pipeline
@@ -41,6 +44,8 @@ from tests.adapters.writers import (
     write,
 )
 from tests.conftest import TinyPipeline
+from tests.devices.conftest import PYTHON_PATH
+from tests.devices.sshd import Sshd, needs_sshd
 from tests.shared import built_once
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -57,6 +62,16 @@ COMPONENTS = {
 def built(model: Path, place: Path, recipe: str = "fp32") -> None:
     facts = read_facts(resolve(str(model)), steps=STEPS)
     build(plan_package(facts, target="onnx", recipe=recipe, destination=place, lora_as_input=True))
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    needs_sshd()
+    environment = {"PATH": PYTHON_PATH}
+    with Sshd(tmp_path / "sshd", home=tmp_path / "home", environment=environment) as running:
+        monkeypatch.setenv("EDGEGEN_SSH", f"ssh -F {running.ssh_config}")
+        monkeypatch.setenv("EDGEGEN_STATE_DIR", str(tmp_path / "state"))
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +250,39 @@ def test_the_command_draws_with_it(
     assert np.array_equal(pictures[0], pictures[2])
     assert edgegen([*command, "--lora", str(tmp_path / "gone.safetensors")]) != 0
     assert "There is no adapter" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_device_draws_with_it_and_is_measured_with_it(
+    package: Path,
+    tiny_pipeline: TinyPipeline,
+    sshd: Sshd,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = adapter(tiny_pipeline("sd15"), tmp_path / "ink.safetensors", "lora", kohya, ["unet"])
+    device, given = ("--device", sshd.address), ("--lora", f"{file}:0.5", "--steps", "2")
+    pictures = []
+    for where in ((), device):
+        command = ["run", str(package), "--prompt", PROMPT, *given, *where]
+        assert edgegen([*command, "--json", "-o", str(tmp_path / "drawn.png")]) == 0
+        (image,) = json.loads(capsys.readouterr().out)["images"]
+        pictures.append(drawn_pixels(image["path"], image["sha256"]))
+    assert np.array_equal(*pictures)
+    raw = tmp_path / "raw.json"
+    for where in ((), device):
+        command = ["bench", str(package), *given, *where, "--images", "1", "--restarts", "1"]
+        assert edgegen([*command, "--json-file", str(raw)]) == 0
+        assert "with ink:0.5 (" in capsys.readouterr().out
+        (named,) = load_json(Measurement, raw).workload.loras
+        assert named == f"ink:0.5 ({sha256_of(file)[:12]})"
+
+
+def test_bench_refuses_a_lora_before_anything_is_timed(
+    tiny_onnx_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edgegen(["bench", str(tiny_onnx_package), "--lora", "x.safetensors", "--plan"]) == 2
+    assert "takes no LoRA at run time" in capsys.readouterr().err
 
 
 def changed(file: Path, header: dict[str, object], data: bytes) -> Path:

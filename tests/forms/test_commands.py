@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgegen.cli.main import run
+from edgegen.core.errors import SourceError
 from tests.adapters.writers import is_trained, kohya, lora, modules_in, write
 from tests.conftest import TinyPipeline
 from tests.ip_adapter.original import write_ip_adapter
@@ -85,10 +86,12 @@ def test_without_it_a_package_says_what_is_lacking(
     subject: Subject, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package, model = str(subject.package), ("--model", str(subject.model))
+    is_folder = subject.option == "--controlnet"
+    lacking = "Give --controlnet its folder" if is_folder else f"{subject.option} FILE:0.7"
     for command in (("verify", "--full"), ("evaluate", *FEW), ("compare", package, *FEW)):
         name, *options = command
-        assert run([name, package, *options, *model]) == 2
-        assert f"{subject.option} FILE:0.7" in capsys.readouterr().err
+        assert run([name, package, *options, *model]) == SourceError.exit_code
+        assert lacking in capsys.readouterr().err
 
 
 def test_a_model_is_examined_with_it(

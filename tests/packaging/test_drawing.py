@@ -12,7 +12,7 @@ import diffusers
 import numpy as np
 import pytest
 from edgegen_runner.package import load_package
-from edgegen_runner.schedulers import REPLACEMENTS, SHORT_NAMES, load_scheduler
+from edgegen_runner.schedulers import LACKED_BECAUSE, REPLACEMENTS, SHORT_NAMES, load_scheduler
 from PIL import Image
 
 from edgegen.cli.main import run as run_edgegen
@@ -165,6 +165,7 @@ def test_a_scheduler_that_the_runner_lacks_is_told_first_with_what_replaces_it(
     refused = capsys.readouterr().err
     assert class_name in refused
     assert "--scheduler" in refused
+    assert LACKED_BECAUSE[class_name][:20] in refused
     assert all(name in refused for name in REPLACEMENTS[class_name])
     assert run_edgegen(["inspect", str(folder)]) == 0
     assert class_name in capsys.readouterr().err
@@ -202,6 +203,7 @@ def test_what_the_runner_would_refuse_is_refused_before_anything_is_built(
 
 def test_replacements_are_schedulers_that_the_runner_has() -> None:
     assert {name for names in REPLACEMENTS.values() for name in names} <= set(SHORT_NAMES)
+    assert REPLACEMENTS.keys() == LACKED_BECAUSE.keys()
 
 
 def test_the_reference_integrates_lms_without_scipy(model: Model) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from edgegen_runner.schedulers import REPLACEMENTS, SCHEDULERS, SHORT_NAMES
+from edgegen_runner.schedulers import LACKED_BECAUSE, REPLACEMENTS, SCHEDULERS, SHORT_NAMES
 
 from tests.schedulers.cells import OPTIONS, PUBLIC, STARTS, cells
 from tests.schedulers.sides import WAYS, write_folder
@@ -40,8 +40,8 @@ by default is kept in it: [0018](../decisions/0018-defaults-of-few-step-models.m
 `edgegen inspect` and `edgegen package` say at once where the runner lacks a scheduler, with what
 takes its place:
 
-| class of diffusers | in its place |
-|---|---|
+| class of diffusers | in its place | because |
+|---|---|---|
 {replacements}
 
 ## Held against diffusers
@@ -77,7 +77,10 @@ def page(found: Tally) -> str:
     reasons = sorted(_reasons(found).items(), key=lambda item: (-item[1], item[0]))
     return _TEXT.format(
         schedulers=_rows((f"`{name}`", _short_names(name)) for name in SCHEDULERS),
-        replacements=_rows((f"`{name}`", _names(REPLACEMENTS[name])) for name in REPLACEMENTS),
+        replacements="\n".join(
+            f"| `{name}` | {_names(REPLACEMENTS[name])} | {why} |"
+            for name, why in LACKED_BECAUSE.items()
+        ),
         public=", ".join(PUBLIC),
         ways="; ".join(WAYS),
         cells=sum(1 for _ in cells()),

@@ -70,14 +70,24 @@ TWO_CALLS_A_STEP = (
 )
 """These call the model twice a step, but for the last step, which ends without noise."""
 
+_OTHER_MODELS = "it is for models of families that edgegen doesn't have"
+
+LACKED_BECAUSE: Mapping[str, str] = {
+    "DPMSolverSDEScheduler": "its noise is torchsde's, seeded by torch's global generator: in "
+    "diffusers, too, a seed draws another picture each time",
+    "IPNDMScheduler": "it gives models times from 0 to 1, with which none of these was trained, "
+    "and adds no noise to pictures",
+    "FlowMatchHeunDiscreteScheduler": _OTHER_MODELS,
+    "FlowMatchLCMScheduler": _OTHER_MODELS,
+    "SCMScheduler": _OTHER_MODELS,
+    "ScoreSdeVeScheduler": _OTHER_MODELS,
+}
+"""A class of diffusers that the runner lacks -> why."""
+
 REPLACEMENTS: Mapping[str, tuple[str, ...]] = {
     "DPMSolverSDEScheduler": ("dpmsolver++-sde-karras",),
     "IPNDMScheduler": ("pndm",),
-    # These belong to models that are prepared in another way, and nothing here replaces them.
-    "FlowMatchHeunDiscreteScheduler": (),
-    "FlowMatchLCMScheduler": (),
-    "SCMScheduler": (),
-    "ScoreSdeVeScheduler": (),
+    **{name: () for name, why in LACKED_BECAUSE.items() if why == _OTHER_MODELS},
 }
 """A class of diffusers that the runner lacks -> short names of those that solve the same."""
 

@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Optional
 
-from ..scheduler_names import REPLACEMENTS, SCHEDULERS, SHORT_NAMES, TWO_CALLS_A_STEP, calls_of
+from ..scheduler_names import (
+    LACKED_BECAUSE,
+    REPLACEMENTS,
+    SCHEDULERS,
+    SHORT_NAMES,
+    TWO_CALLS_A_STEP,
+    calls_of,
+)
 from .base import Array, Noise, Scheduler, Timestep, UnsupportedScheduler
 from .options import explicit
 
 __all__ = [
+    "LACKED_BECAUSE",
     "REPLACEMENTS",
     "SCHEDULERS",
     "SHORT_NAMES",
@@ -56,7 +64,7 @@ def _unknown(wanted: Optional[str]) -> str:
     if wanted in REPLACEMENTS:
         instead = " or ".join(REPLACEMENTS[wanted])
         reason = f"In its place: {instead}." if instead else "None that it has does the same."
-        return f"The runner has no {wanted}. {reason}"
+        return f"The runner has no {wanted}: {LACKED_BECAUSE[wanted]}. {reason}"
     known = [*SCHEDULERS, *SHORT_NAMES]
     near = difflib.get_close_matches(wanted, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
