@@ -99,7 +99,7 @@ def _facts(name: str, measurement: Measurement) -> Markup:
     work, device, package = measurement.workload, measurement.environment, measurement.package
     versions = ", ".join(f"{key} {value}" for key, value in device.versions.items())
     rows = [
-        ("Workload", f"{work.width}×{work.height}, {work.steps} steps, {work.scheduler}"),
+        ("Workload", f"{work.width}×{work.height}, {work.drawn}, {work.scheduler}"),
         ("Device", f"{device_name(device)}; {device.operating_system}"),
         ("Started", device.started_at),
         ("Manifest SHA-256", package.manifest_sha256),

@@ -40,7 +40,8 @@ def headline(measurement: Measurement) -> str:
     cut = "INTERRUPTED: " if measurement.interrupted is not None else ""
     what = f"{cut}{package.model} · {package.target}-{package.recipe} · {work.width}×{work.height}"
     computed = "" if work.arithmetic is None else f", in {work.arithmetic}"
-    how = f"{work.steps} steps, {work.scheduler}{computed}"
+    with_loras = "".join(f", with {lora}" for lora in work.loras)
+    how = f"{work.steps} steps{with_loras}, {work.scheduler}{computed}"
     return f"{what}, {how} on {device_name(measurement.environment)}"
 
 

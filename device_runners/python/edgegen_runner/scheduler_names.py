@@ -70,7 +70,7 @@ TWO_CALLS_A_STEP = (
 )
 """These call the model twice a step, but for the last step, which ends without noise."""
 
-_OTHER_MODELS = "it is for models of families that edgegen doesn't have"
+_OTHER_MODELS = "it is for models of other families"
 
 LACKED_BECAUSE: Mapping[str, str] = {
     "DPMSolverSDEScheduler": "its noise is torchsde's, seeded by torch's global generator: in "
