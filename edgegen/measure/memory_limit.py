@@ -40,6 +40,7 @@ def work_within(
         package=site.package,
         pictures=plan.pictures,
         class_label=plan.class_label,
+        lora=site.lora,
         runtime=runtime,
         scheduler=plan.scheduler,
         output=None,
