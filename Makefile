@@ -16,13 +16,14 @@ export PIP_ROOT_USER_ACTION := ignore
 # Hundreds of processes are started: each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated test-ray test-npu docs clean help
+.PHONY: demo test check bench peers fuzz train-builtin builtin-scores test-slow test-scale test-peers test-emulated test-ray test-npu docs clean help
 
 help:
 	@echo "make demo        package the built-in model, make images without torch, measure this machine"
 	@echo "make test        the tests that need nothing but this machine"
 	@echo "make check       format, lint, types, and the tests"
 	@echo "make bench       the benchmarks against peers, side by side (long)"
+	@echo "make peers       environments of the peers' tools, from pins (gigabytes)"
 	@echo "make train-builtin  the built-in models, from the seed (hours; goes on where it stopped)"
 	@echo "make builtin-scores  what the built-in models draw of what captions ask for (hours)"
 	@echo "make test-slow   the tests that take minutes"
@@ -74,6 +75,9 @@ test-ray: $(STAMP)
 test-npu: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,npu]'
 	$(PYTEST) -m npu
+
+peers: $(STAMP)
+	$(BIN)/python benchmarks/peer_environments.py $(PEERS)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/convert_onnx.py

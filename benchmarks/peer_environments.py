@@ -1,17 +1,21 @@
-"""Where the peers of Core ML, OpenVINO and LiteRT are: environments of their own, made by hand.
+"""Where the peers are: environments of their own, since they want other versions than edgegen.
 
-They want other versions than edgegen. Every version is pinned in `benchmarks/peers/`; the messages
-of `python_of` say how an environment is made of it.
+    python benchmarks/peer_environments.py [NAME…]     makes those that are missing (`make peers`)
+
+Every version is pinned, in `benchmarks/peers/` and `tests/peers/constraints.txt`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+_INSTALL_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +38,26 @@ class PeerEnvironment:
     @property
     def how_to_make(self) -> str:
         """Return what is missing and how it is made."""
+        name = next(name for name, peer in PEERS.items() if peer is self)
         return (
             f"There is no interpreter of the peer: {self.folder}/bin/python is missing, and "
             f"${self.variable} does not name another.\nMake it with\n"
-            f"    python3 -m venv {self.folder}\n"
-            f"    {self.folder}/bin/pip install --requirement {self.pins}"
+            f"    make peers PEERS={name}"
         )
+
+    def make(self) -> None:
+        """Install it where it is missing. Raises ProcessError where pip fails."""
+        from edgegen.core.process import run
+
+        if self.python is not None:
+            return
+        folder = ROOT / self.folder
+        run([sys.executable, "-m", "venv", str(folder)], timeout_s=600)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        pins = ROOT / self.pins
+        if "torch==" in pins.read_text(encoding="utf-8"):  # by itself, as the Makefile does
+            run([*pip, "--constraint", str(pins), "torch"], timeout_s=_INSTALL_S)
+        run([*pip, "--requirement", str(pins)], timeout_s=_INSTALL_S)
 
 
 PEERS: Mapping[str, PeerEnvironment] = {
@@ -68,4 +86,27 @@ PEERS: Mapping[str, PeerEnvironment] = {
             "torch",
         ),
     ),
+    "optimum": PeerEnvironment(
+        variable="EDGEGEN_PEERS_PYTHON",
+        folder=".venv-peers",
+        pins="tests/peers/constraints.txt",
+        toolkits=("optimum-onnx", "onnxruntime", "diffusers", "transformers", "torch"),
+    ),
+    "sdcpp": PeerEnvironment(
+        variable="EDGEGEN_SDCPP_PEER_PYTHON",
+        folder=".venv-sdcpp-peer",
+        pins="benchmarks/peers/sdcpp.txt",
+        toolkits=("stable-diffusion-cpp-python",),
+    ),
 }
+
+
+def main(names: Sequence[str]) -> int:
+    for name in names or tuple(PEERS):
+        print(f"{name}: {PEERS[name].folder}", file=sys.stderr, flush=True)
+        PEERS[name].make()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,276 @@
+"""Whole images beside every peer: the same prompt, latents, scheduler and steps, in one run.
+
+    python benchmarks/whole_images.py --model builtin:scenes --pixels 64 --steps 25
+    python benchmarks/whole_images.py --model sd15 --pixels 512 --steps 3 --rounds 1 --work FOLDER
+
+Everything is included: text, denoising with guidance, decoding. Contestants take turns (A B C,
+A B C, …); a turn is a process of its own, alone on the machine, in the tool's own environment: it
+imports, loads, draws once to warm up, and then `--images` times. Files were read through before, so
+nobody waits for the disk. Memory is the highest sum of PSS since the process began. The machine is
+measured first (`roof.py`), and each image's operations over its time are told as a share of that.
+
+`--only WORD` keeps the contestants whose name has a word. One whose environment is missing is left
+out and named, with how it is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.conversion import (
+    end_children_when_terminated,
+    model_folder,
+    read_through,
+    say,
+    size_bytes,
+    spend,
+)
+from benchmarks.image_contestants import CONTESTANTS, SIDES, Contestant
+from benchmarks.machine import read_machine
+from benchmarks.peer_environments import PEERS
+from benchmarks.roof import describe, measure
+from benchmarks.whole_images_report import RESULTS, Drawn, Report, Result, markdown, table
+from edgegen.core.codec import dump_json
+from edgegen.core.memory import PeakSampler
+from edgegen.core.process import Child, ProcessError
+from edgegen.models.source import resolve
+
+PROMPT = "a red circle above a blue square"
+SEED = 20
+
+
+@dataclass(slots=True)
+class Entry:
+    """A contestant, its files, and what its turns found."""
+
+    contestant: Contestant
+    model: Path | None = None
+    runtime: str | None = None
+    turns: list[Drawn] = field(default_factory=list)
+    failure: str | None = None
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    end_children_when_terminated()
+    machine = read_machine()
+    say("measuring the machine")
+    roof = measure(options.threads)
+    say(describe(roof))
+    model = _model(options.model)
+    with tempfile.TemporaryDirectory(prefix="images-", dir=options.work) as name:
+        folder = Path(name)
+        entries = [Entry(it) for it in CONTESTANTS if _is_wanted(it, options)]
+        _make_files(entries, model, options.work or folder)
+        latents = folder / "latents.npy"
+        _write_latents(latents, model, options.pixels)
+        for turn in range(options.rounds):
+            for index, entry in enumerate(entries):
+                if entry.failure is None:
+                    say(f"round {turn + 1} of {options.rounds}: {entry.contestant.name}")
+                    _turn(entry, options, latents, folder / f"{index}.npy")
+        reference = folder / "0.npy" if entries and entries[0].turns else None
+        report = Report(
+            model=options.model,
+            pixels=options.pixels,
+            steps=options.steps,
+            guidance=options.guidance,
+            machine=machine,
+            roof=roof,
+            operations=_operations(model, options),
+            reference=None if reference is None else entries[0].contestant.name,
+            results=tuple(
+                _result(entry, folder / f"{index}.npy", reference)
+                for index, entry in enumerate(entries)
+            ),
+            note=options.note,
+        )
+    print(table(report))
+    if options.write:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{options.write}.json").write_text(dump_json(report), encoding="utf-8")
+        (RESULTS / f"{options.write}.md").write_text(markdown(report), encoding="utf-8")
+    return 0
+
+
+def _model(name: str) -> Path:
+    return resolve(name).path if name.startswith("builtin:") else model_folder(name)
+
+
+def _is_wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
+    named = not options.only or any(word in contestant.name for word in options.only)
+    return named and not any(word in contestant.name for word in options.without)
+
+
+def _make_files(entries: Sequence[Entry], model: Path, folder: Path) -> None:
+    """Export the model for each; those that share files get the same, and so does a later run."""
+    for entry in entries:
+        contestant = entry.contestant
+        if contestant.python is None:
+            assert contestant.environment is not None
+            entry.failure = PEERS[contestant.environment].how_to_make.partition("\n")[0]
+            continue
+        output = folder / f"files-{contestant.files}"
+        command = contestant.command(model, output)
+        entry.model = model if command is None else output
+        if command is None or (output / "model_index.json").is_file():
+            continue
+        say(f"exporting {output.name}")
+        try:
+            spend(command)
+        except ProcessError as error:
+            entry.failure = f"its files were not made: {_last_line(error.tail)}"
+            say(f"{contestant.name}: {entry.failure}")
+
+
+def _write_latents(path: Path, model: Path, pixels: int) -> None:
+    import numpy as np
+
+    unet = json.loads((model / "unet" / "config.json").read_text(encoding="utf-8"))
+    vae = json.loads((model / "vae" / "config.json").read_text(encoding="utf-8"))
+    side = pixels >> (len(vae["block_out_channels"]) - 1)
+    shape = (1, unet["in_channels"], side, side)
+    np.save(path, np.random.default_rng(SEED).standard_normal(shape).astype(np.float32))
+
+
+def _turn(entry: Entry, options: argparse.Namespace, latents: Path, output: Path) -> None:
+    """Import, load and draw in a process of its own; add what was found to the entry."""
+    contestant, model = entry.contestant, entry.model
+    assert model is not None
+    read_through(model)
+    job = output.with_suffix(".json")
+    fields = {
+        "model": str(model),
+        "latents": str(latents),
+        "output": str(output),
+        "prompt": PROMPT,
+        **{name: getattr(options, name) for name in ("steps", "guidance", "pixels", "threads")},
+        "options": dict(contestant.options),
+    }
+    job.write_text(json.dumps(fields), encoding="utf-8")
+    command = [str(contestant.python), str(SIDES / contestant.side), str(job)]
+    with Child(command, env={"HF_HUB_OFFLINE": "1"}) as child:
+        try:
+            with PeakSampler(child.pid) as sampler:
+                lines = child.lines()
+                facts = _answer(child, lines)
+                child.send("load")
+                loaded = _answer(child, lines)
+                made = []
+                for _ in range(options.warmups + options.images):
+                    child.send("draw")
+                    made.append(_answer(child, lines))
+                child.send("end")
+            child.wait(60)
+        except ProcessError as error:
+            entry.failure = _last_line(error.tail)
+            say(f"{contestant.name} failed: {entry.failure}")
+            return
+    entry.runtime = facts["runtime"]
+    peak = sampler.at_peak
+    entry.turns.append(
+        Drawn(
+            import_s=facts["import_s"],
+            load_s=loaded["wall_s"],
+            start_cpu_s=facts["import_cpu_s"] + loaded["cpu_s"],
+            first_s=made[0]["wall_s"],
+            image_s=tuple(each["wall_s"] for each in made[options.warmups :]),
+            image_cpu_s=tuple(each["cpu_s"] for each in made[options.warmups :]),
+            peak_bytes=None if peak is None else peak.pss_bytes,
+            peak_anonymous_bytes=None if peak is None else peak.anonymous_bytes,
+        )
+    )
+
+
+def _answer(child: Child, lines: Iterator[str]) -> dict[str, Any]:
+    """Return the next line that is the side's; tools write others."""
+    for line in lines:
+        if line.startswith("{"):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    child.wait(60)
+    raise ProcessError(f"The side {child.describe_exit()}.", tail=child.log_tail())
+
+
+def _result(entry: Entry, image: Path, reference: Path | None) -> Result:
+    from edgegen_runner.metrics import psnr_db
+
+    distance = None
+    if reference is not None and entry.turns and image.is_file():
+        import numpy as np
+
+        left, right = (np.load(path).astype(np.float32) / 255 for path in (reference, image))
+        distance = psnr_db(left, right, peak=1.0) if left.shape == right.shape else None
+    return Result(
+        name=entry.contestant.name,
+        precision=entry.contestant.precision,
+        ours=entry.contestant.is_ours,
+        runtime=entry.runtime,
+        disk_bytes=None if entry.model is None or entry.failure else size_bytes(entry.model),
+        turns=tuple(entry.turns),
+        psnr_db=None if distance is None or distance == float("inf") else distance,
+        equal=distance == float("inf"),
+        failure=entry.failure,
+    )
+
+
+def _operations(model: Path, options: argparse.Namespace) -> float | None:
+    """Return an image's floating-point operations, as torch counts them on shapes alone."""
+    import torch
+    from diffusers import DiffusionPipeline
+    from torch.utils.flop_counter import FlopCounterMode
+
+    pipeline: Any = DiffusionPipeline.from_pretrained(model, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        part.to("meta")
+    batch = 2 if options.guidance > 1 else 1
+    unet, vae = pipeline.unet, pipeline.vae
+    side = options.pixels >> (len(vae.config.block_out_channels) - 1)
+    counter: Any = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        text = pipeline.text_encoder(
+            torch.zeros(batch, pipeline.tokenizer.model_max_length, dtype=torch.long, device="meta")
+        )[0]
+        sample = torch.zeros(batch, unet.config.in_channels, side, side, device="meta")
+        once = counter.get_total_flops()
+        unet(sample, torch.zeros((), device="meta"), encoder_hidden_states=text.to("meta"))
+        step = counter.get_total_flops() - once
+        vae.decode(torch.zeros(1, vae.config.latent_channels, side, side, device="meta"))
+    return float(counter.get_total_flops() + step * (options.steps - 1))
+
+
+def _last_line(text: str) -> str:
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    return said[-1] if said else "it said nothing"
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="builtin:scenes", help="builtin:NAME, sd15, or a folder")
+    parser.add_argument("--pixels", type=int, default=64, help="side of the image")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--guidance", type=float, default=7.5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=3, help="of each turn")
+    parser.add_argument("--warmups", type=int, default=1, help="of each turn")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", action="append", default=[], metavar="WORD")
+    parser.add_argument("--without", action="append", default=[], metavar="WORD")
+    parser.add_argument("--work", type=Path, help="folder for what is exported, which stays there")
+    parser.add_argument("--note", default="", help="a sentence for the report")
+    parser.add_argument("--write", metavar="NAME", help="to benchmarks/results/NAME.json and .md")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
