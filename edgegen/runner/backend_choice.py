@@ -17,8 +17,6 @@ from edgegen_runner.runtimes import called, of_target
 from edgegen.core.errors import ConfigError, MissingDependencyError, nearest
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.recipe import Arithmetic
-from edgegen.devices.device import Device
-from edgegen.devices.match import matching_profile
 from edgegen.runner.job import Backend, MemoryMode
 from edgegen.runner.runtimes import RUNTIMES
 
@@ -51,6 +49,7 @@ def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
     """
     if device.is_local:
         return backend_here(target, wishes)
+    from edgegen.devices.match import matching_profile
 
     facts = device.facts
     packages = () if facts.runtime is None else facts.runtime.packages

@@ -65,3 +65,27 @@ def test_the_command_ends_as_ever_and_leaves_no_process(
     )
     assert done.returncode == code, done.stderr.decode()
     assert (tmp_path / "x.png").is_file() == (code == 0)
+
+
+def test_drawing_here_imports_nothing_of_devices_and_no_toolkit(
+    package: Path, tmp_path: Path
+) -> None:
+    script = (
+        "import sys\n"
+        "from edgegen.cli.main import run\n"
+        f"code = run(['run', {str(package)!r}, '--prompt', 'x', '-o', 'x.png'])\n"
+        "print(code, *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "EDGEGEN_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    code, *modules = done.stdout.splitlines()[-1].split()
+    assert code == "0", done.stderr
+    heavy = ("edgegen.devices", "edgegen.exporters", "numpy", "torch", "onnxruntime")
+    assert [name for name in modules if name.startswith(heavy)] == []
