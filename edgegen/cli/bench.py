@@ -123,8 +123,8 @@ def bench(
     if loras:
         from edgegen.packaging.lora_file import lora_for, named
 
-        given = lora_for(load_manifest(package), loras)
-        settings |= {"loras": named(loras), "lora": context.with_resource(given)}
+        given = context.with_resource(lora_for(load_manifest(package), loras))
+        settings |= {"loras": named(loras), "lora": given}
     planned = plan(package, BenchSettings(profile=chosen, max_memory_bytes=limit_bytes, **settings))
     if only_plan:
         bench_output.show_plan(console, planned, device, as_json=as_json)

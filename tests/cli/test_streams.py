@@ -13,9 +13,9 @@ import pytest
 EDGEGEN = f"{sys.executable} -m edgegen"
 TALKS = """\
 import sys
-from edgegen.cli import main
+from edgegen.cli import entry, main
 from edgegen.cli.console import Console
-def talk(arguments):
+def talk(arguments, ahead):
     for number in range(5000):
         Console().note(f"step {number} …")
     Console().print("made")
@@ -23,7 +23,7 @@ def talk(arguments):
     open("made", "x").close()
     return 0
 main.run = talk
-main.main()
+entry.main()
 """
 
 

@@ -68,7 +68,7 @@ def test_runner_imports_neither_torch_nor_edgegen_nor_any_other_package(tmp_path
             sys.executable,
             "-c",
             "import sys; import numpy, numpy.random, onnxruntime, openvino;"
-            "import ai_edge_litert.interpreter;"
+            "import ai_edge_litert.interpreter, ai_edge_litert.compiled_model;"
             "print(sorted({n.partition('.')[0] for n in sys.modules}))",
         ],
         capture_output=True,
