@@ -77,13 +77,13 @@ def _ours(target: str, recipe: str, precision: str, backend: str, **options: Any
     )
 
 
-def _genai(weights: str, precision: str, computes: str | None) -> Contestant:
+def _genai(weights: str, precision: str, computes: str | None, *further: str) -> Contestant:
     return Contestant(
         name=f"openvino_genai {weights}" + (f", {computes}" if computes else ""),
         precision=precision,
         side="genai_side.py",
         environment="openvino",
-        export=("openvino", "--weight-format", weights),
+        export=("openvino", "--weight-format", weights, *further),
         options={"precision": computes} if computes else {},
     )
 
@@ -135,7 +135,7 @@ CONTESTANTS = (
     _ours("openvino", "int8", "8 bits", "openvino"),
     _ours("openvino", "int8", "8 bits", "openvino", arithmetic="bfloat16"),
     _ours("tflite", "int8-dynamic", "8 bits", "ai_edge_litert"),
-    _genai("int4", "4 bits", None),
+    _genai("int4", "4 bits", None, "--group-size", "64"),  # 128 divides no layer of small models
     _sdcpp("q4_0", "4 bits"),
     _ours("onnx", "int4", "4 bits", "onnxruntime"),
     _ours("openvino", "int4", "4 bits", "openvino"),

@@ -229,7 +229,9 @@ def _operations(model: Path, options: argparse.Namespace) -> float | None:
     from diffusers import DiffusionPipeline
     from torch.utils.flop_counter import FlopCounterMode
 
-    pipeline: Any = DiffusionPipeline.from_pretrained(model, safety_checker=None)
+    pipeline: Any = DiffusionPipeline.from_pretrained(
+        model, safety_checker=None, torch_dtype=torch.float32
+    )
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         part.to("meta")

@@ -99,7 +99,7 @@ def test_a_model_is_examined_with_it(
 ) -> None:
     model = str(subject.model)
     assert run(["sensitivity", model, *subject.added, "--json"]) == 0
-    layers = {it["name"]: it["layers"] for it in json.loads(capsys.readouterr().out)["components"]}
+    layers = json.loads(capsys.readouterr().out)["components"]
     assert layers["unet"]
     assert ("controlnet" in layers) == (subject.option == "--controlnet")
     limits = ("--max-memory", "1GB", "--max-latency", "1m", "--pictures", "2", "--steps", "2")
