@@ -102,6 +102,6 @@ def test_a_model_is_examined_with_it(
     layers = json.loads(capsys.readouterr().out)["components"]
     assert layers["unet"]
     assert ("controlnet" in layers) == (subject.option == "--controlnet")
-    limits = ("--max-memory", "1GB", "--max-latency", "1m", "--pictures", "2", "--steps", "2")
+    limits = ("--max-memory", "1GB", "--max-latency", "1min", "--pictures", "2", "--steps", "2")
     command = ("choose", model, *subject.added, "-d", "local", "-t", "onnx:fp16-storage,onnx:int8")
     assert run([*command, *limits, "-o", str(tmp_path / "choice")]) == 0
