@@ -47,6 +47,7 @@ from tests.conftest import TinyPipeline
 from tests.devices.conftest import PYTHON_PATH
 from tests.devices.sshd import Sshd, needs_sshd
 from tests.shared import built_once
+from tests.tiny_packages import onnx_package
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -279,9 +280,10 @@ def test_a_device_draws_with_it_and_is_measured_with_it(
 
 
 def test_bench_refuses_a_lora_before_anything_is_timed(
-    tiny_onnx_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert edgegen(["bench", str(tiny_onnx_package), "--lora", "x.safetensors", "--plan"]) == 2
+    package = onnx_package(tmp_path / "package")
+    assert edgegen(["bench", str(package), "--lora", "x.safetensors", "--plan"]) == 2
     assert "takes no LoRA at run time" in capsys.readouterr().err
 
 

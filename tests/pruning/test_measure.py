@@ -63,6 +63,7 @@ def test_sensitivity_that_is_measured_with_scores_is_that_which_is_measured_alon
         assert units == pytest.approx(both.units[path], rel=1e-5, abs=1e-18)
 
 
+@pytest.mark.slow
 def test_sensitivity_is_measured_with_scores_where_it_is_wanted_and_not_known(
     jobs: list[Job], tiny_pipeline: TinyPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
