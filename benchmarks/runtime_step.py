@@ -22,13 +22,14 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.answers import answer, last_line
 from benchmarks.conversion import (
     edgegen_command,
     end_children_when_terminated,
@@ -126,7 +127,7 @@ def _build(
             spend(edgegen_command(model, output, target, recipe, "--skip-parity"))
             packages.append(output)
         except ProcessError as error:
-            failed.append(f"{output.name} was not built: {_last_line(error.tail)}")
+            failed.append(f"{output.name} was not built: {last_line(error.tail)}")
     return packages, failed
 
 
@@ -156,19 +157,19 @@ def _turn(
     with Child(command) as child:
         try:
             lines = child.lines()
-            began = _answer(child, lines)
+            began = answer(child, lines)
             with PeakSampler(child.pid) as sampler:
                 child.send("load")
-                loaded = _answer(child, lines)
+                loaded = answer(child, lines)
                 held = read_tree(child.pid)
                 made = []
                 for _ in range(warmups + steps):
                     child.send("step")
-                    made.append(_answer(child, lines))
+                    made.append(answer(child, lines))
             child.send("end")
             child.wait(60)
         except ProcessError as error:
-            variant.failure = _last_line(error.tail)
+            variant.failure = last_line(error.tail)
             say(f"{variant.package.name} failed: {variant.failure}")
             return
     variant.facts = began
@@ -186,14 +187,6 @@ def _turn(
             peak_anonymous_bytes=None if peak is None else peak.anonymous_bytes,
         )
     )
-
-
-def _answer(child: Child, lines: Iterator[str]) -> dict[str, Any]:
-    for line in lines:
-        found: dict[str, Any] = json.loads(line)
-        return found
-    child.wait(60)
-    raise ProcessError(f"The worker {child.describe_exit()}.", tail=child.log_tail())
 
 
 def _result(variant: Variant, psnr_db: float | None) -> VariantResult:
@@ -218,11 +211,6 @@ def _distance_db(found: Path, index: int) -> float | None:
     if not reference.is_file() or not value.is_file():
         return None
     return psnr_db(np.load(reference), np.load(value))
-
-
-def _last_line(text: str) -> str:
-    said = [line.strip() for line in text.splitlines() if line.strip()]
-    return said[-1] if said else "it said nothing"
 
 
 def work(job: Mapping[str, Any]) -> int:

@@ -19,13 +19,14 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.answers import answer, last_line
 from benchmarks.conversion import (
     end_children_when_terminated,
     model_folder,
@@ -128,7 +129,7 @@ def _make_files(entries: Sequence[Entry], model: Path, folder: Path) -> None:
         try:
             spend(command)
         except ProcessError as error:
-            entry.failure = f"its files were not made: {_last_line(error.tail)}"
+            entry.failure = f"its files were not made: {last_line(error.tail)}"
             say(f"{contestant.name}: {entry.failure}")
 
 
@@ -162,17 +163,17 @@ def _turn(entry: Entry, options: argparse.Namespace, latents: Path, output: Path
         try:
             with PeakSampler(child.pid) as sampler:
                 lines = child.lines()
-                facts = _answer(child, lines)
+                facts = answer(child, lines)
                 child.send("load")
-                loaded = _answer(child, lines)
+                loaded = answer(child, lines)
                 made = []
                 for _ in range(options.warmups + options.images):
                     child.send("draw")
-                    made.append(_answer(child, lines))
+                    made.append(answer(child, lines))
                 child.send("end")
             child.wait(60)
         except ProcessError as error:
-            entry.failure = _last_line(error.tail)
+            entry.failure = last_line(error.tail)
             say(f"{contestant.name} failed: {entry.failure}")
             return
     entry.runtime = facts["runtime"]
@@ -189,16 +190,6 @@ def _turn(entry: Entry, options: argparse.Namespace, latents: Path, output: Path
             peak_anonymous_bytes=None if peak is None else peak.anonymous_bytes,
         )
     )
-
-
-def _answer(child: Child, lines: Iterator[str]) -> dict[str, Any]:
-    """Return the next line that is the side's; tools write others."""
-    for line in lines:
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
-    child.wait(60)
-    raise ProcessError(f"The side {child.describe_exit()}.", tail=child.log_tail())
 
 
 def _result(entry: Entry, image: Path, reference: Path | None) -> Result:
@@ -249,11 +240,6 @@ def _operations(model: Path, options: argparse.Namespace) -> float | None:
         step = counter.get_total_flops() - once
         vae.decode(torch.zeros(1, vae.config.latent_channels, side, side, device="meta"))
     return float(counter.get_total_flops() + step * (options.steps - 1))
-
-
-def _last_line(text: str) -> str:
-    said = [line.strip() for line in text.splitlines() if line.strip()]
-    return said[-1] if said else "it said nothing"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

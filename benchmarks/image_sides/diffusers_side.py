@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from turns import read_job, serve
+from turns import by_diffusers, read_job, serve
 
 job = read_job()
 
 import diffusers  # noqa: E402
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 pipeline: Any = None
@@ -31,16 +30,7 @@ def load() -> None:
 
 
 def draw() -> Any:
-    made = pipeline(
-        job["prompt"],
-        latents=torch.from_numpy(np.load(job["latents"])).to(pipeline.unet.dtype),
-        num_inference_steps=job["steps"],
-        guidance_scale=job["guidance"],
-        height=job["pixels"],
-        width=job["pixels"],
-        generator=torch.Generator("cpu").manual_seed(0),
-    )
-    return np.asarray(made.images[0].convert("RGB"))
+    return by_diffusers(job, pipeline, job["options"]["dtype"])
 
 
 serve(job, f"diffusers {diffusers.__version__}, torch {torch.__version__}", load, draw)

@@ -55,5 +55,22 @@ def serve(job: Job, runtime: str, load: Callable[[], object], draw: Callable[[],
         _tell(wall_s=spent[0], cpu_s=spent[1])
 
 
+def by_diffusers(job: Job, pipeline: Any, dtype: str = "float32") -> Any:
+    """Draw with a pipeline that is called as diffusers' are; the latents are of a type of torch."""
+    import numpy as np
+    import torch
+
+    made = pipeline(
+        prompt=job["prompt"],
+        latents=torch.from_numpy(np.load(job["latents"])).to(getattr(torch, dtype)),
+        num_inference_steps=job["steps"],
+        guidance_scale=job["guidance"],
+        height=job["pixels"],
+        width=job["pixels"],
+        generator=torch.Generator("cpu").manual_seed(0),
+    )
+    return np.asarray(made.images[0].convert("RGB"))
+
+
 def _tell(**values: object) -> None:
     print(json.dumps(values), flush=True)

@@ -67,7 +67,9 @@ def _holds_package(folder: Path) -> bool:
 
 def _runtime(arguments: Sequence[str]) -> str | None:
     """Return what follows --runtime, None where nothing does."""
-    pairs = [(word, after) for word, after in zip(arguments, [*arguments[1:], ""], strict=True)]
-    apart = next((after for word, after in pairs if word == "--runtime" and after), None)
-    joined = (word.partition("=")[2] for word, _ in pairs if word.startswith("--runtime="))
-    return apart or next(joined, None)
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == "--runtime":
+            return after or None
+        if word.startswith("--runtime="):
+            return word.partition("=")[2]
+    return None

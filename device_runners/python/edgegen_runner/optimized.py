@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
+from .arithmetic import processor_features
+
 MOST_BYTES = 64 << 20
 """Graphs up to this size, weights included, are kept: an optimized graph is a second copy of both.
 
@@ -31,7 +33,8 @@ class OptimizedGraphs:
 
     def __init__(self, folder: Optional[Path], version: str, settings: str = "") -> None:
         self._folder = folder
-        self._facts = "\0".join((version, settings, platform.machine(), _instruction_sets()))
+        instructions = " ".join(sorted(processor_features()))
+        self._facts = "\0".join((version, settings, platform.machine(), instructions))
 
     def place(self, path: Path, component: str) -> Optional[Path]:
         """Return the folder of a component's optimized graph, None where it isn't to be kept."""
@@ -67,12 +70,3 @@ def filling(place: Path) -> Iterator[Path]:
             folder.rename(place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _instruction_sets() -> str:
-    """Return the processor's instruction sets as Linux lists them; "" where it doesn't."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith(("flags", "Features")):
-                return line
-    return ""

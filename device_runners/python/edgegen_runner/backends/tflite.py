@@ -11,6 +11,7 @@ from ..errors import RunnerFailure, nearest
 from ..package import Component
 from ..sensors.control_groups import usable_cores
 from . import Array, BackendOptions, runtime_failure
+from .parts import Part as AnyPart
 from .parts import check_parts, run_in_turn
 
 SIGNATURE = "serving_default"
@@ -23,15 +24,10 @@ _FAILURES = (RuntimeError, ValueError, TypeError, LookupError, UnicodeDecodeErro
 it names a tensor by a number that none can have; RuntimeError for the rest."""
 
 
-class Graph(Protocol):
-    """One graph that is loaded: its inputs' and outputs' names, and how to run it."""
+class Graph(AnyPart, Protocol):
+    """One graph that is loaded, and whether XNNPACK took it; its outputs are copies."""
 
-    inputs: frozenset[str]
-    outputs: frozenset[str]
     is_delegated: bool
-
-    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute all outputs, which are copies, from values among which the inputs are."""
 
 
 InFloat16 = Callable[[Path, str, int], Graph]
