@@ -44,10 +44,10 @@ from benchmarks.convert_recipes_report import (
     missed,
     table,
 )
-from benchmarks.convert_sweep import RESULTS
 from benchmarks.machine import read_machine
 from benchmarks.peer_environments import PEERS
-from edgegen.core.codec import dump_json, load_json
+from benchmarks.results_files import RESULTS, keep
+from edgegen.core.codec import load_json
 from edgegen.core.package import EVIDENCE_NAME, Evidence, StageCost
 from edgegen.core.process import ProcessError
 from edgegen.core.recipes import load_recipe
@@ -312,9 +312,7 @@ def _python(side: PeerSide) -> Path | None:
 
 
 def _write(report: Report, name: str) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(dump_json(report), encoding="utf-8")
-    (RESULTS / f"{name}.md").write_text(markdown(report), encoding="utf-8")
+    keep(name, report, markdown(report))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -25,10 +25,8 @@ from benchmarks.conversion import (
 from benchmarks.convert_report import GB, Conversion
 from benchmarks.machine import Machine, read_machine
 from benchmarks.peer_environments import PeerEnvironment
-from edgegen.core.codec import dump_json
+from benchmarks.results_files import keep
 from edgegen.core.process import ProcessError
-
-RESULTS = Path(__file__).with_name("results")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +141,7 @@ def _result(recipe: str, outcomes: Sequence[Outcome]) -> RecipeResult:
 
 def _write(sweep: Sweep, name: str | None) -> None:
     if name is not None:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(dump_json(sweep), encoding="utf-8")
-        (RESULTS / f"{name}.md").write_text(markdown(sweep), encoding="utf-8")
+        keep(name, sweep, markdown(sweep))
 
 
 _HEADS = ("recipe", "tool", "CPU s", "wall s", "peak GB", "size GB", "CPU", "wall", "peak", "size")

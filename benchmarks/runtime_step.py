@@ -38,8 +38,8 @@ from benchmarks.conversion import (
     say,
     spend,
 )
-from benchmarks.runtime_step_report import RESULTS, Report, Turn, VariantResult, markdown, table
-from edgegen.core.codec import dump_json
+from benchmarks.results_files import keep
+from benchmarks.runtime_step_report import Report, Turn, VariantResult, markdown, table
 from edgegen.core.memory import PeakSampler, read_tree
 from edgegen.core.process import Child, ProcessError
 
@@ -109,9 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     print(table(report))
     if options.write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.write}.json").write_text(dump_json(report), encoding="utf-8")
-        (RESULTS / f"{options.write}.md").write_text(markdown(report), encoding="utf-8")
+        keep(options.write, report, markdown(report))
     return 0
 
 

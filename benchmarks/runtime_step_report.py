@@ -5,12 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.machine import Machine
 from edgegen.statistics.latencies import Comparison, Summary, compare_interleaved, summarise
-
-RESULTS = Path(__file__).with_name("results")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

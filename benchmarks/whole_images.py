@@ -38,9 +38,9 @@ from benchmarks.conversion import (
 from benchmarks.image_contestants import CONTESTANTS, SIDES, Contestant
 from benchmarks.machine import read_machine
 from benchmarks.peer_environments import PEERS
+from benchmarks.results_files import keep
 from benchmarks.roof import describe, measure
-from benchmarks.whole_images_report import RESULTS, Drawn, Report, Result, markdown, table
-from edgegen.core.codec import dump_json
+from benchmarks.whole_images_report import Drawn, Report, Result, markdown, table
 from edgegen.core.memory import PeakSampler
 from edgegen.core.process import Child, ProcessError
 from edgegen.models.source import resolve
@@ -97,9 +97,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     print(table(report))
     if options.write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.write}.json").write_text(dump_json(report), encoding="utf-8")
-        (RESULTS / f"{options.write}.md").write_text(markdown(report), encoding="utf-8")
+        keep(options.write, report, markdown(report))
     return 0
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.image_contestants import CLASSES
 from benchmarks.machine import Machine
 from benchmarks.roof import Roof, describe
 from edgegen.statistics.latencies import Summary, compare_interleaved, summarise
 
-RESULTS = Path(__file__).with_name("results")
 _ROOFS = {"float32": "float32", "16 bits": "bfloat16", "8 bits": "int8", "4 bits": "float32"}
 """Which of the machine's rates a class is held against; 4 bits are widened before they multiply."""
 
