@@ -16,6 +16,7 @@ from edgegen.cli.shared_options import (
     ADAPTERS,
     READING,
     adapter_options,
+    arithmetic_of_both_option,
     no_history_option,
     reading_options,
     take_reading,
@@ -35,6 +36,7 @@ _MEMORY_RUNS = 3
 _PATH = click.Path(path_type=Path)
 _MEASURING = ("restarts", "images", "seed", "threads", "memory", "patience_s", "root")
 _DRAWING = ("steps", "guidance", "width", "height")
+_COMPUTING = (*_DRAWING, "arithmetic")
 _JUDGING = ("suites", "pictures", "model", *ADAPTERS, *READING)
 
 
@@ -49,7 +51,9 @@ _JUDGING = ("suites", "pictures", "model", *ADAPTERS, *READING)
         "Latency, memory and energy": ("device", "restarts", "images", "patience_s"),
         "Quality": ("suites", "pictures", "no_quality"),
         "The model": ("model", *ADAPTERS, *READING),
-        "How both draw": ("steps", "guidance", "seed", "width", "height", "threads", "memory"),
+        "How both draw": (
+            *("steps", "guidance", "seed", "width", "height", "threads", "arithmetic", "memory"),
+        ),
         "The packages": ("verify",),
         "The result": ("as_json", "no_history"),
     },
@@ -108,6 +112,7 @@ _JUDGING = ("suites", "pictures", "model", *ADAPTERS, *READING)
 @click.option("--width", type=click.IntRange(1), help="Pixels. Default: the packages'.")
 @click.option("--height", type=click.IntRange(1), help="Pixels. Default: the packages'.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.")
+@arithmetic_of_both_option
 @click.option(
     "--memory",
     type=click.Choice(["auto", "lean", "fast"]),
@@ -174,7 +179,7 @@ def compare(
 
 def _refuse_for_results(context: click.Context) -> None:
     """Raise UsageError for options that results have no use for."""
-    names = (*_MEASURING, *_DRAWING, *_JUDGING, "no_quality", "verify")
+    names = (*_MEASURING, *_COMPUTING, *_JUDGING, "no_quality", "verify")
     refuse_typed(context, names, "OLD and NEW are results, which nothing is drawn for.")
 
 
@@ -185,7 +190,9 @@ def _refuse_for_packages(context: click.Context, device: str | None, *, no_quali
     if no_quality:
         refuse_typed(context, _JUDGING, "with --no-quality no pictures are drawn to compare.")
     if device is None and no_quality:
-        refuse_typed(context, _DRAWING, "with --no-quality and without --device nothing is drawn.")
+        refuse_typed(
+            context, _COMPUTING, "with --no-quality and without --device nothing is drawn."
+        )
 
 
 def _report(
@@ -254,7 +261,7 @@ def _measure(
 
     names = (
         *("restarts", "images", "steps", "guidance", "seed"),
-        *("width", "height", "threads", "memory"),
+        *("width", "height", "threads", "arithmetic", "memory"),
     )
     bench = BenchSettings(**{name: settings[name] for name in names})
     before, after = (
@@ -288,7 +295,7 @@ def _evaluate(
     from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.packaging.verify import model_of
 
-    names = ("pictures", "steps", "guidance", "width", "height")
+    names = ("pictures", "steps", "guidance", "width", "height", "arithmetic")
     model, reading = settings["model"], take_reading(settings)
     prompt_by = image_prompt_choice(settings["ip_adapter"], settings["image_encoder"])
     added = (settings["loras"], settings["embeddings"], prompt_by)

@@ -20,6 +20,7 @@ from edgegen.cli.shared_options import (
     ADAPTERS,
     READING,
     adapter_options,
+    arithmetic_option,
     no_history_option,
     reading_options,
     take_reading,
@@ -37,12 +38,13 @@ _LIMITS = quality_limits()
         "edgegen evaluate scenes/onnx-fp16-storage -o quality",
         "edgegen evaluate out/onnx-fp16 out/tflite-int8-dynamic --suite known --pictures 12",
         "edgegen evaluate my-package --model ./my-model --min-psnr 30dB",
+        "edgegen evaluate scenes/openvino-int8 --arithmetic bfloat16",
     ),
     groups={
         "What is asked": ("suites", "pictures", "seeds"),
         "How": (
             *("steps", "guidance", "guidance_stop", "cache_interval"),
-            *("reference_steps", "width", "height"),
+            *("reference_steps", "width", "height", "arithmetic"),
         ),
         "What it is compared with": ("model", "against", *ADAPTERS, *READING, "clip"),
         "Limits": parameters(_LIMITS),
@@ -110,6 +112,7 @@ _LIMITS = quality_limits()
 )
 @click.option("--width", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
 @click.option("--height", type=click.IntRange(1, 16_384), help="In pixels; default: the package's.")
+@arithmetic_option
 @click.option("--model", help="Where the model is, if not where the manifest says.")
 @adapter_options
 @click.option(

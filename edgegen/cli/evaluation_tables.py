@@ -116,6 +116,9 @@ def _notes(evaluations: Sequence[Evaluation]) -> list[str]:
         model, steps, reference_steps = each
         notes.append(f"{model}: {steps} steps, torch {reference_steps}.")
     for evaluation in evaluations:
+        if evaluation.arithmetic is not None:
+            computed = f"computed in {evaluation.arithmetic}."
+            notes.append(f"{evaluation.target} {evaluation.recipe}: {computed}")
         drops = _steps(evaluation)
         if drops:
             notes.append(f"{evaluation.target} {evaluation.recipe}: {drops}")

@@ -196,6 +196,11 @@ def export_(
         console.print(f"{file}: {' and '.join(told) or 'nothing'}.")
 
 
+def _drawn(record: Record | EvaluationRecord) -> str:
+    computed = "" if record.arithmetic is None else f", {record.arithmetic}"
+    return f"{record.width}×{record.height}, {record.steps} steps{computed}"
+
+
 def _show(console: Console, records: tuple[Record, ...], path: Path) -> None:
     from edgegen.core.units import format_bytes, format_joules, format_latency
 
@@ -205,7 +210,7 @@ def _show(console: Console, records: tuple[Record, ...], path: Path) -> None:
             f"{each.started_at[:10]} {each.started_at[11:16]}",
             each.model,
             f"{each.target}-{each.recipe}",
-            f"{each.width}×{each.height}, {each.steps} steps",
+            _drawn(each),
             each.device_title,
             format_latency(each.p50_s),
             format_latency(each.p90_s),
@@ -235,7 +240,7 @@ def _show_evaluations(console: Console, records: tuple[EvaluationRecord, ...], p
                     f"{each.added_at[:10]} {each.added_at[11:16]}",
                     each.model,
                     f"{each.target}-{each.recipe}",
-                    f"{each.width}×{each.height}, {each.steps} steps",
+                    _drawn(each),
                     suite.suite,
                     suite.pictures,
                     format_value(FIGURES["right"], suite.right),

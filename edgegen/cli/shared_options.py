@@ -8,10 +8,10 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from edgegen.cli.completion import complete_recipe
+from edgegen.cli.completion import complete_profile, complete_recipe
 from edgegen.cli.numbers import NumberRange
 from edgegen.core.reading import Reading
-from edgegen.core.recipe import ArithmeticWish
+from edgegen.core.recipe import Arithmetic, ArithmeticWish
 
 PIXELS = click.IntRange(1, 16_384)
 """The sides of a picture."""
@@ -146,6 +146,19 @@ arithmetic_option = click.option(
     type=click.Choice(get_args(ArithmeticWish)),
     help="In which type the runtime computes what the package gives in float32, where the "
     "processor has it; auto: the fastest whose golden case passes. Default: the recipe's.",
+)
+
+runtime_profile_option = click.option(
+    "--profile",
+    shell_complete=complete_profile,
+    help="Take runtime, providers, threads and a limit of memory from this profile. Default: on a "
+    "device, the one that fits it.",
+)
+
+arithmetic_of_both_option = click.option(
+    "--arithmetic",
+    type=click.Choice(get_args(Arithmetic)),
+    help="In which type both are computed, where the processor has it. Default: the recipes'.",
 )
 
 lora_input_option = click.option(

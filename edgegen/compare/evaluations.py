@@ -227,6 +227,9 @@ def _notes(old: Evaluation, new: Evaluation, common: int) -> tuple[str, ...]:
         notes.append(f"{left} pictures are in one of the two only, and were left out.")
     if old.reference != new.reference:
         notes.append(f"The references: {old.reference} and {new.reference}.")
+    if old.arithmetic != new.arithmetic:
+        types = (it.arithmetic or "the recipe's" for it in (old, new))
+        notes.append(f"The arithmetic: {' and '.join(types)}.")
     if old.runtime != new.runtime:
         notes.append(f"The runtimes: {old.runtime} and {new.runtime}.")
     return tuple(notes)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgegen.core.recipe import Arithmetic
 from edgegen.core.units import steps_text
 
 SCHEMA_VERSION = 1
@@ -105,7 +106,8 @@ class Evaluation:
     """A package's quality, paired: the same prompts, seeds and noise as its reference.
 
     The package drew at `steps`, `guidance` and its size; the reference at `reference_steps`.
-    `runtime` is what ran the package, `reference` how the reference was made.
+    `runtime` is what ran the package, `arithmetic` the type in which it computed, None for the
+    recipe's own, `reference` how the reference was made.
     """
 
     schema_version: int
@@ -117,6 +119,7 @@ class Evaluation:
     runtime: str
     steps: int
     guidance: float
+    arithmetic: Arithmetic | None = None
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
     cache_interval: int = 1

@@ -103,10 +103,15 @@ def require_quality(evaluation: Evaluation, broken: Sequence[Broken], package: s
     worst = [_prompt(picture) for picture in worst_first("psnr", pictures)[:_SHOWN]]
     why = "; ".join(each.why for each in broken)
     shown = f" Worst: {', '.join(worst)}." if worst else ""
+    nearer = "A recipe with more bits draws nearer"
+    if evaluation.arithmetic is not None:
+        nearer = (
+            f"It was computed in {evaluation.arithmetic}: without --arithmetic it may be nearer"
+        )
     raise ParityError(
         f"{package} draws too far from its model: {why}.{shown}",
-        hint="Look at the pictures (edgegen evaluate … -o DIR, worst.png). A recipe with more bits "
-        "draws nearer; a larger --pictures narrows an interval.",
+        hint=f"Look at the pictures (edgegen evaluate … -o DIR, worst.png). {nearer}; a larger "
+        "--pictures narrows an interval.",
     )
 
 

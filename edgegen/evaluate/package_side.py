@@ -1,26 +1,34 @@
-"""The package's pictures: drawn here with the latents after each step, or on a device."""
+"""The package's pictures: drawn here with the latents after each step, or on a device.
+
+What computes them, and in which type, is known before the first is drawn.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from edgegen_runner.png import NOT_FINITE
 
 from edgegen.core.errors import EdgegenError, RunnerError
-from edgegen.core.package import GoldenCase
+from edgegen.core.package import GoldenCase, PackageManifest
 from edgegen.core.progress import Progress
+from edgegen.core.recipe import Arithmetic, ArithmeticWish
 from edgegen.core.scratch import ScratchFolder
+from edgegen.devices.chips import require_chip
 from edgegen.devices.device import Device
 from edgegen.drawer import DrawRequest, rgb
 from edgegen.evaluate.references import Picture, Wanted
+from edgegen.packaging.integrity import manifest_sha256
 from edgegen.parity.runner_side import RunnerSide
 from edgegen.parity.side import Draw
 from edgegen.reference import golden
+from edgegen.runner.arithmetic import fastest_arithmetic
+from edgegen.runner.backend_choice import Wishes, backend_here, choose_backend
 from edgegen.runner.drawers import DeviceDrawer
 from edgegen.runner.remote import push_package
 
@@ -28,11 +36,66 @@ _AT_ONCE = 100
 """Pictures of a process of the runner: their folders are removed with it."""
 
 
-def draw_here(package: Path, wanted: Sequence[Wanted], starts: Path) -> Iterator[Picture]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """What computes a package's pictures.
+
+    `arithmetic` is the type that was asked for, None where nobody asked, and `why` says how `auto`
+    was decided.
+    """
+
+    runtime: str
+    arithmetic: Arithmetic | None
+    why: str = ""
+
+
+def computed_by(
+    package: Path,
+    manifest: PackageManifest,
+    device: Device | None,
+    wish: ArithmeticWish | None,
+    progress: Progress,
+) -> Computed:
+    """Return what computes a package here, or on a connected device.
+
+    With `auto` the golden case is drawn in each type, on a device by the package that is pushed
+    there. Raises what choosing a runtime and a type raises.
+    """
+    wishes = Wishes(arithmetic=None if wish == "auto" else wish)
+    if device is None:
+        backend = backend_here(manifest.runs_as, wishes)
+    else:
+        require_chip(device, manifest.compiled)
+        backend = choose_backend(device, manifest.runs_as, wishes)
+    chosen, why = backend.arithmetic, ""
+    if wish == "auto":
+        place = str(package.absolute())
+        if device is not None:
+            place = push_package(device, package, progress).path
+        choice = fastest_arithmetic(
+            place,
+            manifest,
+            manifest_sha256(package),
+            backend,
+            device=device,
+            progress=progress,
+        )
+        chosen, why = choice.arithmetic, choice.reason
+    return Computed(
+        runtime=f"{backend.name}, {'local' if device is None else device.address}",
+        arithmetic=chosen,
+        why=why,
+    )
+
+
+def draw_here(
+    package: Path, wanted: Sequence[Wanted], starts: Path, arithmetic: Arithmetic | None
+) -> Iterator[Picture]:
     """Yield the pictures that a package draws on this machine, as they are done.
 
     A picture of values that aren't finite is a result. Raises what else the runner raises.
     """
+    side = RunnerSide(package, arithmetic=arithmetic)
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
         with ScratchFolder("evaluate") as scratch:
@@ -42,7 +105,7 @@ def draw_here(package: Path, wanted: Sequence[Wanted], starts: Path) -> Iterator
             ]
             for task in tasks:
                 task.place.mkdir()
-            with closing(RunnerSide(package).work(tasks)) as outcomes:
+            with closing(side.work(tasks)) as outcomes:
                 for each, task, outcome in zip(part, tasks, outcomes, strict=True):
                     steps = _read_steps(task.place) if each.with_steps else None
                     shutil.rmtree(task.place)
@@ -54,13 +117,19 @@ def draw_here(package: Path, wanted: Sequence[Wanted], starts: Path) -> Iterator
 
 
 def draw_there(
-    device: Device, package: Path, wanted: Sequence[Wanted], starts: Path, progress: Progress
+    device: Device,
+    package: Path,
+    wanted: Sequence[Wanted],
+    starts: Path,
+    arithmetic: Arithmetic | None,
+    progress: Progress,
 ) -> Iterator[Picture]:
     """Yield the pictures that a package draws on a connected device; it is pushed there first.
 
     Latents stay there: megabytes a picture. Raises what the runner and the connection raise.
     """
-    drawer = DeviceDrawer(device, push_package(device, package, progress))
+    wishes = Wishes(arithmetic=arithmetic)
+    drawer = DeviceDrawer(device, push_package(device, package, progress), wishes=wishes)
     for part in _alike(wanted):
         requests = [
             replace(golden.draw_request(each.case, starts), scheduler=None) for each in part

@@ -16,15 +16,15 @@ from edgegen.core.manifest import load_manifest
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import PackageManifest
 from edgegen.core.progress import Progress, SilentProgress, Step
+from edgegen.core.recipe import Arithmetic
 from edgegen.core.scratch import ScratchFolder
-from edgegen.devices.chips import require_chip
 from edgegen.devices.device import Device
 from edgegen.drawer import Pixels
 from edgegen.evaluate import clip
 from edgegen.evaluate.faults import fault_of
 from edgegen.evaluate.findable import require_asked
 from edgegen.evaluate.metrics import EXTRA, missing, scores
-from edgegen.evaluate.package_side import draw_here, draw_there
+from edgegen.evaluate.package_side import computed_by, draw_here, draw_there
 from edgegen.evaluate.pictures import Pair, write_pictures
 from edgegen.evaluate.references import Picture, References, Wanted
 from edgegen.evaluate.settings import Asked, EvaluateSettings, Examination, examine
@@ -36,7 +36,6 @@ from edgegen.packaging.integrity import manifest_sha256
 from edgegen.packaging.source_hash import weights_sha256
 from edgegen.packaging.verify import packaged_spec, require_same_weights, resolve_source
 from edgegen.reference.start_pictures import write_start_pictures
-from edgegen.runner.backend_choice import Wishes, backend_here, choose_backend
 from edgegen.scenes.reading import read_picture
 from edgegen.scenes.scene import PICTURE_PX, Scene
 from edgegen.scenes.verdict import Verdict, judge
@@ -96,19 +95,23 @@ def evaluate_with_pictures(
     spec = examination.spec
     require_same_weights(folder, spec, manifest, package, shown)
     there = None if device is None or device.is_local else device
+    computed = computed_by(package, manifest, there, settings.arithmetic, shown)
+    is_own = computed.arithmetic == manifest.recipe.compute
     subject = _Subject(
         manifest_sha256=manifest_sha256(package),
         model=manifest.source.model,
         weights_sha256=manifest.source.weights_sha256,
         target=manifest.target,
         recipe=manifest.recipe.name,
-        runtime=_runtime(manifest, there),
+        runtime=computed.runtime,
+        arithmetic=None if is_own else computed.arithmetic,
+        said=(f"Arithmetic: {computed.why}",) if computed.why else (),
     )
 
     def draw(wanted: Sequence[Wanted], starts: Path) -> Iterator[Picture]:
         if there is None:
-            return draw_here(package, wanted, starts)
-        return draw_there(there, package, wanted, starts, shown)
+            return draw_here(package, wanted, starts, computed.arithmetic)
+        return draw_there(there, package, wanted, starts, computed.arithmetic, shown)
 
     reference = _own(subject, folder, examination)
     if against is not None:
@@ -181,7 +184,7 @@ def _prepared(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subject:
-    """What is evaluated."""
+    """What is evaluated; `said` is what the user should know of how it was computed."""
 
     manifest_sha256: str
     model: str
@@ -189,6 +192,8 @@ class _Subject:
     target: str
     recipe: str
     runtime: str
+    arithmetic: Arithmetic | None = None
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,23 +245,15 @@ def _evaluate(
         kept = References(
             reference.spec, reference.folder.path, reference.weights_sha256, starts=starts
         )
-        references = _references(kept, asked, progress)
         wanted = [Wanted(case=each.case, with_steps=each.with_steps) for each in asked]
         with progress.step("pictures of the package", total=len(wanted), unit="images") as step:
-            drawn = list(_counted(draw(wanted, starts), step))
+            drawn = list(_counted(draw(wanted, starts), step))  # one that can't be is found first
+        references = _references(kept, asked, progress)
     pairs = [_pair(*trio) for trio in zip(asked, references, drawn, strict=True)]
     if settings.clip is not None:
         pairs = clip.add_similarity(pairs, settings.clip, progress)
     evaluation = _evaluation(subject, reference, examination, pairs)
     return Evaluated(evaluation=evaluation, pairs=tuple(pairs))
-
-
-def _runtime(manifest: PackageManifest, device: Device | None) -> str:
-    """Return what runs the package, before anything is drawn: it may not be installed."""
-    if device is None:
-        return f"{backend_here(manifest.runs_as, Wishes()).name}, local"
-    require_chip(device, manifest.compiled)
-    return f"{choose_backend(device, manifest.runs_as, Wishes()).name}, {device.address}"
 
 
 def _references(kept: References, asked: Sequence[Asked], progress: Progress) -> list[Picture]:
@@ -346,6 +343,7 @@ def _evaluation(
         target=subject.target,
         recipe=subject.recipe,
         runtime=subject.runtime,
+        arithmetic=subject.arithmetic,
         steps=case.steps,
         guidance=case.guidance,
         guidance_start=case.guidance_start,
@@ -357,7 +355,7 @@ def _evaluation(
         reference_steps=examination.reference_steps,
         suites=tuple(sum_up(name, members) for name, members in suites.items()),
         pictures=tuple(results),
-        warnings=(*examination.warnings, *_missing()),
+        warnings=(*examination.warnings, *subject.said, *_missing()),
     )
 
 

@@ -9,6 +9,7 @@ from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.errors import ConfigError
 from edgegen.core.model import PipelineSpec
 from edgegen.core.package import GoldenCase
+from edgegen.core.recipe import ArithmeticWish
 from edgegen.evaluate.metrics import METRICS
 from edgegen.evaluate.suite import (
     DEFAULT,
@@ -42,7 +43,8 @@ class EvaluateSettings:
 
     `suites` are names, or paths of TOML files. `pictures` is the most prompts of each suite, and
     `seeds` how many pictures are drawn of each prompt. `reference_steps` are the reference's steps:
-    the model's own, whatever the package draws in. `clip` is a CLIP model whose weights are here: a
+    the model's own, whatever the package draws in. `arithmetic` is the type in which the package's
+    runtime computes. `clip` is a CLIP model whose weights are here: a
     folder, or a hub id in the hub's cache.
     """
 
@@ -56,6 +58,7 @@ class EvaluateSettings:
     height: int | None = None
     seeds: int = 1
     reference_steps: int | None = None
+    arithmetic: ArithmeticWish | None = None
     clip: str | None = None
 
 

@@ -83,6 +83,7 @@ class EvaluationRecord:
     height: int
     steps: int
     guidance: float
+    arithmetic: str | None
     suites: tuple[SuiteResult, ...]
 
 
@@ -93,8 +94,8 @@ class Query:
     `model` and `device` are what people type: a part of the model's name, and a part of the
     device's address, model, profile or processor. `threads` is "default" for what ran with the
     runtime's own number, `arithmetic` "own" for the recipe's. The other fields are equal or not.
-    Evaluations have no device and no workload but size, steps and guidance: a query for another of
-    those wants none of them.
+    Evaluations have no device and no workload but size, steps, guidance and arithmetic: a query for
+    another of those wants none of them.
     """
 
     model: str | None = None

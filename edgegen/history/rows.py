@@ -88,7 +88,7 @@ def evaluation_row_of(evaluation: Evaluation, source: str | None) -> dict[str, A
     text = content_of(evaluation)
     names = (
         *("model", "weights_sha256", "manifest_sha256", "target", "recipe"),
-        *("width", "height", "steps", "guidance"),
+        *("width", "height", "steps", "guidance", "arithmetic"),
     )
     return {
         "content_sha256": hashlib.sha256(text.encode()).hexdigest(),

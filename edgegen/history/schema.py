@@ -99,12 +99,17 @@ def _arithmetic(database: Database) -> None:
     database.execute("ALTER TABLE measurements ADD COLUMN arithmetic TEXT")
 
 
+def _arithmetic_of_evaluations(database: Database) -> None:
+    database.execute("ALTER TABLE evaluations ADD COLUMN arithmetic TEXT")
+
+
 STEPS: Mapping[str, Callable[[Database], None]] = {
     "0001 measurements": _measurements,
     "0002 evaluations": _evaluations,
     "0003 the part of the steps that is guided": _guidance_part,
     "0004 how many steps share features": _cache_interval,
     "0005 the type of the arithmetic": _arithmetic,
+    "0006 the type of the arithmetic of evaluations": _arithmetic_of_evaluations,
 }
 """By name, in their order. A file holds the names of those that it has had; none is ever edited."""
 

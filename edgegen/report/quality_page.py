@@ -164,6 +164,7 @@ def _facts(label: str, evaluation: Evaluation) -> Markup:
         ("Drawn", f"{evaluation.width}×{evaluation.height}, {evaluation.drawn}"),
         ("Guidance", f"{evaluation.guidance:g}"),
         ("Ran on", evaluation.runtime),
+        ("Arithmetic", evaluation.arithmetic or "the recipe's"),
         ("Reference", f"{evaluation.reference}, {evaluation.reference_steps} steps"),
         ("Manifest SHA-256", evaluation.manifest_sha256),
         ("Weights SHA-256", evaluation.weights_sha256),

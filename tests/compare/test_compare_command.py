@@ -118,6 +118,7 @@ def test_without_a_device_only_files_are_compared(
         (["--restarts", "4"], "--restarts: without --device"),
         (["--no-quality", "--suite", "known"], "--suite: with --no-quality"),
         (["--no-quality", "--steps", "2", "--width", "8"], "--steps, --width"),
+        (["--no-quality", "--arithmetic", "float32"], "--arithmetic: with --no-quality"),
         (["--device", "local", "--restarts", "6", "--images", "8"], "Give --images 12 or more"),
     ],
 )
@@ -131,8 +132,9 @@ def test_options_that_would_have_no_effect_are_refused(
 def test_results_take_no_options_of_drawing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["compare", *results(tmp_path), "--steps", "4", "--threads", "1"]) == 2
-    assert "--steps, --threads: OLD and NEW are results" in capsys.readouterr().err
+    options = ["--steps", "4", "--threads", "1", "--arithmetic", "bfloat16"]
+    assert run(["compare", *results(tmp_path), *options]) == 2
+    assert "--steps, --threads, --arithmetic: OLD and NEW" in capsys.readouterr().err
 
 
 def test_packages_that_draw_differently_or_have_other_weights_are_refused_before_the_first_run(

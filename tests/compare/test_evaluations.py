@@ -196,3 +196,9 @@ def test_pictures_of_one_side_are_left_out_and_counted() -> None:
 def test_evaluations_of_something_else_are_refused(changed: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         compare(evaluation(), replace(evaluation(), **changed))  # type: ignore[arg-type]
+
+
+def test_what_another_arithmetic_costs_is_compared_and_said() -> None:
+    found = compare(evaluation(), replace(evaluation(), arithmetic="bfloat16"))
+    assert "The arithmetic: the recipe's and bfloat16." in found.notes
+    assert not any("arithmetic" in note for note in compare(evaluation(), evaluation()).notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ from edgegen.core.codec import load_json
 from edgegen.core.errors import SourceError
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.kept_pictures import KeptPictures
+from edgegen.core.manifest import load_manifest
+from edgegen.core.progress import SilentProgress
+from edgegen.evaluate.package_side import Computed, computed_by
 from edgegen.evaluate.run import REFERENCE, evaluate_model, evaluate_package
 from edgegen.evaluate.settings import EvaluateSettings
 from edgegen.history.record import Query
 from edgegen.history.store import History
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.source import resolve
+from edgegen.packaging.build import build
+from edgegen.packaging.plan import plan
+from edgegen.runner.arithmetic import ArithmeticChoice, Trial
 from edgegen.runner.png import read_pixels
 from tests.conftest import TinyPipeline
 
@@ -110,6 +117,61 @@ def test_a_limit_that_is_not_met_ends_with_code_4_and_names_prompts(
     assert "99.0 dB" in said.err
     assert "golden retriever" in said.err
     assert "PSNR (dB)" in said.out
+
+
+def test_a_type_that_the_runtime_lacks_is_refused_before_torch_draws(
+    package: Path,
+    model: ModelFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("edgegen.evaluate.run._references", None)
+    words = ["--model", model.source, "--suite", "known", "--pictures", "1", "--steps", "1"]
+    assert run(["evaluate", str(package), *words, "--arithmetic", "float16"]) == 2
+    assert "onnxruntime cannot compute in float16 here" in capfd.readouterr().err
+
+
+def test_the_fastest_type_is_looked_for_where_that_is_asked(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def fastest(*arguments: object, **_: object) -> ArithmeticChoice:
+        asked.extend(arguments)
+        trials = (Trial(arithmetic="bfloat16", compute_s=0.5),)
+        return ArithmeticChoice(arithmetic="bfloat16", trials=trials)
+
+    monkeypatch.setattr("edgegen.evaluate.package_side.fastest_arithmetic", fastest)
+    found = computed_by(package, load_manifest(package), None, "auto", SilentProgress())
+    assert found.arithmetic == "bfloat16"
+    assert found.why == "bfloat16, by the golden case: bfloat16 500 ms."
+    assert asked[0] == str(package.absolute())
+    plain = computed_by(package, load_manifest(package), None, None, SilentProgress())
+    assert plain == Computed(runtime="onnxruntime, local", arithmetic=None)
+
+
+@pytest.mark.slow
+def test_what_bfloat16_costs_is_found_and_kept_apart(
+    model: ModelFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    built = tmp_path / "openvino"
+    build(plan(model, target="openvino", recipe="fp32", destination=built))
+    words = ["--model", model.source, "--steps", "2", "--reference-steps", "2", "--pictures", "2"]
+    output = tmp_path / "out"
+    code = run(["evaluate", str(built), *words, "--arithmetic", "bfloat16", "-o", str(output)])
+    said = capfd.readouterr()
+    if "this processor has no instructions" in said.err:
+        pytest.skip("This processor has no instructions for bfloat16.")
+    assert code == 4  # the recipe promises what float32 keeps
+    assert "It was computed in bfloat16" in said.err
+    assert "openvino fp32: computed in bfloat16." in said.out
+    rounded = load_json(Evaluation, output / "evaluation.json")
+    exact = evaluate_package(built, model=model, settings=replace(FEW, arithmetic="float32"))
+    assert (rounded.arithmetic, exact.arithmetic) == ("bfloat16", None)
+    assert 20 < rounded.suites[0].metrics["psnr"].mean < 60 < exact.suites[0].metrics["psnr"].mean
+    with History.open() as history:
+        (kept,) = history.find_evaluations(Query(arithmetic="bfloat16"))
+        assert kept.arithmetic == "bfloat16"
 
 
 def test_weights_of_another_revision_are_refused(

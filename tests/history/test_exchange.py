@@ -54,10 +54,14 @@ def test_a_result_of_bench_or_evaluate_is_imported_as_it_is(tmp_path: Path) -> N
         assert len(mine.find_evaluations(Query(target="onnx", recipe="fp16-storage"))) == 2
         for other in (Query(recipe="fp32"), Query(device="raspberry"), Query(threads=1)):
             assert mine.find_evaluations(other) == ()
+        assert mine.add_evaluation(replace(evaluation(), arithmetic="bfloat16"))
+        (rounded,) = mine.find_evaluations(Query(arithmetic="bfloat16"))
+        assert (rounded.arithmetic, record.arithmetic) == ("bfloat16", None)
+        assert len(mine.find_evaluations(Query(arithmetic="own"))) == 2
         written = export(mine, Query(model="scenes"), tmp_path / "all.jsonl")
-        assert (written.measurements, written.evaluations) == (0, 2)
+        assert (written.measurements, written.evaluations) == (0, 3)
     with History.open(tmp_path / "others.sqlite", write=True) as others:
-        assert import_file(others, tmp_path / "all.jsonl").added == 2
+        assert import_file(others, tmp_path / "all.jsonl").added == 3
 
 
 def _line(**changed: object) -> str:
