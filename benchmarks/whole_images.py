@@ -38,6 +38,7 @@ from benchmarks.conversion import (
 from benchmarks.image_contestants import CONTESTANTS, SIDES, Contestant
 from benchmarks.machine import read_machine
 from benchmarks.peer_environments import PEERS
+from benchmarks.peer_models import for_peers
 from benchmarks.results_files import keep
 from benchmarks.roof import describe, measure
 from benchmarks.whole_images_report import Drawn, Report, Result, markdown, table
@@ -119,8 +120,11 @@ def _make_files(entries: Sequence[Entry], model: Path, folder: Path) -> None:
             entry.failure = PEERS[contestant.environment].how_to_make.partition("\n")[0]
             continue
         output = folder / f"files-{contestant.files}"
-        command = contestant.command(model, output)
-        entry.model = model if command is None else output
+        read = model
+        if contestant.environment is not None:
+            read = for_peers(model, folder / f"peers-{model.name}")
+        command = contestant.command(read, output)
+        entry.model = read if command is None else output
         if command is None or (output / "model_index.json").is_file():
             continue
         say(f"exporting {output.name}")
