@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
-from edgegen.cli.completion import complete_profile
 from edgegen.cli.durations import DURATION
 from edgegen.cli.numbers import NUMBER
-from edgegen.cli.shared_options import arithmetic_option, no_history_option
+from edgegen.cli.shared_options import (
+    arithmetic_option,
+    no_history_option,
+    runtime_profile_option,
+)
 from edgegen.cli.text import TEXT
 from edgegen.runner.runtimes import listed_choices
 
@@ -83,12 +86,7 @@ drawing_options: Callable[[F], F] = _stacked(
 )
 
 runtime_options: Callable[[F], F] = _stacked(
-    click.option(
-        "--profile",
-        shell_complete=complete_profile,
-        help="Take runtime, providers and threads from this profile. Default: on a device, the one "
-        "that fits it.",
-    ),
+    runtime_profile_option,
     click.option(
         "--runtime",
         metavar="NAME",

@@ -13,6 +13,7 @@ from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.shared_options import runtime_profile_option
 from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         "DeviceError",
         "RunnerError",
         "IntegrityError",
+        "ResourceError",
     ),
 )
 @click.argument("package", type=click.Path(path_type=Path), shell_complete=complete_package)
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     help="Execution provider for the golden case; may be repeated. Default: the profile's.",
 )
 @click.option("--runtime", metavar="NAME", help="Runtime for the golden case, where there are two.")
+@runtime_profile_option
 @verify_option
 @patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was deployed as JSON.")
@@ -61,6 +64,7 @@ def deploy(
     residency: str,
     providers: tuple[str, ...],
     runtime: str | None,
+    profile: str | None,
     verify: bool,
     patience_s: float,
     as_json: bool,
@@ -68,21 +72,23 @@ def deploy(
     """Push PACKAGE to a device, run its golden case there, and only then switch to it.
 
     Only what the device lacks travels, by content; an interrupted push goes on where it was. What
-    was current stays current until every byte is verified and the device has made the right image.
+    was current stays current until every byte is verified, the device has made the right image and,
+    where its profile limits memory, has drawn within that.
     """
     from edgegen.core.manifest import load_manifest
+    from edgegen.devices.profiles import load_profile
     from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.deployment import deploy as put
 
+    chosen = None if profile is None else load_profile(profile)
     check_package(console, package, load_manifest(package), device, verify=verify)
-
     with attached(device, console.progress, console.note) as connected:
         done = put(
             connected,
             package,
             name=name,
             residency=residency,  # type: ignore[arg-type]  # click checked
-            wishes=Wishes(runtime=runtime, providers=providers),
+            wishes=Wishes(profile=chosen, runtime=runtime, providers=providers),
             progress=console.progress,
             patience_s=patience_s,
         )
@@ -103,6 +109,11 @@ def _show(console: Console, done: Deployment) -> None:
         console.print(f"Golden case there: {len(done.checks)} of {len(done.checks)} checks passed.")
     else:
         console.warn("The package has no golden case: its images were not checked there.")
+    if done.memory is not None:
+        taken = format_bytes(done.memory.peak_bytes)
+        console.print(
+            f"Memory there: {taken} ({done.memory.plan.words}), within the profile's limit."
+        )
     if done.emulated:
         console.print("The device is emulated.")
     if done.before is not None and done.before != stored.version:

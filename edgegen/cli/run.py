@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from edgegen.cli.shared_options import (
     cache_interval_option,
     guidance_part_options,
     lora_input_option,
+    runtime_profile_option,
 )
 from edgegen.cli.text import TEXT
 from edgegen.core.units import format_duration
@@ -34,6 +35,7 @@ from edgegen.runner.runtimes import listed_choices
 
 if TYPE_CHECKING:
     from edgegen.core.package import PackageManifest
+    from edgegen.core.profile import DeviceProfile
     from edgegen.core.progress import Progress, Step
     from edgegen.runner.backend_choice import Wishes
     from edgegen.runner.job import GenerateJob
@@ -66,13 +68,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
         ),
         "Where": ("device", "patience_s"),
         "The runtime": (
-            "runtime",
-            "provider",
-            "threads",
-            "arithmetic",
-            "memory",
-            "residency",
-            "max_memory",
+            *("profile", "runtime", "provider", "threads", "arithmetic"),
+            *("memory", "residency", "max_memory"),
         ),
         "The package": ("verify",),
         "The result": ("output", "as_json"),
@@ -168,6 +165,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     type=click.IntRange(0, 100_000),
     help="Noise that is added to a picture before it is enlarged.",
 )
+@runtime_profile_option
 @click.option("--threads", type=click.IntRange(1, 1_024), help="Threads of the runtime.")
 @click.option(
     "--runtime",
@@ -225,7 +223,7 @@ def run(
     and the images come back.
     """
     from edgegen.core.manifest import load_manifest
-    from edgegen.runner.backend_choice import Wishes, backend_here
+    from edgegen.runner.backend_choice import Wishes, backend_here, profile_limit_bytes
     from edgegen.runner.job import GenerateJob, Request, absolute
     from edgegen.runner.pictures import readable_pictures
     from edgegen.runner.session import generate as generate_here
@@ -246,7 +244,9 @@ def run(
     check_package(console, package, manifest, device, verify=verify)
     optimized = _optimized(package) if device == LOCAL else None
     arithmetic = options.pop("arithmetic")
+    profile = _profile(options.pop("profile"))
     wishes = Wishes(
+        profile=profile,
         arithmetic=None if arithmetic == "auto" else arithmetic,
         runtime=options.pop("runtime"),
         providers=options.pop("provider"),
@@ -277,17 +277,19 @@ def run(
             # On a device, its own takes its place.
             backend=replace(backend_here(manifest.runs_as, wishes), optimized=optimized),
         )
-        within = Within(console, manifest, job, limit_bytes) if limit_bytes else None
         choose = chooser(console, manifest, job, patience_s) if arithmetic == "auto" else None
         if device == LOCAL:
             if choose is not None:
                 chosen = choose(job.package, job.backend, None)
                 job = replace(job, backend=replace(job.backend, arithmetic=chosen))
+            limit_bytes = limit_bytes or profile_limit_bytes(profile, manifest.runs_as)
+            within = Within(console, manifest, job, limit_bytes) if limit_bytes else None
             if within is not None:
                 job = within.planned(job, generate_here)
             images = _draw_here(console, job, manifest)
         else:
-            images = _draw_there(console, job, files, device, wishes, patience_s, choose, within)
+            there = _There(device=device, wishes=wishes, patience_s=patience_s)
+            images, within = _draw_there(console, job, manifest, files, there, choose, limit_bytes)
     if within is not None:
         within.tell(images)
     if as_json:
@@ -296,6 +298,14 @@ def run(
     for image in images:
         computed = f"  {image.arithmetic}" if arithmetic is not None else ""
         console.print(f"{image.path}  {format_duration(image.latency_s)}{computed}")
+
+
+def _profile(name: str | None) -> DeviceProfile | None:
+    if name is None:
+        return None  # what reads profiles takes a while to import
+    from edgegen.devices.profiles import load_profile
+
+    return load_profile(name)
 
 
 def _optimized(package: Path) -> str | None:
@@ -422,25 +432,37 @@ def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) ->
         return generate(job, watcher.see, ahead=ahead)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _There:
+    """A device that draws, and how."""
+
+    device: str
+    wishes: Wishes
+    patience_s: float
+
+
 def _draw_there(
     console: Console,
     job: GenerateJob,
+    manifest: PackageManifest,
     files: ImageFiles,
-    device: str,
-    wishes: Wishes,
-    patience_s: float,
+    where: _There,
     choose: Choose | None,
-    within: Within | None,
-) -> list[ImageResult]:
+    limit_bytes: int | None,
+) -> tuple[list[ImageResult], Within | None]:
     from edgegen.core.scratch import ScratchFolder
-    from edgegen.runner.backend_choice import choose_backend
+    from edgegen.runner.backend_choice import choose_backend, memory_limit_bytes
     from edgegen.runner.remote import generate_there, push_package
 
-    with attached(device, console.progress, console.note) as there:
+    wishes, patience_s = where.wishes, where.patience_s
+    with attached(where.device, console.progress, console.note) as there:
         stored = push_package(there, Path(job.package), console.progress, wishes)
         if choose is not None:
             backend = choose_backend(there, stored.target, wishes)
             wishes = replace(wishes, arithmetic=choose(stored.path, backend, there))
+        job = replace(job, backend=choose_backend(there, stored.target, wishes))
+        limit_bytes = limit_bytes or memory_limit_bytes(there, stored.target, wishes)
+        within = Within(console, manifest, job, limit_bytes) if limit_bytes else None
         if within is not None:
             with ScratchFolder("memory") as scratch:
                 job = within.planned(
@@ -458,7 +480,7 @@ def _draw_there(
                 )
             wishes = replace(wishes, memory=job.backend.memory)
         with _Watcher(console, console.progress, job.request.count) as watcher:
-            return generate_there(
+            images = generate_there(
                 there,
                 stored,
                 job,
@@ -468,6 +490,7 @@ def _draw_there(
                 wishes=wishes,
                 patience_s=patience_s,
             )
+    return images, within
 
 
 class _Watcher:

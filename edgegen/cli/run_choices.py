@@ -65,7 +65,11 @@ class Within:
     ) -> GenerateJob:
         """Return the job as the plan does it; `draw` tries plans."""
         from edgegen.core.units import format_bytes
-        from edgegen.runner.memory_plan import fitting_plan, planned
+        from edgegen.runner.memory_plan import Peak, fitting_plan, planned
+
+        def peak_of(trial: GenerateJob) -> Peak:
+            image = draw(trial)[0]
+            return Peak(pss_bytes=image.peak_memory_bytes, phase=image.peak_phase)
 
         with self._console.progress.step("memory") as step:
 
@@ -77,7 +81,7 @@ class Within:
                 job,
                 self._manifest,
                 self._limit_bytes,
-                lambda trial: draw(trial)[0].peak_memory_bytes,
+                peak_of,
                 place=f"{where} {self._digest}",
                 say=say,
             )

@@ -102,7 +102,12 @@ class ResourceError(EdgegenError):
 
 
 class OutOfMemoryError(ResourceError):
-    """Work that needed more memory than there is; work of another size may need less."""
+    """Work that needed more memory than there is; work of another size may need less.
+
+    `phase` is the part of an image that needed it (`load`, `denoise`), None where nobody says.
+    """
+
+    phase: str | None = None
 
 
 class RegressionError(EdgegenError):

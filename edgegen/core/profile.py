@@ -56,6 +56,8 @@ class RuntimeOptions:
     for an NPU).
     With `accuracy_level` 4 ONNX Runtime's products with weights in blocks compute in 8 bits, which
     some processors do faster. `lora_as_input` makes graphs whose layers take a LoRA at run time.
+    `memory_limit_bytes` is what drawing may take (the highest sum of PSS): `run`, `bench` and
+    `deploy` keep within it.
     `arithmetic` is the type in which the runtime computes what a graph gives in float32, None for
     the recipe's own. `chip` has graphs compiled for that chip's NPU; with `allow_processor` they
     may leave nodes to the processor.
@@ -70,6 +72,7 @@ class RuntimeOptions:
     shapes: Shapes = "dynamic"
     threads: int | None = None
     arithmetic: Arithmetic | None = None
+    memory_limit_bytes: int | None = None
     minimum_os: int | None = None
     attention: Attention = "original"
     denoiser_batch: Literal[1, 2] | None = None

@@ -51,6 +51,11 @@ class Shipment:
         """Return the size of all files."""
         return sum(file.size_bytes for file in self.files)
 
+    @property
+    def manifest_sha256(self) -> str:
+        """Return the hash of the manifest's file."""
+        return next(file.sha256 for file in self.files if file.path == MANIFEST_NAME)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:

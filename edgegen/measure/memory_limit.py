@@ -14,7 +14,7 @@ from edgegen.measure.plan import BenchPlan
 from edgegen.measure.planned_run import PlannedRun
 from edgegen.measure.site import Site
 from edgegen.runner.job import GenerateJob
-from edgegen.runner.memory_plan import fitting_plan
+from edgegen.runner.memory_plan import Peak, fitting_plan
 from edgegen.runner.protocol import Memory
 from edgegen.runner.session import RunnerSession
 
@@ -48,18 +48,20 @@ def work_within(
     )
     assert isinstance(job, GenerateJob)
 
-    def peak_bytes(trial: GenerateJob) -> int | None:
+    def peak_of(trial: GenerateJob) -> Peak:
         session = RunnerSession(device=site.device, patience_s=patience_s)
-        peaks = []
+        peak = Peak(pss_bytes=None)
         with closing(session.events(trial)) as events:
-            peaks = [event.peak_pss_bytes for event in events if isinstance(event, Memory)]
-        return peaks[-1] if peaks else None
+            for event in events:
+                if isinstance(event, Memory):
+                    peak = Peak(pss_bytes=event.peak_pss_bytes, phase=event.peak_phase)
+        return peak
 
     fitting = fitting_plan(
         job,
         load_manifest(plan.package),
         limit_bytes,
-        peak_bytes,
+        peak_of,
         place=f"{site.device.address} {plan.identity.manifest_sha256}",
         say=None if say is None else lambda text: say(f"Memory: {text}"),
     )

@@ -42,7 +42,7 @@ from edgegen.measure.site import Site, prepare_site
 from edgegen.measure.unseen_sensors import unseen_sensors
 from edgegen.runner.arithmetic import fastest_arithmetic
 from edgegen.runner.attach import attach
-from edgegen.runner.backend_choice import Wishes, choose_backend
+from edgegen.runner.backend_choice import Wishes, choose_backend, memory_limit_bytes
 from edgegen.runner.deployment import require_passed
 from edgegen.runner.job import Backend, Job
 from edgegen.runner.protocol import Event, Hello, Load
@@ -128,6 +128,9 @@ def open_session(
         threads=backend.threads,
         arithmetic=backend.arithmetic,
     )
+    if work.max_memory_bytes is None:
+        allowed = memory_limit_bytes(device, plan.runs_as, Wishes(profile=plan.profile))
+        work = dataclasses.replace(work, max_memory_bytes=allowed)
     if work.max_memory_bytes is not None:
         work = work_within(plan, work, backend.name, site, patience_s=patience_s, say=say)
     return Session(

@@ -5,21 +5,18 @@ The golden case is drawn in each type that the device has; what came of it is ke
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from edgegen.core.codec import dump_json, encode, load_json
-from edgegen.core.errors import ConfigError, EdgegenError, ParityError, ResourceError
-from edgegen.core.files import write_atomic
-from edgegen.core.folders import cache_folder
+from edgegen.core.codec import encode
+from edgegen.core.errors import ConfigError, EdgegenError, ParityError
 from edgegen.core.package import PackageManifest
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.recipe import Arithmetic
+from edgegen.core.remembered import place_of, remember, remembered
 from edgegen.devices.device import Device
 from edgegen.runner.job import Backend, DescribeJob, GoldenJob, Residency, SeriesJob
 from edgegen.runner.protocol import Check, Event, Hello, Load, Part
@@ -91,7 +88,7 @@ def fastest_arithmetic(
     if own != "float32" or not others:
         return ArithmeticChoice(arithmetic=own)
     kept = _kept_as(manifest_sha256, backend, residency, hello)
-    known = _known(kept)
+    known = remembered(ArithmeticChoice, kept)
     if known is not None:
         return known
     types = (own, *(name for name in get_args(Arithmetic) if name in others))
@@ -112,7 +109,8 @@ def fastest_arithmetic(
             hint="Check the package with: edgegen verify",
         )
     choice = ArithmeticChoice(arithmetic=passed[0].arithmetic, trials=tuple(trials))
-    _keep(kept, choice)
+    if all(trial.compute_s < math.inf for trial in trials):  # else one failed, maybe only now
+        remember(kept, choice)
     return choice
 
 
@@ -169,20 +167,4 @@ def _kept_as(manifest_sha256: str, backend: Backend, residency: str, hello: Hell
         "runner": hello.runner_version,
         "platform": encode(hello.platform),
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "arithmetic" / f"{digest[:32]}.json"
-
-
-def _known(path: Path) -> ArithmeticChoice | None:
-    try:
-        return load_json(ArithmeticChoice, path)
-    except ConfigError:  # there is none, or it can't be read: it is found again
-        return None
-
-
-def _keep(path: Path, choice: ArithmeticChoice) -> None:
-    if any(trial.compute_s == math.inf for trial in choice.trials):
-        return  # one type did not run at all: that may be of the moment
-    with suppress(OSError, ResourceError):  # it is found again the next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, dump_json(choice))
+    return place_of("arithmetic", facts)

@@ -109,6 +109,25 @@ def backend_of(
     )
 
 
+def memory_limit_bytes(device: Device, target: str, wishes: Wishes) -> int | None:
+    """Return what drawing may take of a device's memory by its profile; None where that is all."""
+    profile = wishes.profile
+    if profile is None and not device.is_local:
+        from edgegen.devices.match import matching_profile
+
+        profile = matching_profile(device.facts)
+    return profile_limit_bytes(profile, target)
+
+
+def profile_limit_bytes(profile: DeviceProfile | None, target: str) -> int | None:
+    """Return what a profile allows a target's runtime to take of memory; None where it is silent.
+
+    Contexts for an NPU have no runtime in a profile, and so no limit.
+    """
+    options = None if profile is None else profile.runtime(target)
+    return None if options is None else options.memory_limit_bytes
+
+
 def _require_chip(profile: DeviceProfile | None) -> None:
     if profile is not None and profile.hardware.chip is None:
         raise ConfigError(

@@ -12,11 +12,12 @@ from edgegen.core.measurement import GoldenCheck
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.chips import require_chip
 from edgegen.devices.device import Device
-from edgegen.devices.store import Stored, push, shipment, switch, verify
-from edgegen.runner.backend_choice import Wishes, choose_backend
-from edgegen.runner.job import Backend, DescribeJob, GoldenJob, Residency
+from edgegen.devices.store import Shipment, Stored, push, shipment, switch, verify
+from edgegen.runner.backend_choice import Wishes, choose_backend, memory_limit_bytes
+from edgegen.runner.job import Backend, DescribeJob, GenerateJob, GoldenJob, Request, Residency
+from edgegen.runner.memory_plan import Fitting, Peak, fitting_plan
 from edgegen.runner.protocol import Check, Load
-from edgegen.runner.session import RunnerSession
+from edgegen.runner.session import RunnerSession, generate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Deployment:
     """What was deployed. `before` is the version that was current; None where none was.
 
     `checks` is empty where the package has no golden case: then only its bytes were compared.
+    `memory` is how it draws within the limit of the device's profile, None where it has none or the
+    package draws from pictures, which nobody gave.
     """
 
     device: str
@@ -31,6 +34,7 @@ class Deployment:
     before: str | None
     checks: tuple[Check, ...]
     emulated: bool
+    memory: Fitting | None = None
 
 
 def deploy(
@@ -48,7 +52,8 @@ def deploy(
     `current` moves only after the device has verified every byte and the golden case has passed
     there, on the provider that the device's profile names unless `wishes` has another; where
     anything fails, what was current stays. Raises ParityError for a device that
-    computes something else, and what `push` and the runner raise.
+    computes something else, OutOfMemoryError where the profile's limit of memory cannot be kept,
+    and what `push` and the runner raise.
     """
     progress = progress or SilentProgress()
     cargo = shipment(package, name)
@@ -71,6 +76,7 @@ def deploy(
         checks = _check(device, job, progress, patience_s)
     else:
         _start_once(device, backend, patience_s)
+    memory = _within_limit(device, cargo, stored, backend, wishes or Wishes(), patience_s)
     before = switch(device, stored)
     return Deployment(
         device=device.address,
@@ -78,7 +84,39 @@ def deploy(
         before=before,
         checks=checks,
         emulated=device.facts.emulated,
+        memory=memory,
     )
+
+
+def _within_limit(
+    device: Device,
+    cargo: Shipment,
+    stored: Stored,
+    backend: Backend,
+    wishes: Wishes,
+    patience_s: float | None,
+) -> Fitting | None:
+    """Find how the package draws within the limit of memory that the device's profile sets."""
+    manifest, facts = cargo.manifest, cargo.manifest.facts
+    limit_bytes = memory_limit_bytes(device, manifest.runs_as, wishes)
+    if limit_bytes is None or facts.needs_picture or facts.controls or facts.takes_picture_prompt:
+        return None
+    prompt = "" if manifest.golden is None else manifest.golden.prompt or ""
+    job = GenerateJob(
+        package=stored.path,
+        request=Request(
+            prompts=(prompt,) if facts.takes_text else None,
+            class_label=None if manifest.generation.classes is None else 0,
+        ),
+        backend=backend,
+    )
+
+    def peak_of(trial: GenerateJob) -> Peak:
+        image = generate(trial, device=device, patience_s=patience_s)[0]
+        return Peak(pss_bytes=image.peak_memory_bytes, phase=image.peak_phase)
+
+    place = f"{device.address} {cargo.manifest_sha256}"
+    return fitting_plan(job, manifest, limit_bytes, peak_of, place=place)
 
 
 def _check(

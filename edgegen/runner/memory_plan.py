@@ -1,25 +1,22 @@
-"""Finds the fastest way to draw with a package that keeps within a limit of memory.
+"""Finds a fast way to draw with a package that keeps within a limit of memory.
 
-What a way takes is measured once, by two steps of an image, and kept in the cache.
+What a way takes is measured once, by two steps of an image, and kept in the cache. The runner tells
+in which phase of an image it took most: what is done next is for that phase.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from edgegen.core.codec import dump_json, encode, load_json
-from edgegen.core.errors import ConfigError, OutOfMemoryError, ResourceError
-from edgegen.core.files import write_atomic
-from edgegen.core.folders import cache_folder
+from edgegen.core.codec import encode
+from edgegen.core.errors import ConfigError, OutOfMemoryError
 from edgegen.core.measurement import MemoryMode, Residency
 from edgegen.core.package import PackageManifest
+from edgegen.core.remembered import place_of, remember, remembered
 from edgegen.core.units import format_bytes
 from edgegen.runner.job import GenerateJob
 
@@ -29,8 +26,17 @@ _SMALLEST_TILE = 16
 _MARGIN = 0.98
 """Two measurements of the same differ by less than the rest."""
 
-Draw = Callable[[GenerateJob], int | None]
-"""Draws, and returns the highest sum of PSS. Raises OutOfMemoryError beyond the job's limit."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The highest sum of PSS of a job, and the phase in which it was; None where nobody tells."""
+
+    pss_bytes: int | None
+    phase: str | None = None
+
+
+Draw = Callable[[GenerateJob], Peak]
+"""Draws, and returns the peak. Raises OutOfMemoryError beyond the job's limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +66,15 @@ class MemoryPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a plan was found to take: its peak, or a limit that it was beyond."""
+    """What a plan was found to take: its peak, or a limit that it was beyond.
+
+    `phase` is where the peak was, or where it went beyond the limit.
+    """
 
     plan: MemoryPlan
     peak_bytes: int | None = None
     above_bytes: int = 0
+    phase: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,24 +103,45 @@ def planned(job: GenerateJob, plan: MemoryPlan) -> GenerateJob:
     )
 
 
-def plans(job: GenerateJob, manifest: PackageManifest) -> tuple[MemoryPlan, ...]:
-    """Return the plans that a package allows, the fastest first; what the job fixes stays.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """A change to a plan that takes less memory in some phases of an image; none are all of it."""
+
+    change: Mapping[str, Any]
+    phases: frozenset[str] = frozenset()
+
+    def helps(self, phase: str | None) -> bool:
+        """Return whether it can lower a peak in a phase; None is a phase that nobody tells."""
+        return phase is None or not self.phases or phase in self.phases
+
+
+_DENOISING = frozenset({"denoise"})
+_DECODING = frozenset({"vae_decoder"})
+
+
+def start_of(job: GenerateJob) -> MemoryPlan:
+    """Return how a job is done as it is given."""
+    return MemoryPlan(residency=job.residency, memory=job.backend.memory or "auto")
+
+
+def remedies(job: GenerateJob, manifest: PackageManifest) -> tuple[Remedy, ...]:
+    """Return what can be done for memory, the cheapest first; what the job fixes stays.
 
     A residency `sequential` and a memory mode other than `auto` are fixed. Guidance is in two calls
     where there is guidance, and the denoiser takes one sample; a picture is in tiles where the
     decoder takes any size.
     """
-    start = MemoryPlan(residency=job.residency, memory=job.backend.memory or "auto")
-    ladder = [start]
+    start = start_of(job)
+    found = []
     if start.residency == "all":
-        ladder.append(replace(ladder[-1], residency="sequential"))
+        found.append(Remedy(change={"residency": "sequential"}))
     if _guides_in_one_call(job, manifest):
-        ladder.append(replace(ladder[-1], guidance_batch=1))
+        found.append(Remedy(change={"guidance_batch": 1}, phases=_DENOISING))
     tiles = _tiles(job, manifest)
-    ladder += [replace(ladder[-1], decode_tile=tile) for tile in tiles]
+    found += [Remedy(change={"decode_tile": tile}, phases=_DECODING) for tile in tiles]
     if start.memory == "auto":
-        ladder.append(replace(ladder[-1], memory="lean"))
-    return tuple(ladder)
+        found.append(Remedy(change={"memory": "lean"}))
+    return tuple(found)
 
 
 def fitting_plan(
@@ -122,35 +153,58 @@ def fitting_plan(
     place: str,
     say: Callable[[str], None] | None = None,
 ) -> Fitting:
-    """Return the fastest plan that keeps within a limit, and what it takes.
+    """Return a plan that keeps within a limit, and what it takes.
 
+    One that doesn't gets the cheapest remedy for the phase in which it took most, until one does.
     `place` tells packages, machines and runtimes apart, for what is kept of them. Raises
     OutOfMemoryError with the least that can be reached, where no plan keeps within the limit.
     """
-    kept = _kept_as(job, place)
-    found = {known.plan: known for known in _findings(kept).known}
-    ladder = plans(job, manifest)
-    for plan in ladder:
-        known = found.get(plan) or Known(plan=plan)
-        if known.peak_bytes is None and known.above_bytes < limit_bytes:
-            known = found[plan] = _measured(job, plan, limit_bytes, draw)
-            _keep(kept, found)
-            if say is not None:
-                say(_told(known))
+    trials = _Trials(job, draw, _kept_as(job, place), say)
+    left = list(remedies(job, manifest))
+    leanest = start_of(job)
+    for remedy in left:
+        leanest = replace(leanest, **remedy.change)
+    plan = start_of(job)
+    while True:
+        known = trials.of(plan, limit_bytes)
         if known.peak_bytes is not None and known.peak_bytes <= limit_bytes * _MARGIN:
             return Fitting(plan=plan, peak_bytes=known.peak_bytes)
-    leanest = found.get(ladder[-1])
-    if leanest is None or leanest.peak_bytes is None:
-        leanest = found[ladder[-1]] = _measured(job, ladder[-1], None, draw)
-        _keep(kept, found)
-    reached = leanest.peak_bytes
+        helping = next((it for it in left if it.helps(known.phase)), None)
+        if helping is None:
+            break
+        left.remove(helping)
+        plan = replace(plan, **helping.change)
+    reached = trials.of(leanest, None).peak_bytes
     assert reached is not None  # without a limit there is nothing to be beyond
+    if reached <= limit_bytes * _MARGIN:
+        return Fitting(plan=leanest, peak_bytes=reached)
     raise OutOfMemoryError(
         f"No way to draw this keeps within {format_bytes(limit_bytes)}: the least is "
-        f"{format_bytes(reached)} ({leanest.plan.words}).",
-        hint=f"Give --max-memory {math.ceil(reached / _MARGIN / 1e6)}MB, a smaller image, or a "
-        "package with fewer bits (int8, int4).",
+        f"{format_bytes(reached)} ({leanest.words}).",
+        hint=f"Give --max-memory {math.ceil(reached / _MARGIN / 1e6)}MB, or as much in the profile "
+        "(memory_limit_bytes), a smaller image, or a package with fewer bits (int8, int4).",
     )
+
+
+class _Trials:
+    """What plans were found to take, now and before."""
+
+    def __init__(
+        self, job: GenerateJob, draw: Draw, kept: Path, say: Callable[[str], None] | None
+    ) -> None:
+        self._job, self._draw, self._kept, self._say = job, draw, kept, say
+        findings = remembered(Findings, kept) or Findings()
+        self._found = {known.plan: known for known in findings.known}
+
+    def of(self, plan: MemoryPlan, limit_bytes: int | None) -> Known:
+        """Return what a plan takes, or that it takes more than a limit; without one, the former."""
+        known = self._found.get(plan) or Known(plan=plan)
+        if known.peak_bytes is None and (limit_bytes is None or known.above_bytes < limit_bytes):
+            known = self._found[plan] = _measured(self._job, plan, limit_bytes, self._draw)
+            remember(self._kept, Findings(known=tuple(self._found.values())))
+            if self._say is not None:
+                self._say(_told(known))
+        return known
 
 
 def _measured(job: GenerateJob, plan: MemoryPlan, limit_bytes: int | None, draw: Draw) -> Known:
@@ -167,22 +221,31 @@ def _measured(job: GenerateJob, plan: MemoryPlan, limit_bytes: int | None, draw:
     )
     try:
         peak = draw(trial)
-    except OutOfMemoryError:
+    except OutOfMemoryError as error:
         if limit_bytes is None:
             raise
-        return Known(plan=plan, above_bytes=limit_bytes)
-    if peak is None:
+        return Known(plan=plan, above_bytes=limit_bytes, phase=error.phase)
+    if peak.pss_bytes is None:
         raise ConfigError(
             "This device doesn't tell how much memory a process takes.",
             hint="Leave --max-memory out.",
         )
-    return Known(plan=plan, peak_bytes=peak)
+    return Known(plan=plan, peak_bytes=peak.pss_bytes, phase=peak.phase)
+
+
+_WORDS = {
+    "load": "while loading",
+    "text_encoder": "in the text encoder",
+    "denoise": "in the denoiser",
+    "vae_decoder": "in the decoder",
+}
 
 
 def _told(known: Known) -> str:
+    where = "" if known.phase is None else f" {_WORDS.get(known.phase, known.phase)}"
     if known.peak_bytes is None:
-        return f"{known.plan.words}: more than {format_bytes(known.above_bytes)}"
-    return f"{known.plan.words}: {format_bytes(known.peak_bytes)}"
+        return f"{known.plan.words}: more than {format_bytes(known.above_bytes)}{where}"
+    return f"{known.plan.words}: {format_bytes(known.peak_bytes)}, most{where}"
 
 
 def _guides_in_one_call(job: GenerateJob, manifest: PackageManifest) -> bool:
@@ -219,18 +282,4 @@ def _kept_as(job: GenerateJob, place: str) -> Path:
         "guidance": request.guidance,
         "pictures": [request.image is not None, len(request.control or ())],
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "memory" / f"{digest[:32]}.json"
-
-
-def _findings(path: Path) -> Findings:
-    try:
-        return load_json(Findings, path)
-    except ConfigError:  # there is none, or it can't be read: it is found again
-        return Findings()
-
-
-def _keep(path: Path, found: dict[MemoryPlan, Known]) -> None:
-    with suppress(OSError, ResourceError):  # it is found again the next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, dump_json(Findings(known=tuple(found.values()))))
+    return place_of("memory", facts)

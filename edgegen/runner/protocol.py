@@ -157,7 +157,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The memory of the runner and its children at its highest; each figure by itself."""
+    """The memory of the runner and its children at its highest; each figure by itself.
+
+    `peak_phase` is what was done when the sum of PSS was highest: `load`, or a phase of an image.
+    """
 
     t: float
     peak_pss_bytes: int | None
@@ -167,6 +170,7 @@ class Memory:
     read_bytes: int | None
     peak_gpu_bytes: int | None = None
     processes: int | None = None
+    peak_phase: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,12 +216,13 @@ class Warn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """The job failed."""
+    """The job failed; `phase` is what was done where memory ran out, as in `Memory`."""
 
     t: float
     kind: str
     message: str
     hint: str
+    phase: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,8 @@ class ImageResult:
     """An image that was made; `latency_s` is from the prompt to the pixels, loading left out.
 
     `arithmetic` is the type in which the runtime computed, of several components where they differ.
-    `peak_memory_bytes` is the highest sum of PSS of the whole job, where it was measured.
+    `peak_memory_bytes` is the highest sum of PSS of the whole job, where it was measured, and
+    `peak_phase` what was done then.
     """
 
     path: str | None
@@ -81,6 +82,7 @@ class ImageResult:
     sha256: str
     arithmetic: str | None = None
     peak_memory_bytes: int | None = None
+    peak_phase: str | None = None
 
 
 class RunnerSession:
@@ -249,21 +251,24 @@ def generate(
     starts: dict[int, ImageStart] = {}
     types: dict[str, None] = {}
     results = []
-    peak_bytes: int | None = None
+    peak: Memory | None = None
     session = RunnerSession(log=log, device=device, patience_s=patience_s, ahead=ahead)
     with closing(session.events(job)) as events:
         for event in events:
             if on_event is not None:
                 on_event(event)
             if isinstance(event, Memory):
-                peak_bytes = event.peak_pss_bytes
+                peak = event
             elif isinstance(event, Load) and event.arithmetic is not None:
                 types[event.arithmetic] = None
             elif isinstance(event, ImageStart):
                 starts[event.index] = event
             elif isinstance(event, ImageEnd) and not starts[event.image].warmup:
                 results.append(_result(starts[event.image], event, " and ".join(types) or None))
-    return [replace(it, peak_memory_bytes=peak_bytes) for it in results]
+    if peak is None:
+        return results
+    taken, phase = peak.peak_pss_bytes, peak.peak_phase
+    return [replace(it, peak_memory_bytes=taken, peak_phase=phase) for it in results]
 
 
 def _runtime_of(job: Job | Mapping[str, Any]) -> str:
@@ -273,8 +278,10 @@ def _runtime_of(job: Job | Mapping[str, Any]) -> str:
 
 def error_from(event: Error) -> EdgegenError:
     """Return the runner's error as the class of error that it is on the host."""
-    kind = _ERRORS.get(event.kind, RunnerError)
-    return kind(event.message, hint=event.hint)
+    error = _ERRORS.get(event.kind, RunnerError)(event.message, hint=event.hint)
+    if isinstance(error, OutOfMemoryError):
+        error.phase = event.phase
+    return error
 
 
 def _result(start: ImageStart, end: ImageEnd, arithmetic: str | None) -> ImageResult:

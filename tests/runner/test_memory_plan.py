@@ -11,7 +11,7 @@ from edgegen.core.codec import decode
 from edgegen.core.errors import OutOfMemoryError
 from edgegen.core.package import PackageManifest
 from edgegen.runner.job import Backend, GenerateJob, Request
-from edgegen.runner.memory_plan import MemoryPlan, fitting_plan, planned, plans
+from edgegen.runner.memory_plan import MemoryPlan, Peak, fitting_plan, planned, remedies
 from tests.tiny_packages import manifest, packaged, tensor
 
 GENERATION = {"width": 512, "height": 512, "latent_channels": 4, "guidance": 7.5}
@@ -44,25 +44,39 @@ JOB = GenerateJob(package="/package", request=Request(prompts=("a",), steps=25, 
 MB = 10**6
 
 
-class Drawn:
-    """Draws with what each plan is said to take, and keeps the jobs."""
+AS_ALWAYS = MemoryPlan()
+IN_TURN = MemoryPlan(residency="sequential")
+IN_TWO_CALLS = MemoryPlan(residency="sequential", guidance_batch=1)
 
-    def __init__(self, *peaks: int) -> None:
-        self.peaks = dict(zip(plans(JOB, of()), peaks, strict=True))
+
+class Drawn:
+    """Draws with what phases take, and keeps the jobs.
+
+    Weights are for all phases where all components stay; guidance in two calls halves what the
+    denoiser takes, and each halving of a tile's side what the decoder takes. Mapped weights take a
+    third.
+    """
+
+    def __init__(self, weights: int, denoise: int, decode: int) -> None:
+        self.weights, self.denoise, self.decode = weights, denoise, decode
         self.jobs: list[GenerateJob] = []
 
-    def __call__(self, job: GenerateJob) -> int:
+    def __call__(self, job: GenerateJob) -> Peak:
         self.jobs.append(job)
-        plan = MemoryPlan(
-            residency=job.residency,
-            memory=job.backend.memory or "auto",
-            guidance_batch=job.request.guidance_batch or 2,
-            decode_tile=job.decode_tile,
-        )
-        peak = self.peaks[plan]
-        if job.max_memory_bytes is not None and peak > job.max_memory_bytes:
-            raise OutOfMemoryError("It would take more.")
-        return peak
+        weights = self.weights if job.residency == "all" else self.weights // 2
+        if job.backend.memory == "lean":
+            weights //= 3
+        phases = {
+            "denoise": weights + self.denoise // (1 if job.request.guidance_batch != 1 else 2),
+            "vae_decoder": weights + self.decode * (job.decode_tile or 64) // 64,
+        }
+        for phase, taken in phases.items():
+            if job.max_memory_bytes is not None and taken > job.max_memory_bytes:
+                error = OutOfMemoryError("It would take more.")
+                error.phase = phase
+                raise error
+        phase = max(phases, key=phases.__getitem__)
+        return Peak(pss_bytes=phases[phase], phase=phase)
 
 
 @pytest.fixture(autouse=True)
@@ -74,63 +88,101 @@ def fit(limit_bytes: int, drawn: Drawn, **changes: Any) -> MemoryPlan:
     return fitting_plan(JOB, of(), limit_bytes, drawn, **{"place": "here", **changes}).plan
 
 
-def test_the_ladder_goes_from_the_fastest_to_the_leanest() -> None:
-    assert [plan.words for plan in plans(JOB, of())] == [
-        "as always",
-        "one component at a time",
-        "one component at a time, guidance in two calls",
-        "one component at a time, guidance in two calls, decoded in tiles of 32",
-        "one component at a time, guidance in two calls, decoded in tiles of 16",
-        "one component at a time, mapped weights, guidance in two calls, decoded in tiles of 16",
+def test_what_can_be_done_is_ordered_by_what_it_costs() -> None:
+    assert [(dict(it.change), it.phases) for it in remedies(JOB, of())] == [
+        ({"residency": "sequential"}, frozenset()),
+        ({"guidance_batch": 1}, {"denoise"}),
+        ({"decode_tile": 32}, {"vae_decoder"}),
+        ({"decode_tile": 16}, {"vae_decoder"}),
+        ({"memory": "lean"}, frozenset()),
     ]
 
 
-def test_what_a_package_or_the_user_does_not_allow_is_on_no_plan() -> None:
-    assert all(plan.decode_tile is None for plan in plans(JOB, of(size=64)))
-    assert all(plan.guidance_batch == 2 for plan in plans(JOB, of(batch=1)))
+def test_what_a_package_or_the_user_does_not_allow_is_no_remedy() -> None:
+    def changes(job: GenerateJob, package: PackageManifest) -> set[str]:
+        return {name for it in remedies(job, package) for name in it.change}
+
+    assert "decode_tile" not in changes(JOB, of(size=64))
+    assert "guidance_batch" not in changes(JOB, of(batch=1))
     unguided = GenerateJob(package="/package", request=Request(prompts=("a",), guidance=1.0))
-    assert all(plan.guidance_batch == 2 for plan in plans(unguided, of()))
+    assert "guidance_batch" not in changes(unguided, of())
     fixed = GenerateJob(
         package="/package",
         residency="sequential",
         backend=Backend(memory="fast"),
         request=JOB.request,
     )
-    found = {(plan.residency, plan.memory) for plan in plans(fixed, of())}
-    assert found == {("sequential", "fast")}
+    assert changes(fixed, of()) == {"guidance_batch", "decode_tile"}
 
 
 def test_the_first_plan_that_keeps_within_the_limit_is_taken_and_measured_in_two_steps() -> None:
-    drawn = Drawn(2000 * MB, 1500 * MB, 900 * MB, 600 * MB, 500 * MB, 400 * MB)
-    plan = fit(1000 * MB, drawn)
-    assert plan == plans(JOB, of())[2]
+    drawn = Drawn(1000 * MB, 800 * MB, 300 * MB)
+    assert fit(1000 * MB, drawn) == IN_TWO_CALLS
     assert [job.request.steps for job in drawn.jobs] == [2, 2, 2]
     assert all(job.request.count == 1 and job.output is None for job in drawn.jobs)
     assert all(job.max_memory_bytes == 1000 * MB for job in drawn.jobs)
-    whole = planned(JOB, plan)
+    whole = planned(JOB, IN_TWO_CALLS)
     assert (whole.request.count, whole.request.steps, whole.request.guidance_batch) == (3, 25, 1)
 
 
+def test_the_phase_that_takes_most_gets_its_own_remedy_first() -> None:
+    drawn = Drawn(1000 * MB, 300 * MB, 800 * MB)
+    assert fit(1000 * MB, drawn) == MemoryPlan(residency="sequential", decode_tile=32)
+    assert all(job.request.guidance_batch != 1 for job in drawn.jobs)
+
+
+def test_each_phase_gets_its_remedy_where_several_take_too_much() -> None:
+    drawn = Drawn(1000 * MB, 700 * MB, 1600 * MB)
+    plan = fit(1000 * MB, drawn)
+    assert plan == MemoryPlan(residency="sequential", guidance_batch=1, decode_tile=16)
+    order = [(job.residency, job.request.guidance_batch, job.decode_tile) for job in drawn.jobs]
+    assert order == [
+        ("all", 2, None),
+        ("sequential", 2, None),
+        ("sequential", 1, None),
+        ("sequential", 1, 32),
+        ("sequential", 1, 16),
+    ]
+
+
+def test_a_phase_that_nobody_tells_gets_every_remedy_in_turn() -> None:
+    def of_old(job: GenerateJob) -> Peak:
+        return Peak(pss_bytes=300 * MB if job.decode_tile == 32 else 900 * MB)
+
+    plan = fitting_plan(JOB, of(), 500 * MB, of_old, place="here").plan
+    assert plan == MemoryPlan(residency="sequential", guidance_batch=1, decode_tile=32)
+
+
 def test_what_was_measured_is_known_the_next_time_for_other_limits_too() -> None:
-    drawn = Drawn(2000 * MB, 1500 * MB, 900 * MB, 600 * MB, 500 * MB, 400 * MB)
+    drawn = Drawn(1000 * MB, 800 * MB, 300 * MB)
     fit(1000 * MB, drawn)
-    assert fit(950 * MB, drawn) == plans(JOB, of())[2]
+    assert fit(950 * MB, drawn) == IN_TWO_CALLS
     assert len(drawn.jobs) == 3
-    assert fit(700 * MB, drawn) == plans(JOB, of())[3]  # the others are known to be beyond
+    assert fit(700 * MB, drawn).memory == "lean"  # the others are known to be beyond
     assert len(drawn.jobs) == 4
     fit(1000 * MB, drawn, place="elsewhere")
     assert len(drawn.jobs) == 7
 
 
 def test_a_peak_just_below_the_limit_leaves_no_room_for_another_measurement() -> None:
-    drawn = Drawn(995 * MB, 900 * MB, 1, 1, 1, 1)
-    assert fit(1000 * MB, drawn) == plans(JOB, of())[1]
+    drawn = Drawn(600 * MB, 395 * MB, 100 * MB)
+    assert fit(1000 * MB, drawn) == IN_TURN
 
 
 def test_a_limit_that_nothing_keeps_is_refused_with_the_least_that_can_be_reached() -> None:
-    drawn = Drawn(2000 * MB, 1500 * MB, 900 * MB, 600 * MB, 500 * MB, 400 * MB)
+    drawn = Drawn(600 * MB, 600 * MB, 400 * MB)
     with pytest.raises(OutOfMemoryError, match=r"the least is 400 MB .*tiles of 16") as refused:
         fit(300 * MB, drawn)
     assert "--max-memory 409MB" in refused.value.hint
     assert drawn.jobs[-1].max_memory_bytes is None
-    assert fit(409 * MB, drawn) == plans(JOB, of())[5]
+    assert fit(409 * MB, drawn).memory == "lean"
+
+
+def test_what_is_known_is_said() -> None:
+    said: list[str] = []
+    fit(1000 * MB, Drawn(1000 * MB, 300 * MB, 800 * MB), say=said.append)
+    assert said == [
+        "as always: more than 1.00 GB in the denoiser",
+        "one component at a time: more than 1.00 GB in the decoder",
+        "one component at a time, decoded in tiles of 32: 900 MB, most in the decoder",
+    ]

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from .process_tree import TreeMemory, members, memory_of, read, resident_pages
 from .sensors.jetson import NVMAP_CLIENTS, read_gpu_bytes
@@ -28,9 +28,14 @@ _GROWTH = 1.005
 
 
 class MemorySampler:
-    """Sample memory from `start` to `stop`; each peak is by itself, None where nobody tells it."""
+    """Sample memory from `start` to `stop`; each peak is by itself, None where nobody tells it.
+
+    ``phase`` is what is done meanwhile, as its owner says; the one of the highest PSS is told.
+    """
 
     def __init__(self) -> None:
+        self.phase: Optional[str] = None
+        self.peak_phase: Optional[str] = None
         self.peak_pss_bytes: Optional[int] = None
         self.peak_anonymous_bytes: Optional[int] = None
         self.peak_file_bytes: Optional[int] = None
@@ -51,7 +56,7 @@ class MemorySampler:
         """Take a sample now."""
         self._take(self._tree)
 
-    def stop(self) -> dict[str, Optional[int]]:
+    def stop(self) -> dict[str, Any]:
         """End sampling and return the fields of the ``memory`` event."""
         self._stop.set()
         self._thread.join()
@@ -63,6 +68,7 @@ class MemorySampler:
             "read_bytes": _field("/proc/self/io", "read_bytes"),
             "peak_gpu_bytes": self.peak_gpu_bytes,
             "processes": self.processes,
+            "peak_phase": self.peak_phase,
         }
 
     def _run(self) -> None:
@@ -96,6 +102,8 @@ class MemorySampler:
                 self.peak_gpu_bytes = _higher(self.peak_gpu_bytes, gpu_bytes)
 
     def _keep(self, sample: TreeMemory) -> None:
+        if sample.pss_bytes > (self.peak_pss_bytes or 0):
+            self.peak_phase = self.phase
         self.peak_pss_bytes = _higher(self.peak_pss_bytes, sample.pss_bytes)
         self.peak_anonymous_bytes = _higher(self.peak_anonymous_bytes, sample.anonymous_bytes)
         self.peak_file_bytes = _higher(self.peak_file_bytes, sample.file_bytes)

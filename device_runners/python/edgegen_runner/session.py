@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -184,9 +184,10 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
         if folder is not None:
             _make_folder(folder)
     memory = MemorySampler() if job.measure_memory else None
+    doing = Doing()
     limit = None
     if job.max_memory_bytes is not None:
-        limit = MemoryLimit(job.max_memory_bytes, package.folder, _end_beyond(job, emit))
+        limit = MemoryLimit(job.max_memory_bytes, package.folder, _end_beyond(job, emit, doing))
     sensors = None
     if job.sensor_interval_s:
         from .sensors.readers import SensorThread
@@ -195,7 +196,8 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
     tell = emit
     if memory is not None:
         memory.start()
-        tell = _sampled(emit, memory)
+    if memory is not None or limit is not None:
+        tell = _followed(emit, doing, memory)
     if limit is not None:
         limit.start()
     if sensors is not None:
@@ -226,7 +228,23 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
             emit("memory", **memory.stop())
 
 
-def _end_beyond(job: GenerateJob, emit: Emit) -> Callable[[int], None]:
+class Doing:
+    """What a session is doing, by what it has told: ``load``, or a phase of an image."""
+
+    def __init__(self) -> None:
+        self.phase = "load"
+
+    def told(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take an event."""
+        if event == "image_start":
+            self.phase = "text_encoder"
+        elif event == "phase" and fields["name"] in ("text_encoder", "vae_encoder"):
+            self.phase = "denoise"
+        elif event == "step":
+            self.phase = "denoise" if fields["index"] + 1 < fields["of"] else "vae_decoder"
+
+
+def _end_beyond(job: GenerateJob, emit: Emit, doing: Doing) -> Callable[[int], None]:
     """Return what ends this process where its limit of memory cannot be kept."""
 
     def end(held_bytes: int) -> None:
@@ -236,6 +254,7 @@ def _end_beyond(job: GenerateJob, emit: Emit) -> Callable[[int], None]:
             message=f"The runner would take more than {_megabytes(job.max_memory_bytes or 0)} of "
             f"memory: it holds {_megabytes(held_bytes)}.",
             hint="Give --max-memory more, or draw a smaller image.",
+            phase=doing.phase,
         )
         sys.stdout.flush()
         os._exit(1)  # the runtime is in the middle of a call
@@ -247,14 +266,23 @@ def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.0f} MB"
 
 
-def _sampled(emit: Emit, memory: MemorySampler) -> Emit:
-    """Return an emitter that samples the memory at each event, when what was done is still held."""
+def _followed(emit: Emit, doing: Doing, memory: Optional[MemorySampler]) -> Emit:
+    """Return an emitter that follows what is done by what is told.
 
-    def emit_and_sample(event: str, **fields: Any) -> None:
+    It samples the memory at each event, when what was done is still held.
+    """
+    if memory is not None:
+        memory.phase = doing.phase
+
+    def emit_and_follow(event: str, **fields: Any) -> None:
         emit(event, **fields)
-        memory.sample()
+        if memory is not None:
+            memory.sample()
+        doing.told(event, fields)
+        if memory is not None:
+            memory.phase = doing.phase
 
-    return emit_and_sample
+    return emit_and_follow
 
 
 def _images(job: GenerateJob) -> Iterator[Image]:
