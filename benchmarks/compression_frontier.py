@@ -10,7 +10,8 @@ Where a package computes with floats, torch draws, with the weights as the codec
 takes a tenth of the time of building each package and drawing with it. Packages draw where
 activations have few bits, or weights 16 and more. `--ways torch` leaves these for later.
 `--write NAME` adds to `results/NAME.json` and `.md` and draws what is missing there: a run that was
-interrupted goes on where it stopped, and a recipe that has changed is drawn again. The plots are
+interrupted goes on where it stopped, and a recipe that has changed, or the layers that it makes an
+exception for, is drawn again. The plots are
 `docs/images/NAME-right.svg` and `NAME-flip.svg`.
 """
 
@@ -108,7 +109,7 @@ class Subject:
             model=self.model,
             target=target.name,
             recipe=recipe.name,
-            stored=stored_digest(recipe),
+            stored=stored_digest(recipe, self.facts.spec.components, in_torch=is_for_torch(recipe)),
             asked=asked(self.requests),
             pictures=len(self.judged),
             size_bytes=size.package_bytes - size.golden_bytes,
@@ -121,11 +122,11 @@ def main(arguments: Sequence[str]) -> int:
     found = replace(_written(options.write), machine=read_machine())
     for model in options.models:
         of_each = options.of_each or OF_EACH.get(model, _USUALLY)
-        subject = _subject(model, of_each)
+        subject = subject_of(model, of_each)
         found = found.with_reference(subject.reference)
-        missing = [pair for pair in _wanted(subject, options) if not found.has(pair[0])]
+        missing = [pair for pair in wanted_of(subject, options) if not found.has(pair[0])]
         for way in options.ways:
-            of_way = [pair for pair in missing if _is_for_torch(pair[1]) == (way == "torch")]
+            of_way = [pair for pair in missing if is_for_torch(pair[1]) == (way == "torch")]
             for row in (_in_torch if way == "torch" else _from_packages)(subject, of_way):
                 _tell(row)
                 found = _kept(found.with_row(row), options.write)
@@ -139,7 +140,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _subject(model: str, of_each: int) -> Subject:
+def subject_of(model: str, of_each: int) -> Subject:
+    """Return a model with the first scenes of each group and split, drawn by diffusers."""
     facts = read_facts(resolve(model, progress=SilentProgress()))
     torch = RestoredWeights(facts)
     requests = [
@@ -159,7 +161,7 @@ def _first(requests: Sequence[Request], number: int) -> list[Request]:
     return [request for members in chosen.values() for request in members]
 
 
-def _wanted(subject: Subject, options: argparse.Namespace) -> Iterator[tuple[Placed, Recipe]]:
+def wanted_of(subject: Subject, options: argparse.Namespace) -> Iterator[tuple[Placed, Recipe]]:
     """Yield a row that isn't drawn yet and its recipe: uniform ones, then mixes of their sizes."""
     targets = [load_target(name) for name in options.targets]
     uniform = [
@@ -196,7 +198,7 @@ def _golden_bytes(facts: ModelFacts, target: TargetSpec) -> int:
     return predict(make_candidate(facts, target, base), facts).golden_bytes
 
 
-def _is_for_torch(recipe: Recipe) -> bool:
+def is_for_torch(recipe: Recipe) -> bool:
     """Return whether a package computes what torch does with the weights that codecs restore."""
     return _has_few_bits(recipe) and recipe.activation_types == {"float"}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from benchmarks.machine import Machine
 from edgegen.compress.codecs import CODECS
 from edgegen.core.codec import dump_json
+from edgegen.core.model import Component
 from edgegen.core.recipe import Recipe, Tolerance
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target, target_names
@@ -101,10 +102,22 @@ class Frontier:
         return sorted(rows, key=lambda it: it.size_bytes)
 
 
-def stored_digest(recipe: Recipe) -> str:
-    """Return a hash of what a recipe does, whatever it is called and promises."""
+def stored_digest(
+    recipe: Recipe, components: Iterable[Component] = (), *, in_torch: bool = False
+) -> str:
+    """Return a hash of what a recipe does, whatever it is called and promises.
+
+    The layers that networks declare count where the recipe speaks of them: sensitive ones, and
+    those that compute in float32 where a package computes; where it draws `in_torch`, all do.
+    """
     bare = replace(recipe, name="", description="", tolerance=_NO_TOLERANCE, quality=None)
-    return hashlib.sha256(dump_json(bare).encode()).hexdigest()[:16]
+    said = [dump_json(bare)]
+    for component in components:
+        if recipe.sensitive_storage is not None:
+            said.append(f"{component.name} sensitive {component.sensitive_layers}")
+        if "float16" in recipe.compute_types and not in_torch:
+            said.append(f"{component.name} float32 {component.float32_layers}")
+    return hashlib.sha256("".join(said).encode()).hexdigest()[:16]
 
 
 def sizes_to_match(rows: Sequence[Placed]) -> list[Placed]:

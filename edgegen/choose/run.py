@@ -31,6 +31,7 @@ from edgegen.core.errors import (
 from edgegen.core.figures import Limit
 from edgegen.core.files import STAGING_PREFIX, file_names, translate_disk_errors, write_atomic
 from edgegen.core.measurement import Measurement
+from edgegen.core.run_command import needed_options
 from edgegen.core.staging import staged_folder
 from edgegen.packaging.redrawn import link_or_copy
 
@@ -218,14 +219,21 @@ class Run:
         measurement = self._measurements.get(place)
         is_winner = row.standing == "winner"
         name = self._package_place(place)
+        is_there = is_winner and (self.setting.output / name).is_dir()
         return replace(
             row,
-            package=name if is_winner and (self.setting.output / name).is_dir() else None,
+            package=name if is_there else None,
+            needed=self._needed(candidate.package) if is_there else (),
             evaluation=_path(evaluation, f"/{EVALUATION_NAME}"),
             measurement=_path(measurement),
             built=package is not None and not package.from_cache and not package.failed,
             measured=measurement is not None and not measurement.from_cache,
         )
+
+    def _needed(self, package: str) -> tuple[str, ...]:
+        """Return the options that a package cannot draw without."""
+        spec = self.jobs.space.built_as[package].spec
+        return needed_options(spec.facts, spec.generation)
 
     def _put_files(self) -> None:
         """Put the evaluations and measurements that rows name beside the result, each once.

@@ -355,12 +355,13 @@ def resolved(model: ModelRef, progress: Progress) -> ModelFolder:
 
 def ref_of(model: ModelFolder) -> ModelRef:
     """Return what another process needs to find a model again."""
-    adapted = facts_of_adapters(model.path)  # its name means the model without adapters
+    # of adapted models the source means the one without adapters, of those made here no place
+    by_path = bool(facts_of_adapters(model.path)) or model.is_made_here
     return ModelRef(
         source=model.source,
         revision=model.revision,
         variant=model.variant,
-        folder=str(model.path) if adapted else None,
+        folder=str(model.path) if by_path else None,
         reading=None if model.reading == AS_IT_IS else model.reading,
     )
 

@@ -60,8 +60,9 @@ class Row:
     `figures` is by the names of `core.figures.FIGURES`; a name that is missing is unknown. `broken`
     are the limits that it breaks, the worst first. `why` is a sentence where it failed or nobody
     knows. `package` is its folder and `evaluation` and `measurement` its files, relative to the
-    result's folder, where they were made. `built` and `measured` say whether this run did so
-    itself; what was in the cache was neither.
+    result's folder, where they were made; `needed` are the options, with stand-ins, without which
+    `edgegen run` draws nothing with that package. `built` and `measured` say whether this run did
+    so itself; what was in the cache was neither.
     """
 
     way: Way
@@ -70,6 +71,7 @@ class Row:
     broken: tuple[Limit, ...] = ()
     why: str = ""
     package: str | None = None
+    needed: tuple[str, ...] = ()
     evaluation: str | None = None
     measurement: str | None = None
     built: bool = False

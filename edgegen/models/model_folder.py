@@ -11,6 +11,7 @@ from edgegen.core.folders import cache_folder
 from edgegen.core.reading import AS_IT_IS, Reading
 from edgegen.models.adapters.applied import facts_of_adapters, read_adapted
 from edgegen.models.layouts import LayoutNote, layout_of
+from edgegen.models.origin import MADE_PLACE
 
 _UNUSUAL = re.compile(r"[^\w.-]+")
 _LONGEST_NAME = 100
@@ -21,7 +22,8 @@ class ModelFolder:
     """A pipeline's folder.
 
     `source` is what the user typed, `revision` the hub's commit, `variant` the one of which weights
-    are taken where a component has it, and `reading` what else was said.
+    are taken where a component has it, and `reading` what else was said. Nobody typed the source of
+    a pruned model that lies in the cache: it is words that say what was made.
     """
 
     path: Path
@@ -40,6 +42,11 @@ class ModelFolder:
         return "-".join((self._own_name, *adapters))[:_LONGEST_NAME]
 
     @property
+    def is_made_here(self) -> bool:
+        """Return whether it is a pruned model of the cache, which its path finds and no source."""
+        return self.path.is_relative_to(cache_folder() / MADE_PLACE)
+
+    @property
     def layout(self) -> LayoutNote | None:
         """Return what it was laid out from, None where it is a diffusers folder."""
         return layout_of(self.base)
@@ -55,6 +62,8 @@ class ModelFolder:
         layout = self.layout
         if layout is not None:
             return layout.name
+        if self.is_made_here:
+            return self.path.name
         if self.source.startswith(PREFIX):
             return self.source.removeprefix(PREFIX)
         if Path(self.source).exists():

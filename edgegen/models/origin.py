@@ -9,6 +9,9 @@ from edgegen.core.codec import load_json
 from edgegen.core.errors import ConfigError, SourceError
 
 ORIGIN_NAME = "pruned.json"
+MADE_PLACE = "pruned"
+"""The folder of the cache with pruned models that nobody named a folder for."""
+
 SCHEMA_VERSION = 1
 
 

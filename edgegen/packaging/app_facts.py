@@ -6,17 +6,14 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegen_runner.generation import PICTURES
-
 from edgegen.core.package import PackageManifest
 from edgegen.core.profile import Attention
-from edgegen.core.shipped import shipped
+from edgegen.core.run_command import needed_options, run_command
 from edgegen.models.licences import licence_files
+from edgegen.packaging.kits import kit_of, kit_page, kit_problem
 from edgegen.packaging.plan import BuildPlan
 
-KIT_FOLDER, NPU_KIT_FOLDER = "kit", "kit-npu"
 _MACOS_IS_BEHIND = 3  # iOS 17 and macOS 14 came together
-_NO_KIT = "its kit draws with a denoiser of one graph: build without --cache-interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,27 +62,14 @@ def _left_out(manifest: PackageManifest) -> tuple[str, ...]:
 
 
 def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
-    place = shlex.quote(str(package))
-    prompt = ' --prompt "…"' if manifest.facts.takes_text else ""
-    pictures = "".join(f" --{name} {name}.png" for name in PICTURES[manifest.facts.starts[0]])
-    if manifest.facts.takes_picture_prompt:
-        pictures += " --ip-image picture.png"
-    pictures += " --control edges.png" * manifest.facts.controls
-    label = "" if manifest.generation.classes is None else " --class-label 0"
-    target = shipped("targets") / manifest.target
+    draw = run_command(str(package), needed_options(manifest.facts, manifest.generation))
+    device = "DEVICE"
     if manifest.compiled is not None:
-        device = f"DEVICE, which has {manifest.compiled.chip}"
-        return (
-            f"edgegen run {place}{prompt}{label}{pictures} -o picture.png",
-            f"edgegen bench {place} --device {device}",
-            f"for an app: {target / NPU_KIT_FOLDER / 'README.md'}",
-        )
-    steps = [
-        f"edgegen run {place}{prompt}{label}{pictures} -o picture.png",
-        f"edgegen bench {place} --device DEVICE",
-    ]
-    kit = target / KIT_FOLDER
-    if kit.is_dir():
-        keeps_features = any(it.spec.role == "shallow_denoiser" for it in manifest.components)
-        steps.append(f"for an app: {_NO_KIT if keeps_features else kit / 'README.md'}")
+        device += f", which has {manifest.compiled.chip}"
+    steps = [draw, f"edgegen bench {shlex.quote(str(package))} --device {device}"]
+    kit = kit_of(manifest)
+    if kit is not None:
+        problem = kit_problem(kit, manifest, package)
+        said = kit_page(kit, manifest) if problem is None else f"not with the kit, as {problem}"
+        steps.append(f"for an app: {said}")
     return tuple(steps)

@@ -193,7 +193,11 @@ def _source_name(plan: BuildPlan) -> str:
 
     The same model packaged on two machines has to give the same bytes.
     """
-    return _name(plan.candidate.spec.source)
+    spec = plan.candidate.spec
+    original = spec.original or ""
+    if original and spec.source.startswith(f"{original} "):  # "ORIGINAL pruned to 50 %"
+        return _name(original) + spec.source.removeprefix(original)
+    return _name(spec.source)
 
 
 def _said(reading: Reading | None) -> Reading | None:

@@ -34,8 +34,9 @@ def known_of(
     that a model is traced at a size takes a process with torch. Raises ExportError where that
     fails.
     """
-    models: dict[str, ModelFacts | None] = {f"builtin:{it}": None for it in builtin_models()} | {
-        facts.spec.source: facts
+    models: dict[str, ModelFacts | None] = {
+        **dict.fromkeys(_shipped_models()),
+        facts.spec.source: facts,
     }
     found = []
     for measurement in measurements:
@@ -85,10 +86,14 @@ def latency_of(
     return predict_latency(wanted, known)
 
 
+def _shipped_models() -> tuple[str, ...]:
+    return tuple(f"builtin:{it}" for it in builtin_models())
+
+
 def _is_same(measurement: Measurement, facts: ModelFacts) -> bool:
     """Return whether the model of a name is still what was measured: a folder may have changed."""
     spec, package = facts.spec, measurement.package
-    fixed = spec.revision is not None or spec.source.startswith("builtin:")
+    fixed = spec.revision is not None or spec.source in _shipped_models()
     return fixed and package.revision == spec.revision
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgegen import __version__
@@ -14,13 +15,10 @@ from edgegen.core.files import sha256_of
 from edgegen.core.folders import cache_folder
 from edgegen.core.progress import Progress
 from edgegen.models.model_folder import ModelFolder
-from edgegen.models.origin import ORIGIN_NAME, read_origin
+from edgegen.models.origin import MADE_PLACE, ORIGIN_NAME, read_origin
 from edgegen.models.source import resolve
 from edgegen.pruning.run import PrunePlan, plan_pruning, prune
 from edgegen.pruning.write import TEXTS
-
-PLACE = "pruned"
-"""The folder of the cache with pruned models."""
 
 _DIGITS = 16
 _CODE = ("run.py", "select.py", "write.py")
@@ -35,10 +33,10 @@ def variants_of(
 ) -> tuple[ModelFolder, ...]:
     """Return pruned models that keep at most these shares (0…1) of the denoiser's weights.
 
-    There are none of a model that was pruned itself. `with_sensitivity` is as `measure_scores`
-    takes it. Raises what `plan_pruning` raises, ConfigError
-    for a share with which more would have to stay, and ResourceError where the cache cannot hold
-    them.
+    Their sources are words: `builtin:scenes pruned to 50 %`. There are none of a model that was
+    pruned itself. `with_sensitivity` is as `measure_scores`
+    takes it. Raises what `plan_pruning` raises, ConfigError for a share with which more would have
+    to stay, and ResourceError where the cache cannot hold them.
     """
     if read_origin(model.path) is not None:
         return ()
@@ -55,12 +53,13 @@ def _variant(
             f"{model.source} cannot be pruned to {share:g}: {error.message}",
             hint="Give larger shares with --prune.",
         ) from error
-    folder = cache_folder() / PLACE / _key(plan) / f"{model.name}-{share:g}"
+    folder = cache_folder() / MADE_PLACE / _key(plan) / f"{model.name}-{share:g}"
     if not (folder / ORIGIN_NAME).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with progress.step(f"pruning {model.source} to {share:g}"):
             prune(plan, folder, force=True, progress=progress)
-    return resolve(str(folder), variant=model.variant, progress=progress)
+    made = resolve(str(folder), variant=model.variant, progress=progress)
+    return replace(made, source=f"{model.source} pruned to {100 * share:g} %")
 
 
 def _key(plan: PrunePlan) -> str:

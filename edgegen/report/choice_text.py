@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgegen.core.choice import Choice, Row, Standing, Way
 from edgegen.core.figures import FIGURES, UNKNOWN, Figure, Limit
+from edgegen.core.run_command import run_command
 from edgegen.core.units import MISSING, counted, format_duration
 from edgegen.report.figure_text import (
     MARKS,
@@ -231,7 +232,9 @@ def next_steps(choice: Choice, folder: Path) -> tuple[NextStep, ...]:
             device = address or "DEVICE"
             what = f"put {way.name} on the device"
             steps.append(NextStep(what=what, command=_line("deploy", package, "-d", device)))
-        draw = NextStep(what="draw with it", command=_line("run", package, *where, *size))
+        draw = NextStep(
+            what="draw with it", command=run_command(package, row.needed, *where, *size)
+        )
         measure = ["--steps", str(way.steps), *where, "--html", "bench.html"]
         steps += [
             draw,

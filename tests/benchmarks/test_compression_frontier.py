@@ -19,6 +19,7 @@ from benchmarks.compression_frontier_report import (
     sizes_to_match,
     stored_digest,
 )
+from edgegen.core.model import Component
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from tests.benchmarks.test_builtin_scores import MACHINE, MODELS
@@ -65,6 +66,32 @@ def test_a_recipe_is_drawn_again_for_what_it_does_to_weights_only() -> None:
     renamed = replace(recipe, name="other", description="words", quality=None)
     assert stored_digest(renamed) == stored_digest(recipe)
     assert stored_digest(replace(recipe, sensitive_storage="float16")) != stored_digest(recipe)
+
+
+def test_a_recipe_is_drawn_again_for_the_layers_that_networks_declare() -> None:
+    before = Component(
+        name="unet",
+        role="denoiser",
+        folder="unet",
+        class_name="UNet2DConditionModel",
+        inputs=(),
+        outputs=(),
+        parameters=1,
+        float32_layers=("a",),
+        sensitive_layers=("b",),
+    )
+    other = replace(before, sensitive_layers=("b", "c"))
+    wider = replace(before, float32_layers=("a", "c"))
+    plain = load_recipe("int8", load_target("onnx"))
+    assert stored_digest(plain, [before]) == stored_digest(plain, [other]) == stored_digest(plain)
+    kept = load_recipe("int4-sensitive", load_target("coreml"))
+    assert stored_digest(kept, [before]) != stored_digest(kept, [other])
+    assert stored_digest(kept, [before], in_torch=True) == stored_digest(
+        kept, [wider], in_torch=True
+    )
+    half = load_recipe("fp16", load_target("onnx"))
+    assert stored_digest(half, [before]) == stored_digest(half, [other])
+    assert stored_digest(half, [before]) != stored_digest(half, [wider])
 
 
 def test_packages_of_about_a_size_share_a_mix() -> None:

@@ -48,8 +48,19 @@ def test_pruned_models_are_made_once_and_compete_with_their_original(
         limits = ["--prune", "0.8,0.6", "--min-psnr", "20", "-o", str(tmp_path / "out"), "--json"]
         assert run([*words, *limits]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    found = {Path(row["way"]["model"]).name: row["standing"] for row in rows}
-    assert found == {"whole": "not needed", "whole-0.8": "not needed", "whole-0.6": "winner"}
+    found = {row["way"]["model"]: row["standing"] for row in rows}
+    shown = [f"{model} pruned to {share} %" for share in (80, 60)]
+    assert found == {str(model): "not needed", shown[0]: "not needed", shown[1]: "winner"}
+
+    _nothing_names_the_cache(tmp_path)
+    with Played(tmp_path / "log").standing_in():
+        assert run([*words, *limits[:-1]]) == 0
+    said = capsys.readouterr()
+    assert f"draw with it: edgegen run {tmp_path}/out/packages/" in said.out
+    assert "--prompt" in said.out
+    assert "0 conversions" in said.out, "the same command goes on where it was"
+    assert str(tmp_path / "cache") not in said.out + said.err
+    _nothing_names_the_cache(tmp_path)
 
     silent, whole = SilentProgress(), resolve(str(model))
     first = variants_of(whole, (0.8, 0.6), silent)
@@ -67,3 +78,15 @@ def test_pruned_models_are_made_once_and_compete_with_their_original(
     index.write_text(index.read_text() + "\n")
     (other,) = variants_of(whole, (0.8,), silent)
     assert other.path != first[0].path, "what is copied into it changed"
+
+
+def _nothing_names_the_cache(folder: Path) -> None:
+    """Look for the cache's path, and its folders, in all that a choice wrote for people."""
+    written = [it for it in (folder / "out").rglob("*") if it.is_file()]
+    assert {"choice.json", "report.html", "report.md", "report.csv"} <= {it.name for it in written}
+    keys = [it.name for it in (folder / "cache" / "pruned").iterdir()]
+    for path in written:
+        place, content = str(path.relative_to(folder)), path.read_bytes()
+        for word in (str(folder / "cache"), *keys):
+            assert word not in place
+            assert word.encode() not in content, place

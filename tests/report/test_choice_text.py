@@ -189,6 +189,7 @@ def test_the_next_steps_are_commands_that_exist(whole: Choice) -> None:
         assert name in COMMANDS
         assert package == str(folder / str(whole.winners[0].package))
         assert rest[rest.index("-d") + 1] == "ssh://pi@board"
+    assert "--prompt" not in commands[1], "a package of old choices, of which nobody knows"
     here = next_steps(replace(whole, device="local"), folder)
     assert [shlex.split(step.command)[1] for step in here] == ["run", "bench"]
     absent = next_steps(replace(whole, device=None), folder)

@@ -21,22 +21,37 @@ Progress = Callable[[int, int], bool]
 """Takes the step that is done, from 1, and how many there are; returns True to stop."""
 
 
-SCHEDULERS = frozenset(
-    {
-        "DDIMScheduler",
-        "EulerAncestralDiscreteScheduler",
-        "EulerDiscreteScheduler",
-        "FlowMatchEulerDiscreteScheduler",
-        "LCMScheduler",
-        "LMSDiscreteScheduler",
-        "PNDMScheduler",
-    }
-)
-"""What openvino_genai makes of a package's `scheduler_config.json`; it refuses all others."""
+LINEAR = ("linear", "scaled_linear")
+UNSET = (None, False)
+SPACINGS = ("leading", "linspace", "trailing")
+PREDICTIONS = ("epsilon", "v_prediction", None)
+SCHEDULERS: dict[str, dict[str, tuple[object, ...]]] = {
+    "DDIMScheduler": {"beta_schedule": LINEAR, "clip_sample": (False,), "thresholding": UNSET},
+    "EulerAncestralDiscreteScheduler": {
+        "beta_schedule": (*LINEAR, None),
+        "prediction_type": PREDICTIONS,
+        "timestep_spacing": SPACINGS,
+    },
+    "EulerDiscreteScheduler": {
+        "beta_schedule": LINEAR,
+        "timestep_spacing": SPACINGS,
+        "use_beta_sigmas": UNSET,
+        "use_exponential_sigmas": UNSET,
+        "use_karras_sigmas": UNSET,
+    },
+    "LCMScheduler": {"beta_schedule": (*LINEAR, None), "prediction_type": ("epsilon", None)},
+    "PNDMScheduler": {
+        "beta_schedule": (*LINEAR, None),
+        "prediction_type": PREDICTIONS,
+        "skip_prk_steps": (True,),
+    },
+}
+"""What openvino_genai makes of a `scheduler_config.json`, by class: the values that options may
+have. None is one that may be left out: GenAI's default is then that of diffusers."""
 
 
 class UnsupportedScheduler(Exception):  # noqa: N818 - reads as the sentence that it says
-    """The package draws with a scheduler that OpenVINO GenAI does not have."""
+    """The package draws with a scheduler that OpenVINO GenAI does not have, or not so."""
 
 
 def check_scheduler(package: Path) -> None:
@@ -48,6 +63,42 @@ def check_scheduler(package: Path) -> None:
             f"The package draws with {name}, and OpenVINO GenAI has "
             f"{', '.join(sorted(SCHEDULERS))}. Package the model with one of them: "
             "edgegen package --scheduler."
+        )
+    for option, allowed in SCHEDULERS[name].items():
+        if config.get(option) not in allowed:
+            raise UnsupportedScheduler(
+                f"The package draws with {name} and {option}={config.get(option)}, and OpenVINO "
+                "GenAI refuses that, or draws another picture. Package the model with another: "
+                "edgegen package --scheduler."
+            )
+
+
+PIPELINES = frozenset(
+    {"LatentConsistencyModelPipeline", "StableDiffusionPipeline", "StableDiffusionXLPipeline"}
+)
+"""Pipelines of packages that openvino_genai.Text2ImagePipeline draws with."""
+AUTOENCODERS = frozenset({"AutoencoderKL"})
+
+
+class UnsupportedPipeline(Exception):  # noqa: N818 - reads as the sentence that it says
+    """OpenVINO GenAI has no pipeline for the package, or not its autoencoder."""
+
+
+def check_pipeline(package: Path) -> None:
+    """Raise UnsupportedPipeline for one that does not draw from a prompt alone."""
+    index = json.loads((package / "model_index.json").read_text("utf-8"))
+    facts = json.loads((package / "edgegen.json").read_text("utf-8"))["facts"]
+    name, autoencoder = index.get("_class_name"), (index.get("vae") or [None, None])[1]
+    if name not in PIPELINES or facts.get("takes_picture_prompt", False):
+        shown = f"{name} with an IP-Adapter" if name in PIPELINES else name
+        raise UnsupportedPipeline(
+            f"The package draws as {shown} does, and OpenVINO GenAI draws from a prompt as "
+            f"{', '.join(sorted(PIPELINES))}. Draw with edgegen run."
+        )
+    if autoencoder not in AUTOENCODERS:
+        raise UnsupportedPipeline(
+            f"The package's autoencoder is an {autoencoder}, and OpenVINO GenAI has "
+            f"{', '.join(AUTOENCODERS)}. Draw with edgegen run, or take a model with one of these."
         )
 
 
@@ -158,11 +209,13 @@ def main() -> int:
         check_guidance(options.package)
         check_cache(options.package)
         check_control(options.package)
+        check_pipeline(options.package)
     except (
         UnsupportedScheduler,
         UnsupportedGuidance,
         UnsupportedCache,
         UnsupportedControl,
+        UnsupportedPipeline,
     ) as error:
         sys.stderr.write(f"{error}\n")
         return 2
