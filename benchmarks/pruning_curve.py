@@ -4,8 +4,8 @@
 
 For each share of the denoiser's weights the model is pruned as `edgegen slim` does it, and draws
 the first pictures of the suite `known` in torch, from the original's prompts and noise. Pruned
-models that are in the folder already are taken as they are. Written are
-`results/pruning-curve.json` and the plot in `docs/images/pruning.png`.
+models that are in the folder already are taken as they are. The model's curve takes its place in
+`results/pruning-curve.json`; the plot of all of them is `docs/images/pruning.png`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.machine import Machine, read_machine
 from edgegen.cli.durations import DURATION
-from edgegen.core.codec import dump_json
+from edgegen.core.codec import dump_json, load_json
 from edgegen.core.progress import SilentProgress
 from edgegen.evaluate.metrics import scores
 from edgegen.evaluate.references import Picture, References, Wanted
@@ -45,7 +45,10 @@ PICTURES = 24
 EQUAL_DB = 100.0
 SIZE = (720, 400)
 MARGIN = (56, 20, 20, 48)
-INK, PLAIN, LEARNED = (40, 40, 40), (31, 99, 180), (196, 78, 30)
+INK = (40, 40, 40)
+COLOURS = ((31, 99, 180), (60, 140, 70), (130, 70, 150))
+"""One a model; what was recovered is the same, hollow."""
+RESULTS = HERE / "results" / "pruning-curve.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,13 @@ class Curve:
     denoiser_bytes: int
     points: tuple[Point, ...]
     machine: Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """The curves of all models that were measured."""
+
+    curves: tuple[Curve, ...] = ()
 
 
 def pictures_of(model: ModelFolder, asked: Sequence[Asked], starts: Path) -> list[Picture]:
@@ -138,7 +148,7 @@ def measure(model: str, shares: Sequence[str], recovered: Sequence[str], work: P
     )
 
 
-def plot(curve: Curve, place: Path) -> None:
+def plot(curves: Sequence[Curve], place: Path) -> None:
     """Draw PSNR over the share of the weights, without recovery and with it."""
     scale = 2
     width, height = (scale * side for side in SIZE)
@@ -146,8 +156,8 @@ def plot(curve: Curve, place: Path) -> None:
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size=13 * scale)
-    highest = 10 * (1 + int(max(it.psnr_db for it in curve.points) // 10))
-    lowest = 10 * int(min(it.psnr_db for it in curve.points) // 10)
+    reached = [it.psnr_db for curve in curves for it in curve.points]
+    highest, lowest = 10 * (1 + int(max(reached) // 10)), 10 * int(min(reached) // 10)
 
     def at(share: float, psnr_db: float) -> tuple[float, float]:
         x = left + (width - left - right) * share
@@ -162,23 +172,65 @@ def plot(curve: Curve, place: Path) -> None:
         draw.text((x, y + 6 * scale), f"{tenth * 10} %", INK, font, anchor="mt")
     draw.text(
         (width / 2, height - 4 * scale),
-        f"weights of the denoiser that stay, {curve.model}",
+        "weights of the denoiser that stay",
         INK,
         font,
         anchor="mb",
     )
-    plain = sorted((it.share, it.psnr_db) for it in curve.points if it.recovery is None)
-    learned = sorted((it.share, it.psnr_db) for it in curve.points if it.recovery is not None)
-    for line, colour, name in ((plain, PLAIN, "pruned"), (learned, LEARNED, "and recovered")):
-        places = [at(*each) for each in line]
-        if len(places) > 1:
-            draw.line(places, colour, 2 * scale)
-        for x, y in places:
-            draw.ellipse((x - 8, y - 8, x + 8, y + 8), colour)
-        if places:
-            row = 0 if colour == PLAIN else 20 * scale
-            draw.text((left + 20 * scale, top + 6 * scale + row), name, colour, font, anchor="lm")
+    row = top + 6 * scale
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        for learned in (False, True):
+            points = [it for it in curve.points if (it.recovery is not None) == learned]
+            places = [at(it.share, it.psnr_db) for it in sorted(points, key=lambda it: it.share)]
+            if not places:
+                continue
+            if len(places) > 1 and not learned:
+                draw.line(places, colour, 2 * scale)
+            for x, y in places:
+                box = (x - 8, y - 8, x + 8, y + 8)
+                draw.ellipse(box, "white" if learned else colour, colour, 2 * scale)
+            name = curve.model.removeprefix("builtin:") + (", recovered" if learned else "")
+            draw.ellipse(
+                (left + 20 * scale, row - 8, left + 20 * scale + 16, row + 8),
+                "white" if learned else colour,
+                colour,
+                2 * scale,
+            )
+            draw.text((left + 34 * scale, row), name, colour, font, anchor="lm")
+            row += 20 * scale
     image.save(place, optimize=True)
+
+
+def table(curves: Sequence[Curve]) -> str:
+    """Return the table of docs/guides/compressing.md."""
+    cells = [f"PSNR, dB | FLIP | right of {it.pictures}" for it in curves]
+    names = " | ".join(
+        f"`{it.model.removeprefix('builtin:')}`: {cell}"
+        for it, cell in zip(curves, cells, strict=True)
+    )
+    lines = [
+        f"| weights of the denoiser that stay | {names} |",
+        "|---" * (1 + 3 * len(curves)) + "|",
+        "| all | " + " | ".join(f" | | {_right(it, it.right)}" for it in curves) + " |",
+    ]
+    rows = {(it.share, it.recovery is not None) for curve in curves for it in curve.points}
+    for share, learned in sorted(rows, key=lambda it: (-it[0], it[1])):
+        found = [_cells(curve, share, learned=learned) for curve in curves]
+        what = f"{share:.0%}".replace("%", " %") + (", after recovery" if learned else "")
+        lines.append(f"| {what} | {' | '.join(found)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(curve: Curve, share: float, *, learned: bool) -> str:
+    for it in curve.points:
+        if it.share == share and (it.recovery is not None) == learned:
+            flip = "" if it.flip is None else f"{it.flip:.4f}"
+            return f"{it.psnr_db:.1f} | {flip} | {_right(curve, it.right)}"
+    return "| | "
+
+
+def _right(curve: Curve, share: float | None) -> str:
+    return "" if share is None else str(round(curve.pictures * share))
 
 
 def main() -> None:
@@ -190,8 +242,12 @@ def main() -> None:
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     curve = measure(given.model, given.shares.split(","), given.recover, given.folder)
-    (HERE / "results" / "pruning-curve.json").write_text(dump_json(curve), encoding="utf-8")
-    plot(curve, HERE.parent / "docs" / "images" / "pruning.png")
+    known = load_json(Curves, RESULTS).curves
+    others = [it for it in known if it.model != curve.model]
+    curves = (*others, curve)
+    RESULTS.write_text(dump_json(Curves(curves=curves)), encoding="utf-8")
+    plot(curves, HERE.parent / "docs" / "images" / "pruning.png")
+    print(table(curves))
 
 
 if __name__ == "__main__":
