@@ -120,10 +120,16 @@ class StoredSizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherRunner:
-    """What draws from a target's packages without diffusers' or edgegen's code."""
+    """What draws from a target's packages without diffusers' or edgegen's code.
+
+    `pipelines` are the diffusers pipelines that it draws as, `autoencoders` the classes of those
+    that it decodes with; None is no matter of the class.
+    """
 
     name: str
     knows_added_tokens: bool
+    pipelines: tuple[str, ...] | None = None
+    autoencoders: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

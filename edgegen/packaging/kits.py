@@ -11,6 +11,8 @@ from edgegen.core.codec import load_python_json_object
 from edgegen.core.model import TensorSpec
 from edgegen.core.package import PackageManifest
 from edgegen.core.shipped import shipped
+from edgegen.core.target import OtherRunner
+from edgegen.core.targets import load_target
 from edgegen.models.scheduler import CONFIG_PATH
 from edgegen.packaging.kit_schedulers import APPLE, GENAI, KOTLIN, KitScheduler
 
@@ -24,9 +26,9 @@ class Kit:
     """Sources to start an app from, in a `folder` of the target's, and what they draw with.
 
     `denoisers` are the inputs that a denoiser may have, `samples` how many it takes a call where it
-    is fixed, `text_encoders` how many of them there may be at most. `pipelines` are diffusers'
-    classes and `decoders` the autoencoders' that there are; None: any. `guides_a_part` is whether
-    it can leave guidance out of some steps.
+    is fixed, `text_encoders` how many of them there may be at most. `guides_a_part` is whether it
+    can leave guidance out of some steps. What the program below it knows, the target says of its
+    other runner.
     """
 
     folder: str
@@ -34,8 +36,6 @@ class Kit:
     schedulers: Mapping[str, KitScheduler]
     samples: int | None = None
     text_encoders: int | None = None
-    pipelines: frozenset[str] | None = None
-    decoders: frozenset[str] | None = None
     guides_a_part: bool = False
 
 
@@ -53,14 +53,6 @@ KITS: Mapping[str, Kit] = {
         folder="kit",
         denoisers=(_DENOISER, _XL_DENOISER, _LCM_DENOISER),
         schedulers=GENAI,
-        pipelines=frozenset(
-            {
-                "LatentConsistencyModelPipeline",
-                "StableDiffusionPipeline",
-                "StableDiffusionXLPipeline",
-            }
-        ),
-        decoders=frozenset({"AutoencoderKL"}),
     ),
     "tflite": _KOTLIN,
 }
@@ -91,10 +83,13 @@ def _problems(kit: Kit, manifest: PackageManifest, config: Mapping[str, Any]) ->
         yield "it draws with a denoiser of one graph: build without --cache-interval"
     if not _draws_family(kit, manifest):
         yield f"it has no pipeline for the family '{manifest.family}'"
+    other = _other_runner(manifest)
     for component in manifest.components:
-        spec = component.spec
-        if spec.role == "decoder" and spec.class_name not in (kit.decoders or (spec.class_name,)):
-            yield f"it has no {spec.class_name}, which is this model's autoencoder"
+        name = component.spec.class_name
+        if component.spec.role == "decoder" and name not in (other.autoencoders or (name,)):
+            yield f"it has no {name}, which is this model's autoencoder"
+    if manifest.generation.latents_mean is not None:
+        yield "it draws other colours, as this model normalizes latents by channel"
     part = manifest.generation.guidance_start, manifest.generation.guidance_stop
     if part != (0.0, 1.0) and not kit.guides_a_part:
         yield "it guides every step: build without --guidance-start and --guidance-stop"
@@ -107,6 +102,11 @@ def _problems(kit: Kit, manifest: PackageManifest, config: Mapping[str, Any]) ->
     yield from _scheduler_problems(kit, manifest, config)
 
 
+def _other_runner(manifest: PackageManifest) -> OtherRunner:
+    other = load_target(manifest.target).other_runner
+    return other or OtherRunner(name="", knows_added_tokens=True)
+
+
 def _draws_family(kit: Kit, manifest: PackageManifest) -> bool:
     facts = manifest.facts
     if not facts.takes_text or "noise" not in facts.starts:
@@ -114,10 +114,11 @@ def _draws_family(kit: Kit, manifest: PackageManifest) -> bool:
     if facts.controls or facts.takes_picture_prompt:
         return False
     inputs = {it.name for it in _denoiser_inputs(manifest)}
+    pipelines = _other_runner(manifest).pipelines
     encoders = sum(it.spec.role == "text_encoder" for it in manifest.components)
     return (
         inputs in kit.denoisers
-        and (kit.pipelines is None or manifest.pipeline_class in kit.pipelines)
+        and (pipelines is None or manifest.pipeline_class in pipelines)
         and (kit.text_encoders is None or encoders <= kit.text_encoders)
     )
 

@@ -15,6 +15,7 @@ import pytest
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import PackagedComponent, PackageManifest
 from edgegen.core.shipped import shipped
+from edgegen.core.targets import load_target
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
 from edgegen.packaging.axes import fix_axes
@@ -143,6 +144,13 @@ def test_a_kit_takes_the_samples_a_call_that_it_feeds(manifest: Any, tmp_path: P
     assert "denoiser_batch = 1" in str(kit_problem(KITS["tflite"], two, _package(tmp_path)))
 
 
+def test_a_kit_is_not_advised_for_colours_that_it_misses(manifest: Any, tmp_path: Path) -> None:
+    made = manifest("sdxl", "openvino")
+    scaled = replace(made.generation, latents_mean=(0.0,) * 4, latents_std=(1.0,) * 4)
+    problem = kit_problem(KITS["openvino"], replace(made, generation=scaled), _package(tmp_path))
+    assert "colours" in str(problem)
+
+
 def test_a_picture_as_a_part_of_the_prompt_is_for_no_kit(manifest: Any, tmp_path: Path) -> None:
     for target, kit in KITS.items():
         made = manifest("sd15", target)
@@ -172,6 +180,10 @@ def test_the_schedulers_are_those_of_the_kits(genai: ModuleType) -> None:
     options = {it for each in APPLE.values() for it in (*each.options, *each.xl_options)}
     assert set(re.findall(r'check\("(\w+)"', swift)) <= options
     assert options <= set(re.findall(r'"(\w+)"', swift))
+    other = load_target("openvino").other_runner
+    assert other is not None
+    assert {*(other.pipelines or ())} == genai.PIPELINES
+    assert {*(other.autoencoders or ())} == genai.AUTOENCODERS
     assert {name: dict(it.options) for name, it in GENAI.items()} == genai.SCHEDULERS
 
 
