@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from edgegen.core.chips import load_chip
 from edgegen.core.codec import decode, encode
 from edgegen.core.model import Generation
 from edgegen.core.package import SCHEMA_VERSION
@@ -407,6 +408,46 @@ def onnx_package(folder: Path, *, width: int = 32) -> Path:
     )
     write_json(folder / "edgegen.json", value_)
     return folder
+
+
+def for_chips(package: Path, *names: str) -> Path:
+    """Lay a package out as if it had been compiled for several chips; the graphs stay as they are.
+
+    Its manifest says that two nodes of the UNet stayed on the first chip's processor.
+    """
+    manifest = json.loads((package / "edgegen.json").read_text(encoding="utf-8"))
+    for component in manifest["components"]:
+        graph = package / component["path"]
+        for name in names:
+            (graph.parent / name).mkdir()
+            shutil.copy(graph, graph.parent / name)
+        graph.unlink()
+    files = [
+        path.relative_to(package).as_posix()
+        for path in sorted(package.rglob("*"))
+        if path.is_file() and path.name != "edgegen.json"
+    ]
+    compiled = [
+        {
+            "chip": chip.name,
+            "part": chip.parts[0],
+            "architecture": chip.architecture,
+            "soc_model": chip.soc_model,
+            "vtcm_bytes": chip.vtcm_mb << 20,
+            "compiler": "onnxruntime-qnn 2.7.0",
+            "sdk": "v2.51",
+            "folder": chip.name,
+            "on_processor": {"unet": 2} if number == 0 else {},
+        }
+        for number, chip in enumerate(map(load_chip, names))
+    ]
+    change_manifest(package, compiled=compiled, files=[_listed(package, it) for it in files])
+    return package
+
+
+def _listed(package: Path, path: str) -> dict[str, Any]:
+    data = (package / path).read_bytes()
+    return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
 
 
 def change_manifest(folder: Path, **changes: Any) -> None:

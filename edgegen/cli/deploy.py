@@ -12,7 +12,7 @@ from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
 from edgegen.cli.console import Console
 from edgegen.cli.on_device import attached, device_option, patience_option, root_option
-from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.on_package import check_package, chip_of, chip_option, verify_option
 from edgegen.cli.shared_options import runtime_profile_option
 from edgegen.core.units import format_bytes
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 )
 @click.option("--runtime", metavar="NAME", help="Runtime for the golden case, where there are two.")
 @runtime_profile_option
+@chip_option
 @verify_option
 @patience_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was deployed as JSON.")
@@ -65,6 +66,7 @@ def deploy(
     providers: tuple[str, ...],
     runtime: str | None,
     profile: str | None,
+    chip: str | None,
     verify: bool,
     patience_s: float,
     as_json: bool,
@@ -81,14 +83,21 @@ def deploy(
     from edgegen.runner.deployment import deploy as put
 
     chosen = None if profile is None else load_profile(profile)
-    check_package(console, package, load_manifest(package), device, verify=verify)
+    manifest = load_manifest(package)
+    wishes = Wishes(
+        profile=chosen,
+        runtime=runtime,
+        providers=providers,
+        chip=chip_of(manifest, chip, chosen),
+    )
+    check_package(console, package, manifest, device, verify=verify)
     with attached(device, console.progress, console.note) as connected:
         done = put(
             connected,
             package,
             name=name,
             residency=residency,  # type: ignore[arg-type]  # click checked
-            wishes=Wishes(profile=chosen, runtime=runtime, providers=providers),
+            wishes=wishes,
             progress=console.progress,
             patience_s=patience_s,
         )

@@ -73,7 +73,7 @@ _LIMITS = quality_limits()
     groups={
         "What is built": (
             *("targets", "recipes", "target_size", "profile", "width", "height"),
-            *("npu", "chip", "context_size", "allow_processor"),
+            *("npu", "chips", "context_size", "allow_processor"),
         ),
         "What it draws with": (
             *("scheduler", "scheduler_options", "steps", "guidance"),
@@ -134,7 +134,11 @@ _LIMITS = quality_limits()
 @height_option
 @click.option("--npu", is_flag=True, help="Compile for the NPU of the profile's chip; ONNX only.")
 @click.option(
-    "--chip", metavar="NAME", help="Compile for the NPU of this chip: snapdragon-8-elite."
+    "--chip",
+    "chips",
+    multiple=True,
+    metavar="NAME",
+    help="Compile for the NPU of this chip: snapdragon-8-elite; repeatable, for one package.",
 )
 @click.option(
     "--context-size",
@@ -218,7 +222,7 @@ def package(
     embeddings: tuple[str, ...],
     lora_as_input: bool,
     npu: bool,
-    chip: str | None,
+    chips: tuple[str, ...],
     context_size: str | None,
     allow_processor: bool,
     ip_adapter: str | None,
@@ -261,7 +265,7 @@ def package(
 
     asked, reading = take_limits(options, _LIMITS), take_reading(options)
     device = None if profile is None else load_profile(profile)
-    compiled = _npu(npu, chip, context_size, allow_processor)
+    compiled = _npu(npu, chips, context_size, allow_processor)
     if compiled is not None and not targets:
         targets = ("onnx",)
     if target_size is not None:
@@ -349,14 +353,14 @@ def package(
 
 
 def _npu(
-    npu: bool, chip: str | None, context_size: str | None, allow_processor: bool
+    npu: bool, chips: tuple[str, ...], context_size: str | None, allow_processor: bool
 ) -> Npu | None:
-    """Return the chip to compile for; raise what is wrong with that before the model is read."""
+    """Return the chips to compile for; raise what is wrong with that before the model is read."""
     from edgegen.core.chips import load_chip
     from edgegen.core.limit_text import parse_quantity
     from edgegen.packaging.candidate import Npu
 
-    if not npu and chip is None:
+    if not npu and not chips:
         for option, given in (
             ("--allow-processor", allow_processor),
             ("--context-size", context_size is not None),
@@ -367,7 +371,7 @@ def _npu(
                     hint="Add --npu, or leave it out.",
                 )
         return None
-    if chip is not None:
+    for chip in chips:
         load_chip(chip)
     context_bytes = None
     if context_size is not None:
@@ -377,7 +381,7 @@ def _npu(
                 f"--context-size is {context_size.strip()}, and a context has weights.",
                 hint="Write --context-size 500MB.",
             )
-    return Npu(chip=chip, allow_processor=allow_processor, context_bytes=context_bytes)
+    return Npu(chips=chips, allow_processor=allow_processor, context_bytes=context_bytes)
 
 
 def _show(

@@ -13,6 +13,7 @@ from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.core.model import PipelineSpec
+    from edgegen.core.package import Artifact
     from edgegen.packaging.app_facts import AppFacts
     from edgegen.packaging.batch import Batch, Built
     from edgegen.packaging.plan import BuildPlan
@@ -58,6 +59,7 @@ def plan_row(plan: BuildPlan) -> dict[str, object]:
         "scheduler": candidate.spec.scheduler.class_name,
         "steps": candidate.spec.generation.steps,
         "guidance": candidate.spec.generation.guidance,
+        "chips": candidate.runtime.chips,
         "minimum_os": candidate.options.minimum_os,
         "attention": candidate.runtime.attention,
         "destination": str(plan.destination),
@@ -108,9 +110,15 @@ def show_plan(console: Console, plan: BuildPlan) -> None:
             f"{candidate.spec.generation.height}, to {plan.destination}",
             f"Drawn with {candidate.spec.scheduler.class_name}: {format_drawing(candidate.spec)}.",
             f"Weights: {format_variants(variants)}.",
+            *_chips(candidate.runtime.chips),
             *_adapters(candidate.spec),
         ],
     )
+
+
+def _chips(chips: Sequence[str]) -> tuple[str, ...]:
+    each = ", the components once for each" if len(chips) > 1 else ""
+    return (f"Compiled for {' and '.join(chips)}{each}.",) if chips else ()
 
 
 def _adapters(spec: PipelineSpec) -> tuple[str, ...]:
@@ -265,21 +273,31 @@ def show_package(console: Console, built: Built) -> None:
 
 
 def _compiled_notes(built: Built) -> list[str]:
-    compiled = built.manifest.compiled
-    if compiled is None:
-        return []
-    left = ", ".join(f"{count} nodes of {it}" for it, count in compiled.on_processor.items())
-    notes = [
-        f"Compiled for {compiled.chip} (Hexagon V{compiled.architecture}) by {compiled.compiler}; "
-        f"on the processor: {left or 'nothing'}."
-    ]
-    if compiled.contexts:
-        cut = ", ".join(f"{it} in {count}" for it, count in compiled.contexts.items())
+    chips = built.manifest.compiled
+    notes = []
+    for compiled in chips:
+        left = ", ".join(f"{count} nodes of {it}" for it, count in compiled.on_processor.items())
+        notes.append(
+            f"Compiled for {compiled.chip} (Hexagon V{compiled.architecture}) by "
+            f"{compiled.compiler}; on the processor: {left or 'nothing'}."
+        )
+    if len(chips) > 1:
+        sizes = (
+            f"{it.chip} {format_bytes(_bytes_of(built.manifest.files_for(it.chip)))}"
+            for it in chips
+        )
+        notes.append(f"A device needs its own chip's part: {', '.join(sizes)}.")
+    if chips and chips[0].contexts:
+        cut = ", ".join(f"{it} in {count}" for it, count in chips[0].contexts.items())
         notes.append(f"Cut into contexts that run in turn: {cut}.")
-    if built.evidence.emulated:
+    if chips and built.evidence.emulated:
         notes.append("The NPU was emulated by this machine: it was compared, and not timed.")
     return notes
 
 
 def _size_bytes(built: Built) -> int:
-    return sum(file.size_bytes for file in built.manifest.files)
+    return _bytes_of(built.manifest.files)
+
+
+def _bytes_of(files: Sequence[Artifact]) -> int:
+    return sum(file.size_bytes for file in files)

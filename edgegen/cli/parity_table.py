@@ -29,18 +29,19 @@ def _row(check: ParityCheck) -> tuple[Cell, ...]:
     if check.passed and check.psnr_db is None:
         verdict = "passed: equal"
     error = None if check.max_abs_error is None else float(f"{check.max_abs_error:.2g}")
-    return check.layer, check.name, psnr, check.threshold_db, error, verdict
+    name = check.name if check.chip is None else f"{check.name}, {check.chip}"
+    return check.layer, name, psnr, check.threshold_db, error, verdict
 
 
 def _worst_of_each(checks: Sequence[ParityCheck]) -> list[ParityCheck]:
-    """Return the worst check of each component and of each other layer, and every failed one."""
+    """Return the worst check of each component and other layer, by chip, and every failed one."""
     from edgegen.parity.gate import worst_check
 
-    groups: dict[str, list[ParityCheck]] = {}
+    groups: dict[tuple[str | None, str], list[ParityCheck]] = {}
     for check in checks:
         is_component = check.layer == "component"
         name = check.name.partition(".")[0] if is_component else check.layer
-        groups.setdefault(name, []).append(check)
+        groups.setdefault((check.chip, name), []).append(check)
     shown = []
     for group in groups.values():
         failures = [check for check in group if not check.passed]

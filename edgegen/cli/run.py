@@ -20,7 +20,7 @@ from edgegen.cli.limit_options import limit_options, take_limits
 from edgegen.cli.main import RUNNER_AHEAD
 from edgegen.cli.numbers import NUMBER, NumberRange
 from edgegen.cli.on_device import LOCAL, attached, device_option, patience_option, root_option
-from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.on_package import check_package, chip_of, chip_option, verify_option
 from edgegen.cli.run_choices import Choose, Within, chooser
 from edgegen.cli.shared_options import (
     arithmetic_option,
@@ -69,7 +69,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
         "Where": ("device", "patience_s"),
         "The runtime": (
             *("profile", "runtime", "provider", "threads", "arithmetic"),
-            *("memory", "residency", "max_memory"),
+            *("memory", "residency", "max_memory", "chip"),
         ),
         "The package": ("verify",),
         "The result": ("output", "as_json"),
@@ -192,6 +192,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Keep all components in memory, or one at a time.",
 )
 @limit_options(("memory",))
+@chip_option
 @click.option(
     "--output",
     "-o",
@@ -252,6 +253,7 @@ def run(
         providers=options.pop("provider"),
         threads=options.pop("threads"),
         memory=options.pop("memory"),
+        chip=chip_of(manifest, options.pop("chip"), profile),
     )
     for name in ("control_scale", "control_start", "control_end"):
         options[name] = options[name] or None
@@ -422,10 +424,11 @@ def _draw_here(console: Console, job: GenerateJob, manifest: PackageManifest) ->
             f"There is no runtime for {manifest.target} here: the reference executor draws the "
             "right image, slowly. Its times say nothing about a device."
         )
-    if manifest.compiled is not None and emulated_here(manifest.runs_as):
+    if manifest.compiled and emulated_here(manifest.runs_as):
+        chip = job.backend.chip or manifest.compiled[0].chip
         console.note(
-            f"The NPU of {manifest.compiled.chip} is emulated here: the right image, slowly. Its "
-            "times say nothing about a device."
+            f"The NPU of {chip} is emulated here: the right image, slowly. Its times say nothing "
+            "about a device."
         )
     with _Watcher(console, console.progress, job.request.count) as watcher:
         ahead = click.get_current_context().meta.get(RUNNER_AHEAD)

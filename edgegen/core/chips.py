@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,6 +50,14 @@ def find_chip(name: str) -> Chip | None:
     word = name.lower().replace(" ", "-")
     found = (it for it in list_chips() if word == it.name or name.upper() in it.parts)
     return next(found, None)
+
+
+def chip_folder(chips: Sequence[Chip], chip: Chip) -> str:
+    """Return where one of the chips of a package has its contexts, in a component's folder.
+
+    They lie in it themselves where there is one chip only.
+    """
+    return chip.name if len(chips) > 1 else ""
 
 
 def load_chip(name: str) -> Chip:

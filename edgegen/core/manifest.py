@@ -36,6 +36,9 @@ def load_manifest(package: Path) -> PackageManifest:
             f"{path} has schema version {version}; this edgegen reads {SCHEMA_VERSION}.",
             hint=newer if version > SCHEMA_VERSION else older,
         )
+    compiled = data.get("compiled")
+    if not isinstance(compiled, list):  # of before a package could be for several chips
+        data["compiled"] = [] if compiled is None else [compiled]
     return decode(PackageManifest, data, source=str(path))
 
 

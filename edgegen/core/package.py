@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgegen_runner.contexts import CONTEXTS
+from edgegen_runner.contexts import CONTEXTS, is_of
 
 from edgegen.core.folders import PACKAGE_MARK
 from edgegen.core.model import (
@@ -77,7 +77,8 @@ class Compiled:
     `chip` is its name in `edgegen.core.chips`, `part` its maker's. `compiler` is the distribution
     that brings the compiler and its version, `sdk` the compiler's own. `on_processor` counts the
     nodes that the NPU didn't take, by component; those without any are left out. `contexts` counts
-    the contexts of components that have more than one.
+    the contexts of components that have more than one. Of a package for several chips, `folder` is
+    where this one's contexts lie in the folder of each component.
     """
 
     chip: str
@@ -89,6 +90,7 @@ class Compiled:
     sdk: str
     on_processor: Mapping[str, int] = field(default_factory=dict)
     contexts: Mapping[str, int] = field(default_factory=dict)
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +133,8 @@ class RuntimeNeed:
 class PackageManifest:
     """Everything that is known of a package when it is built. It never changes afterwards.
 
-    `compiled` is None for components that any device's runtime compiles itself.
+    `compiled` has the chips that it was compiled for; it is empty for components that any device's
+    runtime compiles itself.
     """
 
     schema_version: int
@@ -153,12 +156,20 @@ class PackageManifest:
     golden: GoldenCase | None = None
     parity_failed: bool = False
     runtime_since: tuple[RuntimeNeed, ...] = ()
-    compiled: Compiled | None = None
+    compiled: tuple[Compiled, ...] = ()
 
     @property
     def runs_as(self) -> str:
         """Return what its runtimes are found by: the target, or that it was compiled."""
-        return self.target if self.compiled is None else CONTEXTS
+        return CONTEXTS if self.compiled else self.target
+
+    def files_for(self, chip: str | None) -> tuple[Artifact, ...]:
+        """Return the files that a device with a chip needs: all but other chips' contexts.
+
+        None is a device that doesn't say which it has: it needs all.
+        """
+        others = {it.folder for it in self.compiled if chip not in (None, it.chip)}
+        return tuple(file for file in self.files if not is_of(file.path, others))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +177,8 @@ class ParityCheck:
     """One comparison with torch. `layer` is component, trajectory or image.
 
     Where it passed, `psnr_db` is None for outputs that are equal. Where it failed, both figures are
-    None if there is nothing to compute them from: an output that is missing, or not finite.
+    None if there is nothing to compute them from: an output that is missing, or not finite. `chip`
+    is the one whose contexts computed, of a package for several.
     """
 
     layer: str
@@ -176,6 +188,7 @@ class ParityCheck:
     max_abs_error: float | None
     passed: bool
     why: str = ""
+    chip: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ class RuntimeOptions:
     `memory_limit_bytes` is what drawing may take (the highest sum of PSS): `run`, `bench` and
     `deploy` keep within it.
     `arithmetic` is the type in which the runtime computes what a graph gives in float32, None for
-    the recipe's own. `chip` has graphs compiled for that chip's NPU; with `allow_processor` they
+    the recipe's own. `chips` has graphs compiled for those chips' NPUs; with `allow_processor` they
     may leave nodes to the processor.
     """
 
@@ -81,7 +81,7 @@ class RuntimeOptions:
     file_limit_bytes: int | None = None
     accuracy_level: Literal[0, 1, 4] = 0
     lora_as_input: bool = False
-    chip: str | None = None
+    chips: tuple[str, ...] = ()
     allow_processor: bool = False
 
 

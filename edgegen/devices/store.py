@@ -39,7 +39,10 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
-    """A package as the store takes it. `version` is the head of its manifest's hash."""
+    """A package as the store takes it, or what a device with one of its chips needs of it.
+
+    `version` is the head of its manifest's hash, and the chip where files of others are left out.
+    """
 
     name: str
     version: str
@@ -144,11 +147,12 @@ class _Store:
     packages: tuple[StoredPackage, ...]
 
 
-def shipment(package: Path, name: str | None = None) -> Shipment:
+def shipment(package: Path, name: str | None = None, *, chip: str | None = None) -> Shipment:
     """Read a package's manifest as what is to be pushed; nothing is hashed but the manifest.
 
-    Raises ConfigError for a folder that is no package, and IntegrityError where a file is missing
-    or has another size.
+    Of a package that was compiled for several chips it is what a device with `chip` needs, and all
+    where that is None. Raises ConfigError for a folder that is no package, and IntegrityError where
+    a file is missing or has another size.
     """
     path = package / MANIFEST_NAME
     manifest = load_manifest(package)
@@ -160,8 +164,9 @@ def shipment(package: Path, name: str | None = None) -> Shipment:
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
         )
-        for artifact in manifest.files
+        for artifact in manifest.files_for(chip)
     ]
+    part = "" if len(files) == len(manifest.files) else f"-{chip}"
     for file in files:
         if not file.source.is_file() or file.source.stat().st_size != file.size_bytes:
             raise IntegrityError(
@@ -171,7 +176,7 @@ def shipment(package: Path, name: str | None = None) -> Shipment:
     files.append(File(path=MANIFEST_NAME, source=path, sha256=own, size_bytes=path.stat().st_size))
     return Shipment(
         name=checked_name(name or package_name(manifest)),
-        version=own[:16],
+        version=f"{own[:16]}{part}",
         files=tuple(files),
         manifest=manifest,
     )

@@ -86,7 +86,8 @@ class ExportResult:
     """What an exporter wrote: the file that the runtime opens, relative to the destination.
 
     `natives` are the tensors that are called otherwise in it, or laid out otherwise, `lora_inputs`
-    the layers that take a LoRA at run time. `compiled` is None for a graph that wasn't compiled.
+    the layers that take a LoRA at run time. `compiled` has what the compiler made for each chip, by
+    the chip's name; `storage_bytes` is then what the largest of them takes.
     """
 
     path: str
@@ -95,7 +96,7 @@ class ExportResult:
     toolkits: Mapping[str, str]
     natives: Mapping[str, NativeTensor] = field(default_factory=dict)
     lora_inputs: Mapping[str, LoraInput] = field(default_factory=dict)
-    compiled: CompiledComponent | None = None
+    compiled: Mapping[str, CompiledComponent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

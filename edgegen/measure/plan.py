@@ -94,7 +94,7 @@ class BenchPlan:
     profile: DeviceProfile | None = None
     arithmetic: ArithmeticWish | None = None
     runs_as: str
-    compiled: Compiled | None = None
+    compiled: tuple[Compiled, ...] = ()
     estimated_s: float
     quick: bool = False
     start_c: float | None = None

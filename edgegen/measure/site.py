@@ -10,8 +10,9 @@ from edgegen.core.measurement import PageCache, RunKind, Workload
 from edgegen.core.progress import Progress
 from edgegen.devices.agent import ANSWER_S, SLOWEST_BYTES_PER_S
 from edgegen.devices.answers import Place
+from edgegen.devices.chips import cargo_for
 from edgegen.devices.device import Device
-from edgegen.devices.store import new_run_name, push, shipment
+from edgegen.devices.store import new_run_name, push
 from edgegen.measure.plan import BenchPlan
 from edgegen.runner.job import absolute
 from edgegen.runner.received import Announced, fetch_picture
@@ -35,13 +36,15 @@ class _Files:
 class Site:
     """`package` is its folder on the device; `pictures` a folder here for what is drawn there.
 
-    `lora` is the plan's file, on the device.
+    `files` are those of the package that are there, relative to it. `lora` is the plan's file, on
+    the device.
     """
 
     device: Device
     package: str
     run_name: str
     pictures: Path | None
+    files: tuple[str, ...]
     lora: str | None = None
 
     @property
@@ -58,7 +61,7 @@ class Site:
         return self.device.agent.ask(
             PageCache,
             "page_cache",
-            files=[posixpath.join(self.package, path) for path in plan.files],
+            files=[posixpath.join(self.package, path) for path in self.files],
             evict=evict,
             answer_s=ANSWER_S + size_bytes / SLOWEST_BYTES_PER_S,
         )
@@ -94,10 +97,16 @@ def prepare_site(
     """Return the site of a measurement; what the device lacks of the package is pushed."""
     lora = None if plan.lora is None else str(plan.lora)
     if device.is_local:
-        package = str(plan.package.resolve())
+        package, files = str(plan.package.resolve()), plan.files
     else:
-        package = push(device, shipment(plan.package), progress).path
+        cargo = cargo_for(device, plan.package)
+        package, files = push(device, cargo, progress).path, tuple(it.path for it in cargo.files)
         lora = send_file(device, lora)
     return Site(
-        device=device, package=package, run_name=new_run_name(), pictures=pictures, lora=lora
+        device=device,
+        package=package,
+        run_name=new_run_name(),
+        pictures=pictures,
+        files=files,
+        lora=lora,
     )

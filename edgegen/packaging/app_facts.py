@@ -22,7 +22,8 @@ class AppFacts:
 
     `oldest_systems` is None where the target ties a package to no version of a system, `attention`
     where it has one form only. `app_bytes` is what the app carries to draw from a prompt: all but
-    the golden case and, where a picture isn't needed, the image encoder (`left_out`).
+    the golden case, other chips' contexts and, where a picture isn't needed, the image encoder
+    (`left_out`).
     """
 
     oldest_systems: str | None
@@ -37,14 +38,18 @@ class AppFacts:
 def app_facts(plan: BuildPlan, manifest: PackageManifest, package: Path) -> AppFacts:
     """Return what an app needs to know of the package that was built to `package`."""
     left_out = _left_out(manifest)
+    chips: list[str | None] = [it.chip for it in manifest.compiled]
     ios = manifest.operator_sets.get("iOS")
     return AppFacts(
         oldest_systems=None if ios is None else f"iOS {ios}, macOS {ios - _MACOS_IS_BEHIND}",
         attention=plan.candidate.runtime.attention if ios is not None else None,
-        app_bytes=sum(
-            file.size_bytes
-            for file in manifest.files
-            if file.path.partition("/")[0] not in left_out
+        app_bytes=max(
+            sum(
+                file.size_bytes
+                for file in manifest.files_for(chip)
+                if file.path.partition("/")[0] not in left_out
+            )
+            for chip in chips or [None]
         ),
         left_out=left_out,
         licence=manifest.source.licence,
@@ -64,8 +69,8 @@ def _left_out(manifest: PackageManifest) -> tuple[str, ...]:
 def _next_steps(manifest: PackageManifest, package: Path) -> tuple[str, ...]:
     draw = run_command(str(package), needed_options(manifest.facts, manifest.generation))
     device = "DEVICE"
-    if manifest.compiled is not None:
-        device += f", which has {manifest.compiled.chip}"
+    if manifest.compiled:
+        device += f", which has {' or '.join(it.chip for it in manifest.compiled)}"
     steps = [draw, f"edgegen bench {shlex.quote(str(package))} --device {device}"]
     kit = kit_of(manifest)
     if kit is not None:

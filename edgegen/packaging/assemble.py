@@ -125,7 +125,7 @@ def _manifest(
     for item in converted.values():
         operator_sets.update(item.operator_sets)
         toolkits.update(item.toolkits)
-    compiled = compiled_for(plan.candidate.runtime.chip, converted)
+    compiled = compiled_for(plan.candidate.runtime.chips, converted)
     return PackageManifest(
         schema_version=SCHEMA_VERSION,
         source=ModelSource(

@@ -177,7 +177,7 @@ def _alive(works: Sequence[_Work]) -> list[_Work]:
 
 def _open(work: _Work) -> None:
     plan = work.plan
-    if plan.candidate.runtime.chip is not None:
+    if plan.candidate.runtime.chips:
         require_compiler()  # before a minute of work
     check = partial(require_replaceable, force=plan.force)
     staged = work.place.enter_context(staged_folder(plan.destination, check=check))

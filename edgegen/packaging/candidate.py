@@ -42,12 +42,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Npu:
-    """The chip to compile for, None for the profile's; and whether the processor may do a part.
+    """The chips to compile for, none for the profile's; and whether the processor may do a part.
 
     `context_bytes` is what the weights of one context may take, None for what edgegen takes.
     """
 
-    chip: str | None = None
+    chips: tuple[str, ...] = ()
     allow_processor: bool = False
     context_bytes: int | None = None
 
@@ -56,18 +56,22 @@ class Npu:
 class Prediction:
     """About how large a package will be.
 
-    `component_bytes` is what each component's files take, by name, `small_bytes` what is copied and
-    written beside them, `golden_bytes` the golden case.
+    `component_bytes` is what each component's files take, by name, for each of `chips` that it is
+    compiled for, `small_bytes` what is copied and written beside them, `golden_bytes` the golden
+    case.
     """
 
     component_bytes: Mapping[str, int]
     small_bytes: int
     golden_bytes: int
+    chips: int = 1
 
     @property
     def package_bytes(self) -> int:
         """Return the size of the whole package, with its golden case."""
-        return sum(self.component_bytes.values()) + self.small_bytes + self.golden_bytes
+        return (
+            self.chips * sum(self.component_bytes.values()) + self.small_bytes + self.golden_bytes
+        )
 
 
 def make_candidate(
@@ -146,6 +150,7 @@ def predict(candidate: Candidate, facts: ModelFacts) -> Prediction:
         golden_bytes=golden_bytes(
             replace(spec, components=candidate.components), facts.least_latents
         ),
+        chips=max(1, len(candidate.runtime.chips)),
     )
 
 
@@ -163,7 +168,7 @@ def runtime_of(
     return for_npu(
         runtime,
         profile,
-        npu.chip,
+        npu.chips,
         allow_processor=npu.allow_processor,
         context_bytes=npu.context_bytes,
     )

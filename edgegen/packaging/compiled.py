@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgegen_runner.contexts import CONTEXTS
 from edgegen_runner.runtimes import of_target
 
-from edgegen.core.chips import COMPILED_TARGET, load_chip
+from edgegen.core.chips import COMPILED_TARGET, Chip, chip_folder, load_chip
 from edgegen.core.errors import ConfigError
 from edgegen.core.package import Compiled, RuntimeNeed
 from edgegen.core.profile import DeviceProfile, RuntimeOptions
-from edgegen.exporters.base import ExportResult
+from edgegen.exporters.base import CompiledComponent, ExportResult
 
 RECIPE = "fp16"
 """What a graph is compiled from where nobody says: the NPU computes in 16 bits all the same."""
@@ -21,14 +21,14 @@ RECIPE = "fp16"
 def for_npu(
     runtime: RuntimeOptions,
     profile: DeviceProfile | None,
-    chip: str | None,
+    chips: Sequence[str],
     *,
     allow_processor: bool = False,
     context_bytes: int | None = None,
 ) -> RuntimeOptions:
-    """Return a runtime's options with which graphs are compiled for a chip.
+    """Return a runtime's options with which graphs are compiled for chips.
 
-    Without one it is the profile's. Guidance is two calls, for compilers fix the batch, too. Raises
+    Without any it is the profile's. Guidance is two calls, for compilers fix the batch, too. Raises
     ConfigError for another target, an unknown chip, and where nobody names one.
     """
     if runtime.target != COMPILED_TARGET:
@@ -36,8 +36,9 @@ def for_npu(
             f"--npu compiles ONNX's graphs, not those of the target '{runtime.target}'.",
             hint="Write --target onnx.",
         )
-    named = chip or (None if profile is None else profile.hardware.chip)
-    if named is None:
+    own = None if profile is None else profile.hardware.chip
+    named = tuple(chips) or ((own,) if own else ())
+    if not named:
         where = "there is no profile" if profile is None else f"'{profile.name}' names none"
         raise ConfigError(
             f"It is not said which chip to compile for: {where}.",
@@ -52,18 +53,27 @@ def for_npu(
         operators="plain",
         shapes="fixed",
         denoiser_batch=1,
-        chip=load_chip(named).name,
+        chips=tuple(dict.fromkeys(load_chip(it).name for it in named)),
         allow_processor=allow_processor,
         file_limit_bytes=context_bytes or runtime.file_limit_bytes,
     )
 
 
-def compiled_for(chip: str | None, results: Mapping[str, ExportResult]) -> Compiled | None:
-    """Return what the manifest says of compiled components; None where nothing was compiled."""
-    made = {name: it.compiled for name, it in results.items() if it.compiled is not None}
-    if chip is None or not made:
-        return None
-    known, first = load_chip(chip), next(iter(made.values()))
+def compiled_for(chips: Sequence[str], results: Mapping[str, ExportResult]) -> tuple[Compiled, ...]:
+    """Return what the manifest says of compiled components, chip by chip."""
+    known = [load_chip(it) for it in chips]
+    return tuple(
+        _compiled_for(
+            it,
+            chip_folder(known, it),
+            {name: each.compiled[it.name] for name, each in results.items()},
+        )
+        for it in known
+    )
+
+
+def _compiled_for(known: Chip, folder: str, made: Mapping[str, CompiledComponent]) -> Compiled:
+    first = next(iter(made.values()))
     return Compiled(
         chip=known.name,
         part=known.parts[0],
@@ -74,13 +84,15 @@ def compiled_for(chip: str | None, results: Mapping[str, ExportResult]) -> Compi
         sdk=first.sdk,
         on_processor={name: it.on_processor for name, it in made.items() if it.on_processor},
         contexts={name: it.contexts for name, it in made.items() if it.contexts > 1},
+        folder=folder,
     )
 
 
-def compiler_needs(compiled: Compiled | None) -> tuple[RuntimeNeed, ...]:
+def compiler_needs(compiled: Sequence[Compiled]) -> tuple[RuntimeNeed, ...]:
     """Return the oldest version of the runtime that loads contexts: that of the compiler."""
-    if compiled is None:
+    if not compiled:
         return ()
-    version = compiled.compiler.rpartition(" ")[2]
-    why = f"its contexts were compiled by {compiled.compiler}, and an older one may refuse them"
+    compiler = compiled[0].compiler
+    version = compiler.rpartition(" ")[2]
+    why = f"its contexts were compiled by {compiler}, and an older one may refuse them"
     return (RuntimeNeed(runtime=of_target(CONTEXTS)[0].name, version=version, why=why),)

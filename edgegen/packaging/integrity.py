@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from edgegen_runner.contexts import path_for
+
 from edgegen.core.errors import IntegrityError
 from edgegen.core.files import STAGING_PREFIX, inside, sha256_of
 from edgegen.core.package import (
@@ -94,11 +96,13 @@ def _listing_problems(
         if path in _UNLISTED or PurePosixPath(path).as_posix() != path:
             yield f"{path} is no name for a listed file"
     for component in manifest.components:
-        inside(package, component.path)
-        folders = {path[: len(component.path) + 1] for path in listed}
-        # Core ML opens a folder, whose files are listed.
-        if component.path not in listed and f"{component.path}/" not in folders:
-            yield f"{component.path}, of {component.spec.name}, is not listed"
+        for chip in [it.folder for it in manifest.compiled] or [""]:
+            opened = path_for(component.path, chip)
+            inside(package, opened)
+            folders = {path[: len(opened) + 1] for path in listed}
+            # Core ML opens a folder, whose files are listed.
+            if opened not in listed and f"{opened}/" not in folders:
+                yield f"{opened}, of {component.spec.name}, is not listed"
     if manifest.golden is not None:
         inside(package, manifest.golden.folder)
     for name in _UNLISTED:

@@ -64,7 +64,7 @@ NPU_KITS: Mapping[str, Kit] = {"onnx": replace(_KOTLIN, folder="kit-npu")}
 
 def kit_of(manifest: PackageManifest) -> Kit | None:
     """Return the kit for packages of a manifest's kind; None where there is none."""
-    return (KITS if manifest.compiled is None else NPU_KITS).get(manifest.target)
+    return (NPU_KITS if manifest.compiled else KITS).get(manifest.target)
 
 
 def kit_page(kit: Kit, manifest: PackageManifest) -> Path:

@@ -127,8 +127,8 @@ def plan_package(
         npu=npu,
     )
     if in_folder_of_its_own:
-        chip = "" if candidate.runtime.chip is None else f"-{candidate.runtime.chip}"
-        destination = destination.with_name(f"{target}-{chosen.name}{chip}")
+        name = "-".join((target, chosen.name, *candidate.runtime.chips))
+        destination = destination.with_name(name)
     prediction = predict(candidate, facts)
     plan = BuildPlan(
         candidate=candidate,

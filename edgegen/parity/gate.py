@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgegen_runner.metrics import Array
@@ -63,10 +63,44 @@ def check_package(
 ) -> ParityRun:
     """Compare a package with a golden case: its own, unless `case` and its `folder` are given.
 
-    Where a `picture` is wanted it is drawn last, with the runtime that is there, and in no check. A
+    A package that was compiled for several chips is compared with the contexts of each, unless an
+    `artifact` is given. Where a `picture` is wanted it is drawn last, with the runtime that is
+    there and the first chip's contexts, and in no check. A
     check that failed is part of the result; `require` makes an error of it. Raises IntegrityError
     where there is no golden case, or it is not whole.
     """
+    chips = [it.chip for it in manifest.compiled]
+    if artifact is not None or len(chips) < 2:
+        return _check(package, manifest, case, folder, artifact, picture, progress)
+    runs = []
+    for number, chip in enumerate(chips):
+        side = _runner_side(package, chip)
+        drawn = picture if number == 0 else None
+        run = _check(package, manifest, case, folder, side, drawn, progress)
+        runs.append(replace(run, checks=tuple(replace(it, chip=chip) for it in run.checks)))
+    peaks = [it.cost.peak_memory_bytes for it in runs if it.cost.peak_memory_bytes is not None]
+    return ParityRun(
+        checks=tuple(check for run in runs for check in run.checks),
+        cost=StageCost(
+            stage=STAGE,
+            wall_s=sum(it.cost.wall_s for it in runs),
+            cpu_s=sum(it.cost.cpu_s for it in runs),
+            peak_memory_bytes=max(peaks, default=None),
+        ),
+        picture=runs[0].picture,
+    )
+
+
+def _check(
+    package: Path,
+    manifest: PackageManifest,
+    case: GoldenCase | None,
+    folder: Path | None,
+    artifact: ArtifactSide | None,
+    picture: Draw | None,
+    progress: Progress | None,
+) -> ParityRun:
+    """Compare a package once; see `check_package`."""
     case = case or manifest.golden
     if case is None:
         raise IntegrityError(
@@ -134,7 +168,8 @@ def require(
     worst = worst_check(failures)
     more = f" ({len(failures)} of {len(run.checks)} checks failed)" if len(failures) > 1 else ""
     raise ParityError(
-        f"The package does not compute what its model computes: {worst.layer} {worst.name}: "
+        f"The package does not compute what its model computes: {worst.layer} {worst.name}"
+        f"{'' if worst.chip is None else f', on {worst.chip}'}: "
         f"{worst.why}{more}.",
         hint=f"It was computed in {arithmetic}: leave --arithmetic out, or take a recipe that "
         "promises less."
@@ -243,10 +278,10 @@ def _check_file(
     return compare(layer, name, reference, value, threshold_db=threshold_db)
 
 
-def _runner_side(package: Path) -> ArtifactSide:
+def _runner_side(package: Path, chip: str | None = None) -> ArtifactSide:
     from edgegen.parity.runner_side import RunnerSide
 
-    return RunnerSide(package)
+    return RunnerSide(package, chip=chip)
 
 
 def _advice(manifest: PackageManifest) -> str:

@@ -29,7 +29,8 @@ class RunnerSide:
     """Computes with a package's artifacts in the runner, with mapped weights and little memory.
 
     The runtime is the one for the package's target, unless `backend` says another; it computes in
-    `arithmetic`, by default as the recipe says. It has one
+    `arithmetic`, by default as the recipe says, and with the contexts of `chip`, of a package that
+    was compiled for several. It has one
     thread for a small package: threads that wait for their share of little work take more of the
     processor than the work does.
     """
@@ -40,9 +41,11 @@ class RunnerSide:
         *,
         backend: Backend | None = None,
         arithmetic: Arithmetic | None = None,
+        chip: str | None = None,
     ) -> None:
         self._package = str(package.absolute())
         self._arithmetic = arithmetic
+        self._chip = chip
         self._chosen = backend
         self._cpu_s = 0.0
 
@@ -121,9 +124,10 @@ class RunnerSide:
         # Only when there is work: an unknown runtime is a task's outcome.
         manifest = load_manifest(Path(self._package))
         threads = 1 if _is_small(manifest, tasks) else None
-        return backend_here(
-            manifest.runs_as, Wishes(memory="lean", threads=threads, arithmetic=self._arithmetic)
+        wishes = Wishes(
+            memory="lean", threads=threads, arithmetic=self._arithmetic, chip=self._chip
         )
+        return backend_here(manifest.runs_as, wishes)
 
 
 def _is_small(manifest: PackageManifest, tasks: Sequence[Task]) -> bool:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Wishes:
     """What the user asked for; None or () means: use the device's profile.
 
-    `profile` takes the place of the one that fits the device.
+    `profile` takes the place of the one that fits the device. `chip` is the one whose contexts are
+    loaded, of a package that was compiled for several; None is the device's own.
     """
 
     profile: DeviceProfile | None = None
@@ -37,6 +38,7 @@ class Wishes:
     threads: int | None = None
     memory: MemoryMode | None = None
     arithmetic: Arithmetic | None = None
+    chip: str | None = None
 
 
 def choose_backend(device: Device, target: str, wishes: Wishes) -> Backend:
@@ -106,6 +108,7 @@ def backend_of(
         threads=threads,
         memory=wishes.memory,
         arithmetic=arithmetic,
+        chip=wishes.chip,
     )
 
 

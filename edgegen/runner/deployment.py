@@ -10,9 +10,9 @@ from pathlib import Path
 from edgegen.core.errors import DeviceError, ParityError
 from edgegen.core.measurement import GoldenCheck
 from edgegen.core.progress import Progress, SilentProgress
-from edgegen.devices.chips import require_chip
+from edgegen.devices.chips import cargo_for
 from edgegen.devices.device import Device
-from edgegen.devices.store import Shipment, Stored, push, shipment, switch, verify
+from edgegen.devices.store import Shipment, Stored, push, switch, verify
 from edgegen.runner.backend_choice import Wishes, choose_backend, memory_limit_bytes
 from edgegen.runner.job import Backend, DescribeJob, GenerateJob, GoldenJob, Request, Residency
 from edgegen.runner.memory_plan import Fitting, Peak, fitting_plan
@@ -56,9 +56,9 @@ def deploy(
     and what `push` and the runner raise.
     """
     progress = progress or SilentProgress()
-    cargo = shipment(package, name)
-    require_chip(device, cargo.manifest.compiled)
-    backend = choose_backend(device, cargo.manifest.runs_as, wishes or Wishes())
+    wishes = wishes or Wishes()
+    cargo = cargo_for(device, package, name, wanted=wishes.chip)
+    backend = choose_backend(device, cargo.manifest.runs_as, wishes)
     device.agent.lock(f"deploy {cargo.name}")
     stored = push(device, cargo, progress)
     with progress.step("verify"):
@@ -76,7 +76,7 @@ def deploy(
         checks = _check(device, job, progress, patience_s)
     else:
         _start_once(device, backend, patience_s)
-    memory = _within_limit(device, cargo, stored, backend, wishes or Wishes(), patience_s)
+    memory = _within_limit(device, cargo, stored, backend, wishes, patience_s)
     before = switch(device, stored)
     return Deployment(
         device=device.address,

@@ -65,6 +65,7 @@ class Backend:
 
     `name` is one of the runner's backends; `backend_choice` takes it from the package's target.
     `optimized` is the folder where it keeps graphs that it has optimized; see `optimized_folder`.
+    `chip` is the one whose contexts it loads, of a package that was compiled for several.
     """
 
     name: str = DEFAULT.name
@@ -73,6 +74,7 @@ class Backend:
     memory: MemoryMode | None = None
     optimized: str | None = None
     arithmetic: Arithmetic | None = None
+    chip: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

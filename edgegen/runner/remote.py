@@ -11,9 +11,9 @@ from edgegen.core.errors import RunnerError
 from edgegen.core.files import sha256_of, translate_disk_errors
 from edgegen.core.progress import Progress, SilentProgress
 from edgegen.devices.answers import Place
-from edgegen.devices.chips import require_chip
+from edgegen.devices.chips import cargo_for
 from edgegen.devices.device import Device
-from edgegen.devices.store import File, Stored, new_run_name, push, send_blobs, shipment
+from edgegen.devices.store import File, Stored, new_run_name, push, send_blobs
 from edgegen.runner.backend_choice import Wishes, choose_backend
 from edgegen.runner.job import GenerateJob, Request
 from edgegen.runner.protocol import Event
@@ -26,11 +26,11 @@ def push_package(
 ) -> Stored:
     """Take the device, and push what it lacks of a package; what is current there stays.
 
-    Raises what `require_chip` and `choose_backend` raise before anything travels.
+    Raises what `cargo_for` and `choose_backend` raise before anything travels.
     """
-    cargo = shipment(package)
-    require_chip(device, cargo.manifest.compiled)
-    choose_backend(device, cargo.manifest.runs_as, wishes or Wishes())
+    wishes = wishes or Wishes()
+    cargo = cargo_for(device, package, wanted=wishes.chip)
+    choose_backend(device, cargo.manifest.runs_as, wishes)
     device.agent.lock(f"run {cargo.name}")
     return push(device, cargo, progress)
 

@@ -23,6 +23,7 @@ ONNX = load_target("onnx")
     [
         (["--chip", "snapdragon-9"], "There is no chip 'snapdragon-9'"),
         (["--chip", "qcs6490"], "computes integers only"),
+        (["--chip", "SM8650", "--chip", "qcs6490"], "computes integers only"),
         (["-t", "tflite", "--chip", "SM8650"], "not those of the target 'tflite'"),
         (["-p", "pixel-8", "--npu"], "'pixel-8' names none"),
         (["--npu"], "there is no profile"),
@@ -46,9 +47,9 @@ def test_what_cannot_be_is_refused(
 
 @pytest.mark.parametrize("given", [None, 500_000_000])
 def test_a_contexts_size_is_an_option_of_the_exporter(given: int | None) -> None:
-    runtime = runtime_of(None, ONNX, Npu(chip="SM8650", context_bytes=given))
+    runtime = runtime_of(None, ONNX, Npu(chips=("SM8650",), context_bytes=given))
     assert isinstance(runtime, RuntimeOptions)
     options = resolve_options(ONNX, load_recipe("fp16", ONNX), runtime, None)
     assert isinstance(options, OnnxOptions)
-    assert options.chip == load_chip("SM8650")
+    assert options.chips == (load_chip("SM8650"),)
     assert options.context_bytes == (given or CONTEXT_BYTES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,12 +16,13 @@ from edgegen_runner.agent.paths import Folders
 from edgegen.core.codec import decode
 from edgegen.core.errors import ConfigError
 from edgegen.core.package import Compiled
-from edgegen.devices.chips import chip_of, require_chip
+from edgegen.devices.chips import cargo_for, chip_of, require_chip
 from edgegen.devices.device import Device
 from edgegen.devices.discovery import _lacks
 from edgegen.devices.facts import DeviceFacts
 from edgegen.runner.provision import _runtimes_after
 from edgegen.runner.wheels import wheels_for
+from tests.tiny_packages import for_chips, onnx_package
 
 COMPILED = Compiled(
     chip="snapdragon-8-gen-3",
@@ -96,15 +98,35 @@ def test_a_package_for_another_chip_is_refused_before_anything_travels(
     soc: str, says: str, hint: str, described: dict[str, object]
 ) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
-        require_chip(device(facts(described, soc=soc)), COMPILED)
+        require_chip(device(facts(described, soc=soc)), (COMPILED,))
     assert "compiled for the NPU of snapdragon-8-gen-3 (SM8650)" in caught.value.message
     assert hint in caught.value.hint
 
 
 def test_the_right_chip_and_one_that_is_not_told_are_taken(described: dict[str, object]) -> None:
-    require_chip(device(facts(described, soc="SM8650")), COMPILED)
-    require_chip(device(facts(described, soc=None, model=None)), COMPILED)
-    require_chip(device(facts(described, soc="MT6989")), None)
+    assert require_chip(device(facts(described, soc="SM8650")), (COMPILED,)) == COMPILED.chip
+    assert require_chip(device(facts(described, soc=None, model=None)), (COMPILED,)) is None
+    assert require_chip(device(facts(described, soc="MT6989")), ()) is None
+
+
+ELITE = replace(COMPILED, chip="snapdragon-8-elite", part="SM8750", architecture=79)
+
+
+def test_of_several_chips_a_device_gets_its_own(
+    described: dict[str, object], tmp_path: Path
+) -> None:
+    both = (COMPILED, ELITE)
+    assert require_chip(device(facts(described, soc="SM8750")), both) == ELITE.chip
+    with pytest.raises(ConfigError, match=r"gen-3 .SM8650. and snapdragon-8-elite .SM8750."):
+        require_chip(device(facts(described, soc="MT6989")), both)
+    package = for_chips(onnx_package(tmp_path / "package"), COMPILED.chip, ELITE.chip)
+    sent = cargo_for(device(facts(described, soc="SM8750")), package)
+    assert {it.path.split("/")[1] for it in sent.files if it.path.endswith(".onnx")} == {ELITE.chip}
+    with pytest.raises(ConfigError, match="has snapdragon-8-elite, not snapdragon-8-gen-3"):
+        cargo_for(device(facts(described, soc="SM8750")), package, wanted=COMPILED.chip)
+    silent = device(facts(described, soc=None, model=None))
+    assert cargo_for(silent, package, wanted=ELITE.chip).version == sent.version
+    assert len(cargo_for(silent, package).files) > len(sent.files)
 
 
 NODE = {"path": "/dev/fastrpc-cdsp", "group": "fastrpc"}

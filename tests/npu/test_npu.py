@@ -24,6 +24,7 @@ from edgegen.packaging.model_facts import read_facts
 from edgegen.packaging.plan import plan_package
 from edgegen.packaging.verify import verify_package
 from edgegen.parity.gate import check_package
+from edgegen.parity.runner_side import RunnerSide
 from tests.conftest import TinyPipeline
 from tests.contracts.test_exporters_contract import FAMILIES
 
@@ -136,7 +137,7 @@ def build(
     model: str,
     recipe: str,
     destination: Path,
-    chip: str = GEN_3.name,
+    chips: tuple[str, ...] = (GEN_3.name,),
     context_bytes: int | None = None,
 ) -> Built:
     plan = plan_package(
@@ -144,7 +145,7 @@ def build(
         target="onnx",
         destination=destination,
         recipe=recipe,
-        npu=Npu(chip=chip, context_bytes=context_bytes),
+        npu=Npu(chips=chips, context_bytes=context_bytes),
     )
     (made,) = build_all([plan]).packages
     assert isinstance(made, Built), made
@@ -157,8 +158,7 @@ def test_every_family_is_compiled_whole_and_draws_torchs_image(
     family: str, recipe: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
     made = build(str(tiny_pipeline(FAMILIES[family])), recipe, tmp_path / "package")
-    assert made.manifest.compiled is not None
-    assert made.manifest.compiled.on_processor == {}
+    assert [it.on_processor for it in made.manifest.compiled] == [{}]
     assert made.evidence.emulated
     assert {it.layer for it in made.evidence.parity} == {"component", "trajectory", "image"}
     assert all(it.passed for it in made.evidence.parity)
@@ -230,14 +230,45 @@ def test_a_graph_in_several_contexts_draws_as_in_one(
     unet = made.path / "unet"
     assert (unet / "model.3.onnx").is_file()
     assert context_of(unet / "model.3.onnx").is_file()
-    assert made.manifest.compiled is not None
-    assert made.manifest.compiled.on_processor == {}
-    assert made.manifest.compiled.contexts["unet"] >= 3
+    (compiled,) = made.manifest.compiled
+    assert compiled.on_processor == {}
+    assert compiled.contexts["unet"] >= 3
     found = {it.name: it.psnr_db for it in made.evidence.parity if it.layer == "component"}
     for check in built.evidence.parity:  # what crosses has 16 bits there as here
         if check.layer == "component":
             assert check.psnr_db is not None
             assert found[check.name] == pytest.approx(check.psnr_db, abs=0.5)
     (unet / "model.2.onnx").unlink()
+    with pytest.raises(IntegrityError):
+        verify_package(made.path)
+
+
+def test_a_package_for_two_chips_is_compared_on_each_and_a_device_gets_one(
+    tiny_pipeline: TinyPipeline, built: Built, tmp_path: Path
+) -> None:
+    elite = load_chip("snapdragon-8-elite")
+    chips = (GEN_3.name, elite.name)
+    made = build(str(tiny_pipeline("sd15")), "fp16", tmp_path / "both", chips)
+    assert [(it.chip, it.folder) for it in made.manifest.compiled] == [(it, it) for it in chips]
+    for chip in (GEN_3, elite):
+        said = read_context(context_of(made.path / "unet" / chip.name / "model.onnx"))
+        assert (said.part, said.architecture) == (chip.parts[0], chip.architecture)
+        own = [it for it in made.evidence.parity if it.chip == chip.name]
+        assert len(own) == len(built.evidence.parity)
+        assert all(it.passed for it in own)
+        files = {
+            it.path.replace(f"/{chip.name}/", "/") for it in made.manifest.files_for(chip.name)
+        }
+        assert files == {it.path for it in built.manifest.files}
+    digests = {it.path: it.sha256 for it in made.manifest.files}
+    for file in built.manifest.files:  # what is shared, and the chip's own, are those of one chip's
+        path = file.path
+        if path.endswith(("model.onnx", "model_qnn.bin")):
+            path = f"{path.rpartition('/')[0]}/{GEN_3.name}/{path.rpartition('/')[2]}"
+        assert digests[path] == file.sha256
+    for folder in made.path.glob(f"*/{GEN_3.name}"):  # as a device of the other chip has it
+        shutil.rmtree(folder)
+    run = check_package(made.path, made.manifest, artifact=RunnerSide(made.path))
+    assert run.passed
     with pytest.raises(IntegrityError):
         verify_package(made.path)

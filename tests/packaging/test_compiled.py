@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,20 +11,23 @@ from edgegen_runner.contexts import CONTEXTS
 from edgegen_runner.package import load_package
 
 from edgegen.core.codec import decode, dump_json, load_json_object
-from edgegen.core.errors import ConfigError
+from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import MANIFEST_NAME, Compiled, PackageManifest
 from edgegen.core.profile import RuntimeOptions
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.devices.profiles import load_profile
+from edgegen.devices.store import shipment
 from edgegen.exporters.base import CompiledComponent, ExportResult, resolve_options
 from edgegen.exporters.onnx.options import OnnxOptions
 from edgegen.packaging.candidate import Npu, runtime_of
 from edgegen.packaging.compiled import compiled_for, compiler_needs, for_npu
+from edgegen.packaging.integrity import check_listing
 from edgegen.runner.ahead import _guess
 from edgegen.runner.backend_choice import Wishes, backend_here, backend_of
 from edgegen.runner.runtimes import emulated_here, is_emulated
+from tests.tiny_packages import for_chips, onnx_package
 
 ONNX = load_target("onnx")
 PHONE = load_profile("galaxy-s24-ultra")
@@ -41,18 +46,22 @@ COMPILED = Compiled(
 
 def test_the_profiles_chip_is_compiled_for_with_fixed_shapes_and_one_sample() -> None:
     runtime = runtime_of(PHONE, ONNX, Npu())
-    assert (runtime.chip, runtime.recipe) == ("snapdragon-8-gen-3", "fp16")
+    assert (runtime.chips, runtime.recipe) == (("snapdragon-8-gen-3",), "fp16")
     assert (runtime.operators, runtime.shapes, runtime.denoiser_batch) == ("plain", "fixed", 1)
     assert runtime.package == "onnxruntime-qnn"
     options = resolve_options(ONNX, load_recipe("fp16", ONNX), runtime, PHONE)
     assert isinstance(options, OnnxOptions)
-    assert options.chip is not None
-    assert options.chip.soc_model == 57
+    assert [it.soc_model for it in options.chips] == [57]
 
 
 def test_a_chip_that_is_given_goes_before_the_profiles_and_needs_none() -> None:
-    assert runtime_of(PHONE, ONNX, Npu(chip="SM8750")).chip == "snapdragon-8-elite"
-    assert runtime_of(None, ONNX, Npu(chip="qcs9075")).chip == "qcs9075"
+    assert runtime_of(PHONE, ONNX, Npu(chips=("SM8750",))).chips == ("snapdragon-8-elite",)
+    assert runtime_of(None, ONNX, Npu(chips=("qcs9075",))).chips == ("qcs9075",)
+
+
+def test_several_chips_are_compiled_for_in_their_order_and_each_once() -> None:
+    npu = Npu(chips=("SM8750", "snapdragon-8-gen-3", "snapdragon-8-elite"))
+    assert runtime_of(PHONE, ONNX, npu).chips == ("snapdragon-8-elite", "snapdragon-8-gen-3")
 
 
 @pytest.mark.parametrize("profile", [None, load_profile("raspberry-pi-5")])
@@ -75,34 +84,45 @@ def test_an_npu_without_floats_is_refused(allow: bool) -> None:
     given = RuntimeOptions(target="onnx", package="onnxruntime", recipe="fp16-storage")
     recipe = load_recipe("int8-static-a16", ONNX)
     with pytest.raises(ConfigError, match="computes integers only") as caught:
-        resolve_options(ONNX, recipe, for_npu(given, None, "qcs6490", allow_processor=allow), None)
+        resolve_options(
+            ONNX, recipe, for_npu(given, None, ("SM8650", "qcs6490"), allow_processor=allow), None
+        )
     assert "without --npu" in caught.value.hint
 
 
-def result(compiled: CompiledComponent | None) -> ExportResult:
+def result(**compiled: CompiledComponent) -> ExportResult:
     return ExportResult(
-        path="model.onnx", storage_bytes=1, operator_sets={}, toolkits={}, compiled=compiled
+        path="model.onnx",
+        storage_bytes=1,
+        operator_sets={},
+        toolkits={},
+        compiled={name.replace("_", "-"): it for name, it in compiled.items()},
     )
 
 
 def test_the_manifest_says_what_the_compiler_made_and_left() -> None:
-    def made(left: int, contexts: int) -> ExportResult:
-        return result(
-            CompiledComponent(
-                compiler="onnxruntime-qnn 2.7.0",
-                sdk="v2.51",
-                vtcm_bytes=8 << 20,
-                on_processor=left,
-                contexts=contexts,
-            )
+    def made(left: int, contexts: int) -> CompiledComponent:
+        return CompiledComponent(
+            compiler="onnxruntime-qnn 2.7.0",
+            sdk="v2.51",
+            vtcm_bytes=8 << 20,
+            on_processor=left,
+            contexts=contexts,
         )
 
-    results = {"text_encoder": made(0, 1), "unet": made(2, 3)}
-    assert compiled_for("snapdragon-8-gen-3", results) == COMPILED
-    assert compiled_for(None, {"unet": result(None)}) is None
-    (need,) = compiler_needs(COMPILED)
+    one, other = "snapdragon-8-gen-3", "snapdragon-8-elite"
+    results = {
+        "text_encoder": result(snapdragon_8_gen_3=made(0, 1), snapdragon_8_elite=made(0, 1)),
+        "unet": result(snapdragon_8_gen_3=made(2, 3), snapdragon_8_elite=made(0, 1)),
+    }
+    assert compiled_for((one,), results) == (COMPILED,)
+    first, second = compiled_for((one, other), results)
+    assert first == replace(COMPILED, folder=one)
+    assert (second.part, second.on_processor, second.folder) == ("SM8750", {}, other)
+    assert compiled_for((), {"unet": result()}) == ()
+    (need,) = compiler_needs((first, second))
     assert (need.runtime, need.version) == ("onnxruntime_qnn", "2.7.0")
-    assert compiler_needs(None) == ()
+    assert compiler_needs(()) == ()
 
 
 @pytest.fixture
@@ -114,14 +134,47 @@ def compiled_package(tiny_onnx_package: Path, tmp_path: Path) -> Path:
         if path.name != MANIFEST_NAME:
             (package / path.name).symlink_to(path)
     data = load_json_object(tiny_onnx_package / MANIFEST_NAME)
-    manifest = decode(PackageManifest, {**data, "compiled": None}, source="test")
-    text = dump_json(PackageManifest(**{**_fields(manifest), "compiled": COMPILED}))
+    manifest = decode(PackageManifest, data, source="test")
+    text = dump_json(replace(manifest, compiled=(COMPILED,)))
     (package / MANIFEST_NAME).write_text(text, encoding="utf-8")
     return package
 
 
-def _fields(manifest: PackageManifest) -> dict[str, object]:
-    return {name: getattr(manifest, name) for name in PackageManifest.__dataclass_fields__}
+@pytest.mark.parametrize("held", [None, "one"])
+def test_a_manifest_of_before_there_were_several_chips_is_read(
+    held: str | None, compiled_package: Path
+) -> None:
+    path = compiled_package / MANIFEST_NAME
+    data = load_json_object(path)
+    data["compiled"] = data["compiled"][0] if held else None
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert load_manifest(compiled_package).compiled == ((COMPILED,) if held else ())
+
+
+def test_a_device_needs_its_own_chips_files_and_a_silent_one_all(tmp_path: Path) -> None:
+    one, other = "snapdragon-8-gen-3", "snapdragon-8-elite"
+    package = for_chips(onnx_package(tmp_path / "package"), one, other)
+    manifest = load_manifest(package)
+    paths = {it.path for it in manifest.files}
+    own = {it.path for it in manifest.files_for(one)}
+    assert paths - own == {f"{it.spec.name}/{other}/model.onnx" for it in manifest.components}
+    assert manifest.files_for(None) == manifest.files
+    whole, part = shipment(package), shipment(package, chip=one)
+    assert {it.path for it in part.files} == {*own, MANIFEST_NAME}
+    assert part.version == f"{whole.version}-{one}"
+    assert part.size_bytes < whole.size_bytes
+
+
+def test_each_chips_graphs_have_to_be_listed(tmp_path: Path) -> None:
+    package = for_chips(
+        onnx_package(tmp_path / "package"), "snapdragon-8-gen-3", "snapdragon-8-elite"
+    )
+    manifest = load_manifest(package)
+    check_listing(package, manifest)
+    lost = "unet/snapdragon-8-elite/model.onnx"
+    files = tuple(it for it in manifest.files if it.path != lost)
+    with pytest.raises(IntegrityError, match=f"{lost}, of unet, is not listed"):
+        check_listing(package, replace(manifest, files=files))
 
 
 def test_a_compiled_package_is_run_by_what_loads_contexts(compiled_package: Path) -> None:
@@ -158,7 +211,7 @@ def test_the_runner_reads_the_chip_of_each_component(
     package = tmp_path / "compiled"
     shutil.copytree(tiny_onnx_package, package)
     manifest = load_manifest(package)
-    text = dump_json(PackageManifest(**{**_fields(manifest), "compiled": COMPILED}))
+    text = dump_json(replace(manifest, compiled=(COMPILED,)))
     (package / MANIFEST_NAME).write_text(text, encoding="utf-8")
     read = load_package(package)
     assert read.target == CONTEXTS

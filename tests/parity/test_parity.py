@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from edgegen.core.errors import IntegrityError, ParityError, RunnerError
+from edgegen.core.package import Compiled
+from edgegen.parity import gate
 from edgegen.parity.gate import check_package, require, worst_check
 from edgegen.reference import golden
 from tests.parity.faithful_side import (
@@ -179,3 +181,39 @@ def test_the_hint_names_the_recipe_to_try(
     with pytest.raises(ParityError) as caught:
         require(run, manifest)
     assert hint in caught.value.hint
+
+
+def test_a_package_for_several_chips_is_compared_with_each_and_says_on_which_it_failed(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Compiled(
+        chip="snapdragon-8-gen-3",
+        part="SM8650",
+        architecture=75,
+        soc_model=57,
+        vtcm_bytes=8 << 20,
+        compiler="onnxruntime-qnn 2.7.0",
+        sdk="v2.51",
+        folder="snapdragon-8-gen-3",
+    )
+    second = dataclasses.replace(first, chip="snapdragon-8-elite", part="SM8750", folder="e")
+    manifest = dataclasses.replace(MANIFEST, compiled=(first, second))
+
+    def side(package: Path, chip: str | None = None) -> FaithfulSide:
+        made = FaithfulSide(package)
+        if chip == second.chip:
+            made.tampering["unet.out_sample"] = lambda same: -same
+        return made
+
+    monkeypatch.setattr(gate, "_runner_side", side)
+    run = check_package(package, manifest)
+    one = check_package(package, MANIFEST, artifact=FaithfulSide(package))
+    assert [it.chip for it in run.checks] == [first.chip] * len(one.checks) + [second.chip] * len(
+        one.checks
+    )
+    assert [(it.chip, it.name) for it in run.checks if not it.passed] == [
+        (second.chip, "unet.out_sample")
+    ]
+    assert run.cost.cpu_s >= 2 * FaithfulSide.cpu_s
+    with pytest.raises(ParityError, match=r"unet\.out_sample, on snapdragon-8-elite"):
+        require(run, manifest)

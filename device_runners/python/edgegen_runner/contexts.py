@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .errors import RunnerFailure
 
@@ -37,6 +38,29 @@ class Context:
 def context_of(graph: Path) -> Path:
     """Return the context's file beside the graph that names it."""
     return graph.with_name(graph.stem + SUFFIX)
+
+
+def path_for(path: str, folder: str) -> str:
+    """Return where a component's graph lies for one chip, whose contexts have a folder in its own.
+
+    In a package for one chip they have none.
+
+    >>> path_for("unet/model.onnx", "snapdragon-8-elite")
+    'unet/snapdragon-8-elite/model.onnx'
+    """
+    if not folder:
+        return path
+    return f"{PurePosixPath(path).parent}/{folder}/{PurePosixPath(path).name}"
+
+
+def is_of(path: str, folders: Collection[str]) -> bool:
+    """Return whether a file of a package lies in one of the folders that chips have.
+
+    >>> is_of("unet/snapdragon-8-elite/model.onnx", {"snapdragon-8-elite"})
+    True
+    """
+    parts = path.split("/")
+    return len(parts) > 2 and parts[1] in folders
 
 
 def read_context(path: Path) -> Context:

@@ -36,7 +36,7 @@ def check(job: GoldenJob, backend: Backend, emit: Emit) -> None:
     Whatever cannot be compared has failed, as in the parity gate on the host. Raises RunnerFailure
     (bad-package) where the package has no golden case, or one that is not whole.
     """
-    package = load_package(job.package, verify=job.verify)
+    package = load_package(job.package, verify=job.verify, chip=job.backend.chip)
     if package.golden is None:
         raise RunnerFailure(
             "bad-package", f"{package.folder} has no golden case.", "Build the package again."

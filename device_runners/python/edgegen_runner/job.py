@@ -241,6 +241,7 @@ def _read_backend(job: Table) -> BackendOptions:
         memory=table.choice("memory", ("auto", "lean", "fast"), "auto"),
         optimized=table.optional_path("optimized"),
         arithmetic=table.optional_choice("arithmetic", ARITHMETICS),
+        chip=table.optional_text("chip"),
     )
     table.done()
     return options

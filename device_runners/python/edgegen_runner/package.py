@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional, Union
 
 from .arithmetic import ARITHMETICS, FLOAT32
-from .contexts import CONTEXTS
+from .chips import Compiled, PackagedChip, choose_chip, own_part, read_chips
+from .contexts import CONTEXTS, is_of, path_for
 from .errors import RunnerFailure, shortened
 from .files import open_regular
 from .generation import (
@@ -38,7 +39,6 @@ _MOST_COMPONENTS = 64
 _MOST_TENSORS = 1_000
 _MOST_RULES = 10_000
 _MOST_NEEDS = 100
-_MOST_NUMBER = 100_000
 _LARGEST_AXIS = 1 << 20
 _PIECE_BYTES = 8 << 20
 
@@ -50,17 +50,6 @@ class Tensor:
     name: str
     dtype: str
     shape: tuple[Union[int, str], ...]
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """The chip that a component was compiled for, and the nodes that stayed on the processor."""
-
-    chip: str
-    part: str
-    architecture: int
-    soc_model: int
-    on_processor: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,11 +178,15 @@ class Package:
         return config
 
 
-def load_package(folder: Path, *, verify: bool = False) -> Package:
+def load_package(folder: Path, *, verify: bool = False, chip: Optional[str] = None) -> Package:
     """Read a package's manifest; with ``verify``, compare the sha256 of every file with it.
 
+    Of one that was compiled for several chips it is what `choose_chip` chooses, for ``chip`` where
+    that is given; other chips' files may be missing.
+
     Raises RunnerFailure (bad-package) where the manifest is missing or broken, or names a file
-    that is missing, outside of the folder or, with ``verify``, another.
+    that is missing, outside of the folder or, with ``verify``, another, and what `choose_chip`
+    raises.
     """
     manifest = read_json_object(folder / MANIFEST_NAME)
     version = manifest.get("schema_version")
@@ -205,8 +198,12 @@ def load_package(folder: Path, *, verify: bool = False) -> Package:
             "Package the model again, or use the runner of the edgegen that built the package.",
         )
     try:
-        package, files = _read_manifest(folder, Table(manifest, MANIFEST_NAME, "bad-package"))
+        if isinstance(manifest.get("compiled"), dict):  # of before a package had several chips
+            manifest["compiled"] = [manifest["compiled"]]
+        package, files = _read_manifest(folder, Table(manifest, MANIFEST_NAME, "bad-package"), chip)
     except RunnerFailure as failure:
+        if failure.kind != "bad-package":
+            raise
         raise RunnerFailure(
             failure.kind,
             f"{folder / MANIFEST_NAME} is broken: {failure.message}",
@@ -269,8 +266,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[str, str]]]:
-    """Return a package, and the path and the sha256 of each of its files."""
+def _read_manifest(
+    folder: Path, manifest: Table, wanted: Optional[str]
+) -> tuple[Package, list[tuple[str, str]]]:
+    """Return a package, and the path and the sha256 of each of its files that are needed."""
     files = [
         (file.text("path"), file.optional_text("sha256") or "")
         for file in manifest.tables("files", most=_MOST_FILES)
@@ -278,8 +277,12 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
     recipe = manifest.table("recipe")
     name = recipe.optional_text("name") or ""
     named = frozenset(path for path, _ in files)
-    compiled = manifest.optional_table("compiled")
-    components = _read_components(folder, manifest, recipe, name, named, compiled)
+    chips = read_chips(manifest)
+    chip = _choose_chip(folder, chips, named, wanted) if chips else None
+    if chip is not None:
+        others = {each.folder for each in chips} - {chip.folder}
+        files = [file for file in files if not is_of(file[0], others)]
+    components = _read_components(folder, manifest, recipe, name, named, chip)
     tolerance = recipe.table("tolerance")
     golden = manifest.optional_table("golden")
     package = Package(
@@ -296,7 +299,7 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
         ),
         golden=None if golden is None else _read_golden(folder, golden),
         model=manifest.table("source").text("model"),
-        target=manifest.text("target") if compiled is None else CONTEXTS,
+        target=manifest.text("target") if chip is None else CONTEXTS,
         recipe=name,
         runtime_since=tuple(
             RuntimeNeed(need.text("runtime"), need.optional_text("version"), need.text("why"))
@@ -304,6 +307,17 @@ def _read_manifest(folder: Path, manifest: Table) -> tuple[Package, list[tuple[s
         ),
     )
     return package, files
+
+
+def _choose_chip(
+    folder: Path, chips: Sequence[PackagedChip], files: frozenset[str], wanted: Optional[str]
+) -> PackagedChip:
+    """Choose by what is asked for, by which chips' files are here, or by this machine's own."""
+
+    def is_here(chip: PackagedChip) -> bool:
+        return all(inside(folder, it).is_file() for it in files if is_of(it, {chip.folder}))
+
+    return choose_chip(chips, is_here, wanted, own_part)
 
 
 def _read_facts(table: Table) -> FamilyFacts:
@@ -357,15 +371,15 @@ def _read_components(
     recipe: Table,
     name: str,
     files: frozenset[str],
-    compiled: Optional[Table],
+    chip: Optional[PackagedChip],
 ) -> dict[str, Component]:
     rules = recipe.tables("rules", most=_MOST_RULES, default=[])
     storages = [recipe.optional_text("storage"), *(rule.optional_text("storage") for rule in rules)]
-    on_chip = None if compiled is None else _read_compiled(compiled)
     components = {}
     for packaged in manifest.tables("components", most=_MOST_COMPONENTS):
         spec, path = packaged.table("spec"), packaged.text("path")
         called = spec.name("name")
+        path = path if chip is None else path_for(path, chip.folder)
         component = Component(
             called,
             spec.choice("role", ROLES),
@@ -378,25 +392,13 @@ def _read_components(
             _read_natives(packaged),
             spec.optional_text("folder") or "",
             _read_lora_inputs(packaged),
-            None if on_chip is None else on_chip(called),
+            None if chip is None else chip.compiled(called),
             recipe.optional_choice("compute", ARITHMETICS) or FLOAT32,
         )
         if not component.outputs:
             raise RunnerFailure("bad-package", f"{component.name} has no outputs.")
         components[component.name] = component
     return components
-
-
-def _read_compiled(compiled: Table) -> Callable[[str], Compiled]:
-    """Return what makes the chip's facts of a component's name."""
-    left = compiled.optional_table("on_processor")
-    facts = (
-        compiled.text("chip"),
-        compiled.text("part"),
-        compiled.whole("architecture", least=1, most=_MOST_NUMBER),
-        compiled.whole("soc_model", least=1, most=_MOST_NUMBER),
-    )
-    return lambda name: Compiled(*facts, 0 if left is None else left.whole(name, 0, least=0))
 
 
 def _part_names(path: str, files: frozenset[str]) -> list[str]:

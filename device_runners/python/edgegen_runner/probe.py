@@ -19,7 +19,7 @@ def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
 
     Raises RunnerFailure.
     """
-    package = load_package(job.package)
+    package = load_package(job.package, chip=job.backend.chip)
     component = package.component(job.component)
     inputs = {name: load_array(job.inputs / f"{name}.npy") for name in component.inputs}
     limit_memory(package, job.backend, package.generation.width, package.generation.height)

@@ -179,7 +179,7 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
 
     Raises RunnerFailure.
     """
-    package = load_package(job.package, verify=job.verify)
+    package = load_package(job.package, verify=job.verify, chip=job.backend.chip)
     for folder in (job.output, job.save_trajectory):
         if folder is not None:
             _make_folder(folder)

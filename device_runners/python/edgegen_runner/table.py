@@ -242,6 +242,13 @@ class Table:
             raise self._refuse(key, f"{len(named):,} entries", f"at most {most:,}")
         return ((name, self._as_table(f"{key}[{name}]", it)) for name, it in named.items())
 
+    def wholes(self, key: str, *, least: int, most: int) -> Mapping[str, int]:
+        """Return whole numbers within limits by their names, at most so many; none where null."""
+        numbers = self.table(key, {})
+        if len(numbers._data) > most:
+            raise self._refuse(key, f"{len(numbers._data):,} entries", f"at most {most:,}")
+        return {name: numbers.whole(name, least=least) for name in list(numbers._data)}
+
     def shape(self, key: str) -> tuple[Union[int, str], ...]:
         """Return the axes of a tensor: a number where an axis is fixed, else a name."""
         value = self._take(key, _MISSING)

@@ -56,12 +56,12 @@ def compile_parts(
 ) -> CompiledComponent:
     """Compile the parts of a graph for a chip: into `folder`, by the names that they have.
 
-    Each is removed once it is compiled. Raises what `compile_graph` raises.
+    Raises what `compile_graph` raises.
     """
-    made = []
-    for graph in graphs:
-        made.append(_in_fork(graph, folder / graph.name, chip, allow_processor=allow_processor))
-        graph.unlink()
+    made = [
+        _in_fork(graph, folder / graph.name, chip, allow_processor=allow_processor)
+        for graph in graphs
+    ]
     return replace(made[0], on_processor=sum(it.on_processor for it in made), contexts=len(made))
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgegen_runner.contexts import context_of
 
 from edgegen.core.calibration import Calibration
+from edgegen.core.chips import chip_folder
 from edgegen.core.codec import decode, load_json
 from edgegen.core.files import translate_disk_errors
 from edgegen.core.model import LoraInput
 from edgegen.core.targets import load_target
-from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
+from edgegen.exporters.base import (
+    CompiledComponent,
+    ExportJob,
+    ExportProgress,
+    ExportResult,
+    OpenedComponent,
+)
 from edgegen.exporters.onnx.options import OnnxOptions
 from edgegen.exporters.opened import import_toolkits, toolkit_versions
 
@@ -43,7 +51,7 @@ class OnnxExporter:
         bound, weights = opened.bound, opened.weights
         options = decode(OnnxOptions, job.options, source="the job", at="options")
         place = Path(job.destination)
-        destination = place if options.chip is None else place / GRAPH_FOLDER
+        destination = place / GRAPH_FOLDER if options.chips else place
         destination.mkdir(exist_ok=True)
         calibration = (
             None if job.calibration is None else load_json(Calibration, Path(job.calibration))
@@ -57,7 +65,7 @@ class OnnxExporter:
         )
         progress.step("save")
         models = [model]
-        if options.chip is not None:
+        if options.chips:
             models = split(model, options.context_bytes)
         graphs = [part_path(destination / GRAPH_NAME, it) for it in range(1, len(models) + 1)]
         if not written:
@@ -65,20 +73,13 @@ class OnnxExporter:
         with translate_disk_errors(destination):
             for part, graph in zip(models, graphs, strict=True):
                 ir.save(part, graph)
-        size_bytes, compiled, used = written + graphs[0].stat().st_size, None, ["onnx", "onnx-ir"]
-        if options.chip is not None:
-            from edgegen.exporters.onnx.contexts import PACKAGE, compile_parts
+        size_bytes, used = written + graphs[0].stat().st_size, ["onnx", "onnx-ir"]
+        compiled: dict[str, CompiledComponent] = {}
+        if options.chips:
+            from edgegen.exporters.onnx.contexts import PACKAGE
 
-            progress.step(f"compile for {options.chip.title}")
-            compiled = compile_parts(
-                graphs, place, options.chip, allow_processor=options.allow_processor
-            )
+            compiled, size_bytes = _compile(graphs, place, options, progress)
             shutil.rmtree(destination)
-            size_bytes = sum(
-                it.stat().st_size
-                for graph in graphs
-                for it in (place / graph.name, context_of(place / graph.name))
-            )
             used += ["onnxruntime", PACKAGE]
         return ExportResult(
             path=GRAPH_NAME,
@@ -91,3 +92,25 @@ class OnnxExporter:
                 for name, shape in lowered.loras.items()
             },
         )
+
+
+def _compile(
+    graphs: Sequence[Path], place: Path, options: OnnxOptions, progress: ExportProgress
+) -> tuple[dict[str, CompiledComponent], int]:
+    """Compile graphs for each chip; return what was made, and what the largest chip's files take.
+
+    One chip's contexts go to `place`, those of several to a folder of each in it.
+    """
+    from edgegen.exporters.onnx.contexts import compile_parts
+
+    compiled, sizes = {}, []
+    for chip in options.chips:
+        progress.step(f"compile for {chip.title}")
+        folder = place / chip_folder(options.chips, chip)
+        folder.mkdir(exist_ok=True)
+        compiled[chip.name] = compile_parts(
+            graphs, folder, chip, allow_processor=options.allow_processor
+        )
+        made = (folder / graph.name for graph in graphs)
+        sizes.append(sum(it.stat().st_size + context_of(it).stat().st_size for it in made))
+    return compiled, max(sizes)

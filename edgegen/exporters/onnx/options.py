@@ -27,14 +27,14 @@ class OnnxOptions(TargetOptions):
 
     `accuracy_level` is that of MatMulNBits: with 4 it multiplies in 8 bits, else in 32. With
     `lora_as_input` a layer takes a LoRA's two matrices as inputs, which may be left out. A graph is
-    compiled for the NPU of a `chip`, in contexts whose weights take at most `context_bytes`, and
-    with `allow_processor` may leave nodes to the processor.
+    compiled for the NPU of each of `chips`, in contexts whose weights take at most `context_bytes`,
+    and with `allow_processor` may leave nodes to the processor.
     """
 
     operators: OperatorSet = "contrib"
     accuracy_level: Literal[0, 1, 4] = 0
     lora_as_input: bool = False
-    chip: Chip | None = None
+    chips: tuple[Chip, ...] = ()
     context_bytes: int = CONTEXT_BYTES
     allow_processor: bool = False
 
@@ -70,8 +70,8 @@ def resolve(
             f"multiplies with blocks of a power of two, from {SHORTEST_BLOCK} on.",
             hint="Set block = 32 in the recipe.",
         )
-    chip = None if runtime.chip is None else load_chip(runtime.chip)
-    if chip is not None and not chip.float16:
+    chips = tuple(map(load_chip, runtime.chips))
+    for chip in (it for it in chips if not it.float16):
         raise ConfigError(
             f"The NPU of {chip.title} computes integers only, and every recipe leaves norms, "
             "softmaxes and the autoencoder in floats.",
@@ -81,7 +81,7 @@ def resolve(
         operators=runtime.operators,
         accuracy_level=runtime.accuracy_level,
         lora_as_input=runtime.lora_as_input,
-        chip=chip,
+        chips=chips,
         context_bytes=runtime.file_limit_bytes or CONTEXT_BYTES,
         allow_processor=runtime.allow_processor,
     )

@@ -122,7 +122,7 @@ class GraphWriter:
         self.operators = options.operators
         self.accuracy_level = options.accuracy_level
         self.lora_as_input = lora_as_input
-        self.for_npu = options.chip is not None
+        self.for_npu = bool(options.chips)
         self.sizes = sizes
         self.calibration = calibration
         self.upcast_attention = upcast_attention

@@ -48,7 +48,7 @@ def describe(folders: Folders, root: Path = _ROOT, *, tried: bool = False) -> di
     return {
         **read_system_state(root),
         "model": _model(root),
-        "soc": _soc(root),
+        "soc": soc_of(root),
         "npu_nodes": _npu_nodes(root),
         "system": platform.system(),
         "machine": _machine(),
@@ -122,7 +122,7 @@ def _model(root: Path) -> Optional[str]:
     return None
 
 
-def _soc(root: Path) -> Optional[str]:
+def soc_of(root: Path) -> Optional[str]:
     """Return what the chip's maker calls it, where the kernel or Android says: SM8650."""
     said = read_text(root / "sys/devices/soc0/machine")
     getprop = root / "system/bin/getprop"

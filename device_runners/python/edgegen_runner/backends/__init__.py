@@ -28,7 +28,8 @@ class BackendOptions:
     runtime may copy and repack them) or ``auto`` (fast for small components, lean for others).
     OpenVINO and the TFLite runtimes always repack. ``optimized`` is the folder where ONNX Runtime
     and OpenVINO keep small graphs as they have optimized them, and look for them; None keeps none.
-    ``arithmetic`` is one of `ARITHMETICS`, None for the recipe's own.
+    ``arithmetic`` is one of `ARITHMETICS`, None for the recipe's own. Of a package for several
+    chips it loads the contexts of ``chip``, None for this machine's own.
     """
 
     name: str = DEFAULT.name
@@ -37,6 +38,7 @@ class BackendOptions:
     memory: str = "auto"
     optimized: Optional[Path] = None
     arithmetic: Optional[str] = None
+    chip: Optional[str] = None
 
 
 class Session(Protocol):

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..arithmetic import ARITHMETICS, arithmetic_of
+from ..chips import Compiled
 from ..contexts import context_of, read_context
 from ..errors import RunnerFailure
-from ..package import Compiled, Component
+from ..package import Component
 from ..runtimes import called
 from . import Array, BackendOptions, require_ports, runtime_failure
 from .onnxruntime import FAILURES  # it turns telemetry off before the import

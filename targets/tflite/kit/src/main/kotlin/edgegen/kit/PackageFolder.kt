@@ -18,9 +18,14 @@ class Component(
  * The folder that `edgegen package --target tflite` writes, as far as Stable Diffusion needs it.
  *
  * [width] and [height] are pixels; [steps] and [guidance] are what the model is used with unless
- * told.
+ * told. Of a package for several chips' NPUs, [contexts] is where those of one lie in the folder of
+ * each component.
  */
-class PackageFolder private constructor(val folder: File, manifest: Map<String, Any?>) {
+class PackageFolder private constructor(
+    val folder: File,
+    manifest: Map<String, Any?>,
+    private val contexts: String,
+) {
     private val generation = Json.asObject(manifest["generation"])
     private val components = Json.asList(manifest["components"]).map { packaged ->
         readComponent(Json.asObject(packaged))
@@ -65,7 +70,7 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
             name = spec["name"] as String,
             role = spec["role"] as String,
             inputs = Json.asList(spec["inputs"]).map { Json.asObject(it)["name"] as String }.toSet(),
-            parts = parts(inside(packaged["path"] as String)),
+            parts = parts(inside(ofChip(packaged["path"] as String))),
             firstOutput = first["name"] as String,
         )
     }
@@ -90,6 +95,12 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
         return listOf(first) + more
     }
 
+    private fun ofChip(path: String): String = if (contexts.isEmpty()) {
+        path
+    } else {
+        "${path.substringBeforeLast("/")}/$contexts/${path.substringAfterLast("/")}"
+    }
+
     /** Returns a file of the package. Throws PackageException where a path leaves the folder. */
     private fun inside(relative: String): File {
         val path = folder.resolve(relative).canonicalFile
@@ -109,14 +120,14 @@ class PackageFolder private constructor(val folder: File, manifest: Map<String, 
          * Throws PackageException where it is none, or one of a pipeline that this kit does not
          * draw.
          */
-        fun open(folder: File): PackageFolder {
+        fun open(folder: File, contexts: String = ""): PackageFolder {
             val file = folder.resolve("edgegen.json")
             if (!file.isFile) throw PackageException("$file is missing. Copy the package again.")
             val manifest = Json.parseObject(file.readText())
             if (manifest["schema_version"] != SCHEMA_VERSION) {
                 throw PackageException("$file has a schema that this kit does not read.")
             }
-            val opened = PackageFolder(folder, manifest)
+            val opened = PackageFolder(folder, manifest, contexts)
             if (opened.keepsFeatures) {
                 throw PackageException(
                     "This package keeps features between steps, and this kit computes each step " +
