@@ -7,16 +7,18 @@ command reads it again, and a runner that it has no use for is ended.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 from edgegen.cli.streams import prepare_streams
-from edgegen.core.folders import PACKAGE_MARK
+from edgegen.core.mark import PACKAGE_MARK
 
+TYPE_CHECKING = False  # what `typing` has, which takes a while to import
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from edgegen.runner.ahead import RunnerAhead
 
 _NOT_HERE = ("--device", "-d", "--help", "-h")
@@ -40,13 +42,24 @@ def _runner_for(arguments: Sequence[str]) -> Iterator[RunnerAhead | None]:
     import gc
 
     gc.disable()  # this process only waits for the runner: what it imports stays, anyway
-    from edgegen.runner.ahead import runner_ahead
+    from edgegen.core.head_start import head_start
+    from edgegen.runner.program import AHEAD, OWN
 
-    with runner_ahead(package, _runtime(arguments)) as ahead:
+    wanted = _runtime(arguments)
+    started = head_start(*OWN, AHEAD, package, *(() if wanted is None else (wanted,)))
+    if started is None:
+        yield None
+        return
+    from contextlib import closing
+    from pathlib import Path
+
+    from edgegen.runner.ahead import RunnerAhead
+
+    with closing(RunnerAhead(started, Path(package), wanted)) as ahead:
         yield ahead
 
 
-def drawn_package(arguments: Sequence[str]) -> Path | None:
+def drawn_package(arguments: Sequence[str]) -> str | None:
     """Return the package that a command line draws with on this machine, as far as one can see.
 
     >>> drawn_package(["inspect", "my-package"])
@@ -54,15 +67,13 @@ def drawn_package(arguments: Sequence[str]) -> Path | None:
     words = [word for word in arguments if not word.startswith("-")]
     if words[:1] != ["run"] or any(word.startswith(_NOT_HERE) for word in arguments):
         return None
-    folders = (Path(word) for word in words[1:] if "\0" not in word)
-    return next((folder for folder in folders if _holds_package(folder)), None)
+    return next((word for word in words[1:] if _holds_package(word)), None)
 
 
-def _holds_package(folder: Path) -> bool:
-    try:
-        return (folder / PACKAGE_MARK).is_file()
-    except OSError:  # a prompt, too long for a name
+def _holds_package(folder: str) -> bool:
+    if "\0" in folder:
         return False
+    return os.path.isfile(os.path.join(folder, PACKAGE_MARK))  # noqa: PTH113 - pathlib is slow
 
 
 def _runtime(arguments: Sequence[str]) -> str | None:

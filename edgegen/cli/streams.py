@@ -11,8 +11,8 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # what `typing` has, which takes a while to import
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 

@@ -1,16 +1,10 @@
-"""Where edgegen keeps what it can make again (the cache) and what it writes down (its state).
-
-Nothing is imported for it: what has to be quick begins here.
-"""
+"""Where edgegen keeps what it can make again (the cache) and what it writes down (its state)."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-
-PACKAGE_MARK = "edgegen.json"
-"""The file that makes a folder a package: its manifest."""
 
 
 def cache_folder() -> Path:

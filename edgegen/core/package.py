@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edgegen_runner.contexts import CONTEXTS, is_of
 
-from edgegen.core.folders import PACKAGE_MARK
+from edgegen.core.mark import PACKAGE_MARK
 from edgegen.core.model import (
     Adapter,
     Component,

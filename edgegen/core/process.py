@@ -24,6 +24,7 @@ from edgegen.core.environment import Names, child_environment
 from edgegen.core.errors import EdgegenError, MissingDependencyError
 from edgegen.core.files import translate_disk_errors
 from edgegen.core.folders import state_folder
+from edgegen.core.head_start import HeadStart
 
 MAXIMUM_LINE_BYTES = 1 << 20
 """A line that a child writes is no longer; one that is, is not our protocol."""
@@ -178,7 +179,8 @@ class Child:
     A context manager that never leaves the child, or anything that it started in its group, behind.
     `log` is created anew; without one, the standard error goes to a file without a name, of which
     `log_tail` still shows the end. `returncodes` translates exit codes, for a program whose own
-    word for them is another. `env` and `besides` are as in `run`.
+    word for them is another. `env` and `besides` are as in `run`. With `started`, it is a process
+    that runs already, as it was started.
 
     Raises MissingDependencyError where the program is not there.
     """
@@ -192,6 +194,7 @@ class Child:
         besides: Names | None = None,
         cwd: Path | None = None,
         returncodes: Mapping[int, int] | None = None,
+        started: HeadStart | None = None,
     ) -> None:
         self.arguments = tuple(arguments)
         self._returncodes = returncodes or {}
@@ -199,14 +202,18 @@ class Child:
         self.returncode: int | None = None
         self.cpu_s: float | None = None
         """Processor seconds of the child and of those of its children that it waited for."""
-        self._log = _open_log(log)
+        self._log = _open_log(log) if started is None else started.log
         try:
-            self._process = _start(
-                arguments,
-                stdin=subprocess.PIPE,
-                stderr=self._log,
-                env=child_environment(env, besides=besides),
-                cwd=cwd,
+            self._process = (
+                _start(
+                    arguments,
+                    stdin=subprocess.PIPE,
+                    stderr=self._log,
+                    env=child_environment(env, besides=besides),
+                    cwd=cwd,
+                )
+                if started is None
+                else started.process
             )
         except BaseException:
             self._log.close()

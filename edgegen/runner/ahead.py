@@ -1,26 +1,15 @@
-"""Starts the runner here before its job is known: it imports its runtime while the host checks."""
+"""A runner that was started here before its job is known: it imports its runtime meanwhile."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 
-from edgegen_runner.contexts import CONTEXTS
-from edgegen_runner.runtimes import called, of_target
-
-from edgegen.core.environment import RUNNER_ENVIRONMENT
-from edgegen.core.folders import PACKAGE_MARK
+from edgegen.core.head_start import HeadStart
 from edgegen.core.process import Child
-from edgegen.core.regular_files import open_regular
-from edgegen.runner.runtimes import RUNTIMES, is_for_devices
-
-OWN = ("-P", "-m", "edgegen.runner.child")
-"""The runner in edgegen's own Python, which alone has the runtimes of this machine."""
-
-_MOST_BYTES = 16 << 20
+from edgegen.runner.guess import guess
+from edgegen.runner.program import OWN
+from edgegen.runner.runtimes import is_for_devices
 
 
 def program_of(runtime: str) -> list[str]:
@@ -34,12 +23,18 @@ class RunnerAhead:
     """A runner that waits for a job of one runtime, until it is taken or closed.
 
     It is edgegen's own, which Python has compiled: the packed one compiles itself at each start.
+    `wanted` is the runtime that the user asked for, None for the first that is installed.
     """
 
-    def __init__(self, runtime: str) -> None:
-        self.runtime = runtime
-        arguments = [sys.executable, *OWN, "--for", runtime]
-        self._child: Child | None = Child(arguments, env=RUNNER_ENVIRONMENT)
+    def __init__(self, started: HeadStart, package: Path, wanted: str | None) -> None:
+        self._package, self._wanted = package, wanted
+        self._child: Child | None = Child(started.arguments, started=started)
+
+    @cached_property
+    def runtime(self) -> str | None:
+        """Return the runtime that it imports: both guess in the same way. None: it imports none."""
+        guessed = guess(self._package, self._wanted)
+        return None if guessed is None else guessed.runtime
 
     def take(self) -> Child | None:
         """Return the process, once; whoever takes it ends it."""
@@ -51,31 +46,3 @@ class RunnerAhead:
         child = self.take()
         if child is not None:
             child.close(grace_s=0.0)
-
-
-@contextmanager
-def runner_ahead(package: Path, wanted: str | None) -> Iterator[RunnerAhead | None]:
-    """Start the runtime that a package will probably run with here.
-
-    `wanted` is the one that the user asked for, None for the first that is installed. What is wrong
-    with the package, or the runtime, is for those to tell who read it: then nothing is started.
-    """
-    runtime = _guess(package, wanted)
-    if runtime is None:
-        yield None
-        return
-    with closing(RunnerAhead(runtime)) as ahead:
-        yield ahead
-
-
-def _guess(package: Path, wanted: str | None) -> str | None:
-    try:
-        with open_regular(package / PACKAGE_MARK, roots=(package,)) as file:
-            manifest = json.loads(file.read(_MOST_BYTES))
-            target = CONTEXTS if manifest.get("compiled") else manifest["target"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    usable = of_target(str(target), RUNTIMES)
-    if wanted is not None:
-        usable = tuple(each for each in usable if each == called(wanted, usable))
-    return next((each.name for each in usable if each.is_here), None)

@@ -20,7 +20,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_the_folder_that_holds_a_manifest(package: Path) -> None:
     line = ["--quiet", "run", "--prompt", "a fox", str(package), "-o", "x.png"]
-    assert drawn_package(line) == package
+    assert drawn_package(line) == str(package)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,19 @@ def test_drawing_here_imports_nothing_of_devices_and_no_toolkit(
     assert code == "0", done.stderr
     heavy = ("edgegen.devices", "edgegen.exporters", "numpy", "torch", "onnxruntime")
     assert [name for name in modules if name.startswith(heavy)] == []
+
+
+def test_nothing_is_imported_before_the_runner_starts(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import edgegen.cli.entry, edgegen.core.head_start, edgegen.runner.program\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    imported = done.stdout.split()
+    assert "subprocess" in imported
+    slow = ("pathlib", "typing", "json", "dataclasses", "tempfile", "hashlib", "click", "numpy")
+    assert [name for name in imported if name.partition(".")[0] in slow] == []

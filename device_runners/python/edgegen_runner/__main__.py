@@ -39,8 +39,8 @@ def main(besides: Sequence[Runtime] = ()) -> int:
         from .schedule import main as schedule
 
         return schedule()
-    if sys.argv[1:2] == ["--for"] and len(sys.argv) == 3:
-        _import_for(sys.argv[2], besides)
+    if sys.argv[1:2] == ["--for"] and len(sys.argv) in (3, 5):
+        _import_for(sys.argv[2], sys.argv[3:], besides)
     elif len(sys.argv) > 1:
         from .command_line import main as by_hand
 
@@ -81,9 +81,10 @@ def main(besides: Sequence[Runtime] = ()) -> int:
     return 1
 
 
-def _import_for(name: str, besides: Sequence[Runtime]) -> None:
+def _import_for(name: str, drawn: Sequence[str], besides: Sequence[Runtime]) -> None:
     """Import what a job for a runtime takes, while the host makes the job.
 
+    `drawn` may be the family and the scheduler's class of what is drawn.
     Whatever goes wrong does so again when the job has come, and is told then.
     """
     import gc
@@ -97,8 +98,23 @@ def _import_for(name: str, besides: Sequence[Runtime]) -> None:
     for module in modules:
         with contextlib.suppress(Exception):
             import_module(module.partition(":")[0])
+    if drawn:
+        with contextlib.suppress(Exception):
+            _import_pipeline(*drawn)
     gc.freeze()
     gc.enable()
+
+
+def _import_pipeline(family: str, scheduler: str) -> None:
+    from importlib import import_module
+
+    from .pipelines import scheduler_rules
+    from .schedulers import SCHEDULERS
+    from .tokenizers import clip
+
+    assert clip
+    scheduler_rules(family)
+    import_module(f".schedulers.{SCHEDULERS[scheduler].partition(':')[0]}", __package__)
 
 
 def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
@@ -114,7 +130,7 @@ def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
 
     emit("hello", **hello(backend, _STARTED))
     if not isinstance(job, SeriesJob):
-        _do(job, backend, emit)
+        _do(job, backend, emit, is_last=True)
         return
     from .kept import KeepingBackend
 
@@ -127,13 +143,13 @@ def _run(line: bytes, emit: object, besides: Sequence[Runtime]) -> None:
         keeping.close()
 
 
-def _do(job: PartJob | DescribeJob, backend: Backend, emit: Emit) -> None:
+def _do(job: PartJob | DescribeJob, backend: Backend, emit: Emit, *, is_last: bool = False) -> None:
     from .job import DescribeJob, GenerateJob, GoldenJob
 
     if isinstance(job, GenerateJob):
         from .session import generate
 
-        generate(job, backend, emit)
+        generate(job, backend, emit, is_last=is_last)
     elif isinstance(job, GoldenJob):
         from .golden import check
 

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,11 @@ import numpy.typing as npt
 from .backends import Backend, Session
 from .errors import RunnerFailure
 from .events import Emit
-from .lora import Inputs
 from .package import Component, Package, Tensor
 from .runtime_versions import refuse_older
+
+if TYPE_CHECKING:
+    from .lora import Inputs
 
 Array = npt.NDArray[Any]
 

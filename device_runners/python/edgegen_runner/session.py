@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from .backends import Backend
 from .errors import RunnerFailure
 from .events import Emit
 from .job import GenerateJob
-from .memory import MemorySampler
 from .memory_guard import limit_memory
-from .memory_limit import MemoryLimit
 from .package import Package, load_package
 from .pipelines import open_pipeline
 from .pipelines.base import Pipeline
@@ -30,7 +28,13 @@ from .png import to_uint8, write_png
 from .request import HIGHEST_SEED, Request
 from .residency import Components
 
+if TYPE_CHECKING:
+    from .memory import MemorySampler
+
 Pixels = npt.NDArray[np.uint8]
+
+_LEFT: list[object] = []
+"""Holds what is left to the system when the process ends."""
 
 _DISK_HINT = "Free some space there, or choose another folder that can be written."
 
@@ -174,19 +178,25 @@ class _Phase:
             )
 
 
-def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
+def generate(job: GenerateJob, backend: Backend, emit: Emit, *, is_last: bool = False) -> None:
     """Run a job: warm-ups, then images; write those that are to be kept.
 
-    Raises RunnerFailure.
+    The components of the last job of a process are left for the system to take: to free them takes
+    a while, and nobody waits for their memory. Raises RunnerFailure.
     """
     package = load_package(job.package, verify=job.verify, chip=job.backend.chip)
     for folder in (job.output, job.save_trajectory):
         if folder is not None:
             _make_folder(folder)
-    memory = MemorySampler() if job.measure_memory else None
     doing = Doing()
-    limit = None
+    memory = limit = None
+    if job.measure_memory:
+        from .memory import MemorySampler
+
+        memory = MemorySampler()
     if job.max_memory_bytes is not None:
+        from .memory_limit import MemoryLimit
+
         limit = MemoryLimit(job.max_memory_bytes, package.folder, _end_beyond(job, emit, doing))
     sensors = None
     if job.sensor_interval_s:
@@ -218,7 +228,10 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit) -> None:
                     path = _write(job, job.output, image, pixels, session)
                 emit("image_end", **fields, path=None if path is None else str(path))
         finally:
-            session.close()
+            if is_last:
+                _LEFT.append(session)
+            else:
+                session.close()
     finally:
         if limit is not None:
             limit.stop()
