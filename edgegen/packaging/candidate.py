@@ -15,7 +15,7 @@ from edgegen.core.target import TargetSpec
 from edgegen.exporters.base import resolve_options
 from edgegen.exporters.options import TargetOptions
 from edgegen.packaging.axes import fix_axes, timestep_for_each, used_outputs, whole_timestep
-from edgegen.packaging.compiled import for_npu
+from edgegen.packaging.compiled import for_npu, on_npu
 from edgegen.packaging.image_size import at_size
 from edgegen.packaging.model_facts import ModelFacts
 from edgegen.packaging.predicted import component_bytes, golden_bytes, small_bytes
@@ -87,7 +87,7 @@ def make_candidate(
 ) -> Candidate:
     """Return a candidate; what is not given comes from the profile, else from the model.
 
-    With `npu` its graphs are compiled for that.
+    With `npu` its graphs are compiled for that, by what `on_npu` makes of the recipe.
 
     Raises ConfigError for a family that the target lacks, a recipe that its format, the profile's
     oldest system cannot hold or runtime cannot execute, a size that the model cannot draw, and
@@ -100,6 +100,8 @@ def make_candidate(
             hint="Give another with --target: edgegen inspect names those that can.",
         )
     runtime = runtime_of(profile, target, npu)
+    if npu is not None:
+        recipe = on_npu(recipe)
     if lora_as_input:
         runtime = replace(runtime, lora_as_input=True)
     if runtime.lora_as_input and target.no_lora_inputs:

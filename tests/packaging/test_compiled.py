@@ -15,18 +15,22 @@ from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.package import MANIFEST_NAME, Compiled, PackageManifest
 from edgegen.core.profile import RuntimeOptions
+from edgegen.core.recipe import Rule
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.devices.profiles import load_profile
 from edgegen.devices.store import shipment
 from edgegen.exporters.base import CompiledComponent, ExportResult, resolve_options
 from edgegen.exporters.onnx.options import OnnxOptions
-from edgegen.packaging.candidate import Npu, runtime_of
-from edgegen.packaging.compiled import compiled_for, compiler_needs, for_npu
+from edgegen.models.source import resolve
+from edgegen.packaging.candidate import Npu, make_candidate, runtime_of
+from edgegen.packaging.compiled import compiled_for, compiler_needs, for_npu, on_npu
 from edgegen.packaging.integrity import check_listing
+from edgegen.packaging.model_facts import read_facts
 from edgegen.runner.ahead import _guess
 from edgegen.runner.backend_choice import Wishes, backend_here, backend_of
 from edgegen.runner.runtimes import emulated_here, is_emulated
+from tests.conftest import TinyPipeline
 from tests.tiny_packages import for_chips, onnx_package
 
 ONNX = load_target("onnx")
@@ -88,6 +92,30 @@ def test_an_npu_without_floats_is_refused(allow: bool) -> None:
             ONNX, recipe, for_npu(given, None, ("SM8650", "qcs6490"), allow_processor=allow), None
         )
     assert "without --npu" in caught.value.hint
+
+
+def test_the_autoencoder_stays_in_floats_unless_the_recipe_says_otherwise(
+    tiny_pipeline: TinyPipeline,
+) -> None:
+    facts = read_facts(resolve(str(tiny_pipeline("sd15"))))
+    recipe = load_recipe("int8-static-a16", ONNX)
+    candidate = make_candidate(facts, ONNX, recipe, npu=Npu(chips=("SM8650",)))
+    stored = {
+        it.name: (rules.storage_of("x"), rules.activations_of("x"))
+        for it in candidate.components
+        for rules in [candidate.recipe.of(it)]
+    }
+    assert stored == {
+        "text_encoder": ("int8", "int16"),
+        "unet": ("int8", "int16"),
+        "vae_decoder": ("float16", "float"),
+        "vae_encoder": ("float16", "float"),
+    }
+    own = replace(recipe, rules=(Rule(role="decoder", storage="int8", activations="int16"),))
+    (decoder,) = [it for it in candidate.components if it.role == "decoder"]
+    assert on_npu(own).of(decoder).activations_of("x") == "int16"
+    floats = load_recipe("fp16", ONNX)
+    assert on_npu(floats) is floats
 
 
 def result(**compiled: CompiledComponent) -> ExportResult:
