@@ -27,8 +27,8 @@ from edgegen.packaging.candidate import Npu, make_candidate, runtime_of
 from edgegen.packaging.compiled import compiled_for, compiler_needs, for_npu, on_npu
 from edgegen.packaging.integrity import check_listing
 from edgegen.packaging.model_facts import read_facts
-from edgegen.runner.ahead import _guess
 from edgegen.runner.backend_choice import Wishes, backend_here, backend_of
+from edgegen.runner.guess import guess
 from edgegen.runner.runtimes import emulated_here, is_emulated
 from tests.conftest import TinyPipeline
 from tests.tiny_packages import for_chips, onnx_package
@@ -209,7 +209,8 @@ def test_a_compiled_package_is_run_by_what_loads_contexts(compiled_package: Path
     manifest = load_manifest(compiled_package)
     assert (manifest.target, manifest.runs_as) == ("onnx", CONTEXTS)
     assert backend_here(manifest.runs_as, Wishes()).name == "onnxruntime_qnn"
-    assert _guess(compiled_package, None) in (None, "onnxruntime_qnn")
+    guessed = guess(compiled_package, None)
+    assert guessed is None or guessed.runtime == "onnxruntime_qnn"
 
 
 def test_the_processors_runtime_does_not_run_it() -> None:
