@@ -247,7 +247,9 @@ OF_OTHER_MODELS = ("consistency", "edm-euler", "edm-dpmsolver++", "flow-match-eu
 DIFFUSION_NAMES = [name for name in SHORT_NAMES if name not in OF_OTHER_MODELS]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4, 10, 25, 50])
+@pytest.mark.parametrize(
+    "steps", [1, 4, 10, *(pytest.param(it, marks=pytest.mark.slow) for it in (2, 25, 50))]
+)
 @pytest.mark.parametrize("name", DIFFUSION_NAMES)
 @pytest.mark.parametrize("model", MODELS)
 def test_a_models_config_gives_the_trajectory_of_any_scheduler(model, name, steps):
@@ -312,7 +314,7 @@ def test_a_scheduler_of_models_prepared_in_another_way_gives_the_trajectory(
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
-@pytest.mark.parametrize("steps", [7, 30])
+@pytest.mark.parametrize("steps", [7, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", DIFFUSION_NAMES)
 def test_every_timestep_spacing_gives_the_trajectory(name, spacing, steps):
     config = {**STABLE_DIFFUSION_1, "timestep_spacing": spacing, "steps_offset": 0}
@@ -360,7 +362,7 @@ def test_every_prediction_type_gives_the_trajectory_or_is_refused(name, predicti
     ],
     ids=lambda options: "-".join(options),
 )
-@pytest.mark.parametrize("steps", [2, 10, 25])
+@pytest.mark.parametrize("steps", [2, 10, pytest.param(25, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name",
     [

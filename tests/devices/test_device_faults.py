@@ -64,6 +64,7 @@ def test_a_phone_that_has_not_allowed_us_says_what_to_do_there(
         assert not listed.is_ready
 
 
+@pytest.mark.slow  # adb takes 10 s to call a phone offline
 @needs_adb
 def test_a_phone_that_is_offline_is_told_as_such(tmp_path: Path, server: AdbServer) -> None:
     with server, StandInDevice(storage=tmp_path) as phone:

@@ -54,6 +54,7 @@ def test_latents_are_compared_after_every_step(evaluated: Evaluation) -> None:
         assert all(ratio is None or ratio > 80 for ratio in picture.steps_psnr_db)
 
 
+@pytest.mark.slow
 def test_fewer_steps_than_the_reference_are_compared_without_latents(
     package: Path, model: ModelFolder
 ) -> None:

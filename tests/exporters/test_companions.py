@@ -66,6 +66,7 @@ def test_a_tokenizer_that_transformers_saved_anew_gives_its_ids_too(
         assert list(compiled([prompt])["input_ids"][0]) == expected["input_ids"]
 
 
+@pytest.mark.slow
 def test_the_same_tokenizer_gives_the_same_bytes_wherever_it_lies(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

@@ -143,7 +143,9 @@ def test_place_below_a_file_is_refused(
     assert (place / "file").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("name", ["EDGEGEN_STATE_DIR", "EDGEGEN_CACHE_DIR"])
+@pytest.mark.parametrize(
+    "name", ["EDGEGEN_STATE_DIR", pytest.param("EDGEGEN_CACHE_DIR", marks=pytest.mark.slow)]
+)
 def test_folder_of_logs_that_cannot_be_written_is_named(
     name: str,
     tiny_pipeline: TinyPipeline,

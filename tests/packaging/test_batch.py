@@ -110,6 +110,7 @@ def test_a_package_that_fails_leaves_the_others_in_their_places(batch: Batch, pl
     assert all((place / name / MANIFEST_NAME).is_file() for name in names)
 
 
+@pytest.mark.slow
 def test_an_artifact_has_the_bytes_that_it_has_when_it_is_built_by_itself(
     together: list[Built], tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

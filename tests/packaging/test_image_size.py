@@ -37,6 +37,7 @@ def test_fixed_shapes_are_those_of_the_size_that_was_asked_for(
     assert (made.candidate.spec.generation.width, made.candidate.spec.generation.height) == (48, 40)
 
 
+@pytest.mark.slow
 def test_a_package_draws_and_is_checked_at_its_size_and_names_the_option_for_another(
     tiny_pipeline: TinyPipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,7 +86,7 @@ def best_of(*values: torch.Tensor) -> tuple[float, float]:
 @pytest.mark.parametrize(
     "family",
     [
-        pytest.param(family, marks=() if family in ("sdxl", "ddpm") else pytest.mark.slow)
+        pytest.param(family, marks=() if family == "ddpm" else pytest.mark.slow)
         for family in FAMILIES
     ],
 )
@@ -157,6 +157,7 @@ def test_ranges_survive_json_to_the_last_bit() -> None:
     assert decode(Calibration, json.loads(dump_json(calibration)), source="test") == calibration
 
 
+@pytest.mark.slow
 def test_a_model_that_computes_nan_is_refused(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_pipeline("ddpm"), folder)

@@ -117,6 +117,7 @@ def test_a_case_is_made_in_a_process_of_its_own(
             assert not np.array_equal(value[0], value[1]), (component.name, name)
 
 
+@pytest.mark.slow
 def test_a_decoder_is_probed_with_latents_as_wide_as_the_denoiser_leaves_them(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

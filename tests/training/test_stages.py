@@ -114,7 +114,10 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_is_no_success(tmp_path, cap
     assert "autoencoder: stopped after step 1 of 2. Run the same command again to go on." in said
 
 
-@pytest.mark.parametrize("name", ["scenes", "scenes-4step", "scenes-4step-tiny"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("scenes", marks=pytest.mark.slow), "scenes-4step", "scenes-4step-tiny"],
+)
 def test_a_trained_model_draws_with_diffusers(work, name):
     pipeline = StableDiffusionPipeline.from_pretrained(work / "models" / name, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
