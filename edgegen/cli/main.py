@@ -194,7 +194,8 @@ def edgegen(context: click.Context, quiet: bool, debug: bool) -> None:
 def main(ahead: RunnerAhead | None = None) -> NoReturn:
     """Run the command line of this process, and exit; `ahead` is a runner that waits for its job.
 
-    The standard streams are as `prepare_streams` leaves them.
+    The standard streams are as `prepare_streams` leaves them. A process that drew with `ahead` ends
+    at once: to take its modules apart is a twentieth of the time of a small image.
     """
     for name in TELEMETRY_SWITCHES:
         os.environ.setdefault(name, "1")
@@ -205,7 +206,12 @@ def main(ahead: RunnerAhead | None = None) -> NoReturn:
         from edgegen.cli.completion import answer
 
         answer(edgegen)
-    sys.exit(run(sys.argv[1:], ahead))
+    code = run(sys.argv[1:], ahead)
+    if ahead is None:
+        sys.exit(code)
+    ahead.close()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str], ahead: RunnerAhead | None = None) -> int:
