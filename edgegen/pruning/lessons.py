@@ -24,6 +24,7 @@ from edgegen.families import family_of
 from edgegen.reference import golden
 from edgegen.reference.case import MOST_STEPS
 from edgegen.reference.drawer import batch_arguments
+from edgegen.reference.sde import seed_noise
 from edgegen.reference.start_pictures import write_start_pictures
 
 STEPS = (4, 12)
@@ -80,6 +81,7 @@ class Lessons:
         if any(it.role == "decoder" for it in self._spec.components):
             arguments["output_type"] = "latent"
         lessons: list[Lesson] = []
+        seed_noise(self._pipeline.scheduler, [it.seed for it in alike])
         with _listening(network, lessons), torch.no_grad(), self._drawing_with(network):
             self._pipeline(**arguments)
         return lessons

@@ -24,6 +24,7 @@ from edgegen.families.base import Family
 from edgegen.reference.feature_cache import cached_features
 from edgegen.reference.guidance import guided_part
 from edgegen.reference.pipeline import scheduler_class, with_scheduler
+from edgegen.reference.sde import seed_noise
 
 
 class TorchDrawer:
@@ -47,6 +48,7 @@ class TorchDrawer:
         for settings, alike in drawn_together(requests).items():
             one = _completed(settings, self._generation, self._family)
             pipeline = _around(self._pipeline, one.scheduler)
+            seed_noise(pipeline.scheduler, [it.seed for it in alike])
             with drawn_as(pipeline, self._family, one), torch.inference_mode():
                 images = pipeline(**batch_arguments(self._family, one, alike)).images
             levels = np.rint(images * 255).astype(np.uint8)

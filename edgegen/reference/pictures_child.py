@@ -66,6 +66,7 @@ def _draw(reference: Reference, job: Job, picture: PictureJob) -> None:
     from edgegen.families import family_of
     from edgegen.reference import golden
     from edgegen.reference.drawer import drawn_as
+    from edgegen.reference.sde import seed_noise
     from edgegen.reference.trajectory import case_arguments, to_numpy, watched_steps
 
     seen: list[torch.Tensor] = []
@@ -76,6 +77,7 @@ def _draw(reference: Reference, job: Job, picture: PictureJob) -> None:
 
     pipeline, family = reference.pipeline, family_of(job.spec.family)
     request = golden.draw_request(picture.case, Path(job.starts))
+    seed_noise(pipeline.scheduler, [picture.case.seed])
     with watched_steps(pipeline, keep), drawn_as(pipeline, family, request):
         arguments = case_arguments(job.spec, picture.case, Path(job.starts))
         images = pipeline(**arguments).images

@@ -26,6 +26,7 @@ from edgegen.models.scheduler import scheduler_config
 from edgegen.networks import network_of
 from edgegen.reference.lms import lms_class
 from edgegen.reference.modules import build_module
+from edgegen.reference.sde import sde_class
 from edgegen.reference.streaming import StreamedWeights
 from edgegen.tokenizers import tokenizers_in
 
@@ -114,6 +115,8 @@ def scheduler_class(name: str) -> Any | None:
     """Return a class of diffusers' schedulers, None for a name of none."""
     if name == "LMSDiscreteScheduler":
         return lms_class()
+    if name == "DPMSolverSDEScheduler":
+        return sde_class()
     build = getattr(diffusers, name, None)
     is_scheduler = inspect.isclass(build) and issubclass(build, diffusers.SchedulerMixin)
     return build if is_scheduler else None

@@ -21,6 +21,7 @@ from edgegen.reference import golden
 from edgegen.reference.drawer import call_arguments, drawn_as
 from edgegen.reference.pipeline import Reference
 from edgegen.reference.probes import check_finite
+from edgegen.reference.sde import seed_noise
 from edgegen.reference.start_pictures import write_start_pictures
 
 
@@ -46,6 +47,7 @@ def run_case(
 
     request = golden.draw_request(case, destination)
     family = family_of(spec.family)
+    seed_noise(reference.pipeline.scheduler, [case.seed])
     with watched_steps(reference.pipeline, see), drawn_as(reference.pipeline, family, request):
         image = reference.pipeline(**case_arguments(spec, case, destination)).images
     pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32) * 2 - 1

@@ -16,6 +16,7 @@ from edgegen.core.model import Component, PipelineSpec
 from edgegen.core.package import GoldenCase
 from edgegen.networks import part_of
 from edgegen.reference.pipeline import Reference
+from edgegen.reference.sde import seed_noise
 from edgegen.reference.start_pictures import write_start_pictures
 from edgegen.reference.trajectory import case_arguments, watched_steps
 from edgegen.sensitivity.gradients import DifferentiableWeights, Wanted, blocks_of
@@ -62,6 +63,7 @@ class Drawing:
         write_start_pictures(self._spec, folder, width=case.width, height=case.height)
         arguments = case_arguments(self._spec, case, folder)
         pipeline = self._reference.pipeline
+        seed_noise(pipeline.scheduler, [case.seed])
         draw = inspect.unwrap(type(pipeline).__call__)  # without torch.no_grad
         latents: list[torch.Tensor] = []
 

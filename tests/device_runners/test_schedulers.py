@@ -7,6 +7,7 @@ comes from two torch generators with one seed, whose states must agree at the en
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,29 @@ from edgegen_runner.schedulers import (
     SHORT_NAMES,
     UnsupportedScheduler,
     calls_of,
+    dpmsolver_sde,
     load_scheduler,
 )
+from edgegen_runner.schedulers.brownian import BrownianPath
 
 from tests.schedulers.sides import diffusers_class
+from tests.schedulers.smooth import SmoothPath
 
 # The step that each loop takes is held to this share of its sample's scale.
 TOLERANCE = 1e-5
 EPSILON = float(np.finfo(np.float32).eps)
+RECORDED_PATHS = Path(__file__).parents[1] / "data" / "brownian_paths.json"
 SHAPE = (2, 4, 8, 8)
+NOISE_SEED = 5
 # torch's square root is MKL's, which on some processors is a unit in the last place off for a fifth
 # of all numbers. Sigmas inherit that, most where the SNR ends at zero, and so do timesteps that are
 # found from sigmas and not rounded.
 SIGMA_RTOL = 5e-6
 FOUND_TIMESTEP_ATOL = 2e-4
-FOUND_TIMESTEPS = ("CMStochastic", "EDM", "KDPM2")
+FOUND_TIMESTEPS = ("CMStochastic", "DPMSolverSDE", "EDM", "KDPM2")
 """Classes of these names find timesteps from sigmas by every rule."""
+ANGLE_ATOL = 3e-7
+"""IPNDM's timesteps are angles, 0 to 1, whose sine and arc torch has a unit or two off."""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*algorithm_types? dpmsolver.*:FutureWarning"),
@@ -40,6 +48,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def smooth_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dpmsolver_sde, "BrownianPath", SmoothPath)  # as `reference` has
+
 
 STABLE_DIFFUSION_1 = {
     "_class_name": "PNDMScheduler",
@@ -176,15 +190,19 @@ def assert_same_trajectory(
         their_steps = {}
     theirs.set_timesteps(**their_steps, **planning)
     ours.set_timesteps(steps, **planning)
+    if hasattr(theirs, "noise_sampler_seed"):
+        theirs.noise_sampler_seed = NOISE_SEED
+    ours.seed_noise(NOISE_SEED)
     assert ours.timesteps.dtype == theirs.timesteps.numpy().dtype
     if np.isnan(theirs.timesteps.numpy()).any():
         # The square root of what rounding left below zero: diffusers draws noise from there on.
         assert class_name == "KDPM2AncestralDiscreteScheduler"
         assert np.isfinite(ours.timesteps).all()
         return 0.0
-    np.testing.assert_allclose(
-        ours.timesteps, theirs.timesteps.numpy(), rtol=0, atol=0 if spaced else FOUND_TIMESTEP_ATOL
-    )
+    apart = 0 if spaced else FOUND_TIMESTEP_ATOL
+    if class_name == "IPNDMScheduler":
+        apart = ANGLE_ATOL
+    np.testing.assert_allclose(ours.timesteps, theirs.timesteps.numpy(), rtol=0, atol=apart)
     if hasattr(theirs, "set_begin_index") and ours.timesteps[0] in ours.timesteps[1:]:
         theirs.set_begin_index(0)  # see the test of a repeated first timestep
     first_deviation = float(getattr(theirs, "init_noise_sigma", 1.0))
@@ -244,7 +262,9 @@ MODELS = {
     "lcm-dreamshaper": LCM_DREAMSHAPER,
 }
 OF_OTHER_MODELS = ("consistency", "edm-euler", "edm-dpmsolver++", "flow-match-euler")
-DIFFUSION_NAMES = [name for name in SHORT_NAMES if name not in OF_OTHER_MODELS]
+TRIED_BELOW = "dpmsolver-sde-karras"
+"""Its rule of sigmas is tried with those of the others, to keep the tests short."""
+DIFFUSION_NAMES = [name for name in SHORT_NAMES if name not in (*OF_OTHER_MODELS, TRIED_BELOW)]
 
 
 @pytest.mark.parametrize(
@@ -332,10 +352,17 @@ def test_every_timestep_spacing_gives_the_trajectory(name, spacing, steps):
 )
 @pytest.mark.parametrize("name", DIFFUSION_NAMES)
 def test_every_beta_schedule_gives_the_trajectory(name, betas):
+    if name == "ipndm" and "trained_betas" in betas:
+        with pytest.raises(UnsupportedScheduler, match="as many steps as there are"):
+            load_scheduler({**STABLE_DIFFUSION_1, **betas}, name)
+        return
     assert_same_trajectory({**STABLE_DIFFUSION_1, **betas}, 12, name)
 
 
-LACK_SAMPLE = ("pndm", "euler-ancestral", "kdpm2", "kdpm2-ancestral")
+LACK_SAMPLE = (
+    *("pndm", "euler-ancestral", "kdpm2", "kdpm2-ancestral"),
+    *("dpmsolver-sde", "dpmsolver-sde-karras"),
+)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
@@ -367,7 +394,7 @@ def test_every_prediction_type_gives_the_trajectory_or_is_refused(name, predicti
     "name",
     [
         *("lms", "euler", "dpmsolver++", "dpmsolver++-sde", "unipc", "heun", "kdpm2"),
-        *("kdpm2-ancestral", "deis", "dpmsolver++-singlestep", "sasolver"),
+        *("kdpm2-ancestral", "deis", "dpmsolver++-singlestep", "sasolver", "dpmsolver-sde"),
     ],
 )
 def test_every_rule_of_sigmas_gives_the_trajectory(name, steps, options):
@@ -666,7 +693,20 @@ def test_lcm_with_other_options_gives_the_trajectory(original_steps):
     assert_same_trajectory(config, 5, planning={"strength": 0.6, "original_inference_steps": 40})
 
 
-@pytest.mark.parametrize("name", [*SHORT_NAMES])
+NOISING = [name for name in SHORT_NAMES if name != "ipndm"]
+
+
+def test_ipndm_adds_no_noise_here_and_in_diffusers():
+    ours = load_scheduler(STABLE_DIFFUSION_1, "ipndm")
+    assert not hasattr(reference(STABLE_DIFFUSION_1, "IPNDMScheduler"), "add_noise")
+    assert not ours.adds_noise
+    assert all(load_scheduler(STABLE_DIFFUSION_1, name).adds_noise for name in NOISING)
+    ours.set_timesteps(4)
+    with pytest.raises(ValueError, match="adds no noise to pictures"):
+        ours.add_noise(np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32), ours.timesteps[1])
+
+
+@pytest.mark.parametrize("name", NOISING)
 def test_add_noise_and_a_later_begin_agree_with_diffusers(name):
     """Image-to-image: noise the original at a middle timestep, and step on from there."""
     config = STABLE_DIFFUSION_3 if name == "flow-match-euler" else STABLE_DIFFUSION_1
@@ -681,6 +721,9 @@ def test_add_noise_and_a_later_begin_agree_with_diffusers(name):
     generator = np.random.RandomState(5)
     original = generator.standard_normal(SHAPE).astype(np.float32)
     noise = generator.standard_normal(SHAPE).astype(np.float32)
+    if hasattr(theirs, "noise_sampler_seed"):
+        theirs.noise_sampler_seed = NOISE_SEED
+    ours.seed_noise(NOISE_SEED)
     pair = torch.from_numpy(original), torch.from_numpy(noise)
     add_noise = getattr(theirs, "add_noise", None) or (
         lambda sample, noise, timestep: theirs.scale_noise(sample, timestep, noise)
@@ -721,7 +764,7 @@ def test_add_noise_and_a_later_begin_agree_with_diffusers(name):
         )
 
 
-@pytest.mark.parametrize("name", [*SHORT_NAMES])
+@pytest.mark.parametrize("name", NOISING)
 def test_add_noise_without_a_begin_agrees_with_diffusers(name):
     config = STABLE_DIFFUSION_3 if name == "flow-match-euler" else STABLE_DIFFUSION_1
     class_name, implied = SHORT_NAMES[name]
@@ -772,3 +815,33 @@ def test_the_calls_of_some_steps_are_known_without_planning(name):
 def test_every_scheduler_is_held_against_diffusers():
     named = {class_name for class_name, _ in SHORT_NAMES.values()}
     assert set(SCHEDULERS) - named == {"DDIMParallelScheduler", "DDPMParallelScheduler"}
+
+
+def test_of_every_scheduler_of_diffusers_it_is_known_whether_the_runner_has_it():
+    import diffusers.schedulers
+    from diffusers.schedulers import deprecated
+    from edgegen_runner.schedulers import LACKED_BECAUSE
+
+    named = {*dir(diffusers.schedulers), *dir(deprecated)}
+    theirs = {name for name in named if name.endswith("Scheduler") and not name.startswith("Flax")}
+    assert theirs == {*SCHEDULERS, *LACKED_BECAUSE}
+    assert not set(SCHEDULERS) & set(LACKED_BECAUSE)
+
+
+@pytest.mark.parametrize("seed", [0, 11, 2**40 + 1])
+def test_the_noise_of_a_seed_is_torchsdes_brownian_motion(seed):
+    for case in json.loads(RECORDED_PATHS.read_text())["paths"]:
+        if case["seed"] != seed:
+            continue
+        path = BrownianPath(*case["whole"], tuple(case["shape"]), seed)
+        for start, end, moved in case["increments"]:
+            found = path.increment(start, end)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found.ravel(), moved, rtol=0, atol=5e-6)
+
+
+def test_the_noise_of_adjoining_steps_adds_up():
+    path = BrownianPath(0.03, 14.6, (4, 4), 3)
+    parts = path.increment(0.03, 1.234567) + path.increment(1.234567, 9.1)
+    np.testing.assert_allclose(parts, path.increment(0.03, 9.1), atol=1e-5)
+    np.testing.assert_array_equal(path.increment(0.5, 0.5), np.zeros((4, 4), np.float32))

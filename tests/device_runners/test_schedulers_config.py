@@ -31,6 +31,7 @@ READ_FROM_ANY_CONFIG = dict.fromkeys(
         *("DEISMultistepScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
         *("FlowMatchEulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler"),
         *("KDPM2AncestralDiscreteScheduler", "LMSDiscreteScheduler", "SASolverScheduler"),
+        "DPMSolverSDEScheduler",
     ),
     frozenset({"sigma_min", "sigma_max"}),
 )

@@ -16,7 +16,7 @@ from edgegen_runner.golden import check
 from edgegen_runner.job import GenerateJob, GoldenJob, parse_job
 from edgegen_runner.package import Component, load_package
 from edgegen_runner.request import Request
-from edgegen_runner.schedulers import REPLACEMENTS, SCHEDULERS
+from edgegen_runner.schedulers import LACKED_BECAUSE, SCHEDULERS
 from edgegen_runner.session import generate
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -51,7 +51,7 @@ JOB: dict[str, Any] = {
     "measure_memory": True,
     "verify": False,
 }
-SCHEDULER_NAMES = (*SCHEDULERS, *REPLACEMENTS)
+SCHEDULER_NAMES = (*SCHEDULERS, *LACKED_BECAUSE)
 CONFIG: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,

@@ -415,7 +415,7 @@ def test_probe_computes_what_onnxruntime_computes(package: Path, tmp_path: Path)
     ("request_", "error", "says"),
     [
         ({"scheduler": "eulr"}, ConfigError, "Did you mean 'euler'"),
-        ({"scheduler": "IPNDMScheduler"}, ConfigError, "In its place: pndm"),
+        ({"scheduler": "RePaintScheduler"}, ConfigError, "RePaintPipeline alone"),
         ({"width": 33}, ConfigError, "multiples of 2"),
         ({"steps": 2000}, ConfigError, "2000"),
         ({"image": "missing.png"}, ConfigError, "no vae_encoder"),

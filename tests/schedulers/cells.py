@@ -107,6 +107,7 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "rho": (5.0,),
     "s_noise": (0.5,),
     "clip_denoised": (True, False),
+    "noise_sampler_seed": (11,),
     "predictor_order": (1, 2, 3),
     "corrector_order": (1, 2, 3),
 }

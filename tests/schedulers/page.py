@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from edgegen_runner.schedulers import LACKED_BECAUSE, REPLACEMENTS, SCHEDULERS, SHORT_NAMES
+from edgegen_runner.schedulers import LACKED_BECAUSE, SCHEDULERS, SHORT_NAMES
 
 from tests.schedulers.cells import OPTIONS, PUBLIC, STARTS, cells
 from tests.schedulers.sides import WAYS, write_folder
@@ -37,12 +37,12 @@ A package's own scheduler is the class that `model_index.json` names, with the o
 ([0017](../decisions/0017-another-scheduler-is-given-to-the-pipeline.md)). What a package draws with
 by default is kept in it: [0018](../decisions/0018-defaults-of-few-step-models.md).
 
-`edgegen inspect` and `edgegen package` say at once where the runner lacks a scheduler, with what
-takes its place:
+diffusers has no other scheduler that draws with these families. `edgegen inspect` and `edgegen
+package` say at once where the runner lacks a scheduler, and why:
 
-| class of diffusers | in its place | because |
-|---|---|---|
-{replacements}
+| class of diffusers | because |
+|---|---|
+{lacked}
 
 ## Held against diffusers
 Each cell is one image, drawn by the runner and by diffusers' own pipeline class, with the same
@@ -77,10 +77,7 @@ def page(found: Tally) -> str:
     reasons = sorted(_reasons(found).items(), key=lambda item: (-item[1], item[0]))
     return _TEXT.format(
         schedulers=_rows((f"`{name}`", _short_names(name)) for name in SCHEDULERS),
-        replacements="\n".join(
-            f"| `{name}` | {_names(REPLACEMENTS[name])} | {why} |"
-            for name, why in LACKED_BECAUSE.items()
-        ),
+        lacked=_rows((f"`{name}`", why) for name, why in LACKED_BECAUSE.items()),
         public=", ".join(PUBLIC),
         ways="; ".join(WAYS),
         cells=sum(1 for _ in cells()),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import diffusers
 import numpy as np
@@ -30,10 +31,12 @@ from edgegen_runner.pipelines.base import Start
 from edgegen_runner.png import write_png
 from edgegen_runner.request import Request
 from edgegen_runner.residency import Components
-from edgegen_runner.schedulers import SHORT_NAMES
+from edgegen_runner.schedulers import SHORT_NAMES, dpmsolver_sde
 from PIL import Image
 
 from edgegen.families import facts_of
+from edgegen.reference.sde import seed_noise
+from tests.schedulers.smooth import SmoothPath, smooth_sde_class
 from tests.tiny_models import write_json, write_tokenizer
 
 SIZE, SCALE, CHANNELS = 16, 2, 4
@@ -249,12 +252,17 @@ class _Autoencoder(torch.nn.Module):
 
 
 def diffusers_class(name: str) -> Any:
-    """Return a scheduler of diffusers; LMS integrates by quadrature where scipy is missing."""
+    """Return a scheduler of diffusers; LMS integrates by quadrature where scipy is missing.
+
+    DPMSolverSDE goes along a smooth path; Brownian motion is held against torchsde's elsewhere.
+    """
     if name == "LMSDiscreteScheduler":
         module: Any = importlib.import_module("diffusers.schedulers.scheduling_lms_discrete")
         if not hasattr(module, "integrate"):
             module.integrate = types.SimpleNamespace(quad=gauss_quad)
         return module.LMSDiscreteScheduler
+    if name == "DPMSolverSDEScheduler":
+        return smooth_sde_class()
     return getattr(diffusers, name)
 
 
@@ -276,6 +284,7 @@ def drawn_by_diffusers(cell: Cell, folder: Path) -> Drawn:
         try:
             scheduler = diffusers_class(class_name).from_config({**cell.config, **implied})
             pipeline = _pipeline(way, scheduler)
+            seed_noise(pipeline.scheduler, [SEED])
             arguments = _arguments(cell, way, folder)
             if way.family == "unconditional":
                 pipeline.scheduler.step = _recorded(pipeline.scheduler.step, drawn)
@@ -540,7 +549,7 @@ def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
     if nudge:
         start = replace(start, keep=_rounded(start))
     drawn = Drawn(first=float(np.abs(start.latents).max()))
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), mock.patch.object(dpmsolver_sde, "BrownianPath", SmoothPath):
         for step in pipeline.denoise(conditioning, start):
             drawn.latents.append(step.latents)
             drawn.timesteps.append(step.timestep)

@@ -16,6 +16,7 @@ SCHEDULERS: dict[str, str] = {
     "DDPMScheduler": "ddpm:DDPMScheduler",
     "DEISMultistepScheduler": "deis:DEISMultistepScheduler",
     "DPMSolverMultistepScheduler": "dpmsolver:DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler": "dpmsolver_sde:DPMSolverSDEScheduler",
     "DPMSolverSinglestepScheduler": "dpmsolver_singlestep:DPMSolverSinglestepScheduler",
     "EDMDPMSolverMultistepScheduler": "edm_dpmsolver:EDMDPMSolverMultistepScheduler",
     "EDMEulerScheduler": "edm_euler:EDMEulerScheduler",
@@ -23,6 +24,7 @@ SCHEDULERS: dict[str, str] = {
     "EulerDiscreteScheduler": "euler:EulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler": "flow_match_euler:FlowMatchEulerDiscreteScheduler",
     "HeunDiscreteScheduler": "heun:HeunDiscreteScheduler",
+    "IPNDMScheduler": "ipndm:IPNDMScheduler",
     "KDPM2AncestralDiscreteScheduler": "kdpm2_ancestral:KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler": "kdpm2:KDPM2DiscreteScheduler",
     "LCMScheduler": "lcm:LCMScheduler",
@@ -42,6 +44,7 @@ SHORT_NAMES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "ddpm": ("DDPMScheduler", {}),
     "pndm": ("PNDMScheduler", {}),
+    "ipndm": ("IPNDMScheduler", {}),
     "lms": ("LMSDiscreteScheduler", {}),
     "euler": ("EulerDiscreteScheduler", {}),
     "euler-ancestral": ("EulerAncestralDiscreteScheduler", {}),
@@ -53,6 +56,8 @@ SHORT_NAMES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "dpmsolver++-sde": ("DPMSolverMultistepScheduler", _SDE),
     "dpmsolver++-sde-karras": ("DPMSolverMultistepScheduler", {**_SDE, **_KARRAS}),
     "dpmsolver++-singlestep": ("DPMSolverSinglestepScheduler", _ODE),
+    "dpmsolver-sde": ("DPMSolverSDEScheduler", {}),
+    "dpmsolver-sde-karras": ("DPMSolverSDEScheduler", _KARRAS),
     "deis": ("DEISMultistepScheduler", {"algorithm_type": "deis"}),
     "sasolver": ("SASolverScheduler", {"algorithm_type": "data_prediction"}),
     "unipc": ("UniPCMultistepScheduler", {}),
@@ -67,29 +72,43 @@ SHORT_NAMES: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 TWO_CALLS_A_STEP = (
     *("HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler"),
+    "DPMSolverSDEScheduler",
 )
 """These call the model twice a step, but for the last step, which ends without noise."""
 
 _OTHER_MODELS = "it is for models of other families"
+_INVERTS = "it goes from a picture to its noise, and draws nothing"
 
 LACKED_BECAUSE: Mapping[str, str] = {
-    "DPMSolverSDEScheduler": "its noise is torchsde's, seeded by torch's global generator: in "
-    "diffusers, too, a seed draws another picture each time",
-    "IPNDMScheduler": "it gives models times from 0 to 1, with which none of these was trained, "
-    "and adds no noise to pictures",
+    "DDIMInverseScheduler": _INVERTS,
+    "DPMSolverMultistepInverseScheduler": _INVERTS,
+    "RePaintScheduler": "its steps take a picture and a mask, which RePaintPipeline alone gives",
+    "ConsistencyDecoderScheduler": "it draws in an autoencoder, ConsistencyDecoderVAE",
+    "AmusedScheduler": _OTHER_MODELS,
+    "BlockRefinementScheduler": _OTHER_MODELS,
+    "CogVideoXDDIMScheduler": _OTHER_MODELS,
+    "CogVideoXDPMScheduler": _OTHER_MODELS,
+    "CosineDPMSolverMultistepScheduler": _OTHER_MODELS,
+    "DDPMWuerstchenScheduler": _OTHER_MODELS,
+    "DiscreteDDIMScheduler": _OTHER_MODELS,
+    "EntropyBoundScheduler": _OTHER_MODELS,
+    "FlowMapEulerDiscreteScheduler": _OTHER_MODELS,
     "FlowMatchHeunDiscreteScheduler": _OTHER_MODELS,
     "FlowMatchLCMScheduler": _OTHER_MODELS,
+    "HeliosDMDScheduler": _OTHER_MODELS,
+    "HeliosScheduler": _OTHER_MODELS,
+    "KarrasVeScheduler": _OTHER_MODELS,
+    "LTXEulerAncestralRFScheduler": _OTHER_MODELS,
+    "MiniMaxH3Scheduler": _OTHER_MODELS,
+    "PiflowScheduler": _OTHER_MODELS,
+    "RFD4ProteinaScheduler": _OTHER_MODELS,
     "SCMScheduler": _OTHER_MODELS,
     "ScoreSdeVeScheduler": _OTHER_MODELS,
+    "ScoreSdeVpScheduler": _OTHER_MODELS,
+    "UnCLIPScheduler": _OTHER_MODELS,
+    "VQDiffusionScheduler": _OTHER_MODELS,
 }
 """A class of diffusers that the runner lacks -> why."""
-
-REPLACEMENTS: Mapping[str, tuple[str, ...]] = {
-    "DPMSolverSDEScheduler": ("dpmsolver++-sde-karras",),
-    "IPNDMScheduler": ("pndm",),
-    **{name: () for name, why in LACKED_BECAUSE.items() if why == _OTHER_MODELS},
-}
-"""A class of diffusers that the runner lacks -> short names of those that solve the same."""
 
 
 def calls_of(scheduler: str, steps: int) -> int:

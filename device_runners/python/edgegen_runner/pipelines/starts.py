@@ -76,6 +76,20 @@ class Starts:
         self.guidance = _guidance(self.kind, package, request)
         self.restart()
         check_start(scheduler, self.timesteps[0])
+        if self._noises_picture and not scheduler.adds_noise:
+            raise RunnerFailure(
+                "unsupported-scheduler",
+                f"{scheduler.name} adds no noise to pictures, and this image starts from one.",
+                "Choose another with --scheduler.",
+            )
+
+    @property
+    def _noises_picture(self) -> bool:
+        """Return whether the scheduler adds noise to the picture: to begin, or behind a mask."""
+        if self.kind != "mask":
+            return self.kind in ("picture", "depth")
+        keeps = not self._joins_mask and len(self.timesteps) > 1
+        return keeps or (self._strength != 1.0 and self._request.latents is None)
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -125,6 +139,7 @@ class Starts:
     def begin(self, seed: int) -> Start:
         """Start one image: its generator, its first latents, and what its mask protects."""
         self.restart()
+        self._scheduler.seed_noise(seed)
         noise = generator(seed)
         if self.kind in ("picture", "depth"):
             return self._begin_with_picture(noise)

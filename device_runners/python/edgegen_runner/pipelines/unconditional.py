@@ -38,6 +38,7 @@ SCHEDULERS = SchedulerRules(
     refused=(
         *("PNDMScheduler", "LMSDiscreteScheduler", "UniPCMultistepScheduler"),
         *("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "DEISMultistepScheduler"),
+        *("IPNDMScheduler", "DPMSolverSDEScheduler"),
     ),
     made_by={"DDIMPipeline": "DDIMScheduler"},
     keeps_eta=("DDPMPipeline",),

@@ -9,7 +9,6 @@ from typing import Any, Optional
 
 from ..scheduler_names import (
     LACKED_BECAUSE,
-    REPLACEMENTS,
     SCHEDULERS,
     SHORT_NAMES,
     TWO_CALLS_A_STEP,
@@ -20,7 +19,6 @@ from .options import explicit
 
 __all__ = [
     "LACKED_BECAUSE",
-    "REPLACEMENTS",
     "SCHEDULERS",
     "SHORT_NAMES",
     "TWO_CALLS_A_STEP",
@@ -61,10 +59,8 @@ def load_scheduler(config: Mapping[str, Any], name: Optional[str] = None) -> Sch
 def _unknown(wanted: Optional[str]) -> str:
     if wanted is None:
         return "The scheduler config has no _class_name. Add it, or name a scheduler."
-    if wanted in REPLACEMENTS:
-        instead = " or ".join(REPLACEMENTS[wanted])
-        reason = f"In its place: {instead}." if instead else "None that it has does the same."
-        return f"The runner has no {wanted}: {LACKED_BECAUSE[wanted]}. {reason}"
+    if wanted in LACKED_BECAUSE:
+        return f"The runner has no {wanted}: {LACKED_BECAUSE[wanted]}. None that it has does so."
     known = [*SCHEDULERS, *SHORT_NAMES]
     near = difflib.get_close_matches(wanted, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""

@@ -43,6 +43,10 @@ class Scheduler(Protocol):
         """Return the order as diffusers gives it (it skips ``start * order`` calls in img2img)."""
 
     @property
+    def adds_noise(self) -> bool:
+        """Return whether `add_noise` does: whether an image can start from a picture."""
+
+    @property
     def timesteps(self) -> npt.NDArray[Any]:
         """Return the timesteps, one for each call of the model: (calls,), int64 or float32."""
 
@@ -74,6 +78,9 @@ class Scheduler(Protocol):
 
     def set_begin_index(self, begin_index: int) -> None:
         """Start at this call, as image-to-image does, not the first; after `set_timesteps`."""
+
+    def seed_noise(self, seed: int) -> None:
+        """Begin the image of this seed, where noise is not drawn by `step`'s ``noise``."""
 
     def can_start_at(self, timestep: Timestep) -> bool:
         """Return whether a trajectory can begin at this timestep."""

@@ -17,6 +17,7 @@ class ConfiguredScheduler(Generic[O]):
 
     options_class: ClassVar[type[Any]]
     order = 1
+    adds_noise = True
 
     def __init__(self, options: O) -> None:
         self.options = options
@@ -39,6 +40,9 @@ class ConfiguredScheduler(Generic[O]):
     def name(self) -> str:
         """Return the name of the diffusers class."""
         return self.options.scheduler
+
+    def seed_noise(self, seed: int) -> None:
+        """Do nothing: what is random comes from `step`'s ``noise``."""
 
     def can_start_at(self, timestep: Timestep) -> bool:
         """Return whether a prediction at this timestep gives the original."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import float32 as f32
 from .base import Array, Noise, Timestep
+from .multistep import MOST, adams_bashforth
 from .options import COMMON_BETA_SCHEDULES, TIMESTEP_SPACINGS, NoiseOptions
 from .prediction import noise_from
 from .timesteps import Integers, check_request, whole_timesteps
@@ -17,12 +18,6 @@ from .training_timesteps import TrainingTimestepScheduler
 
 _RUNGE_KUTTA_STEPS = 3
 _RUNGE_KUTTA_WEIGHTS = (np.float32(1 / 6), np.float32(1 / 3), np.float32(1 / 3), np.float32(1 / 6))
-# Adams-Bashforth: weights of the model outputs, the newest first, and their divisor.
-_MULTISTEP = {
-    2: ((3, -1), 2),
-    3: ((23, -16, 5), 12),
-    4: ((55, -59, 37, -9), 24),
-}
 
 
 @dataclass(frozen=True)
@@ -125,22 +120,10 @@ class PNDMScheduler(TrainingTimestepScheduler[PNDMOptions]):
             estimate = model_output + self._outputs[-1]
             estimate /= f32.TWO
             return self._transfer(sample, timestep, before, estimate)
-        self._outputs = [*self._outputs[-3:], model_output]
+        self._outputs = [*self._outputs[1 - MOST :], model_output]
         if self._counter == 0:
             self._held_sample = sample
-        return self._transfer(sample, timestep, before, self._adams_bashforth())
-
-    def _adams_bashforth(self) -> Array:
-        count = len(self._outputs)
-        if count == 1:
-            return self._outputs[0]
-        weights, divisor = _MULTISTEP[count]
-        terms = [
-            (np.float32(weight), output) for weight, output in zip(weights, self._outputs[::-1])
-        ]
-        estimate = f32.weighted_sum(*terms)
-        estimate /= np.float32(divisor)
-        return estimate
+        return self._transfer(sample, timestep, before, adams_bashforth(self._outputs))
 
     def _transfer(self, sample: Array, start: int, end: int, model_output: Array) -> Array:
         """Return the sample at timestep ``end`` from that at ``start`` (equation 9)."""
