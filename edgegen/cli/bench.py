@@ -98,8 +98,7 @@ def bench(
         as_json=as_json,
         json_file=json_file,
         html_file=html_file,
-        # the history knows packages by their manifests, which don't name what they are given
-        into_history=not (no_history or loras),
+        into_history=not no_history,
     )
     result.check()
     if benchmark_model is not None:

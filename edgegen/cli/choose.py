@@ -26,6 +26,7 @@ from edgegen.cli.shared_options import (
     READING,
     adapter_options,
     no_history_option,
+    no_lora_as_input,
     offline_option,
     reading_options,
     take_reading,
@@ -149,6 +150,11 @@ _LIMITS = tuple(FIGURES)
     default=DEFAULT,
     show_default=True,
     help="Who builds, judges and measures.",
+)
+@no_lora_as_input(
+    "what `choose` builds is as the device's profile says",
+    "Put `lora_as_input = true` under the profile's runtime of the target onnx, and give that file "
+    "with --profile.",
 )
 @click.option("--address", metavar="ADDRESS", help="Where the engine's machines are found.")
 @adapter_options

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgegen.cli.command import command
+from edgegen.cli.compare_packages import DRAWING
 from edgegen.cli.console import Console
 from edgegen.cli.numbers import NUMBER
-from edgegen.cli.on_device import DEVICE, DEVICE_HELP, attached, patience_option, root_option
-from edgegen.cli.on_package import check_package, verify_option
+from edgegen.cli.on_device import DEVICE, DEVICE_HELP, patience_option, root_option
+from edgegen.cli.on_package import verify_option
 from edgegen.cli.shared_options import (
     ADAPTERS,
     READING,
@@ -19,7 +20,6 @@ from edgegen.cli.shared_options import (
     arithmetic_of_both_option,
     no_history_option,
     reading_options,
-    take_reading,
 )
 from edgegen.cli.text import TEXT
 from edgegen.cli.typed_options import refuse_typed
@@ -28,15 +28,10 @@ if TYPE_CHECKING:
     from edgegen.compare.sources import Package
     from edgegen.compare.tolerances import Tolerance
     from edgegen.compare.values import Comparison
-    from edgegen.core.evaluation import Evaluation
-    from edgegen.core.measurement import Measurement
-    from edgegen.devices.device import Device
 
-_MEMORY_RUNS = 3
 _PATH = click.Path(path_type=Path)
 _MEASURING = ("restarts", "images", "seed", "threads", "memory", "patience_s", "root")
-_DRAWING = ("steps", "guidance", "width", "height")
-_COMPUTING = (*_DRAWING, "arithmetic")
+_COMPUTING = (*DRAWING, "arithmetic")
 _JUDGING = ("suites", "pictures", "model", *ADAPTERS, *READING)
 
 
@@ -140,6 +135,7 @@ def compare(
     latency, memory and energy, measured in turns. Where nothing changed, at least 95 of 100
     comparisons find no difference.
     """
+    from edgegen.cli.compare_packages import compare_both
     from edgegen.compare.evaluations import compare_evaluations
     from edgegen.compare.measurements import compare_measurements
     from edgegen.compare.sources import Package, read_pair
@@ -159,8 +155,13 @@ def compare(
     before, after = read_pair(old, new)
     names = str(old), str(new)
     if isinstance(before, Package) and isinstance(after, Package):
-        _refuse_for_packages(context, device, no_quality=settings["no_quality"])
-        found = _compare_packages(console, before, after, device, settings)
+        _refuse_for_packages(
+            context,
+            device,
+            no_quality=settings["no_quality"],
+            takes_loras=_takes_loras(before, after),
+        )
+        found = compare_both(console, (before.path, after.path), device, settings)
     elif device is not None:
         raise ConfigError(
             f"{old} and {new} are results, which no device is needed for.",
@@ -183,16 +184,30 @@ def _refuse_for_results(context: click.Context) -> None:
     refuse_typed(context, names, "OLD and NEW are results, which nothing is drawn for.")
 
 
-def _refuse_for_packages(context: click.Context, device: str | None, *, no_quality: bool) -> None:
-    """Raise UsageError for options of what packages are not asked for."""
+def _refuse_for_packages(
+    context: click.Context, device: str | None, *, no_quality: bool, takes_loras: bool
+) -> None:
+    """Raise UsageError for options of what packages are not asked for.
+
+    Packages whose layers take LoRAs are measured with them, too.
+    """
     if device is None:
         refuse_typed(context, _MEASURING, "without --device nothing is measured.")
     if no_quality:
-        refuse_typed(context, _JUDGING, "with --no-quality no pictures are drawn to compare.")
+        given = {"loras", "model"} if takes_loras and device is not None else set()
+        judging = set(_JUDGING) - given
+        refuse_typed(context, judging, "with --no-quality no pictures are drawn to compare.")
     if device is None and no_quality:
         refuse_typed(
             context, _COMPUTING, "with --no-quality and without --device nothing is drawn."
         )
+
+
+def _takes_loras(*packages: Package) -> bool:
+    from edgegen.core.manifest import load_manifest
+    from edgegen.packaging.lora_file import takes_loras
+
+    return any(takes_loras(load_manifest(package.path)) for package in packages)
 
 
 def _report(
@@ -217,101 +232,3 @@ def _report(
         return 0
     console.error(" ".join(broken), hint_for(found, tolerances))
     return RegressionError.exit_code
-
-
-def _compare_packages(
-    console: Console,
-    old: Package,
-    new: Package,
-    device: str | None,
-    settings: dict[str, Any],
-) -> Comparison:
-    """Measure two packages in turns where a device is given, and draw the same with both."""
-    from contextlib import ExitStack
-
-    from edgegen.compare.packages import check_same_drawing, check_same_model, compare_packages
-    from edgegen.core.manifest import load_manifest
-
-    check_same_model(old.path, new.path, quality=not settings["no_quality"])
-    if device is not None or not settings["no_quality"]:
-        check_same_drawing(old.path, new.path, {name: settings[name] for name in _DRAWING})
-    for package in (old.path, new.path):
-        where = device or "local"
-        check_package(console, package, load_manifest(package), where, verify=settings["verify"])
-    progress = console.progress
-    with ExitStack() as stack:
-        connected = None
-        if device is not None:
-            connected = stack.enter_context(attached(device, progress, console.note))
-        measured = None if connected is None else _measure(console, old, new, connected, settings)
-        evaluated = (
-            None if settings["no_quality"] else _evaluate(console, old, new, connected, settings)
-        )
-    return compare_packages(old.path, new.path, measured=measured, evaluated=evaluated)
-
-
-def _measure(
-    console: Console, old: Package, new: Package, device: Device, settings: dict[str, Any]
-) -> tuple[Measurement, Measurement]:
-    from edgegen.cli.plain_progress import PlainProgress
-    from edgegen.compare.measurements import check_same_work
-    from edgegen.history.keep import keep
-    from edgegen.measure.in_turns import measure_in_turns, with_memory_runs
-    from edgegen.measure.plan import BenchSettings, plan
-
-    names = (
-        *("restarts", "images", "steps", "guidance", "seed"),
-        *("width", "height", "threads", "arithmetic", "memory"),
-    )
-    bench = BenchSettings(**{name: settings[name] for name in names})
-    before, after = (
-        with_memory_runs(plan(package.path, bench), _MEMORY_RUNS) for package in (old, new)
-    )
-    check_same_work(
-        before.workload,
-        after.workload,
-        names=(str(old.path), str(new.path)),
-        same_target=before.identity.target == after.identity.target,
-    )
-    measured = measure_in_turns(
-        before, after, device, PlainProgress(console.note), patience_s=settings["patience_s"]
-    )
-    problem = None if settings["no_history"] else keep(*measured)
-    if problem is not None:
-        console.warn(f"Not in the history: {problem.message} {problem.hint}")
-    return measured
-
-
-def _evaluate(
-    console: Console,
-    old: Package,
-    new: Package,
-    device: Device | None,
-    settings: dict[str, Any],
-) -> tuple[Evaluation, Evaluation]:
-    from edgegen.core.manifest import load_manifest
-    from edgegen.evaluate.run import evaluate_package
-    from edgegen.evaluate.settings import EvaluateSettings
-    from edgegen.models.adapters.image_prompt import image_prompt_choice
-    from edgegen.packaging.verify import model_of
-
-    names = ("pictures", "steps", "guidance", "width", "height", "arithmetic")
-    model, reading = settings["model"], take_reading(settings)
-    prompt_by = image_prompt_choice(settings["ip_adapter"], settings["image_encoder"])
-    added = (settings["loras"], settings["embeddings"], prompt_by)
-    asked = EvaluateSettings(
-        **({"suites": settings["suites"]} if settings["suites"] else {}),
-        **{name: settings[name] for name in names},
-    )
-
-    def evaluate(package: Package) -> Evaluation:
-        manifest = load_manifest(package.path)
-        return evaluate_package(
-            package.path,
-            model=model_of(manifest, model, *added, reading),
-            settings=asked,
-            device=device,
-            progress=console.progress,
-        )
-
-    return evaluate(old), evaluate(new)

@@ -164,6 +164,7 @@ def evaluate(
     black, one color or noise where the model does not.
     """
     from edgegen.cli.evaluation_tables import show_evaluations, show_kinds
+    from edgegen.core.errors import ConfigError
     from edgegen.core.manifest import load_manifest
     from edgegen.evaluate.clip import check_model
     from edgegen.evaluate.gate import gate, recipe_limits, with_defaults, without_limits
@@ -173,7 +174,7 @@ def evaluate(
     from edgegen.history.keep import keep
     from edgegen.models.adapters.image_prompt import image_prompt_choice
     from edgegen.models.source import resolve
-    from edgegen.packaging.verify import model_of
+    from edgegen.packaging.packaged_model import counterpart_of
 
     limits, reading = take_limits(options, _LIMITS), take_reading(options)
     settings = EvaluateSettings(suites=options.pop("suites") or DEFAULT, **options)
@@ -181,27 +182,36 @@ def evaluate(
     for package, manifest in zip(packages, manifests, strict=True):
         check_package(console, package, manifest, device, verify=verify)
     added = (loras, embeddings, image_prompt_choice(ip_adapter, image_encoder))
-    folders = [model_of(manifest, model, *added, reading) for manifest in manifests]
     other = None if against is None else resolve(against, progress=console.progress)
-    for package, folder in zip(packages, folders, strict=True):
-        check_before(package, model=folder, settings=settings, limits=limits)
     if settings.clip is not None:
         check_model(settings.clip)
     found: list[Evaluated] = []
     broken: list[tuple[Broken, ...]] = []
     notes: list[str | None] = []
     with ExitStack() as stack:
+        sides = [
+            stack.enter_context(counterpart_of(manifest, model, *added, reading))
+            for manifest in manifests
+        ]
+        if other is not None and any(side.given for side in sides):
+            raise ConfigError(
+                f"--against {against} draws without the LoRAs that a package here is given.",
+                hint="Leave --against out, or --lora.",
+            )
+        for package, side in zip(packages, sides, strict=True):
+            check_before(package, model=side.model, settings=settings, limits=limits)
         there = None
         if device != LOCAL:
             there = stack.enter_context(attached(device, console.progress, console.note))
-        for place, (package, manifest) in enumerate(zip(packages, manifests, strict=True)):
+        for package, manifest, side in zip(packages, manifests, sides, strict=True):
             each = evaluate_with_pictures(
                 package,
-                model=folders[place],
+                model=side.model,
                 settings=settings,
                 device=there,
                 progress=console.progress,
                 against=other,
+                given=side.given,
             )
             found.append(each)
             # a recipe's limits are for what it does to its own model
@@ -213,7 +223,7 @@ def evaluate(
                 without_limits(manifest.recipe, each.evaluation, wanted) if is_own else None
             )
             if output is not None:
-                _write(each, _folders(packages, output)[place])
+                _write(each, _folders(packages, output)[len(found) - 1])
     names = [str(package) for package in packages]
     evaluations = [each.evaluation for each in found]
     for warning in dict.fromkeys(it for each in evaluations for it in each.warnings):

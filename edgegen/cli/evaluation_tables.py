@@ -119,6 +119,9 @@ def _notes(evaluations: Sequence[Evaluation]) -> list[str]:
         if evaluation.arithmetic is not None:
             computed = f"computed in {evaluation.arithmetic}."
             notes.append(f"{evaluation.target} {evaluation.recipe}: {computed}")
+        if evaluation.loras:
+            with_loras = ", ".join(evaluation.loras)
+            notes.append(f"{evaluation.target} {evaluation.recipe}: with {with_loras}.")
         drops = _steps(evaluation)
         if drops:
             notes.append(f"{evaluation.target} {evaluation.recipe}: {drops}")

@@ -14,6 +14,7 @@ from edgegen.cli.shared_options import (
     ADAPTERS,
     READING,
     adapter_options,
+    no_lora_as_input,
     offline_option,
     reading_options,
     revision_option,
@@ -57,6 +58,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="How many layers are shown, the worst first; files have all.",
 )
 @adapter_options
+@no_lora_as_input(
+    "what is measured is what storing does to the weights, and a LoRA beside them changes none",
+    "Leave it out; --lora FILE adds a LoRA to the weights.",
+)
 @revision_option
 @variant_option
 @offline_option

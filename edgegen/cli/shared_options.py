@@ -10,6 +10,7 @@ import click
 
 from edgegen.cli.completion import complete_profile, complete_recipe
 from edgegen.cli.numbers import NumberRange
+from edgegen.core.errors import ConfigError
 from edgegen.core.reading import Reading
 from edgegen.core.recipe import Arithmetic, ArithmeticWish
 
@@ -169,6 +170,19 @@ lora_input_option = click.option(
     help="Draw with a LoRA, LoCon or LoHa; of packages that were built with --lora-as-input; "
     "repeatable.",
 )
+
+
+def no_lora_as_input(why: str, hint: str) -> Callable[[_Command], _Command]:
+    """Return what adds `package`'s `--lora-as-input`, hidden, to a command that refuses it."""
+
+    def refuse(_context: click.Context, _parameter: click.Parameter, typed: bool) -> None:
+        if typed:
+            raise ConfigError(f"--lora-as-input: {why}.", hint=hint)
+
+    return click.option(
+        "--lora-as-input", is_flag=True, hidden=True, expose_value=False, callback=refuse
+    )
+
 
 no_history_option = click.option(
     "--no-history",

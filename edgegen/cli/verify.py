@@ -111,6 +111,11 @@ def _show(console: Console, package: Path, verification: Verification, *, verbos
     passed = sum(check.passed for check in run.checks)
     size = format_bytes(sum(file.size_bytes for file in files))
     notes = (
+        *(
+            (f"Both sides drew with {', '.join(verification.loras)}.",)
+            if verification.loras
+            else ()
+        ),
         *((_EMULATED,) if verification.evidence.emulated else ()),
         f"{len(files)} files, {size}: every byte is as it was built.",
         f"{passed} of {len(run.checks)} checks passed, in {format_duration(cost.wall_s)}{memory}.",

@@ -58,19 +58,25 @@ def check_same(old: Evaluation, new: Evaluation, names: tuple[str, str]) -> None
     facts = {
         "model": (old.model, new.model),
         "weights": (old.weights_sha256[:12], new.weights_sha256[:12]),
+        "LoRAs": (_listed(old.loras), _listed(new.loras)),
         "steps": (old.steps, new.steps),
         "guidance": (old.guidance, new.guidance),
         "size": (f"{old.width}×{old.height}", f"{new.width}×{new.height}"),
         "reference's steps": (old.reference_steps, new.reference_steps),
     }
     if old.weights_sha256 == new.weights_sha256:
-        del facts["model"], facts["weights"]  # the name of a copy is no matter
+        # the name of a copy is no matter, nor whether LoRAs are in the weights or beside them
+        del facts["model"], facts["weights"], facts["LoRAs"]
     differing = [f"{name}: {a} and {b}" for name, (a, b) in facts.items() if a != b]
     if differing:
         raise ConfigError(
             f"{names[0]} and {names[1]} cannot be compared. They differ in {'; '.join(differing)}.",
             hint="Evaluate packages of the same weights with the same options.",
         )
+
+
+def _listed(loras: Sequence[str]) -> str:
+    return ", ".join(loras) or "none"
 
 
 def side_of(evaluation: Evaluation, name: str) -> Side:

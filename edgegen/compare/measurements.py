@@ -67,10 +67,19 @@ def check_same(old: Measurement, new: Measurement, names: tuple[str, str]) -> No
 
 
 def check_same_work(
-    old: Workload, new: Workload, *, names: tuple[str, str], same_target: bool
+    old: Workload,
+    new: Workload,
+    *,
+    names: tuple[str, str],
+    same_target: bool,
+    same_weights: bool = True,
 ) -> None:
-    """Raise ConfigError that says what differs where two workloads are not of the same length."""
-    _refuse(_work_facts(old, new, same_target=same_target), names)
+    """Raise ConfigError that says what differs where two workloads are not of the same length.
+
+    Packages of other weights may be given other LoRAs: those of one may be in its weights.
+    """
+    facts = _work_facts(old, new, same_target=same_target, same_weights=same_weights)
+    _refuse(facts, names)
 
 
 def _refuse(facts: Mapping[str, tuple[object, object]], names: tuple[str, str]) -> None:
@@ -85,10 +94,15 @@ def _refuse(facts: Mapping[str, tuple[object, object]], names: tuple[str, str]) 
 def _facts(old: Measurement, new: Measurement) -> Mapping[str, tuple[object, object]]:
     """Return what has to be equal, by its name."""
     facts: dict[str, tuple[object, object]] = {}
-    if old.package.weights_sha256 != new.package.weights_sha256:  # the name of a copy is no matter
+    same_weights = old.package.weights_sha256 == new.package.weights_sha256
+    if not same_weights:  # the name of a copy is no matter
         facts["model"] = (old.package.model, new.package.model)
-    same_target = old.package.target == new.package.target
-    facts |= _work_facts(old.workload, new.workload, same_target=same_target)
+    facts |= _work_facts(
+        old.workload,
+        new.workload,
+        same_target=old.package.target == new.package.target,
+        same_weights=same_weights,
+    )
     for name in ("model", "processor", "machine"):
         facts[f"device's {name}"] = (
             getattr(old.environment, name),
@@ -99,16 +113,18 @@ def _facts(old: Measurement, new: Measurement) -> Mapping[str, tuple[object, obj
 
 
 def _work_facts(
-    old: Workload, new: Workload, *, same_target: bool
+    old: Workload, new: Workload, *, same_target: bool, same_weights: bool
 ) -> dict[str, tuple[object, object]]:
     names = (
         *("steps", "guidance", "guidance_start", "guidance_stop", "cache_interval"),
-        *("scheduler", "loras", "threads", "residency", "memory", "arithmetic"),
+        *("scheduler", "threads", "residency", "memory", "arithmetic"),
         *("guidance_batch", "decode_tile", "max_memory_bytes"),
     )
     facts: dict[str, tuple[object, object]] = {
         name: (getattr(old, name), getattr(new, name)) for name in names
     }
+    if same_weights:
+        facts["loras"] = (", ".join(old.loras) or "none", ", ".join(new.loras) or "none")
     facts["size"] = (f"{old.width}×{old.height}", f"{new.width}×{new.height}")
     if same_target:
         facts["providers"] = (", ".join(old.providers), ", ".join(new.providers))

@@ -27,13 +27,18 @@ _NO_DEVICE = "no device was measured (--device)"
 _NO_PICTURES = "no pictures were drawn (--no-quality)"
 
 
-def check_same_model(old: Path, new: Path, *, quality: bool = False) -> None:
+def check_same_model(
+    old: Path, new: Path, *, quality: bool = False, weights: tuple[str, str] | None = None
+) -> None:
     """Raise ConfigError where two packages are of different models.
 
     For their quality the weights have to be the same: each is compared with the model's pictures.
+    `weights` are the hashes of those that they draw with, by default of those that they were built
+    from.
     """
     before, after = load_manifest(old).source, load_manifest(new).source
-    if before.weights_sha256 == after.weights_sha256:
+    drawn = weights or (before.weights_sha256, after.weights_sha256)
+    if drawn[0] == drawn[1]:
         return
     if before.model != after.model:
         raise ConfigError(
@@ -44,7 +49,7 @@ def check_same_model(old: Path, new: Path, *, quality: bool = False) -> None:
     if quality:
         raise ConfigError(
             f"The quality of {old} and {new} cannot be compared: both are of {before.model}, "
-            f"with other weights ({before.weights_sha256[:12]} and {after.weights_sha256[:12]}).",
+            f"with other weights ({drawn[0][:12]} and {drawn[1][:12]}).",
             hint="Package both from the same weights, or leave pictures out: --no-quality.",
         )
 
@@ -78,7 +83,10 @@ def compare_packages(
 
     `measured` ran in turns. Raises ConfigError that says what differs.
     """
-    check_same_model(old, new, quality=evaluated is not None)
+    weights = None
+    if evaluated is not None:
+        weights = evaluated[0].weights_sha256, evaluated[1].weights_sha256
+    check_same_model(old, new, quality=evaluated is not None, weights=weights)
     names = str(old), str(new)
     changes: dict[str, tuple[FigureChange, ...]] = {
         "size": (size_change(_size_bytes(old), _size_bytes(new)),),
@@ -106,9 +114,10 @@ def compare_packages(
 
 
 def _notes(old: Path, new: Path, parts: Sequence[Comparison]) -> tuple[str, ...]:
+    if parts:
+        return tuple(note for part in parts for note in part.notes)
     sides = [load_manifest(package).source.weights_sha256 for package in (old, new)]
-    others = (f"{OTHER_WEIGHTS} only files are compared.",) if sides[0] != sides[1] else ()
-    return tuple(note for part in parts for note in part.notes) or others
+    return (f"{OTHER_WEIGHTS} only files are compared.",) if sides[0] != sides[1] else ()
 
 
 def _size_bytes(package: Path) -> int:

@@ -107,7 +107,9 @@ class Evaluation:
 
     The package drew at `steps`, `guidance` and its size; the reference at `reference_steps`.
     `runtime` is what ran the package, `arithmetic` the type in which it computed, None for the
-    recipe's own, `reference` how the reference was made.
+    recipe's own, `reference` how the reference was made. `loras` are those that the package was
+    given, as `name:scale (first digits of its hash)`; `weights_sha256` is of the weights with them
+    added.
     """
 
     schema_version: int
@@ -117,6 +119,7 @@ class Evaluation:
     target: str
     recipe: str
     runtime: str
+    loras: tuple[str, ...] = ()
     steps: int
     guidance: float
     arithmetic: Arithmetic | None = None

@@ -89,13 +89,18 @@ def computed_by(
 
 
 def draw_here(
-    package: Path, wanted: Sequence[Wanted], starts: Path, arithmetic: Arithmetic | None
+    package: Path,
+    wanted: Sequence[Wanted],
+    starts: Path,
+    arithmetic: Arithmetic | None,
+    lora: Path | None = None,
 ) -> Iterator[Picture]:
     """Yield the pictures that a package draws on this machine, as they are done.
 
-    A picture of values that aren't finite is a result. Raises what else the runner raises.
+    `lora` is a file of `lora_for`. A picture of values that aren't finite is a result. Raises what
+    else the runner raises.
     """
-    side = RunnerSide(package, arithmetic=arithmetic)
+    side = RunnerSide(package, arithmetic=arithmetic, lora=lora)
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
         with ScratchFolder("evaluate") as scratch:
@@ -123,13 +128,16 @@ def draw_there(
     starts: Path,
     arithmetic: Arithmetic | None,
     progress: Progress,
+    lora: Path | None = None,
 ) -> Iterator[Picture]:
     """Yield the pictures that a package draws on a connected device; it is pushed there first.
 
-    Latents stay there: megabytes a picture. Raises what the runner and the connection raise.
+    So is `lora`, a file of `lora_for`. Latents stay there: megabytes a picture. Raises what the
+    runner and the connection raise.
     """
     wishes = Wishes(arithmetic=arithmetic)
-    drawer = DeviceDrawer(device, push_package(device, package, progress), wishes=wishes)
+    pushed = push_package(device, package, progress)
+    drawer = DeviceDrawer(device, pushed, wishes=wishes, lora=lora)
     for part in _alike(wanted):
         requests = [
             replace(golden.draw_request(each.case, starts), scheduler=None) for each in part

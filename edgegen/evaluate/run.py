@@ -33,8 +33,14 @@ from edgegen.models.model_folder import ModelFolder
 from edgegen.models.read import read_pipeline
 from edgegen.packaging.drawing import require_cache
 from edgegen.packaging.integrity import manifest_sha256
+from edgegen.packaging.packaged_model import (
+    GivenLoras,
+    drawn_weights_sha256,
+    packaged_spec,
+    require_same_weights,
+    resolve_source,
+)
 from edgegen.packaging.source_hash import weights_sha256
-from edgegen.packaging.verify import packaged_spec, require_same_weights, resolve_source
 from edgegen.reference.start_pictures import write_start_pictures
 from edgegen.scenes.reading import read_picture
 from edgegen.scenes.scene import PICTURE_PX, Scene
@@ -60,18 +66,26 @@ def evaluate_package(
     progress: Progress | None = None,
     pictures_dir: Path | None = None,
     against: ModelFolder | None = None,
+    given: GivenLoras | None = None,
 ) -> Evaluation:
     """Draw what the suites ask for with a package and with its model, and compare the pictures.
 
-    `model` is the one that the manifest names by default. The package is drawn on this machine, or
-    on a connected `device`. With `pictures_dir` all pictures are kept there. With `against` the
-    pictures are compared with those of another model of the family: a pruned one's original.
+    `model` is the one that the manifest names by default. Both draw with the LoRAs that are
+    `given`. The package is drawn on this machine, or on a connected `device`. With `pictures_dir`
+    all pictures are kept there. With `against` the pictures are compared with those of another
+    model of the family, which draws without `given`: a pruned one's original.
 
     Raises ConfigError for a package or settings that are none, SourceError where the model cannot
     be read or is another one, and what drawing raises.
     """
     found = evaluate_with_pictures(
-        package, model=model, settings=settings, device=device, progress=progress, against=against
+        package,
+        model=model,
+        settings=settings,
+        device=device,
+        progress=progress,
+        against=against,
+        given=given,
     )
     if pictures_dir is not None:
         write_pictures(pictures_dir, found.pairs)
@@ -86,6 +100,7 @@ def evaluate_with_pictures(
     device: Device | None = None,
     progress: Progress | None = None,
     against: ModelFolder | None = None,
+    given: GivenLoras | None = None,
 ) -> Evaluated:
     """Do what `evaluate_package` does, and return the pictures with the evaluation."""
     shown = progress or SilentProgress()
@@ -97,21 +112,25 @@ def evaluate_with_pictures(
     there = None if device is None or device.is_local else device
     computed = computed_by(package, manifest, there, settings.arithmetic, shown)
     is_own = computed.arithmetic == manifest.recipe.compute
+    lora = None
+    if given is not None:
+        folder, lora = given.model, given.file
     subject = _Subject(
         manifest_sha256=manifest_sha256(package),
         model=manifest.source.model,
-        weights_sha256=manifest.source.weights_sha256,
+        weights_sha256=drawn_weights_sha256(manifest, given, shown),
         target=manifest.target,
         recipe=manifest.recipe.name,
         runtime=computed.runtime,
         arithmetic=None if is_own else computed.arithmetic,
         said=(f"Arithmetic: {computed.why}",) if computed.why else (),
+        loras=() if given is None else given.names,
     )
 
     def draw(wanted: Sequence[Wanted], starts: Path) -> Iterator[Picture]:
         if there is None:
-            return draw_here(package, wanted, starts, computed.arithmetic)
-        return draw_there(there, package, wanted, starts, computed.arithmetic, shown)
+            return draw_here(package, wanted, starts, computed.arithmetic, lora)
+        return draw_there(there, package, wanted, starts, computed.arithmetic, shown, lora)
 
     reference = _own(subject, folder, examination)
     if against is not None:
@@ -184,7 +203,10 @@ def _prepared(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subject:
-    """What is evaluated; `said` is what the user should know of how it was computed."""
+    """What is evaluated; `weights_sha256` is of the weights with the `loras` added.
+
+    `said` is what the user should know of how it was computed.
+    """
 
     manifest_sha256: str
     model: str
@@ -194,6 +216,7 @@ class _Subject:
     runtime: str
     arithmetic: Arithmetic | None = None
     said: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +367,7 @@ def _evaluation(
         recipe=subject.recipe,
         runtime=subject.runtime,
         arithmetic=subject.arithmetic,
+        loras=subject.loras,
         steps=case.steps,
         guidance=case.guidance,
         guidance_start=case.guidance_start,

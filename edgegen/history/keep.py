@@ -9,15 +9,25 @@ from edgegen.history.store import History, is_on
 
 
 def keep(*results: Measurement | Evaluation) -> EdgegenError | None:
-    """Add results to the history where it is on; return what was in the way, to be reported."""
-    if not is_on():
+    """Add results to the history where it is on; return what was in the way, to be reported.
+
+    It knows packages by their manifests, which don't name the LoRAs that a package is given: what
+    was drawn with some is left out.
+    """
+    kept = [each for each in results if not loras_of(each)]
+    if not is_on() or not kept:
         return None
     try:
         with History.open(write=True) as history:
             history.add_all(
-                [each for each in results if isinstance(each, Measurement)],
-                [each for each in results if isinstance(each, Evaluation)],
+                [each for each in kept if isinstance(each, Measurement)],
+                [each for each in kept if isinstance(each, Evaluation)],
             )
     except EdgegenError as error:
         return error
     return None
+
+
+def loras_of(result: Measurement | Evaluation) -> tuple[str, ...]:
+    """Return the LoRAs that a result's package was given."""
+    return result.loras if isinstance(result, Evaluation) else result.workload.loras

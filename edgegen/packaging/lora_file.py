@@ -15,6 +15,11 @@ from edgegen.models.adapters.as_inputs import write_as_inputs
 from edgegen.models.adapters.lora_choice import parse_lora
 
 
+def takes_loras(manifest: PackageManifest) -> bool:
+    """Return whether a package's layers take LoRAs when it draws."""
+    return any(it.lora_inputs for it in manifest.components)
+
+
 @contextmanager
 def lora_for(manifest: PackageManifest, loras: Sequence[str]) -> Iterator[Path | None]:
     """Yield a file of what `--lora` names, made for a package; None without any.
@@ -25,7 +30,7 @@ def lora_for(manifest: PackageManifest, loras: Sequence[str]) -> Iterator[Path |
     if not loras:
         yield None
         return
-    if not any(it.lora_inputs for it in manifest.components):
+    if not takes_loras(manifest):
         raise _takes_none(manifest)
     choices = [parse_lora(text) for text in loras]
     with ScratchFolder("lora") as folder:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.codec import dump_json, load_json
-from edgegen.core.errors import ConfigError, ResourceError, SourceError
+from edgegen.core.errors import ConfigError, ResourceError
 from edgegen.core.files import write_atomic
 from edgegen.core.manifest import load_manifest
-from edgegen.core.model import Adapter, PipelineSpec
 from edgegen.core.package import (
     EVIDENCE_NAME,
     Evidence,
     GoldenCase,
-    ModelSource,
     PackageManifest,
     StageCost,
 )
@@ -23,17 +21,20 @@ from edgegen.core.progress import Progress, SilentProgress
 from edgegen.core.reading import AS_IT_IS, Reading
 from edgegen.core.recipe import Arithmetic, ArithmeticWish
 from edgegen.core.scratch import ScratchFolder, utf8_name
-from edgegen.models.adapters.adapted_folder import with_adapters
 from edgegen.models.adapters.image_prompt import ImagePromptChoice
-from edgegen.models.model_folder import ModelFolder
 from edgegen.models.pipeline_source import folder_source
 from edgegen.models.read import read_pipeline
-from edgegen.models.source import resolve
 from edgegen.packaging.integrity import (
     manifest_sha256,
     verify_files,
 )
-from edgegen.packaging.source_hash import weights_sha256
+from edgegen.packaging.packaged_model import (
+    Counterpart,
+    counterpart_of,
+    packaged_spec,
+    require_same_weights,
+    resolve_source,
+)
 from edgegen.parity.gate import ParityRun, check_package
 from edgegen.parity.runner_side import RunnerSide
 from edgegen.parity.side import ArtifactSide
@@ -50,7 +51,7 @@ class Verification:
 
     `unwritten` says why the evidence was not written beside the manifest; None where it was.
     `arithmetic` is the type in which it was computed, None for the recipe's own, and `choice` says
-    why, where that was left to be chosen.
+    why, where that was left to be chosen. `loras` are those that both sides drew with besides.
     """
 
     manifest: PackageManifest
@@ -60,9 +61,7 @@ class Verification:
     unwritten: str | None
     arithmetic: Arithmetic | None = None
     choice: ArithmeticChoice | None = None
-
-
-_FIELDS = tuple(field.name for field in fields(Reading))
+    loras: tuple[str, ...] = ()
 
 
 def verify_package(
@@ -82,9 +81,11 @@ def verify_package(
 
     It is compared with the golden case that it carries; with `full`, with torch at the model's
     native size, the model being `model` or the one that the manifest names, read as `reading` and
-    the manifest say. The runtime computes in `arithmetic`; where that isn't the recipe's own, what
-    was measured is not the package's evidence, and isn't written. A comparison that
-    failed is part of the result: `edgegen.parity.gate.require` makes an error of it.
+    the manifest say. A package whose layers take LoRAs is given the `loras` behind those in its
+    weights. The runtime computes in `arithmetic`; where that isn't the recipe's own, and where
+    LoRAs are given, what was measured is not the package's evidence, and isn't written. A
+    comparison that failed is part of the result: `edgegen.parity.gate.require` makes an error of
+    it.
 
     Raises ConfigError for what is no package, IntegrityError where its bytes are others, and
     SourceError where the model cannot be read or is another one.
@@ -115,16 +116,20 @@ def verify_package(
             progress=shown,
         )
         arithmetic = choice.arithmetic
-    if arithmetic is not None:
-        artifact = artifact or RunnerSide(package, arithmetic=arithmetic)
     case = manifest.golden
     costs: tuple[StageCost, ...] = ()
-    if full:
-        folder = model_of(manifest, model, *added, reading)
-        made, run = _compare_with_model(package, manifest, folder, shown, artifact)
-        case, costs = made.case, (made.cost,)
-    else:
-        run = check_package(package, manifest, artifact=artifact, progress=shown)
+    names: tuple[str, ...] = ()
+    with counterpart_of(manifest, model, *added, reading) as counterpart:
+        file = None
+        if counterpart.given is not None:
+            file, names = counterpart.given.file, counterpart.given.names
+        if arithmetic is not None or file is not None:
+            artifact = artifact or RunnerSide(package, arithmetic=arithmetic, lora=file)
+        if full:
+            made, run = _compare_with_model(package, manifest, counterpart, shown, artifact)
+            case, costs = made.case, (made.cost,)
+        else:
+            run = check_package(package, manifest, artifact=artifact, progress=shown)
     assert case is not None  # check_package refuses a package without one
     evidence = Evidence(
         manifest_sha256=manifest_sha256(package),
@@ -133,7 +138,9 @@ def verify_package(
         emulated=played is None and emulated_here(manifest.runs_as),
     )
     unwritten = None
-    if arithmetic not in (None, manifest.recipe.compute):
+    if names:
+        unwritten = f"It is of the package with {', '.join(names)}."
+    elif arithmetic not in (None, manifest.recipe.compute):
         unwritten = f"It is of {arithmetic}, and the recipe computes in {manifest.recipe.compute}."
     return Verification(
         manifest=manifest,
@@ -143,6 +150,7 @@ def verify_package(
         unwritten=unwritten or _write_evidence(package, evidence),
         arithmetic=arithmetic,
         choice=choice,
+        loras=names,
     )
 
 
@@ -158,13 +166,15 @@ def _write_evidence(package: Path, evidence: Evidence) -> str | None:
 def _compare_with_model(
     package: Path,
     manifest: PackageManifest,
-    model: ModelFolder | None,
+    counterpart: Counterpart,
     progress: Progress,
     artifact: ArtifactSide | None,
 ) -> tuple[GoldenRun, ParityRun]:
-    folder = model or resolve_source(manifest.source, None)
+    folder = counterpart.model or resolve_source(manifest.source, None)
     spec = packaged_spec(read_pipeline(folder), manifest)
     require_same_weights(folder, spec, manifest, package, progress)
+    if counterpart.given is not None:
+        folder = counterpart.given.model
     with ScratchFolder("reference") as scratch, utf8_name(folder.path) as source:
         place = scratch / FOLDER_NAME
         made = make_golden(spec, folder_source(source), place, full=True, progress=progress)
@@ -172,112 +182,6 @@ def _compare_with_model(
             package, manifest, case=made.case, folder=place, artifact=artifact, progress=progress
         )
     return made, run
-
-
-def require_same_weights(
-    folder: ModelFolder,
-    spec: PipelineSpec,
-    manifest: PackageManifest,
-    package: Path,
-    progress: Progress,
-) -> None:
-    """Raise SourceError where a package was built from another model, or another revision."""
-    found = weights_sha256(folder.path, spec.components, progress)
-    if found != manifest.source.weights_sha256:
-        raise SourceError(
-            f"{folder.base} does not hold the weights that {package} was built from "
-            f"({found[:12]}…, not {manifest.source.weights_sha256[:12]}…).",
-            hint="Give the same model in the same revision with --model.",
-        )
-
-
-def _require_same_adapters(spec: PipelineSpec, manifest: PackageManifest) -> None:
-    """Raise SourceError where what was added to the model isn't what is added to it now."""
-
-    def facts(adapters: Sequence[Adapter]) -> list[Adapter]:
-        return [replace(it, name="") for it in adapters]
-
-    wanted = manifest.source.adapters
-    if facts(spec.adapters) == facts(wanted):
-        return
-    options = " ".join(
-        f"--embedding 'FILE:{it.tokens[0]}'"
-        if it.scale is None
-        else f"--{it.kind} FILE:{it.scale:g}"
-        for it in wanted
-    )
-    names = ", ".join(f"{it.name} ({it.sha256[:12]}…)" for it in wanted)
-    raise SourceError(
-        "The package was built of a model with "
-        + (f"these adapters: {names}." if wanted else "no adapter."),
-        hint=f"Give their files: {options}"
-        if wanted
-        else "Leave --lora, --embedding and --ip-adapter out.",
-    )
-
-
-def model_of(
-    manifest: PackageManifest,
-    model: str | None,
-    loras: Sequence[str] = (),
-    embeddings: Sequence[str] = (),
-    image_prompt: ImagePromptChoice | None = None,
-    reading: Reading = AS_IT_IS,
-) -> ModelFolder | None:
-    """Return the model that is given for a package, with adapters; None where nothing is given.
-
-    Raises what `resolve` and `with_adapters` raise.
-    """
-    added = (loras, embeddings, image_prompt)
-    if model is None and not any(added) and reading == AS_IT_IS:
-        return None
-    return with_adapters(resolve_source(manifest.source, model, reading), *added)
-
-
-def resolve_source(
-    source: ModelSource, model: str | None, given: Reading = AS_IT_IS
-) -> ModelFolder:
-    """Find the model that a package was built from, or the one that is given instead.
-
-    It is read as the manifest says, but for what is `given`. Raises SourceError.
-    """
-    said = source.reading or AS_IT_IS
-    reading = Reading(**{name: getattr(given, name) or getattr(said, name) for name in _FIELDS})
-    if model is not None:
-        return resolve(model, variant=source.variant, reading=reading)
-    try:
-        return resolve(
-            source.model, revision=source.revision, variant=source.variant, reading=reading
-        )
-    except SourceError as error:
-        raise SourceError(
-            f"The model that the package was built from, {source.model}, cannot be read: "
-            f"{error.message}",
-            hint="Give its folder or file with --model. " + error.hint,
-        ) from error
-
-
-def packaged_spec(spec: PipelineSpec, manifest: PackageManifest) -> PipelineSpec:
-    """Return the model's spec as it was packaged: fixed axes, scheduler, steps and all.
-
-    Raises SourceError where it is another model, or has other adapters.
-    """
-    packaged = tuple(component.spec for component in manifest.components)
-    known = {component.name for component in spec.components}
-    own = {it.name for it in packaged if it.role != "shallow_denoiser"}
-    if spec.family == manifest.family:
-        _require_same_adapters(spec, manifest)
-    if spec.family != manifest.family or not own <= known:
-        raise SourceError(
-            f"{spec.source} is another model: its family is {spec.family}.",
-            hint=f"Give the {manifest.family} model that the package was built from.",
-        )
-    return replace(
-        spec,
-        components=packaged,
-        generation=manifest.generation,
-        scheduler=manifest.scheduler or spec.scheduler,
-    )
 
 
 def _merge_costs(package: Path, measured: tuple[StageCost, ...]) -> tuple[StageCost, ...]:

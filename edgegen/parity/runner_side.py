@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from edgegen_runner.kept import MOST_BYTES
@@ -17,7 +18,7 @@ from edgegen.parity.side import Draw, Outcome, Probe, Task
 from edgegen.reference import golden
 from edgegen.reference.case import SMALL_MODEL_PX
 from edgegen.runner.backend_choice import Wishes, backend_here
-from edgegen.runner.job import Backend, GenerateJob, ProbeJob, Request, SeriesJob
+from edgegen.runner.job import Backend, GenerateJob, ProbeJob, Request, SeriesJob, absolute
 from edgegen.runner.png import drawn_pixels
 from edgegen.runner.protocol import ImageEnd, Part
 from edgegen.runner.session import RunnerSession
@@ -29,10 +30,10 @@ class RunnerSide:
     """Computes with a package's artifacts in the runner, with mapped weights and little memory.
 
     The runtime is the one for the package's target, unless `backend` says another; it computes in
-    `arithmetic`, by default as the recipe says, and with the contexts of `chip`, of a package that
-    was compiled for several. It has one
-    thread for a small package: threads that wait for their share of little work take more of the
-    processor than the work does.
+    `arithmetic`, by default as the recipe says, with the contexts of `chip`, of a package that was
+    compiled for several, and with the LoRAs in `lora`, a file of `lora_for`. It has one thread for
+    a small package: threads that wait for their share of little work take more of the processor
+    than the work does.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class RunnerSide:
         backend: Backend | None = None,
         arithmetic: Arithmetic | None = None,
         chip: str | None = None,
+        lora: Path | None = None,
     ) -> None:
         self._package = str(package.absolute())
         self._arithmetic = arithmetic
         self._chip = chip
+        self._lora = absolute(lora)
         self._chosen = backend
         self._cpu_s = 0.0
 
@@ -105,12 +108,13 @@ class RunnerSide:
                 component=task.component,
                 inputs=str(task.inputs.absolute()),
                 outputs=str(task.outputs.absolute()),
+                lora=self._lora,
                 backend=backend,
             )
         place = str(task.place.absolute())
         return GenerateJob(
             package=self._package,
-            request=make_request(task.case, task.pictures),
+            request=replace(make_request(task.case, task.pictures), lora=self._lora),
             output=place,
             file_names=(_IMAGE_FILE,),
             save_trajectory=place,

@@ -163,6 +163,7 @@ def _facts(label: str, evaluation: Evaluation) -> Markup:
         ("Package", f"{evaluation.model}, {evaluation.target}, {evaluation.recipe}"),
         ("Drawn", f"{evaluation.width}×{evaluation.height}, {evaluation.drawn}"),
         ("Guidance", f"{evaluation.guidance:g}"),
+        *((("LoRAs", ", ".join(evaluation.loras)),) if evaluation.loras else ()),
         ("Ran on", evaluation.runtime),
         ("Arithmetic", evaluation.arithmetic or "the recipe's"),
         ("Reference", f"{evaluation.reference}, {evaluation.reference_steps} steps"),

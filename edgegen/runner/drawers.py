@@ -62,7 +62,10 @@ class PackageDrawer:
 
 
 class DeviceDrawer:
-    """Draws on a connected device, with a package that was pushed there (`push_package`)."""
+    """Draws on a connected device, with a package that was pushed there (`push_package`).
+
+    `lora` is a file of `lora_for`, which is sent there.
+    """
 
     def __init__(
         self,
@@ -72,8 +75,10 @@ class DeviceDrawer:
         wishes: Wishes | None = None,
         residency: Residency = "all",
         patience_s: float | None = None,
+        lora: Path | None = None,
     ) -> None:
         self._device = device
+        self._lora = absolute(lora)
         self._stored = stored
         self._wishes = wishes or Wishes()
         self._residency: Residency = residency
@@ -90,7 +95,7 @@ class DeviceDrawer:
                     self._stored,
                     GenerateJob(
                         package=self._stored.path,
-                        request=each.request,
+                        request=replace(each.request, lora=self._lora),
                         residency=self._residency,
                     ),
                     folder,

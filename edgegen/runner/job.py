@@ -118,6 +118,7 @@ class ProbeJob:
     component: str
     inputs: str
     outputs: str
+    lora: str | None = None
     backend: Backend = field(default_factory=Backend)
 
 

@@ -57,12 +57,13 @@ class GenerateJob:
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """Run one component on ``.npy`` files."""
+    """Run one component on ``.npy`` files, with a ``lora`` as `edgegen_runner.lora` reads it."""
 
     package: Path
     component: str
     inputs: Path
     outputs: Path
+    lora: Optional[Path] = None
     backend: BackendOptions = field(default_factory=BackendOptions)
 
 
@@ -148,6 +149,7 @@ def _read_part(job: Table, command: str) -> PartJob:
             component=job.text("component"),
             inputs=job.path("inputs"),
             outputs=job.path("outputs"),
+            lora=job.optional_path("lora"),
             backend=_read_backend(job),
         )
     else:

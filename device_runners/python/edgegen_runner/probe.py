@@ -23,7 +23,12 @@ def probe(job: ProbeJob, backend: Backend, emit: Emit) -> None:
     component = package.component(job.component)
     inputs = {name: load_array(job.inputs / f"{name}.npy") for name in component.inputs}
     limit_memory(package, job.backend, package.generation.width, package.generation.height)
-    components = Components(package, backend, "sequential", emit)
+    lora = None
+    if job.lora is not None:
+        from .lora import load_lora
+
+        lora = load_lora(job.lora, package)
+    components = Components(package, backend, "sequential", emit, lora)
     try:
         outputs = components.run(job.component, inputs)
     finally:
