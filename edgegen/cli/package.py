@@ -52,6 +52,7 @@ from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.cli.package_quality import QualityGate
+    from edgegen.core.profile import CompilerEffort
     from edgegen.packaging.batch import Batch
     from edgegen.packaging.candidate import Npu
     from edgegen.packaging.plan import BuildPlan
@@ -73,7 +74,7 @@ _LIMITS = quality_limits()
     groups={
         "What is built": (
             *("targets", "recipes", "target_size", "profile", "width", "height"),
-            *("npu", "chips", "context_size", "allow_processor"),
+            *("npu", "chips", "context_size", "compiler_effort", "allow_processor"),
         ),
         "What it draws with": (
             *("scheduler", "scheduler_options", "steps", "guidance"),
@@ -145,6 +146,12 @@ _LIMITS = quality_limits()
     metavar="SIZE",
     help="With --npu, cut what has more weights into contexts of at most so many: 500MB; "
     "default: 1.5GB. Smaller ones take less memory to compile.",
+)
+@click.option(
+    "--compiler-effort",
+    type=click.IntRange(1, 3),
+    help="With --npu, how hard Qualcomm's compiler tries: 3, the default, is what its maker calls "
+    "the best graph; 1 takes less than half the time.",
 )
 @click.option(
     "--allow-processor",
@@ -224,6 +231,7 @@ def package(
     npu: bool,
     chips: tuple[str, ...],
     context_size: str | None,
+    compiler_effort: CompilerEffort | None,
     allow_processor: bool,
     ip_adapter: str | None,
     image_encoder: str | None,
@@ -265,7 +273,7 @@ def package(
 
     asked, reading = take_limits(options, _LIMITS), take_reading(options)
     device = None if profile is None else load_profile(profile)
-    compiled = _npu(npu, chips, context_size, allow_processor)
+    compiled = _npu(npu, chips, context_size, compiler_effort, allow_processor)
     if compiled is not None and not targets:
         targets = ("onnx",)
     if target_size is not None:
@@ -353,7 +361,11 @@ def package(
 
 
 def _npu(
-    npu: bool, chips: tuple[str, ...], context_size: str | None, allow_processor: bool
+    npu: bool,
+    chips: tuple[str, ...],
+    context_size: str | None,
+    effort: CompilerEffort | None,
+    allow_processor: bool,
 ) -> Npu | None:
     """Return the chips to compile for; raise what is wrong with that before the model is read."""
     from edgegen.core.chips import load_chip
@@ -364,6 +376,7 @@ def _npu(
         for option, given in (
             ("--allow-processor", allow_processor),
             ("--context-size", context_size is not None),
+            ("--compiler-effort", effort is not None),
         ):
             if given:
                 raise ConfigError(
@@ -381,7 +394,12 @@ def _npu(
                 f"--context-size is {context_size.strip()}, and a context has weights.",
                 hint="Write --context-size 500MB.",
             )
-    return Npu(chips=chips, allow_processor=allow_processor, context_bytes=context_bytes)
+    return Npu(
+        chips=chips,
+        allow_processor=allow_processor,
+        context_bytes=context_bytes,
+        effort=effort or 3,
+    )
 
 
 def _show(

@@ -75,7 +75,8 @@ class Compiled:
     """The chip whose NPU the components were compiled for, and by what.
 
     `chip` is its name in `edgegen.core.chips`, `part` its maker's. `compiler` is the distribution
-    that brings the compiler and its version, `sdk` the compiler's own. `on_processor` counts the
+    that brings the compiler and its version, `sdk` the compiler's own, `effort` how hard it tried,
+    1 to 3, None where nobody kept it. `on_processor` counts the
     nodes that the NPU didn't take, by component; those without any are left out. `contexts` counts
     the contexts of components that have more than one. Of a package for several chips, `folder` is
     where this one's contexts lie in the folder of each component.
@@ -90,6 +91,7 @@ class Compiled:
     sdk: str
     on_processor: Mapping[str, int] = field(default_factory=dict)
     contexts: Mapping[str, int] = field(default_factory=dict)
+    effort: int | None = None
     folder: str = ""
 
 

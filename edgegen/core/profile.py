@@ -11,6 +11,7 @@ DeviceKind = Literal["phone", "tablet", "board", "laptop", "desktop", "mini-pc"]
 OperatingSystem = Literal["linux", "android", "ios", "ipados", "macos", "windows"]
 OperatorSet = Literal["contrib", "plain"]
 Shapes = Literal["dynamic", "fixed"]
+CompilerEffort = Literal[1, 2, 3]
 Attention = Literal["original", "split-einsum"]
 
 
@@ -60,7 +61,7 @@ class RuntimeOptions:
     `deploy` keep within it.
     `arithmetic` is the type in which the runtime computes what a graph gives in float32, None for
     the recipe's own. `chips` has graphs compiled for those chips' NPUs; with `allow_processor` they
-    may leave nodes to the processor.
+    may leave nodes to the processor. `effort` is how hard their compiler tries, 3 the hardest.
     """
 
     target: str
@@ -83,6 +84,7 @@ class RuntimeOptions:
     lora_as_input: bool = False
     chips: tuple[str, ...] = ()
     allow_processor: bool = False
+    effort: CompilerEffort = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component, LoraInput, NativeTensor
-from edgegen.core.profile import DeviceProfile, RuntimeOptions, Shapes
+from edgegen.core.profile import CompilerEffort, DeviceProfile, RuntimeOptions, Shapes
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.options import TargetOptions
@@ -71,7 +71,7 @@ class ExportJob:
 class CompiledComponent:
     """What a compiler of an NPU made of a component, in how many contexts.
 
-    `on_processor` counts the nodes that it didn't take.
+    `on_processor` counts the nodes that it didn't take; `effort` is how hard it tried, 1 to 3.
     """
 
     compiler: str
@@ -79,6 +79,7 @@ class CompiledComponent:
     vtcm_bytes: int
     on_processor: int
     contexts: int = 1
+    effort: CompilerEffort = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

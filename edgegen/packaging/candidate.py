@@ -9,7 +9,7 @@ from edgegen_runner.runtimes import of_target
 
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component, Generation, PipelineSpec
-from edgegen.core.profile import DeviceProfile, RuntimeOptions
+from edgegen.core.profile import CompilerEffort, DeviceProfile, RuntimeOptions
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.base import resolve_options
@@ -44,12 +44,14 @@ class Candidate:
 class Npu:
     """The chips to compile for, none for the profile's; and whether the processor may do a part.
 
-    `context_bytes` is what the weights of one context may take, None for what edgegen takes.
+    `context_bytes` is what the weights of one context may take, None for what edgegen takes, and
+    `effort` how hard the compiler tries.
     """
 
     chips: tuple[str, ...] = ()
     allow_processor: bool = False
     context_bytes: int | None = None
+    effort: CompilerEffort = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,7 @@ def runtime_of(
         npu.chips,
         allow_processor=npu.allow_processor,
         context_bytes=npu.context_bytes,
+        effort=npu.effort,
     )
 
 

@@ -11,7 +11,7 @@ from edgegen_runner.runtimes import of_target
 from edgegen.core.chips import COMPILED_TARGET, Chip, chip_folder, load_chip
 from edgegen.core.errors import ConfigError
 from edgegen.core.package import Compiled, RuntimeNeed
-from edgegen.core.profile import DeviceProfile, RuntimeOptions
+from edgegen.core.profile import CompilerEffort, DeviceProfile, RuntimeOptions
 from edgegen.core.recipe import Recipe, Rule
 from edgegen.exporters.base import CompiledComponent, ExportResult
 
@@ -26,6 +26,7 @@ def for_npu(
     *,
     allow_processor: bool = False,
     context_bytes: int | None = None,
+    effort: CompilerEffort = 3,
 ) -> RuntimeOptions:
     """Return a runtime's options with which graphs are compiled for chips.
 
@@ -56,6 +57,7 @@ def for_npu(
         denoiser_batch=1,
         chips=tuple(dict.fromkeys(load_chip(it).name for it in named)),
         allow_processor=allow_processor,
+        effort=effort,
         file_limit_bytes=context_bytes or runtime.file_limit_bytes,
     )
 
@@ -96,6 +98,7 @@ def _compiled_for(known: Chip, folder: str, made: Mapping[str, CompiledComponent
         vtcm_bytes=first.vtcm_bytes,
         compiler=first.compiler,
         sdk=first.sdk,
+        effort=first.effort,
         on_processor={name: it.on_processor for name, it in made.items() if it.on_processor},
         contexts={name: it.contexts for name, it in made.items() if it.contexts > 1},
         folder=folder,

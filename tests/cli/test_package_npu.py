@@ -8,7 +8,7 @@ import pytest
 
 from edgegen.cli.main import run
 from edgegen.core.chips import load_chip
-from edgegen.core.profile import RuntimeOptions
+from edgegen.core.profile import CompilerEffort, RuntimeOptions
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 from edgegen.exporters.base import resolve_options
@@ -29,6 +29,7 @@ ONNX = load_target("onnx")
         (["--npu"], "there is no profile"),
         (["--context-size", "500MB"], "--context-size is for packages"),
         (["--allow-processor"], "--allow-processor is for packages"),
+        (["--compiler-effort", "1"], "--compiler-effort is for packages"),
         (["--chip", "SM8650", "--context-size", "five"], "--context-size is 'five', not a number"),
         (["--chip", "SM8650", "--context-size", "500"], "without a unit"),
         (["--chip", "SM8650", "--context-size", "0MB"], "a context has weights"),
@@ -53,3 +54,11 @@ def test_a_contexts_size_is_an_option_of_the_exporter(given: int | None) -> None
     assert isinstance(options, OnnxOptions)
     assert options.chips == (load_chip("SM8650"),)
     assert options.context_bytes == (given or CONTEXT_BYTES)
+
+
+@pytest.mark.parametrize("effort", [1, 3])
+def test_the_compilers_effort_is_an_option_of_the_exporter(effort: CompilerEffort) -> None:
+    runtime = runtime_of(None, ONNX, Npu(chips=("SM8650",), effort=effort))
+    options = resolve_options(ONNX, load_recipe("fp16", ONNX), runtime, None)
+    assert isinstance(options, OnnxOptions)
+    assert options.effort == effort

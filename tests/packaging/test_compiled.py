@@ -45,6 +45,7 @@ COMPILED = Compiled(
     sdk="v2.51",
     on_processor={"unet": 2},
     contexts={"unet": 3},
+    effort=3,
 )
 
 

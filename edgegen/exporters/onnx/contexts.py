@@ -25,6 +25,7 @@ from edgegen.core.codec import decode, encode
 from edgegen.core.errors import EdgegenError, ExportError, MissingDependencyError, OutOfMemoryError
 from edgegen.core.fork import run_forked
 from edgegen.core.process import describe_exit
+from edgegen.core.profile import CompilerEffort
 from edgegen.core.worker import as_edgegen_errors, error_fields, error_from
 from edgegen.exporters.base import CompiledComponent
 
@@ -52,26 +53,33 @@ def require_compiler() -> None:
 
 
 def compile_parts(
-    graphs: Iterable[Path], folder: Path, chip: Chip, *, allow_processor: bool
+    graphs: Iterable[Path],
+    folder: Path,
+    chip: Chip,
+    *,
+    allow_processor: bool,
+    effort: CompilerEffort = 3,
 ) -> CompiledComponent:
     """Compile the parts of a graph for a chip: into `folder`, by the names that they have.
 
     Raises what `compile_graph` raises.
     """
     made = [
-        _in_fork(graph, folder / graph.name, chip, allow_processor=allow_processor)
+        _in_fork(graph, folder / graph.name, chip, allow_processor=allow_processor, effort=effort)
         for graph in graphs
     ]
     return replace(made[0], on_processor=sum(it.on_processor for it in made), contexts=len(made))
 
 
 def _in_fork(
-    graph: Path, destination: Path, chip: Chip, *, allow_processor: bool
+    graph: Path, destination: Path, chip: Chip, *, allow_processor: bool, effort: CompilerEffort
 ) -> CompiledComponent:
     def work() -> str:
         try:
             with as_edgegen_errors("npu"):
-                made = compile_graph(graph, destination, chip, allow_processor=allow_processor)
+                made = compile_graph(
+                    graph, destination, chip, allow_processor=allow_processor, effort=effort
+                )
         except EdgegenError as error:
             return json.dumps({"error": error_fields(error)})
         return json.dumps({"made": encode(made)})
@@ -92,10 +100,16 @@ def _in_fork(
 
 
 def compile_graph(
-    graph: Path, destination: Path, chip: Chip, *, allow_processor: bool
+    graph: Path,
+    destination: Path,
+    chip: Chip,
+    *,
+    allow_processor: bool,
+    effort: CompilerEffort = 3,
 ) -> CompiledComponent:
     """Compile a graph for a chip: to `destination`, an `.onnx`, and the context beside it.
 
+    With less `effort` it takes less time, and the NPU may be slower.
     Raises ExportError, which names nodes and layers, where the NPU can't take all of the graph,
     unless `allow_processor`, and where the compiler made something else than it was asked for.
     """
@@ -114,7 +128,7 @@ def compile_graph(
         ("ep.context_embed_mode", "0"),
     ):
         options.add_session_config_entry(key, value)
-    options.add_provider_for_devices(_devices(ort)[:1], _settings(chip, qnn))
+    options.add_provider_for_devices(_devices(ort)[:1], _settings(chip, effort, qnn))
     try:
         ort.InferenceSession(str(graph), sess_options=options)
     except Exception as error:  # onnxruntime's have no common class
@@ -128,6 +142,7 @@ def compile_graph(
         sdk=sdk,
         vtcm_bytes=read_context(context_of(destination)).vtcm_bytes,
         on_processor=len(left),
+        effort=effort,
     )
 
 
@@ -135,12 +150,12 @@ def _devices(ort: Any) -> list[Any]:
     return [it for it in ort.get_ep_devices() if it.ep_name == _NAME]
 
 
-def _settings(chip: Chip, qnn: Any) -> dict[str, str]:
+def _settings(chip: Chip, effort: CompilerEffort, qnn: Any) -> dict[str, str]:
     settings = {
         "backend_path": qnn.get_qnn_htp_path(),
         "htp_arch": str(chip.architecture),
         "soc_model": str(chip.soc_model),
-        "htp_graph_finalization_optimization_mode": "3",
+        "htp_graph_finalization_optimization_mode": str(effort),
         "offload_graph_io_quantization": "0",  # else the ends of a quantized graph stay behind
         "enable_htp_prepare_only": "1",
     }

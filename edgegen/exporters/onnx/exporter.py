@@ -109,7 +109,11 @@ def _compile(
         folder = place / chip_folder(options.chips, chip)
         folder.mkdir(exist_ok=True)
         compiled[chip.name] = compile_parts(
-            graphs, folder, chip, allow_processor=options.allow_processor
+            graphs,
+            folder,
+            chip,
+            allow_processor=options.allow_processor,
+            effort=options.effort,
         )
         made = (folder / graph.name for graph in graphs)
         sizes.append(sum(it.stat().st_size + context_of(it).stat().st_size for it in made))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgegen.core.chips import Chip, load_chip
 from edgegen.core.errors import ConfigError
-from edgegen.core.profile import DeviceProfile, OperatorSet, RuntimeOptions
+from edgegen.core.profile import CompilerEffort, DeviceProfile, OperatorSet, RuntimeOptions
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.options import TargetOptions
@@ -28,7 +28,8 @@ class OnnxOptions(TargetOptions):
     `accuracy_level` is that of MatMulNBits: with 4 it multiplies in 8 bits, else in 32. With
     `lora_as_input` a layer takes a LoRA's two matrices as inputs, which may be left out. A graph is
     compiled for the NPU of each of `chips`, in contexts whose weights take at most `context_bytes`,
-    and with `allow_processor` may leave nodes to the processor.
+    with so much `effort` of the compiler, and with `allow_processor` may leave nodes to the
+    processor.
     """
 
     operators: OperatorSet = "contrib"
@@ -37,6 +38,7 @@ class OnnxOptions(TargetOptions):
     chips: tuple[Chip, ...] = ()
     context_bytes: int = CONTEXT_BYTES
     allow_processor: bool = False
+    effort: CompilerEffort = 3
 
 
 def resolve(
@@ -84,4 +86,5 @@ def resolve(
         chips=chips,
         context_bytes=runtime.file_limit_bytes or CONTEXT_BYTES,
         allow_processor=runtime.allow_processor,
+        effort=runtime.effort,
     )
