@@ -174,15 +174,15 @@ def fitting_plan(
             break
         left.remove(helping)
         plan = replace(plan, **helping.change)
-    reached = trials.of(leanest, None).peak_bytes
-    assert reached is not None  # without a limit there is nothing to be beyond
-    if reached <= limit_bytes * _MARGIN:
-        return Fitting(plan=leanest, peak_bytes=reached)
+    trials.of(leanest, None)
+    least = trials.least()
+    if least.peak_bytes <= limit_bytes * _MARGIN:
+        return least
     raise OutOfMemoryError(
         f"No way to draw this keeps within {format_bytes(limit_bytes)}: the least is "
-        f"{format_bytes(reached)} ({leanest.words}).",
-        hint=f"Give --max-memory {math.ceil(reached / _MARGIN / 1e6)}MB, or as much in the profile "
-        "(memory_limit_bytes), a smaller image, or a package with fewer bits (int8, int4).",
+        f"{format_bytes(least.peak_bytes)} ({least.plan.words}).",
+        hint=f"Give --max-memory {math.ceil(least.peak_bytes / _MARGIN / 1e6)}MB, or so much in "
+        "a profile (memory_limit_bytes), a smaller image, or a package with fewer bits (int8).",
     )
 
 
@@ -205,6 +205,15 @@ class _Trials:
             if self._say is not None:
                 self._say(_told(known))
         return known
+
+    def least(self) -> Fitting:
+        """Return the plan that took least; near a limit one may take less than without it."""
+        known = [
+            Fitting(plan=it.plan, peak_bytes=it.peak_bytes)
+            for it in self._found.values()
+            if it.peak_bytes is not None
+        ]
+        return min(known, key=lambda it: it.peak_bytes)
 
 
 def _measured(job: GenerateJob, plan: MemoryPlan, limit_bytes: int | None, draw: Draw) -> Known:

@@ -186,3 +186,18 @@ def test_what_is_known_is_said() -> None:
         "one component at a time: more than 1.00 GB in the decoder",
         "one component at a time, decoded in tiles of 32: 900 MB, most in the decoder",
     ]
+
+
+def test_the_least_is_what_was_reached_near_a_limit() -> None:
+    """Without a limit no mapped pages are given back, and the leanest plan takes more."""
+
+    def drawn(job: GenerateJob) -> Peak:
+        if job.max_memory_bytes is None:
+            return Peak(pss_bytes=500 * MB, phase="denoise")
+        if job.max_memory_bytes < 400 * MB or job.backend.memory != "lean":
+            raise OutOfMemoryError("It would take more.")
+        return Peak(pss_bytes=390 * MB, phase="denoise")
+
+    assert fitting_plan(JOB, of(), 400 * MB, drawn, place="here").peak_bytes == 390 * MB
+    with pytest.raises(OutOfMemoryError, match="the least is 390 MB"):
+        fitting_plan(JOB, of(), 300 * MB, drawn, place="here")
