@@ -46,7 +46,9 @@ package` say at once where the runner lacks a scheduler, and why:
 
 ## Held against diffusers
 Each cell is one image, drawn by the runner and by diffusers' own pipeline class, with the same
-cheap function in place of a denoiser; the latents are compared after every step. The cells are:
+cheap function in place of a denoiser; the latents are compared after every step. DPMSolverSDE's
+noise is a smooth path there, on both sides: its Brownian motion is held against torchsde's. The
+cells are:
 
 - every scheduler × public configurations ({public}), bare and as diffusers saves them, × ways to
   draw ({ways}), and × every other scheduler, two ways each;

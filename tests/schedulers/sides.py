@@ -41,6 +41,7 @@ from tests.tiny_models import write_json, write_tokenizer
 
 SIZE, SCALE, CHANNELS = 16, 2, 4
 SEED = 7
+EPSILON = float(np.finfo(np.float32).eps)
 PROMPT = "a cat"
 EMBEDDING = 6
 _ROLES = {"unet": "denoiser", "vae_encoder": "encoder", "vae_decoder": "decoder"}
@@ -504,15 +505,15 @@ def _component(name: str, folder: Path, way: Way) -> Component:
     )
 
 
-def _rounded(start: Start) -> Callable[[np.ndarray, int], np.ndarray]:
+def _rounded(start: Start, share: float) -> Callable[[np.ndarray, int], np.ndarray]:
     """Return what a mask puts back, with the rounding of each sample left in the next."""
-    before, epsilon = start.latents, float(np.finfo(np.float32).eps)
+    before = start.latents
 
     def keep(latents: np.ndarray, index: int) -> np.ndarray:
         nonlocal before
         if start.keep is not None:
             latents = start.keep(latents, index)
-        moved = latents + (epsilon * np.abs(before) * _signs(latents)).astype(np.float32)
+        moved = latents + (share * np.abs(before) * _signs(latents)).astype(np.float32)
         before = latents
         return moved
 
@@ -526,8 +527,8 @@ def _signs(values: np.ndarray) -> np.ndarray:
 def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
     """Draw as `edgegen run` does, from the package's scheduler_config.json.
 
-    With a ``nudge`` each prediction is changed by that share of itself, up and down, and each new
-    sample by what rounding does to the one before.
+    With a ``nudge`` each prediction is changed by that share of itself, up and down, the first
+    sample by its rounding, and each new one by what rounding does to the one before.
     """
     way = WAYS[cell.way]
     config = {**cell.config, "_class_name": cell.own}
@@ -547,7 +548,9 @@ def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
     conditioning = pipeline.encode(None if way.family == "unconditional" else PROMPT)
     start = pipeline.prepare(SEED)
     if nudge:
-        start = replace(start, keep=_rounded(start))
+        share = np.copysign(EPSILON, nudge)
+        first = start.latents * (1 + share * _signs(start.latents)).astype(np.float32)
+        start = replace(start, latents=first, keep=_rounded(start, share))
     drawn = Drawn(first=float(np.abs(start.latents).max()))
     with np.errstate(all="ignore"), mock.patch.object(dpmsolver_sde, "BrownianPath", SmoothPath):
         for step in pipeline.denoise(conditioning, start):

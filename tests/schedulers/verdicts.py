@@ -101,13 +101,13 @@ def _difference(ours: Drawn, theirs: Drawn) -> str:
 
 
 def _is_rounding(ours: Drawn, theirs: Drawn, cell: Cell, folder: Path) -> bool:
-    """Return whether the sides differ by no more than the runner from itself, nudged a little."""
+    """Return whether the sides differ by no more than the runner nudged one way and the other."""
     turns = np.abs(np.subtract(ours.timesteps, theirs.timesteps))
     if set(turns) == {0.0, 1.0}:
         return True
-    nudged = drawn_by_runner(cell, folder, nudge=NUDGE)
+    ways = [drawn_by_runner(cell, folder, nudge=nudge).latents for nudge in (NUDGE, -NUDGE)]
     apart = [_distance(*both) for both in zip(ours.latents, theirs.latents, strict=True)]
-    moved = [_distance(*both) for both in zip(ours.latents, nudged.latents, strict=True)]
+    moved = [_distance(*both) for both in zip(*ways, strict=True)]
     return all(far <= near for far, near in zip(apart, moved, strict=True))
 
 
