@@ -35,7 +35,8 @@ OPTIMUM_SIDE = Path(__file__).with_name("optimum_side.py")
 SCHEDULERS_NOT_TRIED = frozenset(
     (
         *("heun", "kdpm2", "kdpm2-ancestral", "deis", "dpmsolver++-singlestep", "sasolver"),
-        *("tcd", "consistency", "edm-euler", "edm-dpmsolver++"),
+        *("tcd", "consistency", "edm-euler", "edm-dpmsolver++", "ipndm"),
+        *("dpmsolver-sde", "dpmsolver-sde-karras"),
     )
 )
 """Schedulers that no peer was given with our packages yet: they have no cell."""
