@@ -119,9 +119,14 @@ def steered_class(class_name: str, entries: Collection[str], network: str) -> st
     for family in candidates(class_name, entries):
         if network in family.steered:
             return family.steered[network]
-    known = sorted(
-        {it for family in FAMILIES.values() if family.steered for it in family.pipelines}
-    )
+    steered = [family for family in FAMILIES.values() if network in family.steered]
+    if not steered:
+        steering = sorted({name for family in FAMILIES.values() for name in family.steered})
+        raise SourceError(
+            f"edgegen knows no model that a {network} steers.",
+            hint=f"Give the folder of a {' or '.join(steering)}.",
+        )
+    known = sorted({it for family in steered for it in family.pipelines})
     raise SourceError(
         f"A {network} does not steer a {class_name}.", hint=f"It steers {', '.join(known)}."
     )

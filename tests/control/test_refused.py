@@ -81,5 +81,5 @@ def test_what_steers_nothing_is_refused(tiny_pipeline: TinyPipeline, tmp_path: P
     config = net / "config.json"
     union = {**json.loads(config.read_text()), "_class_name": "ControlNetUnionModel"}
     config.write_text(json.dumps(union))
-    with pytest.raises(EdgegenError, match="ControlNetUnionModel"):
+    with pytest.raises(EdgegenError, match="no model that a ControlNetUnionModel steers"):
         read(tiny_pipeline("sd15"), net)

@@ -52,7 +52,9 @@ def draw(row: Row, model: Path, place: Path, targets: Sequence[str] = TARGETS) -
         steps=STEPS,
         image=pictures.get("image"),
         mask=pictures.get("mask"),
-        strength=0.9 if pictures else None,
+        strength=0.9 if "image" in pictures else None,
+        controls=golden.control_pictures(place),
+        picture_prompt=pictures.get("picture_prompt"),
     )
     (expected,) = TorchDrawer(made.pipeline, spec.family, spec.generation).draw([request])
     plans = [

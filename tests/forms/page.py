@@ -31,16 +31,16 @@ and fails below {least:g} dB, and where the model without an adapter draws the s
 |---|---|{lines}---|
 {rows}
 {missing}
-- *diffusers' loader*: `load_lora_weights`, `load_textual_inversion` and `from_single_file` read the
-  same file.
+- *diffusers' loader*: `load_lora_weights`, `load_textual_inversion`, `from_single_file` and
+  `load_ip_adapter` read the same file, `ControlNetModel.from_pretrained` the same folder.
 - *the paper's sums, in diffusers*: diffusers loads no such file, or not whole. The tests' writer
   says in float64 what each weight becomes, by the papers' formulas, and diffusers draws with that.
 - *diffusers, of the folder*: diffusers' loader lacks this network in one file; it draws with the
   folder that the file was written from.
 
-[Adapters](../guides/adapters.md) and [models in one file](../guides/checkpoints.md) say what each
-form is, and which keys it has. `python -m tests.forms.page` draws all cells again, and writes this
-page.
+[Adapters](../guides/adapters.md), [models in one file](../guides/checkpoints.md) and
+[ControlNets](../guides/control.md) say what each form is, and which keys it has.
+`python -m tests.forms.page` draws all cells again, and writes this page.
 """
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from edgegen.core.reading import Reading
 from edgegen.models.adapters.adapted_folder import with_adapters
+from edgegen.models.adapters.image_prompt import parse_image_prompt
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.source import resolve
 from tests.adapters.writers import (
@@ -36,7 +37,8 @@ from tests.checkpoints.original import (
     read_folder,
     write_original,
 )
-from tests.tiny_models import HIDDEN, HIDDEN_2
+from tests.ip_adapter.original import SIDE, write_ip_adapter
+from tests.tiny_models import HIDDEN, HIDDEN_2, write_controlnet
 
 SCALE = 0.7
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -231,6 +233,41 @@ def _gguf(kind: str, form: str, model: Path, place: Path) -> Made:
     return Made(model=found, pipeline=_from_file(dequantized, model))
 
 
+def _controlnet(family: str, model: Path, place: Path) -> Made:
+    """A ControlNet in a folder of its own, for a model that was saved without."""
+    import diffusers
+
+    net = write_controlnet(family, place / "net")
+    xl = "XL" if family == "sdxl" else ""
+    pipeline = getattr(diffusers, f"StableDiffusion{xl}ControlNetPipeline").from_pretrained(
+        str(model),
+        controlnet=diffusers.ControlNetModel.from_pretrained(net),
+        **({} if xl else {"safety_checker": None}),
+    )
+    found = resolve(str(model), reading=Reading(controlnets=(str(net),)))
+    return Made(model=found, pipeline=pipeline)
+
+
+def _ip_adapter(kind: str, family: str, model: Path, place: Path) -> Made:
+    """An IP-Adapter with its image encoder, as they are published."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    adapter = write_ip_adapter(place / "adapter", model, kind)
+    pipeline = loaded(model)
+    # without torchvision diffusers could not make one
+    pipeline.register_modules(
+        feature_extractor=CLIPImageProcessorPil(
+            size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+        )
+    )
+    pipeline.load_ip_adapter(
+        str(adapter.parent.parent), subfolder=adapter.parent.name, weight_name=adapter.name
+    )
+    pipeline.set_ip_adapter_scale(SCALE)
+    choice = parse_image_prompt(f"{adapter}:{SCALE}", None)
+    return Made(model=with_adapters(resolve(str(model)), (), (), choice), pipeline=pipeline)
+
+
 def _rows() -> Iterator[Row]:
     def lora(title: str, form: str, naming: Naming, *families: str, own: bool) -> Iterator[Row]:
         for family in families:
@@ -284,6 +321,20 @@ def _rows() -> Iterator[Row]:
         against="diffusers' loader, of the numbers that gguf reads",
         make=partial(_gguf, "Q8_0", "1"),
     )
+    for family in ("sd15", "sdxl"):
+        yield Row(
+            form="ControlNet",
+            family=family,
+            against=BY_DIFFUSERS,
+            make=partial(_controlnet, family),
+        )
+    for title, family in (("", "sd15"), ("Plus", "sdxl")):
+        yield Row(
+            form=f"IP-Adapter {title}".rstrip(),
+            family=family,
+            against=BY_DIFFUSERS,
+            make=partial(_ip_adapter, title.lower() or "plain", family),
+        )
 
 
 ROWS: Sequence[Row] = tuple(_rows())
