@@ -60,7 +60,7 @@ def _unknown(wanted: Optional[str]) -> str:
     if wanted is None:
         return "The scheduler config has no _class_name. Add it, or name a scheduler."
     if wanted in LACKED_BECAUSE:
-        return f"The runner has no {wanted}: {LACKED_BECAUSE[wanted]}. None that it has does so."
+        return f"The runner has no {wanted}: {LACKED_BECAUSE[wanted]}."
     known = [*SCHEDULERS, *SHORT_NAMES]
     near = difflib.get_close_matches(wanted, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
