@@ -203,30 +203,33 @@ def plot(curves: Sequence[Curve], place: Path) -> None:
 
 def table(curves: Sequence[Curve]) -> str:
     """Return the table of docs/guides/compressing.md."""
-    cells = [f"PSNR, dB | FLIP | right of {it.pictures}" for it in curves]
-    names = " | ".join(
-        f"`{it.model.removeprefix('builtin:')}`: {cell}"
-        for it, cell in zip(curves, cells, strict=True)
-    )
-    lines = [
-        f"| weights of the denoiser that stay | {names} |",
-        "|---" * (1 + 3 * len(curves)) + "|",
-        "| all | " + " | ".join(f" | | {_right(it, it.right)}" for it in curves) + " |",
+    names = [
+        f"`{it.model.removeprefix('builtin:')}`: PSNR, dB | FLIP | right of {it.pictures}"
+        for it in curves
     ]
-    rows = {(it.share, it.recovery is not None) for curve in curves for it in curve.points}
-    for share, learned in sorted(rows, key=lambda it: (-it[0], it[1])):
-        found = [_cells(curve, share, learned=learned) for curve in curves]
-        what = f"{share:.0%}".replace("%", " %") + (", after recovery" if learned else "")
-        lines.append(f"| {what} | {' | '.join(found)} |")
+    lines = [
+        f"| weights of the denoiser that stay | {' | '.join(names)} |",
+        "|---" * (1 + 3 * len(curves)) + "|",
+        f"| all | {' | '.join(f'| | {_right(it, it.right)}' for it in curves)} |",
+    ]
+    rows = {(it.share, _minutes(it)) for curve in curves for it in curve.points}
+    for share, minutes in sorted(rows, key=lambda it: (-it[0], it[1])):
+        learned = f", after {minutes} minutes of recovery" if minutes else ""
+        cells = " | ".join(_cells(curve, share, minutes) for curve in curves)
+        lines.append(f"| {100 * share:g} %{learned} | {cells} |")
     return "\n".join(lines) + "\n"
 
 
-def _cells(curve: Curve, share: float, *, learned: bool) -> str:
+def _minutes(point: Point) -> int:
+    return 0 if point.recovery is None else round(point.recovery.seconds / 60)
+
+
+def _cells(curve: Curve, share: float, minutes: int) -> str:
     for it in curve.points:
-        if it.share == share and (it.recovery is not None) == learned:
+        if (it.share, _minutes(it)) == (share, minutes):
             flip = "" if it.flip is None else f"{it.flip:.4f}"
             return f"{it.psnr_db:.1f} | {flip} | {_right(curve, it.right)}"
-    return "| | "
+    return "| |"
 
 
 def _right(curve: Curve, share: float | None) -> str:

@@ -18,6 +18,8 @@ from benchmarks.builtin_scores_report import (
 from benchmarks.compression_frontier_plot import FIGURES, plot
 from benchmarks.compression_frontier_report import Frontier, beaten, pairs_table
 from benchmarks.compression_frontier_report import markdown as markdown_of_places
+from benchmarks.pruning_curve import RESULTS as PRUNED
+from benchmarks.pruning_curve import Curves, table
 from edgegen.builtin.folder import PREFIX, SHIPPED
 from edgegen.core.codec import load_json
 from edgegen.core.targets import target_names
@@ -130,6 +132,11 @@ def test_the_guide_has_the_table_of_mixes_and_the_plots() -> None:
         name = f"compression-frontier-{figure}.svg"
         assert f"(../images/{name})" in guide
         assert (ROOT / "docs/images" / name).read_text("utf-8") == plot(FRONTIER, figure)
+
+
+def test_the_guide_has_the_table_of_pruned_models() -> None:
+    guide = (ROOT / "docs/guides/compressing.md").read_text("utf-8")
+    assert table(load_json(Curves, PRUNED).curves) in guide
 
 
 def test_no_recipe_is_better_than_the_mix_of_its_size() -> None:
