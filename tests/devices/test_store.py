@@ -25,7 +25,7 @@ from edgegen.devices.device import Device
 from edgegen.runner.deployment import deploy
 from tests.devices.stand_ins import CutTransport, OtherMachine, device
 from tests.runner.test_runner_session import golden_package
-from tests.tiny_packages import change_manifest, onnx_package
+from tests.tiny_packages import change_manifest, for_chips, onnx_package
 
 
 @pytest.fixture(scope="module")
@@ -494,3 +494,21 @@ def test_a_full_disk_is_pruned_without_storing_anything(
         (disk / "filler").unlink()
         with device(OtherMachine(home)) as there:
             assert Path(there.agent.runner).is_file()
+
+
+def test_a_chips_part_of_a_package_is_a_version_of_its_own(
+    connected: Device, home: Path, tmp_path: Path
+) -> None:
+    chips = ("snapdragon-8-gen-3", "snapdragon-8-elite")
+    package = for_chips(onnx_package(tmp_path / "package"), *chips)
+    part = store.push(connected, store.shipment(package, "both", chip=chips[1]))
+    there = Path(part.path)
+    assert part.version.endswith(f"-{chips[1]}")
+    assert (there / "unet" / chips[1] / "model.onnx").is_file()
+    assert not (there / "unet" / chips[0]).exists()
+    assert store.verify(connected, store.shipment(package, "both", chip=chips[1])) == 0
+    assert store.switch(connected, part) is None
+    (shown,) = store.status(connected)
+    assert shown.current == part.version
+    whole = store.push(connected, store.shipment(package, "both"))  # it is no less complete
+    assert (Path(whole.path) / "unet" / chips[0] / "model.onnx").is_file()
