@@ -389,19 +389,19 @@ class _Backend:
     available_providers = ("function",)
     arithmetic_gaps: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, nudge: float) -> None:
-        self.nudge = nudge
+    def __init__(self, nudge: float, period: int) -> None:
+        self.nudge, self.period = nudge, period
 
     def load(self, path: Path, component: Any) -> _Session:
-        return _Session(component, self.nudge)
+        return _Session(component, self.nudge, self.period)
 
 
 class _Session:
     providers = ("function",)
     arithmetic = "float32"
 
-    def __init__(self, component: Any, nudge: float) -> None:
-        self.component, self.nudge = component, nudge
+    def __init__(self, component: Any, nudge: float, period: int) -> None:
+        self.component, self.nudge, self.period = component, nudge, period
 
     def run(
         self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
@@ -415,7 +415,7 @@ class _Session:
                 inputs.get("time_ids"),
                 inputs.get("timestep_cond"),
             )
-            nudged = value * (1 + self.nudge * _signs(value))
+            nudged = value * (1 + self.nudge * _signs(value, self.period))
             return {"out_sample": nudged.astype(np.float32)}
         if name == "vae_encoder":
             return {"latent_parameters": encode_picture(inputs["sample"])}
@@ -505,7 +505,7 @@ def _component(name: str, folder: Path, way: Way) -> Component:
     )
 
 
-def _rounded(start: Start, share: float) -> Callable[[np.ndarray, int], np.ndarray]:
+def _rounded(start: Start, share: float, period: int) -> Callable[[np.ndarray, int], np.ndarray]:
     """Return what a mask puts back, with the rounding of each sample left in the next."""
     before = start.latents
 
@@ -513,18 +513,19 @@ def _rounded(start: Start, share: float) -> Callable[[np.ndarray, int], np.ndarr
         nonlocal before
         if start.keep is not None:
             latents = start.keep(latents, index)
-        moved = latents + (share * np.abs(before) * _signs(latents)).astype(np.float32)
+        moved = latents + (share * np.abs(before) * _signs(latents, period)).astype(np.float32)
         before = latents
         return moved
 
     return keep
 
 
-def _signs(values: np.ndarray) -> np.ndarray:
-    return np.where(np.arange(values.shape[-1]) % 2, 1, -1)
+def _signs(values: np.ndarray, period: int) -> np.ndarray:
+    """Return ups and downs, 1 and -1, that alternate after so many of the values."""
+    return np.where(np.arange(values.size) // period % 2, 1, -1).reshape(values.shape)
 
 
-def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
+def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0, period: int = 1) -> Drawn:
     """Draw as `edgegen run` does, from the package's scheduler_config.json.
 
     With a ``nudge`` each prediction is changed by that share of itself, up and down, the first
@@ -540,7 +541,9 @@ def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
         request["image"] = picture_file(folder, "image")
     if way.start == "mask":
         request["mask"] = picture_file(folder, "mask")
-    components = Components(package_of(way, folder), _Backend(nudge), "all", lambda *_, **__: None)
+    components = Components(
+        package_of(way, folder), _Backend(nudge, period), "all", lambda *_, **__: None
+    )
     try:
         pipeline = open_pipeline(components, Request(**request))
     except RunnerFailure as error:
@@ -549,8 +552,8 @@ def drawn_by_runner(cell: Cell, folder: Path, *, nudge: float = 0.0) -> Drawn:
     start = pipeline.prepare(SEED)
     if nudge:
         share = np.copysign(EPSILON, nudge)
-        first = start.latents * (1 + share * _signs(start.latents)).astype(np.float32)
-        start = replace(start, latents=first, keep=_rounded(start, share))
+        first = start.latents * (1 + share * _signs(start.latents, period)).astype(np.float32)
+        start = replace(start, latents=first, keep=_rounded(start, share, period))
     drawn = Drawn(first=float(np.abs(start.latents).max()))
     with np.errstate(all="ignore"), mock.patch.object(dpmsolver_sde, "BrownianPath", SmoothPath):
         for step in pipeline.denoise(conditioning, start):
