@@ -33,7 +33,7 @@ from edgegen.core.errors import (
 )
 from edgegen.core.memory import PeakSampler
 from edgegen.core.package import StageCost
-from edgegen.core.process import Child
+from edgegen.core.process import Child, ProcessError
 from edgegen.core.scratch import ScratchFolder
 from edgegen.core.system_errors import system_error
 
@@ -41,6 +41,8 @@ Event = Mapping[str, Any]
 Emit = Callable[..., None]
 J = TypeVar("J")
 
+_END_S = 60.0
+"""How long a worker that has done its jobs may take to end."""
 _MEMORY_HINT = "Close other programs, or take a machine with more memory."
 _ENVIRONMENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
@@ -227,11 +229,17 @@ class Worker:
     def end(self, stage: str) -> float:
         """Let the worker end; return the processor seconds since its last job.
 
-        Raises as `call` does where it doesn't end well.
+        One that takes longer than a minute is stopped: what it was asked for, it has done. Raises
+        as `call` does where it doesn't end well.
         """
         self.is_ready = False
         self._child.close_input()
-        if self._child.wait(timeout_s=60) != 0:
+        try:
+            code = self._child.wait(timeout_s=_END_S)
+        except ProcessError:
+            self._child.terminate()
+            code = 0
+        if code != 0:
             raise _death(self._child, stage)
         return max(0.0, (self._child.cpu_s or 0.0) - self._counted_s)
 
@@ -245,7 +253,7 @@ class Worker:
                     raise error_from(event)
                 case _:
                     on_event(event)
-        self._child.wait(timeout_s=60)
+        self._child.wait(timeout_s=_END_S)
         raise _death(self._child, stage)
 
 

@@ -128,6 +128,17 @@ def test_a_worker_does_one_job_after_another_in_the_same_process(module: Path) -
     assert finished[1].done["cpu_s"] >= finished[0].done["cpu_s"] > 0
 
 
+def test_what_a_worker_did_is_kept_where_it_does_not_end(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_END_S", 0.2)
+    lingering = "import atexit, time; atexit.register(time.sleep, 60)"
+    module.write_text(_SERVING.format(body=lingering))
+    finished = call("played", Job(21), stage="play", on_event=lambda event: None)
+    assert finished.done["double"] == 42
+    assert finished.cost.cpu_s > 0
+
+
 def test_the_cost_of_a_job_leaves_out_the_jobs_before_it(module: Path) -> None:
     spin = "import time; end = time.process_time() + 0.5 * (2 - job.number)"
     module.write_text(_SERVING.format(body=f"{spin}\n    while time.process_time() < end: pass"))

@@ -74,6 +74,7 @@ def test_run_keeps_the_limit_or_says_the_least(
     assert "of 1.50 GB." in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_cannot_keep_the_limit_is_not_deployed(
     package: Path, limited: Limited, tmp_path: Path
 ) -> None:
