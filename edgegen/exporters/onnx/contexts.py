@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -74,11 +75,20 @@ def compile_parts(
 def _in_fork(
     graph: Path, destination: Path, chip: Chip, *, allow_processor: bool, effort: CompilerEffort
 ) -> CompiledComponent:
+    destination = destination.absolute()
+
     def work() -> str:
+        # onnxruntime names what it compiles by a hash of the path that it is given: from within
+        # the folder that is the name alone, and the same graph gives the same bytes.
+        os.chdir(graph.parent)
         try:
             with as_edgegen_errors("npu"):
                 made = compile_graph(
-                    graph, destination, chip, allow_processor=allow_processor, effort=effort
+                    Path(graph.name),
+                    destination,
+                    chip,
+                    allow_processor=allow_processor,
+                    effort=effort,
                 )
         except EdgegenError as error:
             return json.dumps({"error": error_fields(error)})
