@@ -1,6 +1,9 @@
 """Measures what a model costs to package with a LoRA, and from one file, beside its folder.
 
     python benchmarks/adapter_cost.py FOLDER --form 1 [--rank 32] [--rounds 2] [--write NAME]
+    python benchmarks/adapter_cost.py FOLDER --also "a ControlNet" "--controlnet FOLDER" …
+
+With `--also` the folder is packaged with those options of `edgegen package` in their place.
 
 FOLDER is a pipeline of full size (`full_size_models.py`), `--form` what the tests' writer calls the
 checkpoint of its shape: 1 for Stable Diffusion 1, xl for SDXL. The LoRA is random, in kohya's
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -55,6 +59,7 @@ class Cost:
     cpu_s: float
     peak_memory_bytes: int
     wall_s: float
+    package_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +68,7 @@ class Result:
 
     model: str
     target: str
-    rank: int
-    modules: int
-    lora_bytes: int
-    file_bytes: int
+    what: str
     costs: Mapping[str, tuple[Cost, ...]]
     machine: Machine
 
@@ -135,26 +137,31 @@ def package(arguments: Sequence[str], target: str, place: Path) -> Cost:
     command = [sys.executable, "-m", "edgegen", "package", *arguments, "-t", target]
     subprocess.run([*command, "--skip-parity", "-o", str(place)], check=True, capture_output=True)
     costs = json.loads((place / "evidence.json").read_text(encoding="utf-8"))["costs"]
+    size_bytes = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     shutil.rmtree(place)
     return Cost(
         cpu_s=sum(cost["cpu_s"] for cost in costs),
         peak_memory_bytes=max(cost["peak_memory_bytes"] for cost in costs),
         wall_s=sum(cost["wall_s"] for cost in costs),
+        package_bytes=size_bytes,
     )
 
 
 def table(result: Result) -> str:
     """Return the rows of the forms as Markdown: medians of the rounds."""
     lines = [
-        "| packaged from | processor time | of the folder's | peak memory | of the folder's |",
-        "|---|---:|---:|---:|---:|",
+        "| packaged from | processor time | of the folder's | a GB of the package, of the folder's "
+        "| peak memory | of the folder's |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     own_s, own_bytes = _medians(result.costs[FOLDER])
+    own_size = result.costs[FOLDER][0].package_bytes
     for form, costs in result.costs.items():
         cpu_s, peak_bytes = _medians(costs)
+        each = cpu_s / own_s * own_size / costs[0].package_bytes
         lines.append(
-            f"| {form} | {cpu_s:.1f} s | {cpu_s / own_s:.2f} | {peak_bytes / 1e9:.2f} GB "
-            f"| {peak_bytes / own_bytes:.2f} |"
+            f"| {form} | {cpu_s:.1f} s | {cpu_s / own_s:.2f} | {each:.2f} "
+            f"| {peak_bytes / 1e9:.2f} GB | {peak_bytes / own_bytes:.2f} |"
         )
     return "\n".join(lines)
 
@@ -163,10 +170,8 @@ def markdown(result: Result) -> str:
     """Return the page of a result."""
     rounds = len(result.costs[FOLDER])
     return (
-        f"# {result.model} from a folder, with a LoRA, and from one file\n\n"
-        f"To {result.target}, without parity; the LoRA has rank {result.rank} on "
-        f"{result.modules:,} modules ({result.lora_bytes / 1e6:,.0f} MB in float16), the file "
-        f"{result.file_bytes / 1e9:.2f} GB. Medians of {rounds} "
+        f"# {result.model} from a folder, and with what people add to it\n\n"
+        f"To {result.target}, without parity{result.what}. Medians of {rounds} "
         f"{'round' if rounds == 1 else 'rounds'}, in turns, each from files out of the page cache; "
         f"at most {GOAL} of the folder's is the goal.\n\n{table(result)}\n\n"
         f"{result.machine.describe()}.\n"
@@ -178,20 +183,36 @@ def _medians(costs: Sequence[Cost]) -> tuple[float, float]:
     return cpu_s, statistics.median(it.peak_memory_bytes for it in costs)
 
 
-def main() -> None:
-    """Measure, and print or write the result."""
-    options = _options()
-    model, file = options.model, options.model.with_suffix(".safetensors")
+def lora_and_file(model: Path, form: str, rank: int) -> tuple[str, dict[str, list[str]]]:
+    """Write a LoRA and one file of a model beside it, once; return what they are, and the forms."""
+    file = model.with_suffix(".safetensors")
     lora = model.with_name(f"{model.name}-lora.safetensors")
     if not file.is_file():
-        write_one_file(model, options.form, file)
+        write_one_file(model, form, file)
     if not lora.is_file():
-        write_lora(model, lora, options.rank)
-    forms = {
+        write_lora(model, lora, rank)
+    what = (
+        f"; the LoRA has rank {rank} on {sum(1 for _ in lora_modules(model)):,} modules "
+        f"({lora.stat().st_size / 1e6:,.0f} MB in float16), the file "
+        f"{file.stat().st_size / 1e9:.2f} GB"
+    )
+    return what, {
         FOLDER: [str(model)],
         LORA: [str(model), "--lora", str(lora)],
         FILE: [str(file)],
     }
+
+
+def main() -> None:
+    """Measure, and print or write the result."""
+    options = _options()
+    model: Path = options.model
+    if options.also:
+        what, forms = "", {FOLDER: [str(model)]}
+        for name, given in options.also:
+            forms[f"the folder and {name}"] = [str(model), *shlex.split(given)]
+    else:
+        what, forms = lora_and_file(model, options.form, options.rank)
     machine = read_machine()
     costs: dict[str, tuple[Cost, ...]] = dict.fromkeys(forms, ())
     with tempfile.TemporaryDirectory(dir=model.parent) as scratch:
@@ -203,10 +224,7 @@ def main() -> None:
     result = Result(
         model=model.name,
         target=options.target,
-        rank=options.rank,
-        modules=sum(1 for _ in lora_modules(model)),
-        lora_bytes=lora.stat().st_size,
-        file_bytes=file.stat().st_size,
+        what=what,
         costs=costs,
         machine=machine,
     )
@@ -219,7 +237,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--form", required=True, choices=("1", "2", "xl"))
+    parser.add_argument("--form", default="1", choices=("1", "2", "xl"))
+    parser.add_argument("--also", nargs=2, action="append", metavar=("NAME", "OPTIONS"))
     parser.add_argument("-t", "--target", default="onnx")
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=1)

@@ -3,6 +3,8 @@
     python benchmarks/full_size_models.py sd15 FOLDER      2.1 GB
     python benchmarks/full_size_models.py sdxl FOLDER      7.0 GB, in about 1 GB of memory
     python benchmarks/full_size_models.py pixart FOLDER   10.9 GB (PixArt-Sigma XL/2 at 1024 px)
+    python benchmarks/full_size_models.py sd15-controlnet FOLDER   0.7 GB, sdxl-controlnet 2.5 GB
+    python benchmarks/full_size_models.py sd15-ip-adapter FOLDER   1.3 GB, sdxl-ip-adapter 2.0 GB
 
 The models exist on torch's meta device only; each tensor is drawn and written in pieces.
 `--shard-gb 2` splits the weights of a component into shards with an index.
@@ -11,6 +13,7 @@ The models exist on torch's meta device only; each tensor is drawn and written i
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -72,6 +75,16 @@ CLIP_BIG_G: dict[str, Any] = {
     "num_hidden_layers": 32,
     "num_attention_heads": 20,
     "projection_dim": 1280,
+    "hidden_act": "gelu",
+}
+CLIP_H_VISION: dict[str, Any] = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+    "projection_dim": 1024,
+    "patch_size": 14,
+    "image_size": 224,
     "hidden_act": "gelu",
 }
 PIXART_SIGMA: dict[str, Any] = {
@@ -144,6 +157,47 @@ class PipelineWriter:
         tokenizer = name.replace("text_encoder", "tokenizer")
         write_tokenizer(self.folder / tokenizer, pad_token=pad_token, vocabulary_size=VOCABULARY)
         self.index[tokenizer] = ["transformers", "CLIPTokenizer"]
+
+    def controlnet(self, unet: dict[str, Any]) -> None:
+        """Write a ControlNet of a UNet's settings as the folder itself."""
+        import diffusers
+
+        whole = on_meta(lambda: diffusers.UNet2DConditionModel(**unet))
+        model = on_meta(
+            lambda: diffusers.ControlNetModel.from_unet(whole, load_weights_from_unet=False)
+        )
+        model.save_config(self.folder)
+        shapes = {key: tuple(it.shape) for key, it in model.named_parameters()}
+        self.weights(".", "diffusion_pytorch_model", shapes)
+
+    def ip_adapter(self, unet: dict[str, Any]) -> None:
+        """Write an IP-Adapter of four tokens for a UNet, and what it looks at pictures with."""
+        import diffusers
+        import transformers
+
+        model = on_meta(lambda: diffusers.UNet2DConditionModel(**unet))
+        width, seen = unet["cross_attention_dim"], CLIP_H_VISION["projection_dim"]
+        shapes = {
+            "image_proj.proj.weight": (4 * width, seen),
+            "image_proj.proj.bias": (4 * width,),
+            "image_proj.norm.weight": (width,),
+            "image_proj.norm.bias": (width,),
+        }
+        modules = dict(model.named_modules())
+        for number, name in enumerate(model.attn_processors):
+            if name.endswith("attn2.processor"):
+                inner = modules[name.removesuffix(".processor")].to_k.weight.shape[0]
+                for part in ("to_k_ip", "to_v_ip"):
+                    shapes[f"ip_adapter.{number}.{part}.weight"] = (inner, width)
+        self.weights(".", "ip-adapter", shapes)
+        config = transformers.CLIPVisionConfig(**CLIP_H_VISION)
+        config.architectures = ["CLIPVisionModelWithProjection"]
+        encoder = on_meta(lambda: transformers.CLIPVisionModelWithProjection(config))
+        config.save_pretrained(self.folder / "image_encoder")
+        shapes = {key: tuple(it.shape) for key, it in encoder.named_parameters()}
+        self.weights("image_encoder", "model", shapes)
+        processor = transformers.CLIPImageProcessor()
+        processor.save_pretrained(self.folder / "image_encoder")
 
     def t5(self, settings: dict[str, Any]) -> None:
         import transformers
@@ -233,6 +287,22 @@ def pixart_full(folder: Path, *, shard_bytes: int | None = None, sparse: bool = 
     return folder
 
 
+def controlnet_full(
+    unet: dict[str, Any], folder: Path, *, shard_bytes: int | None = None, sparse: bool = False
+) -> Path:
+    """Write a ControlNet for a UNet of full size; see `write_safetensors` for sparse."""
+    PipelineWriter(folder, shard_bytes, sparse=sparse).controlnet(unet)
+    return folder
+
+
+def ip_adapter_full(
+    unet: dict[str, Any], folder: Path, *, shard_bytes: int | None = None, sparse: bool = False
+) -> Path:
+    """Write `ip-adapter.safetensors` for a UNet of full size, and `image_encoder/` beside it."""
+    PipelineWriter(folder, shard_bytes, sparse=sparse).ip_adapter(unet)
+    return folder
+
+
 def on_meta(make: Callable[[], Any]) -> Any:
     import torch
 
@@ -298,7 +368,15 @@ def write_tensor(
         file.write(piece.astype("<f2").tobytes())
 
 
-WRITERS = {"sd15": sd15_full, "sdxl": sdxl_full, "pixart": pixart_full}
+WRITERS: dict[str, Callable[..., Path]] = {
+    "sd15": sd15_full,
+    "sdxl": sdxl_full,
+    "pixart": pixart_full,
+    "sd15-controlnet": functools.partial(controlnet_full, SD15_UNET),
+    "sdxl-controlnet": functools.partial(controlnet_full, SDXL_UNET),
+    "sd15-ip-adapter": functools.partial(ip_adapter_full, SD15_UNET),
+    "sdxl-ip-adapter": functools.partial(ip_adapter_full, SDXL_UNET),
+}
 
 
 def main() -> None:

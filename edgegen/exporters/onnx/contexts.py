@@ -79,7 +79,7 @@ def _in_fork(
 
     def work() -> str:
         # onnxruntime names what it compiles by a hash of the path that it is given: from within
-        # the folder that is the name alone, and the same graph gives the same bytes.
+        # the folder that is the name alone, wherever the graph lies.
         os.chdir(graph.parent)
         try:
             with as_edgegen_errors("npu"):
