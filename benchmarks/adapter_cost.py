@@ -124,7 +124,8 @@ def write_one_file(model: Path, form: str, path: Path) -> None:
 
 
 def forget(model: Path) -> None:
-    """Drop a file, or a folder's files, from the page cache."""
+    """Drop a file, or a folder's files, from the page cache, with all that waits to be written."""
+    os.sync()
     for path in [model] if model.is_file() else sorted(model.rglob("*.*")):
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -133,7 +134,9 @@ def forget(model: Path) -> None:
 
 def package(arguments: Sequence[str], target: str, place: Path) -> Cost:
     """Build a package from files that must be read from the disk; return its conversion's cost."""
-    forget(Path(arguments[0]))
+    for argument in arguments:
+        if (path := Path(argument.partition(":")[0])).exists():
+            forget(path)
     command = [sys.executable, "-m", "edgegen", "package", *arguments, "-t", target]
     subprocess.run([*command, "--skip-parity", "-o", str(place)], check=True, capture_output=True)
     costs = json.loads((place / "evidence.json").read_text(encoding="utf-8"))["costs"]

@@ -102,11 +102,12 @@ def misses(outcome: Built | EdgegenError) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "targets",
     [
         pytest.param(("tflite",), id="of fixed shapes"),
-        pytest.param(tuple(TARGETS), id="all", marks=pytest.mark.slow),
+        pytest.param(tuple(TARGETS), id="all"),
     ],
 )
 def test_a_transformer_that_reads_a_mask_draws_torchs_image(

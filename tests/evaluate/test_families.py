@@ -39,6 +39,7 @@ def test_a_package_of_every_family_draws_torchs_pictures(
     assert gate(found, ()) == ()
 
 
+@pytest.mark.slow
 def test_pictures_of_a_device_are_those_of_the_package_here(
     package: Path, model: ModelFolder, tmp_path: Path
 ) -> None:

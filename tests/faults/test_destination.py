@@ -306,9 +306,8 @@ def test_of_two_builds_with_force_the_later_wins(tiny_pipeline: TinyPipeline, pl
     verify_files(out, load_manifest(out))
 
 
-@pytest.mark.parametrize(
-    "there", ["an empty folder", pytest.param("a package", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("there", ["an empty folder", "a package"])
 def test_files_that_a_user_saves_into_the_folder_meanwhile_are_kept(
     there: str, tiny_pipeline: TinyPipeline, place: Path
 ) -> None:

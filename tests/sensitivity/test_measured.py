@@ -71,7 +71,8 @@ def test_every_layer_of_a_family_has_a_loss_in_every_storage(
         assert len(moving) > len(layers) / 2
 
 
-@pytest.mark.parametrize("family", ["ddpm", pytest.param("sd15", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["ddpm", "sd15"])
 def test_a_model_too_large_to_keep_runs_block_by_block_and_finds_the_same(
     family: str, tiny_pipeline: TinyPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
