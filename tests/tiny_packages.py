@@ -22,7 +22,7 @@ import numpy as np
 from edgegen.core.chips import load_chip
 from edgegen.core.codec import decode, encode
 from edgegen.core.model import Generation
-from edgegen.core.package import SCHEMA_VERSION
+from edgegen.core.package import SCHEMA_VERSION, Compiled
 from edgegen.families import facts_of
 from edgegen.networks import denoiser_of
 from edgegen.networks.feature_cache import FEATURES, overheard
@@ -408,6 +408,18 @@ def onnx_package(folder: Path, *, width: int = 32) -> Path:
     )
     write_json(folder / "edgegen.json", value_)
     return folder
+
+
+COMPILED = Compiled(
+    chip="snapdragon-8-gen-3",
+    part="SM8650",
+    architecture=75,
+    soc_model=57,
+    vtcm_bytes=8 << 20,
+    compiler="onnxruntime-qnn 2.7.0",
+    sdk="v2.51",
+)
+"""What a manifest says of contexts for one chip."""
 
 
 def for_chips(package: Path, *names: str) -> Path:

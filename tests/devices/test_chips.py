@@ -15,24 +15,13 @@ from edgegen_runner.agent.paths import Folders
 
 from edgegen.core.codec import decode
 from edgegen.core.errors import ConfigError
-from edgegen.core.package import Compiled
 from edgegen.devices.chips import cargo_for, chip_of, require_chip
 from edgegen.devices.device import Device
 from edgegen.devices.discovery import _lacks
 from edgegen.devices.facts import DeviceFacts
 from edgegen.runner.provision import _runtimes_after
 from edgegen.runner.wheels import wheels_for
-from tests.tiny_packages import for_chips, onnx_package
-
-COMPILED = Compiled(
-    chip="snapdragon-8-gen-3",
-    part="SM8650",
-    architecture=75,
-    soc_model=57,
-    vtcm_bytes=8 << 20,
-    compiler="onnxruntime-qnn 2.7.0",
-    sdk="v2.51",
-)
+from tests.tiny_packages import COMPILED, for_chips, onnx_package
 
 
 @pytest.fixture(scope="module")

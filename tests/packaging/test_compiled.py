@@ -13,7 +13,7 @@ from edgegen_runner.package import load_package
 from edgegen.core.codec import decode, dump_json, load_json_object
 from edgegen.core.errors import ConfigError, IntegrityError
 from edgegen.core.manifest import load_manifest
-from edgegen.core.package import MANIFEST_NAME, Compiled, PackageManifest
+from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.profile import RuntimeOptions
 from edgegen.core.recipe import Rule
 from edgegen.core.recipes import load_recipe
@@ -31,22 +31,11 @@ from edgegen.runner.backend_choice import Wishes, backend_here, backend_of
 from edgegen.runner.guess import guess
 from edgegen.runner.runtimes import emulated_here, is_emulated
 from tests.conftest import TinyPipeline
-from tests.tiny_packages import for_chips, onnx_package
+from tests.tiny_packages import COMPILED, for_chips, onnx_package
 
 ONNX = load_target("onnx")
 PHONE = load_profile("galaxy-s24-ultra")
-COMPILED = Compiled(
-    chip="snapdragon-8-gen-3",
-    part="SM8650",
-    architecture=75,
-    soc_model=57,
-    vtcm_bytes=8 << 20,
-    compiler="onnxruntime-qnn 2.7.0",
-    sdk="v2.51",
-    on_processor={"unet": 2},
-    contexts={"unet": 3},
-    effort=3,
-)
+CUT = replace(COMPILED, on_processor={"unet": 2}, contexts={"unet": 3}, effort=3)
 
 
 def test_the_profiles_chip_is_compiled_for_with_fixed_shapes_and_one_sample() -> None:
@@ -144,9 +133,9 @@ def test_the_manifest_says_what_the_compiler_made_and_left() -> None:
         "text_encoder": result(snapdragon_8_gen_3=made(0, 1), snapdragon_8_elite=made(0, 1)),
         "unet": result(snapdragon_8_gen_3=made(2, 3), snapdragon_8_elite=made(0, 1)),
     }
-    assert compiled_for((one,), results) == (COMPILED,)
+    assert compiled_for((one,), results) == (CUT,)
     first, second = compiled_for((one, other), results)
-    assert first == replace(COMPILED, folder=one)
+    assert first == replace(CUT, folder=one)
     assert (second.part, second.on_processor, second.folder) == ("SM8750", {}, other)
     assert compiled_for((), {"unet": result()}) == ()
     (need,) = compiler_needs((first, second))
@@ -164,7 +153,7 @@ def compiled_package(tiny_onnx_package: Path, tmp_path: Path) -> Path:
             (package / path.name).symlink_to(path)
     data = load_json_object(tiny_onnx_package / MANIFEST_NAME)
     manifest = decode(PackageManifest, data, source="test")
-    text = dump_json(replace(manifest, compiled=(COMPILED,)))
+    text = dump_json(replace(manifest, compiled=(CUT,)))
     (package / MANIFEST_NAME).write_text(text, encoding="utf-8")
     return package
 
@@ -177,7 +166,7 @@ def test_a_manifest_of_before_there_were_several_chips_is_read(
     data = load_json_object(path)
     data["compiled"] = data["compiled"][0] if held else None
     path.write_text(json.dumps(data), encoding="utf-8")
-    assert load_manifest(compiled_package).compiled == ((COMPILED,) if held else ())
+    assert load_manifest(compiled_package).compiled == ((CUT,) if held else ())
 
 
 def test_a_device_needs_its_own_chips_files_and_a_silent_one_all(tmp_path: Path) -> None:
@@ -241,7 +230,7 @@ def test_the_runner_reads_the_chip_of_each_component(
     package = tmp_path / "compiled"
     shutil.copytree(tiny_onnx_package, package)
     manifest = load_manifest(package)
-    text = dump_json(replace(manifest, compiled=(COMPILED,)))
+    text = dump_json(replace(manifest, compiled=(CUT,)))
     (package / MANIFEST_NAME).write_text(text, encoding="utf-8")
     read = load_package(package)
     assert read.target == CONTEXTS

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from edgegen.core.errors import IntegrityError, ParityError, RunnerError
-from edgegen.core.package import Compiled
 from edgegen.parity import gate
 from edgegen.parity.gate import check_package, require, worst_check
 from edgegen.reference import golden
@@ -22,6 +21,7 @@ from tests.parity.faithful_side import (
     noise,
     write_golden_case,
 )
+from tests.tiny_packages import COMPILED
 
 
 @pytest.fixture
@@ -186,16 +186,7 @@ def test_the_hint_names_the_recipe_to_try(
 def test_a_package_for_several_chips_is_compared_with_each_and_says_on_which_it_failed(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Compiled(
-        chip="snapdragon-8-gen-3",
-        part="SM8650",
-        architecture=75,
-        soc_model=57,
-        vtcm_bytes=8 << 20,
-        compiler="onnxruntime-qnn 2.7.0",
-        sdk="v2.51",
-        folder="snapdragon-8-gen-3",
-    )
+    first = dataclasses.replace(COMPILED, folder="snapdragon-8-gen-3")
     second = dataclasses.replace(first, chip="snapdragon-8-elite", part="SM8750", folder="e")
     manifest = dataclasses.replace(MANIFEST, compiled=(first, second))
 
