@@ -50,6 +50,7 @@ from benchmarks.results_files import RESULTS, keep
 from edgegen.core.codec import load_json
 from edgegen.core.package import EVIDENCE_NAME, Evidence, StageCost
 from edgegen.core.process import ProcessError
+from edgegen.core.recipe import CALIBRATED
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
 
@@ -182,7 +183,8 @@ def _every_recipe() -> list[Key]:
 
 def _groups(keys: Sequence[Key]) -> Iterator[list[Key]]:
     """Yield what one command makes: each recipe by itself, at last those that calibrate."""
-    calibrated = [it for it in keys if load_recipe(it[1], load_target(it[0])).needs_calibration]
+    kinds = {it: load_recipe(it[1], load_target(it[0])).activation_types for it in keys}
+    calibrated = [it for it, found in kinds.items() if found & CALIBRATED]
     yield from ([key] for key in keys if key not in calibrated)
     if calibrated:
         yield calibrated

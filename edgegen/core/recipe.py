@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -16,6 +16,7 @@ ArithmeticWish = Literal["float32", "bfloat16", "float16", "auto"]
 ActivationType = Literal["float", "dynamic-int8", "int8", "int16"]
 """What a layer with int8 weights multiplies them with: numbers in the compute type, or integers
 whose range is found for each input (dynamic) or was calibrated."""
+CALIBRATED: frozenset[ActivationType] = frozenset({"int8", "int16"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +103,10 @@ class Recipe:
         named = (rule.compute for rule in self.rules)
         return frozenset({self.compute, *(kind for kind in named if kind is not None)})
 
-    @property
-    def needs_calibration(self) -> bool:
-        """Say whether a layer's activations have ranges that have to be measured first."""
-        return bool(self.activation_types & {"int8", "int16"})
+    def calibrated(self, components: Iterable[Component]) -> tuple[str, ...]:
+        """Return the names of components with activations whose ranges have to be measured."""
+        kinds = {it.name: self.of(it).activation_types for it in components}
+        return tuple(name for name, found in kinds.items() if found & CALIBRATED)
 
     def of(self, component: Component) -> ComponentRecipe:
         """Return what the recipe says of a component's layers."""
@@ -144,6 +145,20 @@ class ComponentRecipe:
     palette_channels: int | None = None
     block: int | None = None
     assigned: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def activation_types(self) -> frozenset[ActivationType]:
+        """Return everything that its layers may multiply weights of integers with.
+
+        What a rule for all layers (`*`) says is the last word on whatever was said before it.
+        """
+        found: set[ActivationType] = set()
+        for rule in reversed(self.rules):
+            if rule.activations is not None:
+                found.add(rule.activations)
+                if rule.layers == "*":
+                    return frozenset(found)
+        return frozenset({*found, self.activations})
 
     def storage_of(self, layer: str) -> str:
         """Return the type in which a layer's weights are stored."""

@@ -190,7 +190,7 @@ def _open(work: _Work) -> None:
 
 def _calibrate(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
     """Measure the ranges of activations, where a recipe quantizes them ahead of time."""
-    wanted = [work for work in _alive(works) if work.plan.candidate.recipe.needs_calibration]
+    wanted = [work for work in _alive(works) if _calibrated(work)]
     for number, spec in enumerate(_distinct(work.plan.candidate.spec for work in wanted)):
         same = [work for work in wanted if work.plan.candidate.spec == spec]
         try:
@@ -198,6 +198,7 @@ def _calibrate(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
                 spec,
                 folder_source(same[0].plan.model),
                 logs / f"{number}-{CALIBRATION_NAME}",
+                components={name for work in same for name in _calibrated(work)},
                 progress=progress,
                 log=logs / "calibration.log",
             )
@@ -209,6 +210,11 @@ def _calibrate(works: Sequence[_Work], logs: Path, progress: Progress) -> None:
                 work.calibrated = replace(
                     calibrated, cost=replace(calibrated.cost, packages=len(same))
                 )
+
+
+def _calibrated(work: _Work) -> tuple[str, ...]:
+    candidate = work.plan.candidate
+    return candidate.recipe.calibrated(candidate.spec.components)
 
 
 def _distinct(specs: Iterator[PipelineSpec]) -> list[PipelineSpec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def make_calibration(
     source: SourceSpec,
     destination: Path,
     *,
+    components: Collection[str] | None = None,
     full: bool = False,
     progress: Progress | None = None,
     log: Path | None = None,
@@ -50,8 +52,8 @@ def make_calibration(
 
     `source` is the pipeline's, `destination` the file, which `core.codec.load_json(Calibration, …)`
     reads; with `full` the trajectories have the model's native size. All linear and convolutional
-    layers of `spec.components` are in it that the pipeline runs. The standard error of the process
-    goes to `log`.
+    layers are in it that the pipeline runs, of the `components` with these names, by default of all
+    of `spec.components`. The standard error of the process goes to `log`.
 
     Raises SourceError where the model cannot be built or computes what is not finite,
     MissingDependencyError without torch, ResourceError where memory or disk ran out, and
@@ -65,6 +67,9 @@ def make_calibration(
         source=source,
         destination=str(destination.absolute()),
         cases=cases,
+        components=tuple(
+            it.name for it in spec.components if components is None or it.name in components
+        ),
     )
     expected_bytes = predict_memory_bytes(spec, cases[0])
     shown = progress or SilentProgress()

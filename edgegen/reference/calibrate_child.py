@@ -20,12 +20,16 @@ from edgegen.models.pipeline_source import SourceSpec, open_source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the parent wants: the ranges on the trajectories `cases`, written to `destination`."""
+    """What the parent wants: the ranges on the trajectories `cases`, written to `destination`.
+
+    They are those of the `components` with these names.
+    """
 
     spec: PipelineSpec
     source: SourceSpec
     destination: str
     cases: tuple[GoldenCase, ...]
+    components: tuple[str, ...]
 
 
 def _run(job: Job, emit: Emit) -> Event:
@@ -37,13 +41,14 @@ def _run(job: Job, emit: Emit) -> Event:
     from edgegen.reference.trajectory import run_case
 
     reference = load_reference(job.spec, open_source(job.source))
-    encoders = [component for component in job.spec.components if component.role == "encoder"]
+    watched = [it for it in job.spec.components if it.name in job.components]
+    encoders = [component for component in watched if component.role == "encoder"]
     observer = Observer()
     with (
         tempfile.TemporaryDirectory() as scratch,
         torch.inference_mode(),
         reference.weights,
-        observer.watching(job.spec, reference.modules),
+        observer.watching(watched, reference.modules),
     ):
         for number, case in enumerate(job.cases, start=1):
             folder = Path(scratch)

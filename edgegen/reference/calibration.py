@@ -6,7 +6,7 @@ Imported in the reference's own process only, and therefore imports torch at the
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 
 from edgegen.core.calibration import Calibration, LayerRange
 from edgegen.core.errors import SourceError
-from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.model import Component
 from edgegen.reference.clipping import best_range
 from edgegen.reference.histogram import Histogram, Sampled
 
@@ -31,12 +31,12 @@ class Observer:
 
     @contextmanager
     def watching(
-        self, spec: PipelineSpec, modules: Mapping[str, torch.nn.Module]
+        self, components: Iterable[Component], modules: Mapping[str, torch.nn.Module]
     ) -> Iterator[None]:
-        """Watch the layers of all components; `modules` are the networks by their folder."""
+        """Watch the layers of `components`; `modules` are the networks by their folder."""
         handles = [
             layer.register_forward_hook(functools.partial(self._observe, component.name, path))
-            for component in spec.components
+            for component in components
             for path, layer in layers_of(component, modules[component.folder]).items()
         ]
         try:

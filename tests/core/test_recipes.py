@@ -70,6 +70,19 @@ def test_sensitive_layers_keep_more_bits() -> None:
     assert recipe().of(DENOISER).storage_of("conv_in") == "float16"
 
 
+def test_a_components_activations_are_what_its_rules_leave_to_some_layer() -> None:
+    floats = Rule(role="decoder", activations="float")
+    some = Rule(layers="up_blocks.*", activations="int8")
+    made = replace(recipe(some), activations="int16")
+    assert made.of(DECODER).activation_types == {"int8", "int16"}
+    made = replace(made, rules=(some, floats))
+    assert made.of(DECODER).activation_types == {"float"}
+    assert made.calibrated([DENOISER, DECODER]) == ("transformer",)
+    made = replace(made, rules=(floats, some))
+    assert made.of(DECODER).activation_types == {"int8", "float"}
+    assert made.calibrated([DECODER]) == ("vae_decoder",)
+
+
 def test_a_rule_wins_over_a_sensitive_layer_and_what_is_assigned_over_both() -> None:
     rules = (Rule(layers="conv_in", storage="float16"),)
     assert sensitive(rules=rules).storage_of("conv_in") == "float16"

@@ -101,9 +101,11 @@ def test_the_autoencoder_stays_in_floats_unless_the_recipe_says_otherwise(
         "vae_decoder": ("float16", "float"),
         "vae_encoder": ("float16", "float"),
     }
+    assert candidate.recipe.calibrated(candidate.components) == ("text_encoder", "unet")
     own = replace(recipe, rules=(Rule(role="decoder", storage="int8", activations="int16"),))
     (decoder,) = [it for it in candidate.components if it.role == "decoder"]
     assert on_npu(own).of(decoder).activations_of("x") == "int16"
+    assert on_npu(own).calibrated([decoder]) == ("vae_decoder",)
     floats = load_recipe("fp16", ONNX)
     assert on_npu(floats) is floats
 

@@ -65,6 +65,7 @@ def calibrate_here(
         source=folder_source(folder),
         destination=str(destination),
         cases=plan_calibration(spec, folder, full=False)[:trajectories],
+        components=tuple(it.name for it in spec.components),
     )
     _run(job, lambda *_, **__: None)
     return load_json(Calibration, destination)
@@ -134,7 +135,7 @@ def test_a_range_is_that_of_what_went_through_the_layer(tiny_pipeline: TinyPipel
     assert module.conv_in.bias is not None
     module.conv_in.bias.data.fill_(0.5)
     observer = Observer()
-    with torch.inference_mode(), observer.watching(spec, {"unet": module}):
+    with torch.inference_mode(), observer.watching(spec.components, {"unet": module}):
         module.conv_in(torch.tensor([[[[0.25, 3.0]]]]))
         module.conv_in(torch.tensor([[[[-1.0, 1.0]]]]))
     with torch.inference_mode():
@@ -155,6 +156,22 @@ def test_ranges_survive_json_to_the_last_bit() -> None:
     layer = LayerRange(**dict(zip(names, map(float, values), strict=True)))
     calibration = Calibration(components={"unet": {"conv_in": layer}})
     assert decode(Calibration, json.loads(dump_json(calibration)), source="test") == calibration
+
+
+@pytest.mark.slow
+def test_what_stays_in_floats_is_not_measured(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+    folder = tiny_pipeline("sd15")
+    spec = spec_of(folder)
+    quantized = ("text_encoder", "unet")
+    some, whole = (
+        make_calibration(
+            spec, folder_source(folder), tmp_path / f"{number}.json", components=components
+        ).calibration.components
+        for number, components in enumerate((quantized, None))
+    )
+    assert tuple(some) == quantized
+    assert some == {name: whole[name] for name in quantized}
+    assert set(whole) == {it.name for it in spec.components}
 
 
 @pytest.mark.slow
@@ -231,7 +248,7 @@ def test_an_input_that_is_changed_in_place_is_looked_at_again(tiny_pipeline: Tin
     value = torch.rand(1, 1, 4, 4)
     with (
         torch.inference_mode(),
-        observer.watching(spec_of(tiny_pipeline("ddpm")), {"unet": module}),
+        observer.watching(spec_of(tiny_pipeline("ddpm")).components, {"unet": module}),
     ):
         module.conv_in(value)
         module.conv_out(value)
