@@ -45,7 +45,7 @@ on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read
 
 
 def test_only_clean_pages_of_the_package_that_are_in_memory_are_found() -> None:
-    assert list(clean_mappings(SMAPS, "/models/sd/")) == [
+    assert list(clean_mappings(SMAPS, ("/models/sd/",))) == [
         (0x7F0000000000, 0x7F0000004000, 12 << 10),
         (0x7F0000040000, 0x7F0000044000, 8 << 10),
     ]
@@ -58,7 +58,7 @@ def test_pages_that_are_given_back_hold_what_the_file_holds(tmp_path: Path) -> N
     path.write_bytes(np.arange(size // 8, dtype=np.int64).tobytes())
     with path.open("rb") as file, mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) as mapped:
         first = hash(mapped[:])  # all pages are in memory now
-        found = give_back_pages(f"{tmp_path}/"), give_back_pages(f"{tmp_path}/")
+        found = give_back_pages((f"{tmp_path}/",)), give_back_pages((f"{tmp_path}/",))
         assert hash(mapped[:]) == first
     assert found == (size, 0)
 
@@ -71,7 +71,7 @@ def test_what_was_written_to_a_private_mapping_stays(tmp_path: Path) -> None:
     with path.open("r+b") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as own:
         own[4096:4100] = b"mine"
         assert own[-1] == 0
-        assert give_back_pages(f"{tmp_path}/") == 0
+        assert give_back_pages((f"{tmp_path}/",)) == 0
         assert own[4096:4100] == b"mine"
 
 
@@ -92,7 +92,7 @@ def test_mapped_pages_go_before_the_limit_is_reached_and_others_end_it(tmp_path:
         ended.set()
 
     allowed = memory.pss_bytes + (160 << 20)
-    limit = MemoryLimit(allowed, tmp_path, exceeded)
+    limit = MemoryLimit(allowed, [tmp_path], exceeded)
     limit.start()
     with path.open("rb") as file, mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) as mapped:
         for start in range(0, size, 8 << 20):

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -32,13 +32,15 @@ class MemoryLimit:
     """Watch memory in a thread from `start` to `stop`.
 
     ``exceeded`` is called with the bytes that are held, from that thread, where the limit can't be
-    kept; it is to end the process. ``folder`` is the package's.
+    kept; it is to end the process. ``folders`` are the package's, and that of graphs that are kept.
     """
 
-    def __init__(self, limit_bytes: int, folder: Path, exceeded: Callable[[int], None]) -> None:
+    def __init__(
+        self, limit_bytes: int, folders: Iterable[Path], exceeded: Callable[[int], None]
+    ) -> None:
         self.given_back_bytes = 0
         self._limit_bytes = limit_bytes
-        self._folder = os.path.realpath(folder) + os.sep
+        self._folders = tuple(os.path.realpath(folder) + os.sep for folder in folders)
         self._exceeded = exceeded
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._stop = threading.Event()
@@ -61,7 +63,7 @@ class MemoryLimit:
             if held < MARK * self._limit_bytes:
                 continue
             if is_over or time.monotonic() >= rest_until_s:
-                found = give_back_pages(self._folder)
+                found = give_back_pages(self._folders)
                 self.given_back_bytes += found
                 if found < _LITTLE * self._limit_bytes:
                     rest_until_s = time.monotonic() + _REST_S
@@ -75,8 +77,8 @@ class MemoryLimit:
         return (resident_pages([os.getpid()]) or 0) * self._page_bytes
 
 
-def give_back_pages(folder: str) -> int:
-    """Take back what this process has in memory of mapped files in a folder; return the bytes.
+def give_back_pages(folders: tuple[str, ...]) -> int:
+    """Take back what this process has in memory of mapped files in folders; return the bytes.
 
     A mapping of which a page was written is left alone. Raises nothing where the system has no such
     call.
@@ -85,15 +87,15 @@ def give_back_pages(folder: str) -> int:
     if madvise is None:
         return 0
     given = 0
-    for start, end, resident in clean_mappings(read("/proc/self/smaps") or "", folder):
+    for start, end, resident in clean_mappings(read("/proc/self/smaps") or "", folders):
         size = ctypes.c_size_t(end - start)
         if madvise(ctypes.c_void_p(start), size, ctypes.c_int(_DONTNEED)) == 0:
             given += resident
     return given
 
 
-def clean_mappings(maps: str, folder: str) -> Iterator[tuple[int, int, int]]:
-    """Yield the start, the end and the resident bytes of mapped files in a folder.
+def clean_mappings(maps: str, folders: tuple[str, ...]) -> Iterator[tuple[int, int, int]]:
+    """Yield the start, the end and the resident bytes of mapped files in folders, given with a /.
 
     ``maps`` is the content of ``/proc/PID/smaps`` (proc_pid_smaps(5)). What isn't in memory is left
     out, and what has pages of the process's own (``Anonymous``): those were written, and the file
@@ -112,6 +114,6 @@ def clean_mappings(maps: str, folder: str) -> Iterator[tuple[int, int, int]]:
         if here is not None and fields.get("Rss") and fields.get("Anonymous") == 0:
             yield (*here, fields["Rss"])
         head = _HEAD.fullmatch(line)
-        wanted = head is not None and head[4].startswith(folder) and "x" not in head[3]
+        wanted = head is not None and head[4].startswith(folders) and "x" not in head[3]
         here = (int(head[1], 16), int(head[2], 16)) if head is not None and wanted else None
         fields = {}

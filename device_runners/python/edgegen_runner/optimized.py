@@ -38,7 +38,11 @@ class OptimizedGraphs:
 
     def place(self, path: Path, component: str) -> Optional[Path]:
         """Return the folder of a component's optimized graph, None where it isn't to be kept."""
-        if self._folder is None or size_bytes(path) > MOST_BYTES:
+        return None if size_bytes(path) > MOST_BYTES else self.place_of_any(component)
+
+    def place_of_any(self, component: str) -> Optional[Path]:
+        """Return the folder of a component's graph of any size; None where nothing is kept."""
+        if self._folder is None:
             return None
         digest = hashlib.sha256(f"{self._facts}\0{component}".encode()).hexdigest()
         return self._folder / digest[:32]

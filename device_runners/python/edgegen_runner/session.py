@@ -197,7 +197,9 @@ def generate(job: GenerateJob, backend: Backend, emit: Emit, *, is_last: bool = 
     if job.max_memory_bytes is not None:
         from .memory_limit import MemoryLimit
 
-        limit = MemoryLimit(job.max_memory_bytes, package.folder, _end_beyond(job, emit, doing))
+        kept = job.backend.optimized
+        folders = (package.folder,) if kept is None else (package.folder, kept)
+        limit = MemoryLimit(job.max_memory_bytes, folders, _end_beyond(job, emit, doing))
     sensors = None
     if job.sensor_interval_s:
         from .sensors.readers import SensorThread

@@ -1,10 +1,10 @@
-"""LiteRT's CompiledModel, which takes XNNPACK's flags: its interpreter doesn't."""
+"""LiteRT's CompiledModel, which takes XNNPACK's options: its interpreter doesn't."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import ai_edge_litert
 import numpy as np
@@ -22,22 +22,40 @@ _INT8 = 0x01 | 0x02  # TFLITE_XNNPACK_DELEGATE_FLAG_QS8, _QU8
 
 
 class CompiledPart:
-    """One graph that computes in float16: its inputs' and outputs' names, and how to run it."""
+    """One graph: its inputs' and outputs' names, and how to run it.
 
-    def __init__(self, path: Path, signature: str, threads: int) -> None:
+    It computes as it is given, or ``in_float16``. ``packed`` is the file in which XNNPACK finds the
+    weights as its kernels take them, and which it maps; it writes one that is missing. None packs
+    them in memory.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        signature: str,
+        threads: int,
+        *,
+        in_float16: bool = False,
+        packed: Optional[Path] = None,
+    ) -> None:
         self._signature = signature
+        options = CpuOptions(num_threads=threads)
+        if in_float16:
+            options.xnnpack_flags = FORCE_FP16 | _INT8
+        if packed is not None:
+            options.xnnpack_weight_cache_path = str(packed)
         self._model = CompiledModel.from_file(
             str(path),
             environment=_environment(),
-            options=Options(
-                hardware_accelerators=HardwareAccelerator.CPU,
-                cpu_options=CpuOptions(num_threads=threads, xnnpack_flags=FORCE_FP16 | _INT8),
-            ),
+            options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=options),
         )
         inputs = self._model.get_input_tensor_details(signature)
         outputs = self._model.get_output_tensor_details(signature)
         self.inputs, self.outputs = frozenset(inputs), frozenset(outputs)
-        self.is_delegated = bool(self._model.is_fully_accelerated())
+        # It tells no part of a graph that XNNPACK took; what it packed is another sign.
+        self.is_delegated = bool(self._model.is_fully_accelerated()) or (
+            packed is not None and packed.is_file()
+        )
         self._shapes = {name: tuple(tensor["shape"]) for name, tensor in outputs.items()}
         self._types = {name: np.dtype(tensor["dtype"]) for name, tensor in outputs.items()}
         self._given: dict[str, Any] = {

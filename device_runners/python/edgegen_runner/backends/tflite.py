@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from ..arithmetic import BFLOAT16, FLOAT16, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
+from ..optimized import MOST_BYTES, OptimizedGraphs, filling, size_bytes
 from ..package import Component
 from ..sensors.control_groups import usable_cores
 from . import Array, BackendOptions, runtime_failure
@@ -18,6 +22,9 @@ SIGNATURE = "serving_default"
 XNNPACK = "XNNPACK"
 _RAN_OUT = "allocate memory"  # "allocate" alone is in every failure of allocate_tensors
 _LESS_MEMORY = "Use residency 'sequential', a recipe with int8 weights, or a smaller image."
+_PACKED = "packed"
+_WIDENED = 4
+"""How many times a graph's size its packed weights may take on the disk: int8 as float32."""
 
 _FAILURES = (RuntimeError, ValueError, TypeError, LookupError, UnicodeDecodeError)
 """What the interpreter raises: ValueError where a file is no graph; TypeError and LookupError where
@@ -30,17 +37,30 @@ class Graph(AnyPart, Protocol):
     is_delegated: bool
 
 
-InFloat16 = Callable[[Path, str, int], Graph]
-"""Loads a file's signature with so many threads, to compute in float16."""
+class LoadsCompiled(Protocol):
+    """Loads a file's signature with more of XNNPACK's options than the interpreter takes."""
+
+    def __call__(
+        self,
+        path: Path,
+        signature: str,
+        threads: int,
+        *,
+        in_float16: bool = False,
+        packed: Optional[Path] = None,
+    ) -> Graph:
+        """Load a graph; see `litert_compiled.CompiledPart`."""
 
 
 class TfliteBackend:
     """Run ``.tflite`` files, mapped by their path.
 
     ``interpreter`` is the class; ``storages`` are the types of weights that it is known to run
-    right, None for all; ``in_float16`` loads what computes in float16, None where the package has
-    no way to ask for it. Both packages have one processor, XNNPACK on the CPU's cores, and repack
-    the weights for it, so ``memory`` changes nothing.
+    right, None for all; ``compiled`` loads what computes in float16 or has its packed weights in a
+    file, None where the package has no way to ask for it. Both packages have one processor, XNNPACK
+    on the CPU's cores, which packs the weights for its kernels: into a file of which pages are
+    mapped where ``memory`` is ``lean``, else into memory of its own. ``auto`` is lean for large
+    graphs where there is a folder that keeps the file for the next process.
     """
 
     available_providers = (XNNPACK,)
@@ -52,20 +72,21 @@ class TfliteBackend:
         interpreter: Any,
         options: BackendOptions,
         storages: Optional[frozenset[str]] = None,
-        in_float16: Optional[InFloat16] = None,
+        compiled: Optional[LoadsCompiled] = None,
     ) -> None:
         self.name = name
         self.version = version
         self.options = options
         self._interpreter = interpreter
         self._storages = storages
-        self._in_float16 = in_float16
+        self._compiled = compiled
+        self._kept = OptimizedGraphs(options.optimized, version, str(options.arithmetic))
 
     @property
     def arithmetic_gaps(self) -> Mapping[str, str]:
         """Return in which types XNNPACK doesn't compute here what is given in float32."""
         gaps = {BFLOAT16: "XNNPACK computes in float32 and float16"}
-        if self._in_float16 is None:
+        if self._compiled is None:
             gaps[FLOAT16] = f"{self.name} has no way to ask for it, ai_edge_litert 2.1 has"
         elif processor_gap(FLOAT16):
             gaps[FLOAT16] = processor_gap(FLOAT16)
@@ -91,7 +112,9 @@ class TfliteBackend:
         arithmetic = arithmetic_of(
             self.options.arithmetic, component, self.arithmetic_gaps, self.name
         )
-        parts = [self._load_part(file, arithmetic) for file in (path, *component.parts)]
+        parts = [
+            self._load_part(file, component.name, arithmetic) for file in (path, *component.parts)
+        ]
         check_parts(component, parts)
         used = (XNNPACK,) if any(part.is_delegated for part in parts) else ()
         if self.options.providers and not used:
@@ -102,11 +125,18 @@ class TfliteBackend:
             )
         return TfliteSession(component, parts, used, arithmetic)
 
-    def _load_part(self, path: Path, arithmetic: str) -> Graph:
+    def _load_part(self, path: Path, component: str, arithmetic: str) -> Graph:
         threads = self.options.threads or usable_cores()  # its own default is one
+        in_float16 = arithmetic == FLOAT16
         try:
-            if arithmetic == FLOAT16 and self._in_float16 is not None:
-                return self._in_float16(path, SIGNATURE, threads)
+            if self._compiled is not None and self._is_lean(path):
+                # Whatever ails the file, or writing it: there is memory.
+                with contextlib.suppress(*_FAILURES, OSError), self._packed(path, component) as it:
+                    return self._compiled(
+                        path, SIGNATURE, threads, in_float16=in_float16, packed=it
+                    )
+            if self._compiled is not None and in_float16:
+                return self._compiled(path, SIGNATURE, threads, in_float16=True)
             interpreter = self._interpreter(model_path=str(path), num_threads=threads)
             signatures = interpreter.get_signature_list()
             if SIGNATURE not in signatures:
@@ -121,6 +151,32 @@ class TfliteBackend:
             raise runtime_failure(
                 f"{self.name} cannot load {path}", error, _LESS_MEMORY, ran_out=_RAN_OUT
             ) from error
+
+    def _is_lean(self, path: Path) -> bool:
+        if self.options.memory != "auto":
+            return self.options.memory == "lean"
+        return self.options.optimized is not None and size_bytes(path) > MOST_BYTES
+
+    @contextlib.contextmanager
+    def _packed(self, path: Path, component: str) -> Iterator[Path]:
+        """Yield the file of a graph's packed weights, which may be missing.
+
+        Where none is kept it loses its name in the end, and lasts as long as it is mapped. Raises
+        OSError where there is no room for it.
+        """
+        place = self._kept.place_of_any(f"{component}/{path.name}")
+        if place is not None and (place / _PACKED).is_file():
+            yield place / _PACKED
+            return
+        with contextlib.ExitStack() as stack:
+            if place is None:
+                temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=".packed-")
+                folder = Path(stack.enter_context(temporary))
+            else:
+                folder = stack.enter_context(filling(place))
+            if shutil.disk_usage(folder).free < _WIDENED * size_bytes(path):
+                raise OSError(f"{folder} has no room for packed weights")
+            yield folder / _PACKED
 
 
 class Part:
