@@ -15,7 +15,7 @@ from edgegen.core.model import FamilyFacts, Generation, PipelineSpec
 from edgegen.core.package import PackageManifest
 from edgegen.models.index import INDEX_NAME
 from edgegen.models.scheduler import CONFIG_PATH, scheduler_config, with_defaults
-from edgegen.runner.schedule import SchedulerOption, check_scheduler
+from edgegen.runner.schedule import SchedulerOption, check_scheduler, drawn_options
 
 FEWEST_STEPS = 10
 """Models of fewer steps need each of them, and most draw without guidance."""
@@ -165,10 +165,18 @@ def scheduler_problem(spec: PipelineSpec, folder: Path) -> str | None:
 def write_scheduler(spec: PipelineSpec, folder: Path) -> None:
     """Make a package's copies of the model's files name the scheduler that it draws with.
 
-    The runner, the kits and diffusers then read the same, whichever file they believe.
+    The runner, the kits and diffusers then read the same, whichever file they believe. Options that
+    the model's file leaves out are written with the values that this package draws with: other
+    readers have other defaults. They are marked as diffusers marks its own defaults, so that
+    another scheduler that is made of the file still brings its own.
     """
     path = folder / CONFIG_PATH
     config = scheduler_config(folder, spec.scheduler)
+    drawn, corrected = drawn_options(spec, config)
+    left_out = [name for name in drawn if name not in config]
+    config |= {name: drawn[name] for name in (*left_out, *corrected) if name in drawn}
+    if left_out:
+        config["_use_default_values"] = left_out
     if config != load_python_json_object(path):
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     index_path = folder / INDEX_NAME

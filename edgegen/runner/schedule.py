@@ -26,6 +26,8 @@ class _Answer:
 
     scheduler: str = ""
     options: Mapping[str, SchedulerOption] | None = None
+    drawn: Mapping[str, SchedulerOption] | None = None
+    corrected: tuple[str, ...] = ()
     refused: str = ""
     hint: str = ""
 
@@ -44,6 +46,31 @@ def check_scheduler(
     where the runner lacks the scheduler, or an option of it, where diffusers' pipeline does not
     draw with it, and where it cannot make so many `steps`.
     """
+    answer = _answer(spec, config, name=name, options=options, steps=steps)
+    return SchedulerSpec(class_name=answer.scheduler, options=answer.options or {})
+
+
+def drawn_options(
+    spec: PipelineSpec, config: Mapping[str, Any]
+) -> tuple[Mapping[str, SchedulerOption], tuple[str, ...]]:
+    """Return the options that a pipeline's scheduler draws with, and those that others can't set.
+
+    The options are those of its class, with the values of `config`, the defaults of the class and
+    the corrections of the pipeline; what is null, a list or infinite is left out. The names are of
+    options that the pipeline sets however an image starts. Raises as `check_scheduler` does.
+    """
+    answer = _answer(spec, config, steps=spec.generation.steps)
+    return answer.drawn or {}, answer.corrected
+
+
+def _answer(
+    spec: PipelineSpec,
+    config: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    options: Mapping[str, SchedulerOption] | None = None,
+    steps: int | None = None,
+) -> _Answer:
     (denoiser,) = (component for component in spec.components if component.role == "denoiser")
     question = {
         "config": dict(config),
@@ -59,7 +86,7 @@ def check_scheduler(
     answer = _ask(json.dumps(question, sort_keys=True))
     if answer.refused:
         raise ConfigError(answer.refused, hint=answer.hint)
-    return SchedulerSpec(class_name=answer.scheduler, options=answer.options or {})
+    return answer
 
 
 @cache

@@ -154,6 +154,36 @@ def test_a_short_name_is_written_so_that_diffusers_draws_with_it(model: Model) -
     assert {name: theirs.config[name] for name in implied} == dict(implied)
 
 
+@pytest.mark.parametrize(
+    ("class_name", "wishes"),
+    [
+        ("PNDMScheduler", {"scheduler": "euler"}),
+        ("DDIMScheduler", {}),
+        ("DPMSolverMultistepScheduler", {}),
+    ],
+)
+def test_options_that_the_model_leaves_out_are_written_as_they_are_drawn_with(
+    class_name: str, wishes: dict[str, Any], model: Model
+) -> None:
+    folder = model(class_name, {"steps_offset": 0})
+    lms = diffusers.LMSDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
+    spec = read(folder, **wishes)
+    own = scheduler_config(folder, spec.scheduler)
+    write_scheduler(spec, folder)
+    written = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    theirs = type(reference_scheduler(spec, folder)).from_pretrained(folder, subfolder="scheduler")
+    nothing: list[Any] = [None] * 4
+    diffusers.StableDiffusionPipeline(*nothing, theirs, None, None, requires_safety_checker=False)
+    drawn = {key: value for key, value in theirs.config.items() if not key.startswith("_")}
+    assert {key: written.get(key) for key in drawn if key != "lambda_min_clipped"} == {
+        key: value for key, value in drawn.items() if key != "lambda_min_clipped"
+    }, "all but an infinity, which JSON lacks"
+    assert written["timestep_spacing"] == ("leading" if class_name[:4] == "DDIM" else "linspace")
+    assert scheduler_config(folder, spec.scheduler) == {**own, "steps_offset": 1}
+    again = diffusers.LMSDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
+    assert {**again.config, "steps_offset": 0} == dict(lms.config), "another brings its defaults"
+
+
 @pytest.mark.parametrize("class_name", ["RePaintScheduler", "FlowMatchHeunDiscreteScheduler"])
 def test_a_scheduler_that_the_runner_lacks_is_told_first_with_the_reason(
     class_name: str, model: Model, capsys: pytest.CaptureFixture[str]

@@ -5,12 +5,14 @@
 ``start`` and ``steps``, or null, are the package's, ``channels`` those of a sample and
 ``predicted`` those of the denoiser's output; ``options`` replace the config's, and those that a
 name implies. The answer is one JSON object: the ``scheduler``'s class and the ``options`` that its
-name implies or that were given; or ``refused`` and a ``hint``.
+name implies or that were given, ``drawn``, all options with the values that it draws with, and
+``corrected``, those that the pipeline sets however an image starts; or ``refused`` and a ``hint``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -19,7 +21,7 @@ from typing import Any, Optional
 from .errors import RunnerFailure, nearest
 from .pipelines import scheduler_rules
 from .pipelines.base import check_start, set_timesteps
-from .pipelines.scheduler import check_channels, make_scheduler
+from .pipelines.scheduler import SchedulerRules, check_channels, make_scheduler
 from .schedulers import SHORT_NAMES, Scheduler, explicit
 
 
@@ -53,7 +55,31 @@ def _schedule(asked: dict[str, Any]) -> dict[str, Any]:
         set_timesteps(scheduler, asked["steps"])
         check_start(scheduler, scheduler.timesteps[0])
     _refuse_unknown(scheduler, given)
-    return {"scheduler": scheduler.name, "options": {**implied, **given}}
+    return {
+        "scheduler": scheduler.name,
+        "options": {**implied, **given},
+        "drawn": _drawn(scheduler),
+        "corrected": _corrected(rules),
+    }
+
+
+def _drawn(scheduler: Scheduler) -> dict[str, Any]:
+    """Return the options' values, without nulls, lists and what is no number in JSON."""
+    values = {
+        field.name: getattr(scheduler.options, field.name) for field in fields(scheduler.options)
+    }
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, (bool, int, str))
+        or (isinstance(value, float) and math.isfinite(value))
+    }
+
+
+def _corrected(rules: SchedulerRules) -> list[str]:
+    """Return the options that the pipeline sets to one value from noise, a picture and a mask."""
+    first, *others = [rules.corrections.get(kind, {}) for kind in ("noise", "picture", "mask")]
+    return [name for name in first if all(it.get(name) == first[name] for it in others)]
 
 
 def _implied(name: Optional[str]) -> tuple[Optional[str], Mapping[str, Any]]:
