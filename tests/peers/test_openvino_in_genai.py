@@ -105,6 +105,19 @@ def test_the_cell_says_what_openvino_genai_does(name: str, package: Path, tmp_pa
     assert (distance_db >= SAME_DB) == (CELLS[name].result == "same-image"), distance_db
 
 
+def test_openvino_genai_takes_no_default_of_its_own(tmp_path: Path) -> None:
+    """What the model leaves out, GenAI refuses, or begins at another timestep."""
+    source = Path(shutil.copytree(resolve("builtin:emoji").path, tmp_path / "model"))
+    path = source / "scheduler" / "scheduler_config.json"
+    said = json.loads(path.read_text())
+    betas = {key: said[key] for key in ("beta_start", "beta_end", "beta_schedule")}
+    path.write_text(json.dumps({"_class_name": "DDIMScheduler", **betas}))
+    folder = tmp_path / "package"
+    build(plan(resolve(str(source)), target="openvino", destination=folder, recipe="fp32"))
+    theirs = draw_with_genai(folder, tmp_path)
+    assert psnr_db(draw(folder, tmp_path), theirs, peak=255.0) >= SAME_DB
+
+
 def draw(folder: Path, place: Path) -> np.ndarray:
     picture = place / "ours.png"
     options = ["--prompt", PROMPT, "--seed", str(SEED), "-o", str(picture)]
