@@ -111,8 +111,8 @@ def history(context: click.Context, /, as_json: bool, **wanted: Any) -> None:
 def import_(console: Console, files: tuple[Path, ...], as_json: bool) -> None:
     """Add FILEs: what `bench --json-file`, `evaluate` or `history export` wrote elsewhere.
 
-    All that is added says which file it came from. What is there already is left out. A file that
-    holds anything else is refused whole.
+    All that is added says which file it came from. What is there already is left out, and what was
+    drawn with LoRAs that a package was given. A file that holds anything else is refused whole.
     """
     from edgegen.history.exchange import import_file
     from edgegen.history.store import History
@@ -123,7 +123,10 @@ def import_(console: Console, files: tuple[Path, ...], as_json: bool) -> None:
         console.json({"files": done})
         return
     for each in done:
-        console.print(f"{each.file}: {each.added} added, {each.known} were there already.")
+        text = f"{each.file}: {each.added} added, {each.known} were there already"
+        if each.left_out:
+            text += f", {each.left_out} left out: drawn with LoRAs that their package was given"
+        console.print(f"{text}.")
 
 
 @history.command(

@@ -23,7 +23,7 @@ from edgegen.core.measurement import Measurement
 from edgegen.core.regular_files import open_regular
 from edgegen.history.record import Query
 from edgegen.history.rows import content_of
-from edgegen.history.store import History
+from edgegen.history.store import History, is_of_the_package
 
 SCHEMA_VERSION = 1
 
@@ -53,11 +53,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import did: how many values were new, and how many were there already."""
+    """What an import did: how many values were new, and how many were there already.
+
+    `left_out` were drawn with LoRAs that a package was given, of which the history holds none.
+    """
 
     file: str
     added: int
     known: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ def export(history: History, query: Query, path: Path) -> Written:
 
 
 def import_file(history: History, path: Path) -> Imported:
-    """Add all that a file holds, or nothing.
+    """Add all that a file holds, or nothing; what was drawn with given LoRAs is left out.
 
     Raises ConfigError that names the line where the file holds something else.
     """
@@ -91,7 +95,8 @@ def import_file(history: History, path: Path) -> Imported:
     evaluations = [value for value in values if isinstance(value, Evaluation)]
     name = path.name.encode(errors="replace").decode()
     added = history.add_all(measurements, evaluations, source=name)
-    return Imported(file=str(path), added=added, known=len(values) - added)
+    kept = sum(map(is_of_the_package, values))
+    return Imported(file=str(path), added=added, known=kept - added, left_out=len(values) - kept)
 
 
 def read(path: Path) -> Iterator[Measurement | Evaluation]:

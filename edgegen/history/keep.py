@@ -5,16 +5,12 @@ from __future__ import annotations
 from edgegen.core.errors import EdgegenError
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.measurement import Measurement
-from edgegen.history.store import History, is_on
+from edgegen.history.store import History, is_of_the_package, is_on
 
 
 def keep(*results: Measurement | Evaluation) -> EdgegenError | None:
-    """Add results to the history where it is on; return what was in the way, to be reported.
-
-    It knows packages by their manifests, which don't name the LoRAs that a package is given: what
-    was drawn with some is left out.
-    """
-    kept = [each for each in results if not loras_of(each)]
+    """Add results to the history where it is on; return what was in the way, to be reported."""
+    kept = [each for each in results if is_of_the_package(each)]
     if not is_on() or not kept:
         return None
     try:
@@ -26,8 +22,3 @@ def keep(*results: Measurement | Evaluation) -> EdgegenError | None:
     except EdgegenError as error:
         return error
     return None
-
-
-def loras_of(result: Measurement | Evaluation) -> tuple[str, ...]:
-    """Return the LoRAs that a result's package was given."""
-    return result.loras if isinstance(result, Evaluation) else result.workload.loras

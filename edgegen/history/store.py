@@ -43,6 +43,15 @@ def is_on() -> bool:
     return os.environ.get(SWITCH) != "0"
 
 
+def is_of_the_package(result: Measurement | Evaluation) -> bool:
+    """Return whether a result says something of its package, and not of LoRAs that it was given.
+
+    The history knows packages by their manifests, which don't name those: it holds no other.
+    """
+    loras = result.loras if isinstance(result, Evaluation) else result.workload.loras
+    return not loras
+
+
 def default_path() -> Path:
     """Return where the history is; it need not exist."""
     return state_folder() / "history.sqlite"
@@ -91,7 +100,12 @@ class History:
         *,
         source: str | None = None,
     ) -> int:
-        """Add measurements and evaluations, all or none, and return how many were new."""
+        """Add measurements and evaluations, all or none, and return how many were new.
+
+        What isn't of the package (`is_of_the_package`) is left out.
+        """
+        measurements = filter(is_of_the_package, measurements)
+        evaluations = filter(is_of_the_package, evaluations)
         rows = [("measurements", row_of(each, source)) for each in measurements]
         rows += [("evaluations", evaluation_row_of(each, source)) for each in evaluations]
         with transaction(self._connection, self.path):

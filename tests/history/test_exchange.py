@@ -11,6 +11,7 @@ import pytest
 from edgegen.core.codec import dump_json
 from edgegen.core.errors import ConfigError
 from edgegen.history.exchange import Imported, export, import_file
+from edgegen.history.keep import keep
 from edgegen.history.record import Query
 from edgegen.history.store import History
 from tests.history.results import evaluation
@@ -37,6 +38,24 @@ def test_what_was_exported_is_imported_once_and_says_where_it_is_from(tmp_path: 
         }
         (pi,) = mine.find(Query(device="raspberry"))
         assert mine.measurement(pi) == sustained()
+
+
+def test_what_was_drawn_with_given_loras_stays_out_whichever_way_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEGEN_STATE_DIR", str(tmp_path))
+    given = replace(USUAL, workload=replace(USUAL.workload, loras=("style.safetensors:0.8",)))
+    files = [tmp_path / "bench.json", tmp_path / "evaluation.json"]
+    judged = replace(evaluation(), loras=("style.safetensors:0.8",))
+    files[0].write_text(dump_json(given))
+    files[1].write_text(dump_json(judged))
+    assert keep(given, judged) is None
+    with History.open(write=True) as mine:
+        for file in files:
+            done = import_file(mine, file)
+            assert done == Imported(file=str(file), added=0, known=0, left_out=1)
+        assert not mine.add(given)
+        assert mine.find(Query()) == mine.find_evaluations(Query()) == ()
 
 
 def test_a_result_of_bench_or_evaluate_is_imported_as_it_is(tmp_path: Path) -> None:
