@@ -28,6 +28,7 @@ from edgegen.core.errors import ConfigError
 from edgegen.core.manifest import load_manifest
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress, SilentProgress
+from edgegen.core.recipe import Arithmetic
 from edgegen.models.model_folder import ModelFolder
 from edgegen.packaging.integrity import manifest_sha256
 from edgegen.packaging.redrawn import write_redrawn
@@ -186,7 +187,12 @@ class Jobs:
     def _evaluate(self, place: int) -> EvaluateTask:
         way = self.search.problem.candidates[place].way
         package = self.drawn_package(place)
-        about = {**self._judging(way.model), "package": manifest_sha256(package)}
+        arithmetic = self._arithmetic_of(place)
+        about = {
+            **self._judging(way.model),
+            "package": manifest_sha256(package),
+            "arithmetic": arithmetic,
+        }
         return EvaluateTask(
             key=key_of("evaluation", about),
             package=str(package),
@@ -196,7 +202,15 @@ class Jobs:
             height=way.height,
             pictures=self.pictures,
             against=self._against(way.model),
+            arithmetic=arithmetic,
         )
+
+    def _arithmetic_of(self, place: int) -> Arithmetic | None:
+        """Return the type in which the device computes a candidate; None for its recipe's own."""
+        made = self.space.built_as[self.search.problem.candidates[place].package]
+        asked, own = made.runtime.arithmetic, made.recipe.compute
+        # a graph in 16 bits takes no other type, which measuring says
+        return asked if own == "float32" and asked != own else None
 
     def _measure(self, action: Action) -> MeasureTask:
         assert self.device is not None  # else nothing is measured

@@ -161,9 +161,14 @@ class Run:
             ),
             started_at=self.started_at,
             versions={"edgegen": __version__, **self.jobs.versions},
-            warnings=setting.warnings,
+            warnings=(*setting.warnings, *self._doubts()),
             interrupted=self.interrupted,
         )
+
+    def _doubts(self) -> tuple[str, ...]:
+        """Return why what was judged here may be otherwise on the device, each reason once."""
+        said = dict.fromkeys(done.doubt for done in self._evaluations.values())
+        return tuple(text for text in said if text)
 
     def write(self, advice: tuple[Advice, ...] = ()) -> Choice:
         """Write the result as it is now, and what it names, into the output folder."""

@@ -9,7 +9,7 @@ from edgegen.choose.problem import Effort
 from edgegen.core.figures import UNKNOWN, Figure
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.reading import Reading
-from edgegen.core.recipe import Recipe
+from edgegen.core.recipe import Arithmetic, Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ class EvaluateTask:
     """A package whose pictures are to be judged, drawn at steps and a size.
 
     They are held against those of `against`, the original of a pruned model; None: of its own.
+    `arithmetic` is the type in which the device computes them, None for the recipe's own.
     """
 
     key: str
@@ -73,6 +74,7 @@ class EvaluateTask:
     height: int
     pictures: int | None
     against: ModelRef | None = None
+    arithmetic: Arithmetic | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,8 @@ class Done:
 
     `failed` is why there are no figures, `kind` the class of the error and `hint` its own.
     `from_cache` is whether it was there already; `place` is the package, the evaluation's folder or
-    the measurement's file, relative to the cache.
+    the measurement's file, relative to the cache. `doubt` says why the figures may be others on the
+    device.
     """
 
     key: str
@@ -116,4 +119,4 @@ class Done:
     from_cache: bool = False
     wall_s: float = 0.0
     place: str = ""
-    warnings: tuple[str, ...] = ()
+    doubt: str = ""

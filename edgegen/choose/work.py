@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +24,13 @@ from edgegen.choose.tasks import (
 from edgegen.core.errors import EdgegenError, ExportError
 from edgegen.core.evaluation import Evaluation
 from edgegen.core.figures import exact
+from edgegen.core.manifest import load_manifest
 from edgegen.core.measurement import Measurement
 from edgegen.core.package import MANIFEST_NAME, PackageManifest
 from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import Progress
 from edgegen.core.reading import AS_IT_IS
+from edgegen.core.recipe import Arithmetic
 from edgegen.core.targets import load_target
 from edgegen.measure.cut_short import CutShortError
 from edgegen.measure.plan import BenchSettings
@@ -39,7 +43,9 @@ from edgegen.packaging.batch import Built, build_all
 from edgegen.packaging.candidate import make_candidate, predict
 from edgegen.packaging.model_facts import read_facts
 from edgegen.packaging.plan import BuildPlan
+from edgegen.runner.arithmetic import arithmetics_of
 from edgegen.runner.attach import attach
+from edgegen.runner.backend_choice import Wishes, backend_here
 
 if TYPE_CHECKING:
     from edgegen.evaluate.settings import EvaluateSettings
@@ -61,7 +67,7 @@ def known(task: Task, cache: Cache) -> Done | None:
     evaluation = cache.evaluation(task.key)
     if evaluation is None:
         return None
-    return _judged(task.key, evaluation, cache, from_cache=True, wall_s=0.0)
+    return _judged(task, evaluation, cache, from_cache=True, wall_s=0.0)
 
 
 def build(tasks: Sequence[BuildTask], cache: Cache, progress: Progress) -> list[Done]:
@@ -247,21 +253,31 @@ def _measured(
 def evaluate(task: EvaluateTask, cache: Cache, progress: Progress) -> Done:
     """Judge a package's pictures beside its model's, or take the judgement that is there.
 
-    A pruned model's are held against its original's.
+    A pruned model's are held against its original's. They are computed in the device's type where
+    this machine has that.
     """
     from edgegen.evaluate.run import evaluate_package
 
     def judge(pictures: Path) -> Evaluation:
+        package, arithmetic = Path(task.package), task.arithmetic
+        if arithmetic not in (None, *_arithmetics_here(load_manifest(package).runs_as)):
+            arithmetic = None
         return evaluate_package(
-            Path(task.package),
+            package,
             model=resolved(task.model, progress),
-            settings=_settings_of(task),
+            settings=replace(_settings_of(task), arithmetic=arithmetic),
             progress=progress,
             pictures_dir=pictures,
             against=_original(task, progress),
         )
 
-    return _evaluated(task.key, judge, cache)
+    return _evaluated(task, judge, cache)
+
+
+@functools.cache
+def _arithmetics_here(target: str) -> tuple[Arithmetic, ...]:
+    """Return the types in which this machine's runtime computes a target's packages."""
+    return arithmetics_of(backend_here(target, Wishes()))
 
 
 def probe(task: ProbeTask, cache: Cache, progress: Progress) -> Done:
@@ -276,7 +292,7 @@ def probe(task: ProbeTask, cache: Cache, progress: Progress) -> Done:
             against=_original(task, progress),
         )
 
-    return _evaluated(task.key, judge, cache)
+    return _evaluated(task, judge, cache)
 
 
 def _original(task: EvaluateTask | ProbeTask, progress: Progress) -> ModelFolder | None:
@@ -298,33 +314,47 @@ def _settings_of(task: EvaluateTask | ProbeTask) -> EvaluateSettings:
     )
 
 
-def _evaluated(key: str, judge: Callable[[Path], Evaluation], cache: Cache) -> Done:
+def _evaluated(
+    task: EvaluateTask | ProbeTask, judge: Callable[[Path], Evaluation], cache: Cache
+) -> Done:
+    key = task.key
     with cache.locked("evaluations", key):
         started_s = time.monotonic()
         found = cache.evaluation(key)
         if found is not None:
-            return _judged(key, found, cache, from_cache=True, wall_s=0.0)
+            return _judged(task, found, cache, from_cache=True, wall_s=0.0)
         try:
             found = judge(cache.evaluation_place(key))
         except EdgegenError as error:
             return failed(key, error, time.monotonic() - started_s)
         cache.keep_evaluation(key, found)
         wall_s = time.monotonic() - started_s
-    return _judged(key, found, cache, from_cache=False, wall_s=wall_s)
+    return _judged(task, found, cache, from_cache=False, wall_s=wall_s)
 
 
 def _judged(
-    key: str, evaluation: Evaluation, cache: Cache, *, from_cache: bool, wall_s: float
+    task: EvaluateTask | ProbeTask,
+    evaluation: Evaluation,
+    cache: Cache,
+    *,
+    from_cache: bool,
+    wall_s: float,
 ) -> Done:
     from edgegen.evaluate.summary import quality_figures
 
+    doubt = ""
+    if isinstance(task, EvaluateTask) and evaluation.arithmetic != task.arithmetic:
+        doubt = (
+            f"The pictures of {evaluation.target} packages were judged in float32: nothing here "
+            f"computes them in {task.arithmetic}, as the device does."
+        )
     return Done(
-        key=key,
+        key=task.key,
         figures=dict(quality_figures(evaluation)),
         from_cache=from_cache,
         wall_s=wall_s,
-        place=str(cache.evaluation_place(key).relative_to(cache.folder)),
-        warnings=evaluation.warnings,
+        place=str(cache.evaluation_place(task.key).relative_to(cache.folder)),
+        doubt=doubt,
     )
 
 

@@ -367,6 +367,8 @@ def _run(
         console.warn(warning)
     is_whole = run.interrupted is None
     choice = run.write(advice_for(prepared.search, prepared.space) if is_whole else ())
+    for warning in choice.warnings[len(run.setting.warnings) :]:
+        console.warn(warning)
     write_page(folder)
     return choice, run.gone
 

@@ -114,6 +114,11 @@ def fastest_arithmetic(
     return choice
 
 
+def arithmetics_of(backend: Backend) -> tuple[Arithmetic, ...]:
+    """Return the types in which a backend computes on this machine; raises what the runner does."""
+    return _hello(replace(backend, arithmetic=None), None, None).runtime.arithmetics
+
+
 def _hello(backend: Backend, device: Device | None, patience_s: float | None) -> Hello:
     session = RunnerSession(device=device, patience_s=patience_s)
     with closing(session.events(DescribeJob(backend=backend))) as events:

@@ -33,6 +33,7 @@ from edgegen.core.files import sha256_of
 from edgegen.core.manifest import load_manifest
 from edgegen.core.measurement import Measurement
 from edgegen.core.package import Evidence, PackageManifest
+from edgegen.core.profile import DeviceProfile
 from edgegen.core.progress import SilentProgress
 from edgegen.core.staging import staged_folder
 from edgegen.measure.plan import BenchPlan
@@ -134,13 +135,14 @@ class Played:
         """Return the context of the device, which nothing here needs."""
         return contextlib.nullcontext()
 
-    def judge(self, package: Path, **more: Any) -> Evaluation:
+    def judge(self, package: Path, *, settings: Any, **more: Any) -> Evaluation:
         """Return an evaluation of a package: what its recipe is worth."""
         made = load_manifest(package)
         self._write(f"begin evaluation {made.recipe.name} {made.generation.steps}")
         self._wait()
         self._write(f"end evaluation {made.recipe.name} {made.generation.steps}")
-        return _evaluation(made.target, made.recipe.name, made.generation.steps)
+        found = _evaluation(made.target, made.recipe.name, made.generation.steps)
+        return replace(found, arithmetic=settings.arithmetic)
 
     def judge_model(self, model: Any, *, settings: Any, **more: Any) -> Evaluation:
         """Return an evaluation of a model itself."""
@@ -240,12 +242,13 @@ def new_run(
     fresh: bool = False,
     exhaustive: bool = False,
     recipes: tuple[str, ...] = (),
+    profile: DeviceProfile | None = None,
 ) -> Run:
     """Return a choice among six packages of two targets, or `recipes`, in 2 and in 4 steps."""
     place = Place(
         device=DeviceRef(address="local", root=None, identity={"host_name": "played"}),
         title="a played device",
-        profile=None,
+        profile=profile,
         targets=("onnx", "openvino"),
         lacking={},
         has_energy=False,

@@ -21,10 +21,13 @@ from edgegen.core.errors import (
     ResourceError,
     RunnerError,
 )
+from edgegen.core.evaluation import Evaluation
 from edgegen.core.figures import Limit
 from edgegen.core.manifest import load_manifest
 from edgegen.core.measurement import Measurement
+from edgegen.core.profile import Budget, RuntimeOptions
 from edgegen.core.worker import call
+from edgegen.devices.profiles import load_profile
 from edgegen.packaging.batch import Built
 from edgegen.packaging.plan import BuildPlan
 from tests.choose.played import Played, go, new_run
@@ -63,6 +66,26 @@ def test_the_result_names_the_winner_and_its_package_draws_as_it_was_judged(
     assert winner.measured
     assert load_json(Choice, output / "choice.json") == choice
     assert choice.spent.conversions == 1
+
+
+@pytest.mark.parametrize("here", [("float32", "bfloat16"), ("float32",)])
+def test_quality_is_judged_in_what_the_device_computes_or_the_result_says_so(
+    here: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgegen.choose.work._arithmetics_here", lambda target: here)
+    options = RuntimeOptions(
+        target="openvino", package="openvino", recipe="int8", arithmetic="bfloat16"
+    )
+    board = replace(load_profile("raspberry-pi-5"), runtimes=(options,), budget=Budget())
+    output = tmp_path / "out"
+    for _ in range(2):  # the second finds all of it in the cache
+        with Played(tmp_path / "log").standing_in():
+            choice = go(new_run(output, recipes=("int8-hybrid",), profile=board))
+        (winner,) = choice.winners
+        assert winner.evaluation is not None
+        judged = load_json(Evaluation, output / winner.evaluation).arithmetic
+        said = [text for text in choice.warnings if "in bfloat16, as the device does" in text]
+        assert (judged, len(said)) == ((None, 1) if len(here) == 1 else ("bfloat16", 0))
 
 
 def test_a_second_run_does_nothing_again_and_says_the_same(tmp_path: Path) -> None:
