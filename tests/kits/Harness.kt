@@ -21,6 +21,7 @@ fun main(arguments: Array<String>) {
         "normals" ->
             write(File(output), TorchRandom(first.toLong()).normals(arguments[3].toInt()))
         "signature" -> signature(File(first), File(output))
+        "open" -> open(File(first), File(output))
         "draw" -> draw(File(first), arguments[3], File(output))
         "cancel" -> cancel(File(first), File(output))
         else -> throw IllegalArgumentException(command)
@@ -59,6 +60,16 @@ private fun follow(trajectory: Trajectory, written: MutableList<Float>) {
         sample = trajectory.step(index, prediction, sample, random::normals)
         written += trajectory.timesteps[index]
         written += sample.toList()
+    }
+}
+
+/** Writes why the kit does not open a package, nothing where it does. */
+private fun open(folder: File, output: File) {
+    try {
+        PackageFolder.open(folder)
+        output.writeText("")
+    } catch (refused: PackageException) {
+        output.writeText(checkNotNull(refused.message))
     }
 }
 

@@ -334,6 +334,20 @@ def test_a_cancelled_image_leaves_no_network_loaded(harness: Harness, package: P
     assert events == ["open text_encoder", "close text_encoder", "open unet", "close unet"]
 
 
+@pytest.mark.parametrize(("samples", "says"), [(1, None), ("batch", None), (2, "takes 2 samples")])
+def test_a_denoiser_of_more_samples_than_are_fed_is_refused(
+    samples: int | str, says: str | None, harness: Harness, package: Path, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(package, tmp_path / "package"))
+    manifest = json.loads((changed / "edgegen.json").read_text("ascii"))
+    (unet,) = [it for it in manifest["components"] if it["spec"]["role"] == "denoiser"]
+    for given in unet["spec"]["inputs"]:
+        given["shape"] = [samples, 4, 4, 8]
+    (changed / "edgegen.json").write_text(json.dumps(manifest), encoding="ascii")
+    said = harness("open", changed).decode()
+    assert said == "" if says is None else says in said and "denoiser_batch = 1" in said
+
+
 def test_a_signature_is_read_as_the_runtime_reads_it(harness: Harness, tmp_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 

@@ -142,6 +142,17 @@ def test_a_kit_takes_the_samples_a_call_that_it_feeds(manifest: Any, tmp_path: P
     assert "denoiser_batch = 2" in str(kit_problem(KITS["coreml"], one, _package(tmp_path)))
     two = replace(manifest("sd15", "coreml"), target="tflite")
     assert "denoiser_batch = 1" in str(kit_problem(KITS["tflite"], two, _package(tmp_path)))
+    swift, kotlin = TARGETS / "coreml/kit/Sources", TARGETS / "tflite/kit/src/main/kotlin"
+    for sources, target, says in (
+        (swift, "coreml", r"samplesFedByApple = (\d)"),
+        (kotlin, "tflite", r"SAMPLES = (\d)"),
+    ):
+        text = "".join(
+            path.read_text("utf-8") for path in (sources / "").rglob("*") if path.is_file()
+        )
+        assert re.findall(says, text) == [str(KITS[target].samples)]
+    painter = (swift / "EdgegenKit/Painter.swift").read_text("utf-8")
+    assert "throw PainterError.unsupportedSamples(samples)" in painter
 
 
 def test_a_kit_is_not_advised_for_colours_that_it_misses(manifest: Any, tmp_path: Path) -> None:

@@ -36,8 +36,18 @@ public struct PackageFacts: Decodable {
         }
     }
 
+    /// An axis of a tensor: its extent, or nothing where it is open and the manifest has a name.
+    struct Axis: Decodable {
+        let extent: Int?
+
+        init(from decoder: any Decoder) throws {
+            extent = try? decoder.singleValueContainer().decode(Int.self)
+        }
+    }
+
     struct Tensor: Decodable {
         let name: String
+        let shape: [Axis]
     }
 
     struct Specification: Decodable {
@@ -62,6 +72,14 @@ public struct PackageFacts: Decodable {
     /// pipelines take whichever of two comes first for the noise.
     var keepsFeatures: Bool { components.contains { $0.spec.role == "shallow_denoiser" } }
 
+    /// How many samples the denoiser takes a call; nothing where that is open.
+    var samplesPerCall: Int? {
+        denoiser?.inputs.first(where: { $0.name == "sample" })?.shape.first?.extent
+    }
+
+    /// How many samples Apple's pipelines feed a call: that of the prompt and the empty one's.
+    static let samplesFedByApple = 2
+
     /// Whether one of Apple's pipelines draws with the package.
     var isDrawnByApple: Bool {
         !keepsFeatures && facts.guidance == "classifier-free" && facts.takesText && facts.starts.contains("noise")
@@ -71,9 +89,12 @@ public struct PackageFacts: Decodable {
     private static let inputs: Set = ["sample", "timestep", "encoder_hidden_states"]
     private static let inputsOfXL: Set = ["text_embeds", "time_ids"]
 
+    private var denoiser: Specification? {
+        components.first { $0.spec.role == "denoiser" }?.spec
+    }
+
     private var denoiserInputs: Set<String> {
-        let denoiser = components.first { $0.spec.role == "denoiser" }
-        return Set(denoiser?.spec.inputs.map(\.name) ?? [])
+        Set(denoiser?.inputs.map(\.name) ?? [])
     }
 
     /// Reads the facts from the folder that `assemble.sh` made.

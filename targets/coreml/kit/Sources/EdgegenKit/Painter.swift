@@ -40,6 +40,7 @@ public enum DrawEvent: @unchecked Sendable {
 
 public enum PainterError: LocalizedError {
     case unsupportedFamily(String)
+    case unsupportedSamples(Int)
     case unsupportedScheduler(String)
     case nothingDrawn
 
@@ -47,6 +48,11 @@ public enum PainterError: LocalizedError {
         switch self {
         case .unsupportedFamily(let family):
             return "Apple's pipelines do not draw with a package of the family \(family)."
+        case .unsupportedSamples(let samples):
+            let fed = PackageFacts.samplesFedByApple
+            return "The package's denoiser takes \(samples) samples a call, and Apple's pipelines "
+                + "feed \(fed). Package the model again, without a profile or with one whose "
+                + "runtime has denoiser_batch = \(fed)."
         case .unsupportedScheduler(let scheduler):
             return "The package draws with \(scheduler), which Apple's package does not have. "
                 + "Package the model with another, or ask for one by name (DrawRequest.scheduler)."
@@ -73,6 +79,9 @@ public actor Painter {
         configuration.computeUnits = computeUnits
         guard facts.isDrawnByApple else {
             throw PainterError.unsupportedFamily(facts.family)
+        }
+        if let samples = facts.samplesPerCall, samples != PackageFacts.samplesFedByApple {
+            throw PainterError.unsupportedSamples(samples)
         }
         if facts.isXL {
             pipeline = try StableDiffusionXLPipeline(

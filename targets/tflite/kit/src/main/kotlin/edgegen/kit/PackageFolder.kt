@@ -5,11 +5,16 @@ import java.io.File
 /** The package cannot be used by this kit; [message] says why, and what to do. */
 class PackageException(message: String) : Exception(message)
 
-/** A network of the package: its model files, in the order in which they run. */
+/**
+ * A network of the package: its model files, in the order in which they run.
+ *
+ * A call takes [samples] of its first input, any number where that is null.
+ */
 class Component(
     val name: String,
     val role: String,
     val inputs: Set<String>,
+    val samples: Int?,
     val parts: List<File>,
     val firstOutput: String,
 )
@@ -66,10 +71,13 @@ class PackageFolder private constructor(
     private fun readComponent(packaged: Map<String, Any?>): Component {
         val spec = Json.asObject(packaged["spec"])
         val first = Json.asObject(Json.asList(spec["outputs"]).first())
+        val inputs = Json.asList(spec["inputs"]).map { Json.asObject(it) }
+        val samples = (inputs.firstOrNull()?.get("shape") as? List<*>)?.firstOrNull() as? Double
         return Component(
             name = spec["name"] as String,
             role = spec["role"] as String,
-            inputs = Json.asList(spec["inputs"]).map { Json.asObject(it)["name"] as String }.toSet(),
+            inputs = inputs.map { it["name"] as String }.toSet(),
+            samples = samples?.toInt(),
             parts = parts(inside(ofChip(packaged["path"] as String))),
             firstOutput = first["name"] as String,
         )
@@ -112,6 +120,7 @@ class PackageFolder private constructor(
 
     companion object {
         private const val SCHEMA_VERSION = 2.0
+        private const val SAMPLES = 1
         private val DENOISER_INPUTS = setOf("sample", "timestep", "encoder_hidden_states")
 
         /**
@@ -138,6 +147,14 @@ class PackageFolder private constructor(
                 throw PackageException(
                     "This kit draws as Stable Diffusion does, from a prompt and one text encoder, " +
                         "and this package is of the family ${manifest["family"]}.",
+                )
+            }
+            val samples = opened.denoiser.samples
+            if (samples != null && samples != SAMPLES) {
+                throw PackageException(
+                    "The denoiser of this package takes $samples samples a call, and this kit " +
+                        "feeds $SAMPLES. Package the model again, without a profile or with one " +
+                        "whose runtime has denoiser_batch = $SAMPLES.",
                 )
             }
             return opened
