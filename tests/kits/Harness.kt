@@ -21,7 +21,7 @@ fun main(arguments: Array<String>) {
         "normals" ->
             write(File(output), TorchRandom(first.toLong()).normals(arguments[3].toInt()))
         "signature" -> signature(File(first), File(output))
-        "open" -> open(File(first), File(output))
+        "opened" -> opened(File(first), File(output))
         "draw" -> draw(File(first), arguments[3], File(output))
         "cancel" -> cancel(File(first), File(output))
         else -> throw IllegalArgumentException(command)
@@ -64,7 +64,7 @@ private fun follow(trajectory: Trajectory, written: MutableList<Float>) {
 }
 
 /** Writes why the kit does not open a package, nothing where it does. */
-private fun open(folder: File, output: File) {
+private fun opened(folder: File, output: File) {
     try {
         PackageFolder.open(folder)
         output.writeText("")

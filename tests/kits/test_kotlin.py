@@ -344,7 +344,7 @@ def test_a_denoiser_of_more_samples_than_are_fed_is_refused(
     for given in unet["spec"]["inputs"]:
         given["shape"] = [samples, 4, 4, 8]
     (changed / "edgegen.json").write_text(json.dumps(manifest), encoding="ascii")
-    said = harness("open", changed).decode()
+    said = harness("opened", changed).decode()
     assert said == "" if says is None else says in said and "denoiser_batch = 1" in said
 
 
