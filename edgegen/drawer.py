@@ -29,7 +29,8 @@ class DrawRequest:
 
     All random numbers of a picture come from its `seed`. Of the denoiser's calls, those from
     `guidance_start` to `guidance_stop`, 0…1, are guided, and one in `cache_interval` computes all
-    layers, on features that it leaves to the others. `image`, `mask` (white where to draw anew),
+    layers, on features that it leaves to the others. The picture is decoded in tiles of
+    `decode_tile` latents a side, None: at once. `image`, `mask` (white where to draw anew),
     `depth` and `strength` are for a model that starts from a picture; a picture sets the size.
     `image_guidance` is how closely a picture that is edited is kept to, `noise_level` the noise
     that is added to one that is enlarged, `class_label` the class of images that is drawn.
@@ -45,6 +46,7 @@ class DrawRequest:
     guidance_start: float | None = None
     guidance_stop: float | None = None
     cache_interval: int | None = None
+    decode_tile: int | None = None
     scheduler: str | None = None
     width: int | None = None
     height: int | None = None

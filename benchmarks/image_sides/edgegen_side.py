@@ -18,7 +18,12 @@ from edgegen_runner.session import Image, Session  # noqa: E402
 
 options = dict(job["options"])
 residency = options.pop("residency", "all")
-backend = open_backend(BackendOptions(threads=job["threads"], **options))
+kept = options.pop("optimized", None)
+backend = open_backend(
+    BackendOptions(
+        threads=job["threads"], optimized=None if kept is None else Path(kept), **options
+    )
+)
 session: Any = None
 
 

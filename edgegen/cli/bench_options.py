@@ -115,7 +115,7 @@ runtime_options: Callable[[F], F] = _stacked(
     ),
     click.option(
         "--residency",
-        type=click.Choice(["all", "sequential"]),
+        type=click.Choice(["all", "sequential", "parts"]),
         default="all",
         show_default=True,
         help="Keep all components in memory, or one at a time.",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="The package's name there. Default: model, target and recipe.")
 @click.option(
     "--residency",
-    type=click.Choice(["all", "sequential"]),
+    type=click.Choice(["all", "sequential", "parts"]),
     default="all",
     show_default=True,
     help="For the golden case: keep all components in memory, or one at a time.",

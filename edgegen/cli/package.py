@@ -33,6 +33,7 @@ from edgegen.cli.package_tables import (
     show_plan,
 )
 from edgegen.cli.shared_options import (
+    PIXELS,
     READING,
     adapter_options,
     cache_interval_option,
@@ -74,11 +75,11 @@ _LIMITS = quality_limits()
     groups={
         "What is built": (
             *("targets", "recipes", "target_size", "profile", "width", "height"),
-            *("npu", "chips", "context_size", "compiler_effort", "allow_processor"),
+            *("part_size", "npu", "chips", "compiler_effort", "allow_processor"),
         ),
         "What it draws with": (
             *("scheduler", "scheduler_options", "steps", "guidance"),
-            *("guidance_start", "guidance_stop", "cache_interval"),
+            *("guidance_start", "guidance_stop", "cache_interval", "decode_tile"),
         ),
         "The model": (
             *("loras", "embeddings", "lora_as_input", "ip_adapter", "image_encoder"),
@@ -142,10 +143,13 @@ _LIMITS = quality_limits()
     help="Compile for the NPU of this chip: snapdragon-8-elite; repeatable, for one package.",
 )
 @click.option(
+    "--part-size",
     "--context-size",
+    "part_size",
     metavar="SIZE",
-    help="With --npu, cut what has more weights into contexts of at most so many: 500MB; "
-    "default: 1.5GB. Smaller ones take less memory to compile.",
+    help="Cut graphs with more weights into parts of at most so many: 300MB. TFLite runs them in "
+    "less memory (--residency parts); with --npu they are contexts, 1.5GB unless told, of which "
+    "smaller ones take less memory to compile.",
 )
 @click.option(
     "--compiler-effort",
@@ -178,6 +182,11 @@ _LIMITS = quality_limits()
 )
 @guidance_part_options
 @cache_interval_option
+@click.option(
+    "--decode-tile",
+    type=PIXELS,
+    help="Decode the picture in tiles of so many pixels a side, for less memory.",
+)
 @adapter_options
 @click.option(
     "--lora-as-input",
@@ -225,12 +234,13 @@ def package(
     guidance_start: float | None,
     guidance_stop: float | None,
     cache_interval: int | None,
+    decode_tile: int | None,
     loras: tuple[str, ...],
     embeddings: tuple[str, ...],
     lora_as_input: bool,
     npu: bool,
     chips: tuple[str, ...],
-    context_size: str | None,
+    part_size: str | None,
     compiler_effort: CompilerEffort | None,
     allow_processor: bool,
     ip_adapter: str | None,
@@ -273,7 +283,8 @@ def package(
 
     asked, reading = take_limits(options, _LIMITS), take_reading(options)
     device = None if profile is None else load_profile(profile)
-    compiled = _npu(npu, chips, context_size, compiler_effort, allow_processor)
+    part_bytes = _part_bytes(part_size)
+    compiled = _npu(npu, chips, part_bytes, compiler_effort, allow_processor)
     if compiled is not None and not targets:
         targets = ("onnx",)
     if target_size is not None:
@@ -309,6 +320,7 @@ def package(
         guidance_start=guidance_start,
         guidance_stop=guidance_stop,
         cache_interval=cache_interval,
+        decode_tile=decode_tile,
     )
     facts, wanted, mixes = mix_wanted(
         facts, wanted, profile=device, width=width, height=height, progress=console.progress
@@ -327,6 +339,7 @@ def package(
         one_picture=not (skip_parity or no_picture),
         lora_as_input=lora_as_input,
         npu=compiled,
+        part_bytes=part_bytes,
     )
     for planned in plans:
         for warning in planned.warnings:
@@ -360,22 +373,34 @@ def package(
     return _show(console, plans, batch, quality, as_json=as_json)
 
 
+def _part_bytes(text: str | None) -> int | None:
+    from edgegen.core.limit_text import parse_quantity
+
+    if text is None:
+        return None
+    part_bytes = int(parse_quantity("--part-size", "bytes", text))
+    if part_bytes <= 0:
+        raise ConfigError(
+            f"--part-size is {text.strip()}, and a part has weights.",
+            hint="Write --part-size 500MB.",
+        )
+    return part_bytes
+
+
 def _npu(
     npu: bool,
     chips: tuple[str, ...],
-    context_size: str | None,
+    context_bytes: int | None,
     effort: CompilerEffort | None,
     allow_processor: bool,
 ) -> Npu | None:
     """Return the chips to compile for; raise what is wrong with that before the model is read."""
     from edgegen.core.chips import load_chip
-    from edgegen.core.limit_text import parse_quantity
     from edgegen.packaging.candidate import Npu
 
     if not npu and not chips:
         for option, given in (
             ("--allow-processor", allow_processor),
-            ("--context-size", context_size is not None),
             ("--compiler-effort", effort is not None),
         ):
             if given:
@@ -386,14 +411,6 @@ def _npu(
         return None
     for chip in chips:
         load_chip(chip)
-    context_bytes = None
-    if context_size is not None:
-        context_bytes = int(parse_quantity("--context-size", "bytes", context_size))
-        if context_bytes <= 0:
-            raise ConfigError(
-                f"--context-size is {context_size.strip()}, and a context has weights.",
-                hint="Write --context-size 500MB.",
-            )
     return Npu(
         chips=chips,
         allow_processor=allow_processor,

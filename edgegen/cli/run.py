@@ -186,7 +186,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option(
     "--residency",
-    type=click.Choice(["all", "sequential"]),
+    type=click.Choice(["all", "sequential", "parts"]),
     default="all",
     show_default=True,
     help="Keep all components in memory, or one at a time.",

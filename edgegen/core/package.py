@@ -117,6 +117,7 @@ class GoldenCase:
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
     cache_interval: int = 1
+    decode_tile: int | None = None  # latents a side; the picture at once where there is none
     image_guidance: float | None = None  # of a pipeline that edits a picture
     noise_level: int | None = None  # of a pipeline that enlarges a picture
     class_label: int | None = None  # of a pipeline that draws images of classes

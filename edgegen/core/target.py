@@ -148,7 +148,8 @@ class TargetSpec:
     profile says, and `storage_since` lists the types of storage that need a later one; palettes of
     groups of channels can be had from `palette_groups_since` on, and never where that is None.
     `runtime_since` lists what needs a later version of a runtime.
-    `no_lora_inputs` says why its packages cannot take a LoRA at run time, "" where they can.
+    `no_lora_inputs` says why its packages cannot take a LoRA at run time, "" where they can, and
+    `no_parts` why its graphs are not cut into files of a size.
     A target holds every family but those that are `excepted`. With `tokenizer_graphs` a tokenizer
     becomes a graph beside its files.
     """
@@ -174,6 +175,7 @@ class TargetSpec:
     text_outputs: Literal["all", "used"] = "all"
     tokenizer_graphs: bool = False
     no_lora_inputs: str = ""
+    no_parts: str = ""
     other_runner: OtherRunner | None = None
     excepted: tuple[ExceptedFamily, ...] = ()
     compatibility: tuple[Compatibility, ...] = ()

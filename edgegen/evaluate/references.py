@@ -168,6 +168,7 @@ class References:
                     guidance_start=0.0,
                     guidance_stop=1.0,
                     cache_interval=1,
+                    decode_tile=None,
                     width=1,
                     height=1,
                 )

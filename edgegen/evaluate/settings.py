@@ -131,8 +131,15 @@ def examine(
 
 
 def _whole(case: GoldenCase, steps: int) -> GoldenCase:
-    """Return a case as the reference draws it: guided in all steps, all layers in each of them."""
-    return replace(case, steps=steps, guidance_start=0.0, guidance_stop=1.0, cache_interval=1)
+    """Return a case as the reference draws it: without what a package leaves out or cuts up."""
+    return replace(
+        case,
+        steps=steps,
+        guidance_start=0.0,
+        guidance_stop=1.0,
+        cache_interval=1,
+        decode_tile=None,
+    )
 
 
 def quality_names(spec: PipelineSpec, settings: EvaluateSettings | None = None) -> frozenset[str]:

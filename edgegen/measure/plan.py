@@ -194,6 +194,7 @@ def _workload(package: Path, manifest: PackageManifest, settings: BenchSettings)
         guidance_start=generation.guidance_start,
         guidance_stop=generation.guidance_stop,
         cache_interval=generation.cache_interval,
+        decode_tile=generation.decode_tile,
         seed=settings.seed,
         scheduler=settings.scheduler or _own_scheduler(package, manifest),
         loras=settings.loras,

@@ -35,7 +35,7 @@ def fix_axes(
     for axes that the network itself fixes, the size is the one that `spec` names, and the batch
     that of one image: for a denoiser whose guidance compares with an empty prompt `denoiser_batch`,
     and all that are compared where that is more than one. An encoder of pictures that are enlarged
-    takes smaller ones.
+    takes smaller ones, and a decoder of tiles takes a tile.
     """
     generation = spec.generation
     guided = main_role(component.role) == "denoiser" and spec.facts.guidance == "classifier-free"
@@ -47,6 +47,9 @@ def fix_axes(
         "height": generation.height // enlarged,
         "width": generation.width // enlarged,
     }
+    if component.role == "decoder" and generation.decode_tile is not None:
+        tile = generation.decode_tile * generation.vae_scale_factor
+        sizes |= {name: min(sizes[name], tile) for name in ("height", "width")}
     if shapes == "dynamic":
         fixed = {*part_of(component).fixed_axes}
         fixed |= {"sequence"} if component.role == "text_encoder" else set()

@@ -86,14 +86,16 @@ def make_candidate(
     height: int | None = None,
     lora_as_input: bool = False,
     npu: Npu | None = None,
+    part_bytes: int | None = None,
 ) -> Candidate:
     """Return a candidate; what is not given comes from the profile, else from the model.
 
-    With `npu` its graphs are compiled for that, by what `on_npu` makes of the recipe.
+    With `npu` its graphs are compiled for that, by what `on_npu` makes of the recipe. Graphs with
+    more data than `part_bytes` are cut.
 
     Raises ConfigError for a family that the target lacks, a recipe that its format, the profile's
     oldest system cannot hold or runtime cannot execute, a size that the model cannot draw, and
-    LoRAs as inputs of a target that has none.
+    LoRAs as inputs, or parts of graphs, of a target that has none.
     """
     why = target.lacks(facts.spec.family)
     if why is not None:
@@ -111,7 +113,15 @@ def make_candidate(
             f"The target '{target.name}' takes no LoRA at run time: {target.no_lora_inputs}.",
             hint="Add the LoRA to the weights: --lora FILE in place of --lora-as-input.",
         )
+    if part_bytes is not None:
+        if target.no_parts and not runtime.chips:
+            raise ConfigError(
+                f"The target '{target.name}' cuts no graph into parts: {target.no_parts}.",
+                hint="Leave --part-size out.",
+            )
+        runtime = replace(runtime, file_limit_bytes=part_bytes)
     spec = at_size(facts.spec, runtime, width, height)
+    _check_tile(spec.generation)
     _check_recipe(recipe, target)
     refuse_older(recipe, target, runtime, profile)
     if runtime.shapes not in target.shapes:
@@ -230,6 +240,17 @@ def _check_guidance(generation: Generation, components: Sequence[Component]) -> 
             "part of the steps gains nothing.",
             hint="Give a profile whose runtime has denoiser_batch = 1, or leave --guidance-start "
             "and --guidance-stop out.",
+        )
+
+
+def _check_tile(generation: Generation) -> None:
+    """Raise ConfigError for tiles that are no smaller than the picture."""
+    side = (generation.decode_tile or 0) * generation.vae_scale_factor
+    if side >= max(generation.width, generation.height):
+        raise ConfigError(
+            f"--decode-tile is {side}, and the picture has {generation.width} × "
+            f"{generation.height} pixels: it would be decoded at once.",
+            hint="Give a smaller tile, or leave it out.",
         )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgegen_runner.request import SMALLEST_TILE
+
 from edgegen.builtin.models import BUILTIN_MODELS
 from edgegen.core.codec import load_python_json_object
 from edgegen.core.errors import ConfigError
@@ -32,14 +34,15 @@ def drawn_with(
     guidance_start: float | None = None,
     guidance_stop: float | None = None,
     cache_interval: int | None = None,
+    decode_tile: int | None = None,
 ) -> PipelineSpec:
     """Return a pipeline with another scheduler, steps or guidance; None keeps the model's own.
 
     Another scheduler, or the same with other `scheduler_options`, brings its own defaults. Raises
     ConfigError where the runner does not draw with the scheduler, or not in so many steps, for an
-    option that it lacks, for guidance of a model that takes no text, and for a part of the steps
+    option that it lacks, for guidance of a model that takes no text, for a part of the steps
     (`guidance_start` to `guidance_stop`, 0…1), or features that are kept for `cache_interval` of
-    them, where that gains nothing.
+    them, where that gains nothing, and for tiles of `decode_tile` pixels that can't be decoded.
     """
     if guidance is not None and spec.facts.guidance == "none":
         raise ConfigError(f"{spec.source} draws without guidance.", hint="Leave --guidance out.")
@@ -58,6 +61,8 @@ def drawn_with(
         generation = guided_in_part(spec.facts, generation, guidance_start, guidance_stop)
     if cache_interval is not None:
         generation = cached_for(generation, cache_interval)
+    if decode_tile is not None:
+        generation = replace(generation, decode_tile=_tile_of(spec, decode_tile))
     check_scheduler(spec, scheduler_config(folder, spec.scheduler), steps=generation.steps)
     return replace(spec, generation=generation)
 
@@ -141,6 +146,23 @@ def cached_for(generation: Generation, interval: int) -> Generation:
             hint=f"Leave --cache-interval out below {FEWEST_STEPS} steps.",
         )
     return replace(generation, cache_interval=interval)
+
+
+def _tile_of(spec: PipelineSpec, side: int) -> int:
+    """Return the side of a tile, `side` pixels, in latents."""
+    scale = spec.generation.vae_scale_factor
+    decoders = [it for it in spec.components if it.role == "decoder"]
+    if not decoders or len(decoders[0].inputs) > 1:
+        what = "has no autoencoder" if not decoders else "decodes a picture with what is around it"
+        raise ConfigError(f"{spec.source} {what}, so no tiles.", hint="Leave --decode-tile out.")
+    least = SMALLEST_TILE * scale
+    if side % scale or side < least:
+        raise ConfigError(
+            f"--decode-tile is {side}: tiles of this model are multiples of {scale} pixels, of "
+            f"{least} at least.",
+            hint=f"Give {max(least, round(side / scale) * scale)}.",
+        )
+    return side // scale
 
 
 def require_cache(manifest: PackageManifest, interval: int) -> None:

@@ -88,6 +88,8 @@ def _problems(kit: Kit, manifest: PackageManifest, config: Mapping[str, Any]) ->
         name = component.spec.class_name
         if component.spec.role == "decoder" and name not in (other.autoencoders or (name,)):
             yield f"it has no {name}, which is this model's autoencoder"
+    if manifest.generation.decode_tile is not None:
+        yield "it decodes a picture at once: build without --decode-tile"
     if manifest.generation.latents_mean is not None:
         yield "it draws other colours, as this model normalizes latents by channel"
     part = manifest.generation.guidance_start, manifest.generation.guidance_stop

@@ -48,6 +48,7 @@ def read_facts(
     guidance_start: float | None = None,
     guidance_stop: float | None = None,
     cache_interval: int | None = None,
+    decode_tile: int | None = None,
 ) -> ModelFacts:
     """Read a model's configs and headers; it draws with what is given, else with its own.
 
@@ -65,6 +66,7 @@ def read_facts(
         guidance_start=guidance_start,
         guidance_stop=guidance_stop,
         cache_interval=cache_interval,
+        decode_tile=decode_tile,
     )
     return ModelFacts(
         spec=spec,

@@ -29,6 +29,11 @@ def lost_elsewhere(spec: PipelineSpec, model: Path, target: TargetSpec) -> Itera
             f"The tokenizer has added tokens ({', '.join(tokens[:_SHOWN])}{more}). edgegen's own "
             f"runner knows them; {other.name} does not, and cannot draw what they stand for."
         )
+    if spec.generation.decode_tile is not None:
+        yield (
+            "The picture is decoded in tiles (--decode-tile). edgegen's own runner does so; "
+            f"{other.name} does not."
+        )
     if spec.generation.latents_mean is not None:
         yield (
             "The autoencoder normalizes latents by channel ('latents_mean'). edgegen's own runner "

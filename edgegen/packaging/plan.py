@@ -102,6 +102,7 @@ def plan_package(
     limit_bytes: int | None = None,
     lora_as_input: bool = False,
     npu: Npu | None = None,
+    part_bytes: int | None = None,
 ) -> BuildPlan:
     """Plan a package of a model that was read, for a target.
 
@@ -125,6 +126,7 @@ def plan_package(
         height=height,
         lora_as_input=lora_as_input,
         npu=npu,
+        part_bytes=part_bytes,
     )
     if in_folder_of_its_own:
         name = "-".join((target, chosen.name, *candidate.runtime.chips))
@@ -161,6 +163,7 @@ def plan_packages(
     one_picture: bool,
     lora_as_input: bool = False,
     npu: Npu | None = None,
+    part_bytes: int | None = None,
 ) -> tuple[BuildPlan, ...]:
     """Plan the packages of one command: to `base`, or `in_folders` to `<target>-<recipe>` in it.
 
@@ -181,6 +184,7 @@ def plan_packages(
             limit_bytes=each.limit_bytes,
             lora_as_input=lora_as_input,
             npu=npu,
+            part_bytes=part_bytes,
         )
         for each in wanted
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgegen_runner.generation import computes_all, guided_calls
+from edgegen_runner.pipelines.tiles import starts
 from edgegen_runner.schedulers import calls_of
 
 from edgegen.core.model import Component, Generation, Role, main_role
@@ -74,6 +75,8 @@ def _calls(
     guided = predictions > 1
     if component.role == "text_encoder":
         return 2 if guided else 1
+    if component.role == "decoder" and generation.decode_tile is not None:
+        return _tiles(generation, generation.decode_tile)
     if main_role(component.role) != "denoiser":
         return 1
     part = guided_calls(generation.guidance_start, generation.guidance_stop, denoised)
@@ -86,6 +89,14 @@ def _calls(
             samples += predictions if guided and index in part else 1
     # a batch that is open, or above 1, takes all samples of guidance at once
     return samples / (1 if component.inputs[0].shape[0] == 1 else predictions)
+
+
+def _tiles(generation: Generation, side: int) -> int:
+    height, width = (
+        len(starts(size // generation.vae_scale_factor, side))
+        for size in (generation.height, generation.width)
+    )
+    return height * width
 
 
 def operations_of(trace: ComponentTrace) -> int:

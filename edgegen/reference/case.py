@@ -73,6 +73,7 @@ def _case(spec: PipelineSpec, least: tuple[int, int] | None, name: str) -> Golde
         guidance_start=generation.guidance_start,
         guidance_stop=generation.guidance_stop,
         cache_interval=generation.cache_interval,
+        decode_tile=generation.decode_tile,
     )
 
 

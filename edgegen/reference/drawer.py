@@ -25,6 +25,7 @@ from edgegen.reference.feature_cache import cached_features
 from edgegen.reference.guidance import guided_part
 from edgegen.reference.pipeline import scheduler_class, with_scheduler
 from edgegen.reference.sde import seed_noise
+from edgegen.reference.tiles import decoded_in_tiles
 
 
 class TorchDrawer:
@@ -126,14 +127,19 @@ def call_arguments(family: Family, request: DrawRequest) -> dict[str, Any]:
 def drawn_as(pipeline: Any, family: Family, request: DrawRequest) -> Iterator[None]:
     """Guide the part of the steps that a request says, and keep features for as many calls.
 
-    Only where the image is guided at all. Raises ConfigError for a denoiser that keeps none.
+    Only where the image is guided at all. Its picture is decoded in the tiles that it says. Raises
+    ConfigError for a denoiser that keeps no features.
     """
     start, stop = request.guidance_start, request.guidance_stop
     guided = family.facts.is_guided(request.guidance or 0.0)
     whole = (0.0, 1.0)
     part = (0.0 if start is None else start, 1.0 if stop is None else stop) if guided else whole
     interval = request.cache_interval or 1
-    with cached_features(pipeline, family, interval, part), guided_part(pipeline, family, *part):
+    with (
+        cached_features(pipeline, family, interval, part),
+        guided_part(pipeline, family, *part),
+        decoded_in_tiles(pipeline, request.decode_tile),
+    ):
         yield
 
 

@@ -63,6 +63,7 @@ def draw_request(case: GoldenCase, folder: Path) -> DrawRequest:
         guidance_start=case.guidance_start,
         guidance_stop=case.guidance_stop,
         cache_interval=case.cache_interval,
+        decode_tile=case.decode_tile,
         scheduler=case.scheduler,
         width=case.width,
         height=case.height,

@@ -7,6 +7,7 @@ in which phase of an image it took most: what is done next is for that phase.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,6 +58,7 @@ class MemoryPlan:
         """Return what is done for memory."""
         done = {
             "one component at a time": self.residency == "sequential",
+            "one part of a component at a time": self.residency == "parts",
             "mapped weights": self.memory == "lean",
             "guidance in two calls": self.guidance_batch == 1,
             f"decoded in tiles of {self.decode_tile}": self.decode_tile is not None,
@@ -117,6 +119,11 @@ class Remedy:
 
 _DENOISING = frozenset({"denoise"})
 _DECODING = frozenset({"vae_decoder"})
+_IN_PARTS = frozenset({"text_encoder", "denoise", "vae_decoder"})
+_MAPPED_AT_NO_COST = frozenset({"ai_edge_litert"})
+"""Runtimes that map what their kernels compute with."""
+_PART = re.compile(r"(?:.+/)?model\.\d+\..+")
+"""A file of a graph that is cut, after the first."""
 
 
 def start_of(job: GenerateJob) -> MemoryPlan:
@@ -127,20 +134,25 @@ def start_of(job: GenerateJob) -> MemoryPlan:
 def remedies(job: GenerateJob, manifest: PackageManifest) -> tuple[Remedy, ...]:
     """Return what can be done for memory, the cheapest first; what the job fixes stays.
 
-    A residency `sequential` and a memory mode other than `auto` are fixed. Guidance is in two calls
-    where there is guidance, and the denoiser takes one sample; a picture is in tiles where the
-    decoder takes any size.
+    A residency other than `all` and a memory mode other than `auto` are fixed. Guidance is in two
+    calls where there is guidance, and the denoiser takes one sample; a picture is in tiles where
+    the decoder takes any size, and a part of a component is alone where one is cut.
     """
     start = start_of(job)
     found = []
     if start.residency == "all":
         found.append(Remedy(change={"residency": "sequential"}))
+    mapped = Remedy(change={"memory": "lean"})
+    if start.memory == "auto" and job.backend.name in _MAPPED_AT_NO_COST:
+        found.append(mapped)
     if _guides_in_one_call(job, manifest):
         found.append(Remedy(change={"guidance_batch": 1}, phases=_DENOISING))
     tiles = _tiles(job, manifest)
     found += [Remedy(change={"decode_tile": tile}, phases=_DECODING) for tile in tiles]
-    if start.memory == "auto":
-        found.append(Remedy(change={"memory": "lean"}))
+    if start.residency == "all" and any(_PART.fullmatch(file.path) for file in manifest.files):
+        found.append(Remedy(change={"residency": "parts"}, phases=_IN_PARTS))
+    if start.memory == "auto" and mapped not in found:
+        found.append(mapped)
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""Where the runner here keeps a package's graphs as a runtime has optimized them.
+"""Where the runner here keeps a package's graphs, or their weights, as a runtime takes them.
 
 The folder is in the cache and has the hash of the package's manifest as its name, so a package that
 was built again, or changed, has none yet.
@@ -14,7 +14,8 @@ from pathlib import Path
 from edgegen.core.folders import cache_folder
 
 MOST_PACKAGES = 12
-"""Those that were drawn with last keep theirs."""
+MOST_BYTES = 10_000_000_000
+"""Packages that were drawn with last keep theirs, up to so many and so much in all."""
 
 
 def optimized_folder(manifest_sha256: str) -> Path | None:
@@ -36,6 +37,19 @@ def optimized_folder(manifest_sha256: str) -> Path | None:
 def _forget_oldest(folder: Path) -> None:
     with os.scandir(folder) as entries:
         packages = [(entry.stat().st_mtime_ns, entry.path) for entry in entries]
-    for _, path in sorted(packages)[:-MOST_PACKAGES]:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path)
+    held = 0
+    for number, (_, path) in enumerate(sorted(packages, reverse=True)):
+        held += _size_bytes(path)
+        if number >= MOST_PACKAGES or (number > 0 and held > MOST_BYTES):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path)
+
+
+def _size_bytes(folder: str) -> int:
+    """Return what the files take in the folders of a folder: those of components."""
+    total = 0
+    with os.scandir(folder) as components:
+        for component in components:
+            with contextlib.suppress(OSError), os.scandir(component.path) as files:
+                total += sum(file.stat().st_size for file in files)
+    return total

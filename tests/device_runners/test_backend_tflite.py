@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from edgegen_runner.backends import Backend, BackendOptions, backend_for, open_backend
+from edgegen_runner.backends.parts import PartInTurn
 from edgegen_runner.errors import RunnerFailure
 from edgegen_runner.package import load_package
 from edgegen_runner.residency import Components
@@ -72,12 +75,83 @@ def cut(folder: Path, numbers: Sequence[int] = (1, 2, 3)) -> Path:
     return folder
 
 
-def run(folder: Path, backend: Backend, outputs: Sequence[str] | None = None) -> dict[str, Array]:
-    components = Components(load_package(folder), backend, "all", lambda *_, **__: None)
+def run(
+    folder: Path,
+    backend: Backend,
+    outputs: Sequence[str] | None = None,
+    residency: str = "all",
+) -> dict[str, Array]:
+    components = Components(load_package(folder), backend, residency, lambda *_, **__: None)
     try:
         return components.run("unet", INPUTS, outputs)
     finally:
         components.close()
+
+
+def packed(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*packed*") if file.is_file())
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("residency", ["all", "parts"])
+def test_packed_weights_are_mapped_from_a_file(residency: str, keeps: bool, tmp_path: Path) -> None:
+    folder, kept = cut(tmp_path / "package"), tmp_path / "kept"
+    before = sorted(folder.rglob("*"))
+    backend = litert(memory="lean", optimized=kept if keeps else None)
+    for _ in range(2):
+        results = run(folder, backend, residency=residency)
+        for name, expected in EXPECTED.items():
+            np.testing.assert_allclose(results[name], expected, rtol=1e-5, atol=1e-6)
+    assert len(packed(kept)) == (3 if keeps else 0)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_packed_weights_that_are_damaged_are_packed_again(tmp_path: Path) -> None:
+    folder, kept = whole(tmp_path / "package"), tmp_path / "kept"
+    first = run(folder, litert(memory="lean", optimized=kept))
+    (file,) = packed(kept)
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:40])
+    second = run(folder, litert(memory="lean", optimized=kept))
+    assert all(np.array_equal(first[name], second[name]) for name in EXPECTED)
+    assert file.stat().st_size == size
+
+
+def test_packed_weights_are_kept_of_large_graphs_alone_unless_asked(tmp_path: Path) -> None:
+    run(whole(tmp_path / "package"), litert(optimized=tmp_path / "kept"))
+    assert not packed(tmp_path)
+
+
+def test_packed_weights_without_room_for_their_file_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1))
+    folder = whole(tmp_path / "package")
+    results = run(folder, litert(memory="lean", optimized=tmp_path / "kept"))
+    np.testing.assert_allclose(results["out_sample"], EXPECTED["out_sample"], rtol=1e-5, atol=1e-6)
+    assert not packed(tmp_path)
+
+
+def test_a_part_in_turn_is_in_memory_only_while_it_computes() -> None:
+    class Doubles:
+        inputs, outputs = frozenset({"x"}), frozenset({"y"})
+
+        def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+            return {"y": values["x"] * 2}
+
+    loaded: list[weakref.ref[Doubles]] = []
+
+    def load() -> Doubles:
+        part = Doubles()
+        loaded.append(weakref.ref(part))
+        return part
+
+    part = PartInTurn(load)
+    for _ in range(2):
+        assert part.run({"x": np.ones(1)}) == {"y": 2.0}
+    assert len(loaded) == 3
+    assert all(it() is None for it in loaded)
 
 
 @pytest.mark.parametrize("make", [whole, cut])

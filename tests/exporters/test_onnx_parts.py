@@ -155,4 +155,4 @@ def test_an_input_that_nothing_uses_is_the_first_parts() -> None:
 def test_an_operator_beyond_the_limit_is_refused() -> None:
     with pytest.raises(ExportError, match="an operator cannot be cut") as caught:
         split(model(), WEIGHT_BYTES // 2)
-    assert "--context-size" in caught.value.hint
+    assert "--part-size" in caught.value.hint

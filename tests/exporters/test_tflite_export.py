@@ -45,13 +45,17 @@ def export(
     recipe: Recipe | str = "fp32",
     *,
     calibration: Calibration | None = None,
+    **options: Any,
 ) -> tuple[Component, Heard]:
     measured = None
     if calibration is not None:
         measured = destination.parent / "calibration.json"
         measured.write_text(dump_json(calibration))
     done = export_component(
-        "tflite", folder, name, destination, recipe, shapes="fixed", calibration=measured
+        *("tflite", folder, name, destination, recipe),
+        shapes="fixed",
+        calibration=measured,
+        **options,
     )
     assert done.result.path == "model.tflite"
     written = sum(path.stat().st_size for path in destination.iterdir())
@@ -331,13 +335,10 @@ def test_arithmetic_in_16_bits_is_refused(tiny_pipeline: TinyPipeline, tmp_path:
 
 
 def test_a_model_beyond_a_files_limit_becomes_parts(
-    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:
-    from edgegen.exporters.tflite import exporter
-
     folder = tiny_pipeline("sd15")
-    monkeypatch.setattr(exporter, "PART_BYTES", 2 << 20)
-    unet, _ = export(folder, "unet", tmp_path / "out")
+    unet, _ = export(folder, "unet", tmp_path / "out", part_bytes=2 << 20)
     names = ["model.tflite", "model.2.tflite", "model.3.tflite"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
     values: Mapping[str, Any] = {name: value.numpy() for name, value in inputs_of(unet).items()}

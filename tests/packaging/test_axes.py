@@ -8,6 +8,7 @@ import pytest
 
 from edgegen import networks
 from edgegen.core.model import Component, PipelineSpec
+from edgegen.core.profile import Shapes
 from edgegen.models.model_folder import ModelFolder
 from edgegen.models.read import read_pipeline
 from edgegen.packaging.axes import fix_axes
@@ -44,3 +45,19 @@ def test_an_axis_that_a_network_holds_in_its_constants_is_fixed_at_the_models_si
     assert unet.inputs[2].shape == ("batch", "sequence", 32)
     decoder = named(spec, "vae_decoder")
     assert fix_axes(decoder, spec, "dynamic") == decoder
+
+
+@pytest.mark.parametrize("shapes", ["fixed", "dynamic"])
+def test_a_decoder_of_tiles_takes_a_tile_where_sizes_are_fixed(
+    spec: PipelineSpec, shapes: Shapes
+) -> None:
+    spec = replace(spec, generation=replace(spec.generation, decode_tile=8))
+    decoder = fix_axes(named(spec, "vae_decoder"), spec, shapes)
+    encoder = fix_axes(named(spec, "vae_encoder"), spec, shapes)
+    if shapes == "dynamic":
+        assert decoder == named(spec, "vae_decoder")
+        return
+    scale = spec.generation.vae_scale_factor
+    assert decoder.inputs[0].shape == (1, 4, 8, 8)
+    assert decoder.outputs[0].shape == (1, 3, 8 * scale, 8 * scale)
+    assert encoder.inputs[0].shape == (1, 3, spec.generation.height, spec.generation.width)

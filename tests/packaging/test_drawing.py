@@ -22,6 +22,8 @@ from edgegen.models.read import read_pipeline
 from edgegen.models.scheduler import scheduler_config
 from edgegen.models.source import resolve
 from edgegen.packaging.drawing import drawn_with, write_scheduler
+from edgegen.packaging.model_facts import read_facts
+from edgegen.packaging.plan import plan_package
 from edgegen.reference.case import plan_case
 from edgegen.reference.pipeline import load_scheduler as reference_scheduler
 from tests.conftest import TinyPipeline
@@ -298,3 +300,29 @@ def _name_scheduler(folder: Path, class_name: str) -> None:
 def _wishes(options: tuple[str, ...]) -> dict[str, Any]:
     named = dict(zip(options[::2], options[1::2], strict=True))
     return {"scheduler": named.get("--scheduler"), "steps": int(named.get("--steps", 0)) or None}
+
+
+def test_a_tile_is_of_latents_and_none_is_the_picture(model: Model) -> None:
+    folder = model("DDIMScheduler")
+    scale = read(folder).generation.vae_scale_factor
+    assert read(folder).generation.decode_tile is None
+    assert read(folder, decode_tile=8 * scale).generation.decode_tile == 8
+    for side in (8 * scale + 1, scale):
+        with pytest.raises(ConfigError, match=f"multiples of {scale} pixels, of {4 * scale} at"):
+            read(folder, decode_tile=side)
+
+
+def test_what_decodes_nothing_has_no_tiles(tiny_pipeline: TinyPipeline) -> None:
+    with pytest.raises(ConfigError, match="has no autoencoder"):
+        read(tiny_pipeline("ddpm"), decode_tile=64)
+
+
+def test_a_tile_as_large_as_the_picture_is_refused(
+    tiny_pipeline: TinyPipeline, tmp_path: Path
+) -> None:
+    facts = read_facts(resolve(str(tiny_pipeline("sd15"))), decode_tile=32)
+    for width, height in ((32, 32), (16, 32)):
+        with pytest.raises(ConfigError, match="--decode-tile is 32, and the picture has"):
+            plan_package(
+                *(facts,), target="tflite", destination=tmp_path / "p", width=width, height=height
+            )

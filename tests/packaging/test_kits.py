@@ -162,6 +162,13 @@ def test_a_kit_is_not_advised_for_colours_that_it_misses(manifest: Any, tmp_path
     assert "colours" in str(problem)
 
 
+def test_a_decoder_of_tiles_is_for_no_kit(manifest: Any, tmp_path: Path) -> None:
+    for target, kit in KITS.items():
+        made = manifest("sd15", target)
+        tiled = replace(made, generation=replace(made.generation, decode_tile=8))
+        assert "--decode-tile" in str(kit_problem(kit, tiled, _package(tmp_path)))
+
+
 def test_a_picture_as_a_part_of_the_prompt_is_for_no_kit(manifest: Any, tmp_path: Path) -> None:
     for target, kit in KITS.items():
         made = manifest("sd15", target)

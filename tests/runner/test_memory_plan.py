@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from edgegen.core.codec import decode
 from edgegen.core.errors import OutOfMemoryError
-from edgegen.core.package import PackageManifest
+from edgegen.core.package import Artifact, PackageManifest
 from edgegen.runner.job import Backend, GenerateJob, Request
 from edgegen.runner.memory_plan import MemoryPlan, Peak, fitting_plan, planned, remedies
 from tests.tiny_packages import manifest, packaged, tensor
@@ -96,6 +97,16 @@ def test_what_can_be_done_is_ordered_by_what_it_costs() -> None:
         ({"decode_tile": 16}, {"vae_decoder"}),
         ({"memory": "lean"}, frozenset()),
     ]
+
+
+def test_parts_are_held_one_at_a_time_and_litert_maps_at_no_cost() -> None:
+    cut = replace(of(), files=(Artifact(path="unet/model.2.tflite", sha256="0", size_bytes=1),))
+    job = replace(JOB, backend=Backend(name="ai_edge_litert"))
+    changes = [dict(it.change) for it in remedies(job, cut)]
+    assert changes[:2] == [{"residency": "sequential"}, {"memory": "lean"}]
+    assert changes[-1] == {"residency": "parts"}
+    assert changes.count({"memory": "lean"}) == 1
+    assert {"residency": "parts"} not in [dict(it.change) for it in remedies(job, of())]
 
 
 def test_what_a_package_or_the_user_does_not_allow_is_no_remedy() -> None:

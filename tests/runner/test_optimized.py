@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgegen.cli.main import run
+from edgegen.runner import optimized
 from edgegen.runner.optimized import MOST_PACKAGES, optimized_folder
 
 
@@ -85,3 +86,16 @@ def test_only_the_packages_that_were_drawn_with_last_keep_theirs(cache: Path) ->
     kept = sorted(path.name for path in cache.iterdir())
     assert len(kept) == MOST_PACKAGES
     assert folder.name in kept
+
+
+def test_what_is_kept_is_bounded_in_bytes_too(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimized, "MOST_BYTES", 250)
+    for index in range(4):
+        folder = optimized_folder(f"{index:064x}"[::-1])
+        assert folder is not None
+        (folder / "component").mkdir()
+        (folder / "component" / "packed").write_bytes(b"0" * 100)
+        os.utime(folder, (index, index))
+    assert optimized_folder("f" * 64) is not None
+    left = sum(file.stat().st_size for file in cache.rglob("packed"))
+    assert left == 200

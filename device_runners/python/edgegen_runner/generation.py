@@ -127,7 +127,8 @@ class Generation:
     diffusers' inpainting class has another default. ``guidance_start`` and ``guidance_stop``, 0…1,
     are the part of the denoiser's calls in which it looks at an empty prompt, too. Of each
     ``cache_interval`` calls the first computes all layers, and the others the last one, on features
-    that it left; 1: all of them do. ``image_guidance`` is how closely a picture that is edited is
+    that it left; 1: all of them do. A picture is decoded in tiles of ``decode_tile`` latents a
+    side, None: at once. ``image_guidance`` is how closely a picture that is edited is
     kept to, and ``scaled_picture`` says whether its latents are scaled as those of images are. Of a
     picture that is enlarged, ``noise_level`` is the timestep of the noise that is added to it, at
     most ``most_noise_level``. ``classes`` is how many classes of images the denoiser knows, where
@@ -149,6 +150,7 @@ class Generation:
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
     cache_interval: int = 1
+    decode_tile: Optional[int] = None
     text_length: Optional[int] = None
     guidance_embedding_dim: Optional[int] = None
     force_zeros_for_empty_prompt: bool = False

@@ -35,7 +35,7 @@ class GenerateJob:
     """Make images: warm-ups, then the prompts, ``repeat`` times or for ``duration_s``.
 
     A process that takes more than ``max_memory_bytes`` ends. Pictures are decoded in tiles of
-    ``decode_tile`` latents a side, None: at once.
+    ``decode_tile`` latents a side, None: as the package says.
     """
 
     package: Path

@@ -24,7 +24,14 @@ from .generation import (
     Generation,
     NativeTensor,
 )
-from .request import HIGHEST_SEED, LONGEST_SIDE, MOST_CLASSES, MOST_NOISE_LEVEL, MOST_STEPS
+from .request import (
+    HIGHEST_SEED,
+    LONGEST_SIDE,
+    MOST_CLASSES,
+    MOST_NOISE_LEVEL,
+    MOST_STEPS,
+    SMALLEST_TILE,
+)
 from .runtime_versions import RuntimeNeed
 from .table import Table, is_path, parse_json
 
@@ -61,7 +68,8 @@ class Component:
     are called otherwise in the file, or laid out otherwise. ``folder`` is the network's in the
     model, which two components may share; ``lora_inputs`` are the layers that take a LoRA, with the
     shapes of their weights. ``compiled`` says which chip's NPU it was compiled for, ``compute`` the
-    type in which the recipe writes arithmetic.
+    type in which the recipe writes arithmetic. ``in_turn`` asks for one of its parts in memory at a
+    time.
     """
 
     name: str
@@ -77,6 +85,7 @@ class Component:
     lora_inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     compiled: Optional[Compiled] = None
     compute: str = "float32"
+    in_turn: bool = False
 
     @property
     def first_output(self) -> str:
@@ -351,6 +360,7 @@ def _read_generation(table: Table) -> Generation:
         guidance_start=table.number("guidance_start", 0.0, least=0, most=1),
         guidance_stop=table.number("guidance_stop", 1.0, least=0, most=1),
         cache_interval=table.whole("cache_interval", 1, least=1, most=MOST_STEPS),
+        decode_tile=table.optional_whole("decode_tile", least=SMALLEST_TILE, most=LONGEST_SIDE),
         text_length=table.optional_whole("text_length", least=1, most=_LARGEST_AXIS),
         guidance_embedding_dim=table.optional_whole(
             "guidance_embedding_dim", least=1, most=_LARGEST_AXIS

@@ -1,8 +1,9 @@
 """Which components are in memory, and how long the runtime worked.
 
 ``all`` keeps every component that was loaded; ``sequential`` holds one at a time, so that the peak
-is that of the largest. Those that work in the steps of an image (a denoiser, the second one that it
-has where it keeps features, ControlNets) take turns in every image, and count as one.
+is that of the largest; ``parts`` does so, and of a component that is cut holds one part. Those that
+work in the steps of an image (a denoiser, the second one that it has where it keeps features,
+ControlNets) take turns in every image, and count as one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-RESIDENCIES = ("all", "sequential")
+RESIDENCIES = ("all", "sequential", "parts")
 _TAKE_TURNS = ("controlnet", "denoiser", "shallow_denoiser")
 
 _DTYPES = {
@@ -49,7 +50,7 @@ class Components:
     """The components of a package, loaded when they are needed.
 
     With ``lora`` its layers get those inputs in each call. ``decode_tile`` is the side of the tiles
-    in which a picture is decoded, in latents; None is at once.
+    in which a picture is decoded, in latents; None is as the package says.
     ``runtime_s`` and ``load_s`` only grow: the time inside the runtime's calls, and in loading.
     ``arithmetics`` are the types in which what was loaded computes.
     Raises RunnerFailure (missing-runtime) where the runtime is older than the package needs.
@@ -68,7 +69,7 @@ class Components:
             refuse_older(package.runtime_since, backend.name, backend.version, package.recipe)
         self.package = package
         self.residency = residency
-        self.decode_tile = decode_tile
+        self.decode_tile = decode_tile or package.generation.decode_tile
         self.runtime_s = 0.0
         self.load_s = 0.0
         self.arithmetics: dict[str, None] = {}
@@ -78,7 +79,7 @@ class Components:
         self._sessions: dict[str, Session] = {}
 
     def load(self, names: Sequence[str]) -> None:
-        """Load components ahead of time; with ``sequential`` residency this does nothing."""
+        """Load components ahead of time; with residency ``all`` alone."""
         if self.residency == "all":
             for name in names:
                 self._acquire(name)
@@ -122,10 +123,12 @@ class Components:
         if session is not None:
             return session
         component = self.package.component(name)
-        if self.residency == "sequential":
+        if self.residency != "all":
             self._free_all_but(component)
         start = time.perf_counter()
         named = _named_in_utf8(component)
+        if self.residency == "parts":
+            named = dataclasses.replace(named, in_turn=bool(named.parts))
         session = self._backend.load(named.path, named)
         end = time.perf_counter()
         self.load_s += end - start
@@ -149,7 +152,7 @@ class Components:
 
     def _free(self, name: str) -> None:
         self._sessions.pop(name).close()
-        if self.residency == "sequential":  # the next component is to find room
+        if self.residency != "all":  # the next component is to find room
             gc.collect()
             _trim()
         self._emit("free", component=name)

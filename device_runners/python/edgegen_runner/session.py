@@ -52,8 +52,8 @@ class Image:
 class Session:
     """Draws the images of one request, one after the other.
 
-    With ``sequential`` residency the text of the image before is used again where it is the same,
-    so that its encoder is not loaded anew.
+    Where components are held one at a time, the text of the image before is used again where it is
+    the same, so that its encoder is not loaded anew.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Session:
 
     def _encode(self, image: Image) -> Conditioning:
         if (
-            self._residency == "sequential"
+            self._residency != "all"
             and self._encoded is not None
             and self._encoded[0] == image.prompt
         ):

@@ -228,6 +228,6 @@ def _refused(error: Exception, chip: Chip) -> ExportError | OutOfMemoryError:
 def _out_of_memory(chip: Chip, why: str) -> OutOfMemoryError:
     return OutOfMemoryError(
         f"Qualcomm's compiler ran out of memory for {chip.title}: {why}.",
-        hint="Close other programs, cut the graph into smaller contexts (--context-size 500MB), or "
+        hint="Close other programs, cut the graph into smaller contexts (--part-size 500MB), or "
         "choose a recipe with fewer bits (int8-static-a16).",
     )

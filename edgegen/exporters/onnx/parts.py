@@ -126,5 +126,5 @@ def _too_large(step: Step[str], limit_bytes: int) -> ExportError:
     return ExportError(
         f"{step.makes[0]} has weights of {format_bytes(step.size_bytes)}, and a context takes "
         f"{format_bytes(limit_bytes)}: an operator cannot be cut.",
-        hint="Take a recipe with smaller weights (int8-static-a16), or a larger --context-size.",
+        hint="Take a recipe with smaller weights (int8-static-a16), or a larger --part-size.",
     )

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgegen.core.calibration import Calibration
-from edgegen.core.codec import load_json
+from edgegen.core.codec import decode, load_json
 from edgegen.exporters.base import ExportJob, ExportProgress, ExportResult, OpenedComponent
 from edgegen.exporters.opened import import_toolkits, toolkit_versions
+from edgegen.exporters.tflite.options import TfliteOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,12 +17,9 @@ if TYPE_CHECKING:
 
     from edgegen.exporters.stored_weights import WeightForm
 
-PART_BYTES = (1 << 31) - (32 << 20)
-"""Data of one file: below 2 GiB, with room for the graph of the largest model."""
-
 
 class TfliteExporter:
-    """Writes `model.tflite` and, where that would exceed 2 GiB, `model.2.tflite` and so on."""
+    """Writes `model.tflite` and, where that would be too large, `model.2.tflite` and so on."""
 
     def prepare(self) -> None:
         """Import torch, diffusers, transformers and TFLite's schema."""
@@ -40,6 +38,7 @@ class TfliteExporter:
         from edgegen.exporters.tflite.parts import file_name, split
         from edgegen.exporters.tflite.weights import data_bytes
 
+        options = decode(TfliteOptions, job.options, source="the job", at="options")
         destination = Path(job.destination)
         bound, weights = opened.bound, opened.weights
 
@@ -51,7 +50,7 @@ class TfliteExporter:
             return load_weight(form, np.dtype(np.float32), bound, weights)
 
         graph = lower(opened.capture, job.recipe, read=read, calibration=calibration)
-        parts = split(graph, PART_BYTES)
+        parts = split(graph, options.part_bytes)
         progress.step("weights", sum(data_bytes(part) for part in parts))
         written = sum(
             write_model(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from edgegen.core.errors import ConfigError
 from edgegen.core.profile import DeviceProfile, RuntimeOptions
 from edgegen.core.recipe import Recipe
@@ -14,10 +16,21 @@ KERNEL_BLOCK = 32
 others takes thousands of times as long (docs/decisions/0067-4-bits-in-tflite.md)."""
 
 
+PART_BYTES = (1 << 31) - (32 << 20)
+"""Data of one file: below 2 GiB, with room for the graph of the largest model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TfliteOptions(TargetOptions):
+    """The data of one file takes at most `part_bytes`: a larger graph is cut."""
+
+    part_bytes: int = PART_BYTES
+
+
 def resolve(
     target: TargetSpec, recipe: Recipe, runtime: RuntimeOptions, profile: DeviceProfile | None
-) -> TargetOptions:
-    """Return TFLite's options, of which there are none of its own.
+) -> TfliteOptions:
+    """Return TFLite's options.
 
     Raises ConfigError for a recipe whose weights of 4 bits no kernel would take, or none that is
     fast.
@@ -35,4 +48,4 @@ def resolve(
             f"fast with multiples of {KERNEL_BLOCK} alone.",
             hint=f"Set block = {KERNEL_BLOCK}: the finest, and the nearest to the model.",
         )
-    return TargetOptions()
+    return TfliteOptions(part_bytes=min(runtime.file_limit_bytes or PART_BYTES, PART_BYTES))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,7 +20,7 @@ from ..package import Component
 from ..runtimes import called
 from . import Array, BackendOptions, require_ports, runtime_failure
 from .onnxruntime import FAILURES  # it turns telemetry off before the import
-from .parts import check_parts, run_in_turn
+from .parts import Part, PartInTurn, check_parts, run_in_turn
 
 import onnxruntime as ort  # isort: skip
 import onnxruntime_qnn as qnn  # isort: skip
@@ -80,7 +81,8 @@ class OnnxRuntimeQnnBackend:
                 "Qualcomm's provider finds no NPU here.",
                 "See what is missing: edgegen devices show",
             )
-        contexts = [self._load_context(file, component.name, compiled) for file in paths]
+        loads = [partial(self._load_context, file, component.name, compiled) for file in paths]
+        contexts = [PartInTurn(load) if component.in_turn else load() for load in loads]
         check_parts(component, contexts)
         taken = frozenset().union(*(it.inputs for it in contexts))
         made = frozenset().union(*(it.outputs for it in contexts))
@@ -138,7 +140,7 @@ class ContextSession:
     """A component whose contexts are loaded."""
 
     def __init__(
-        self, component: Component, contexts: Sequence[_Context], providers: tuple[str, ...]
+        self, component: Component, contexts: Sequence[Part], providers: tuple[str, ...]
     ) -> None:
         self.providers = providers
         self.arithmetic = component.compute

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Optional, Protocol
 
 from ..errors import RunnerFailure
@@ -23,6 +23,19 @@ class Part(Protocol):
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """Compute all outputs from values among which the inputs are."""
+
+
+class PartInTurn:
+    """A graph that is in memory only while it computes: ``load`` loads it anew each time."""
+
+    def __init__(self, load: Callable[[], Part]) -> None:
+        part = load()
+        self.inputs, self.outputs = part.inputs, part.outputs
+        self._load = load
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs from values among which the inputs are."""
+        return self._load().run(values)
 
 
 def check_parts(component: Component, parts: Sequence[Part]) -> None:

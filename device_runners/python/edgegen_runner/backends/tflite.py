@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
@@ -16,7 +16,7 @@ from ..package import Component
 from ..sensors.control_groups import usable_cores
 from . import Array, BackendOptions, runtime_failure
 from .parts import Part as AnyPart
-from .parts import check_parts, run_in_turn
+from .parts import PartInTurn, check_parts, run_in_turn
 
 SIGNATURE = "serving_default"
 XNNPACK = "XNNPACK"
@@ -112,9 +112,7 @@ class TfliteBackend:
         arithmetic = arithmetic_of(
             self.options.arithmetic, component, self.arithmetic_gaps, self.name
         )
-        parts = [
-            self._load_part(file, component.name, arithmetic) for file in (path, *component.parts)
-        ]
+        parts = [self._part(file, component, arithmetic) for file in (path, *component.parts)]
         check_parts(component, parts)
         used = (XNNPACK,) if any(part.is_delegated for part in parts) else ()
         if self.options.providers and not used:
@@ -125,13 +123,22 @@ class TfliteBackend:
             )
         return TfliteSession(component, parts, used, arithmetic)
 
+    def _part(self, path: Path, component: Component, arithmetic: str) -> Graph:
+        def load() -> Graph:
+            return self._load_part(path, component.name, arithmetic)
+
+        return _InTurn(load) if component.in_turn else load()
+
     def _load_part(self, path: Path, component: str, arithmetic: str) -> Graph:
         threads = self.options.threads or usable_cores()  # its own default is one
         in_float16 = arithmetic == FLOAT16
         try:
             if self._compiled is not None and self._is_lean(path):
                 # Whatever ails the file, or writing it: there is memory.
-                with contextlib.suppress(*_FAILURES, OSError), self._packed(path, component) as it:
+                with (
+                    contextlib.suppress(RuntimeError, ValueError, OSError),
+                    self._packed(path, component) as it,
+                ):
                     return self._compiled(
                         path, SIGNATURE, threads, in_float16=in_float16, packed=it
                     )
@@ -195,6 +202,20 @@ class Part:
         """Compute all outputs, which are copies, from values among which the inputs are."""
         results: dict[str, Array] = self._runner(**{name: values[name] for name in self.inputs})
         return results
+
+
+class _InTurn(PartInTurn):
+    """A graph that is loaded for each time that it computes."""
+
+    def __init__(self, load: Callable[[], Graph]) -> None:
+        self.is_delegated = False
+
+        def loaded() -> Graph:
+            part = load()
+            self.is_delegated = part.is_delegated
+            return part
+
+        super().__init__(loaded)
 
 
 class TfliteSession:

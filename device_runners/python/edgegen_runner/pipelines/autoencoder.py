@@ -48,7 +48,7 @@ class Autoencoder:
         tile = self._components.decode_tile
         if tile is None or conditions or max(values.shape[2:]) <= tile:
             return self._run("decoder", {"latent_sample": values, **conditions})
-        self._require_any_size()
+        self._require_size(tile)
         return decode_in_tiles(
             lambda part: self._run("decoder", {"latent_sample": part}), values, tile
         )
@@ -90,14 +90,16 @@ class Autoencoder:
     def _is_stochastic(self) -> bool:
         return self._components.package.by_role("encoder").first_output == "latent_parameters"
 
-    def _require_any_size(self) -> None:
-        """Raise RunnerFailure (bad-request) where the decoder's graph has one size."""
+    def _require_size(self, tile: int) -> None:
+        """Raise RunnerFailure (bad-request) where the decoder's graph takes no tiles of a size."""
         decoder = self._components.package.by_role("decoder")
-        if any(isinstance(axis, int) for axis in decoder.inputs["latent_sample"].shape[2:]):
+        fixed = [it for it in decoder.inputs["latent_sample"].shape[2:] if isinstance(it, int)]
+        if fixed and max(fixed) != tile:
             raise RunnerFailure(
                 "bad-request",
-                "The decoder's graph takes pictures of one size, and so no tiles.",
-                "Decode at once, or build the package with open axes.",
+                f"The decoder's graph takes {max(fixed)} latents a side, and so no tiles of "
+                f"{tile}.",
+                "Leave the tiles out, or build the package with open axes, or --decode-tile.",
             )
 
     def _conditions(
