@@ -1,11 +1,20 @@
-"""Resolves a model in a process of its own, where huggingface_hub reads its variables afresh."""
+"""Resolves a model in a process of its own, where huggingface_hub reads its variables afresh.
+
+With arguments it answers once. With none it answers each line of its input, a question with the
+variables of its environment, in a fork: what it imports is imported once.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from functools import partial
+from importlib import import_module
+from typing import Any
 
 from edgegen.core.errors import EdgegenError
+from edgegen.core.fork import run_forked
 from edgegen.core.reading import Reading
 from edgegen.models.layouts import NOTE_NAME, layouts_folder
 from edgegen.models.read import read_pipeline
@@ -40,8 +49,8 @@ class CountedStep:
         pass
 
 
-def main() -> None:
-    options = json.loads(sys.argv[1])
+def answer(options: dict[str, Any]) -> str:
+    """Return what became of a model as JSON: what was read of it, or the error."""
     counter = Counter()
     headers = options.pop("headers", False)
     options["reading"] = Reading(config=options.pop("config", None))
@@ -54,9 +63,8 @@ def main() -> None:
             spec, name = read_pipeline(folder), folder.name
     except EdgegenError as error:
         kind = type(error).__name__
-        sys.stdout.write(json.dumps({"error": kind, "message": error.message, "hint": error.hint}))
-        return
-    answer = {
+        return json.dumps({"error": kind, "message": error.message, "hint": error.hint})
+    found = {
         "path": str(folder.path),
         "source": folder.source,
         "name": name,
@@ -69,7 +77,32 @@ def main() -> None:
         "steps": counter.steps,
         "torch": "torch" in sys.modules,
     }
-    sys.stdout.write(json.dumps(answer))
+    return json.dumps(found)
+
+
+def answer_in(environment: dict[str, str], options: dict[str, Any]) -> str:
+    os.environ.clear()
+    os.environ.update(environment)
+    return answer(options)
+
+
+def serve() -> None:
+    for module in ("hf_api", "file_download"):  # with all that they import
+        import_module(f"huggingface_hub.{module}")
+    for name in [it for it in sys.modules if it.partition(".")[0] == "huggingface_hub"]:
+        del sys.modules[name]  # a fork imports it again: it reads its variables then
+    for line in sys.stdin:
+        asked = json.loads(line)
+        done = run_forked(partial(answer_in, asked["environment"], asked["options"]))
+        sys.stdout.write(f"{done.text}\n")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    if len(sys.argv) == 1:
+        serve()
+    else:
+        sys.stdout.write(answer(json.loads(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -33,25 +33,49 @@ def hub(tiny_pipeline: Any, tmp_path: Path) -> Iterator[HubStandin]:
         yield standin
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    """Start what answers each question in a process of its own, a fork of it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.models.hub_child"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def resolve(hub: HubStandin, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def resolve(
+    hub: HubStandin, tmp_path: Path, server: subprocess.Popen[str]
+) -> Callable[..., dict[str, Any]]:
     def call(model: str = REPOSITORY, *, env: dict[str, str] | None = None, **options: Any) -> Any:
-        return json.loads(_child(hub, tmp_path, model, env or {}, options).communicate()[0])
+        environment, options = _environment(hub, tmp_path, env or {}), {"model": model, **options}
+        if env and "PYTHONPATH" in env:  # which only a process that begins with it obeys
+            return json.loads(_child(environment, options).communicate()[0])
+        question = {"environment": environment, "options": options}
+        server.stdin.write(f"{json.dumps(question)}\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline())
 
     return call
 
 
-def _child(
-    hub: HubStandin, tmp_path: Path, model: str, env: dict[str, str], options: dict[str, Any]
-) -> subprocess.Popen[str]:
+def _environment(hub: HubStandin, tmp_path: Path, env: dict[str, str]) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     own = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
     own["EDGEGEN_CACHE_DIR"] = str(tmp_path / "cache")
-    arguments = json.dumps({"model": model, **options})
+    return kept | own | {"HF_HUB_ETAG_TIMEOUT": "5"} | env
+
+
+def _child(environment: dict[str, str], options: dict[str, Any]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.models.hub_child", arguments],
+        [sys.executable, "-m", "tests.models.hub_child", json.dumps(options)],
         cwd=ROOT,
-        env=kept | own | {"HF_HUB_ETAG_TIMEOUT": "5"} | env,
+        env=environment,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -143,7 +167,7 @@ def test_what_is_in_the_cache_is_not_fetched_again(hub, resolve):
 def test_a_killed_run_is_continued_where_it_stopped(hub, resolve, tmp_path):
     content = make_unet_large(hub)
     hub.stall_after_bytes = len(content) - 1000
-    child = _child(hub, tmp_path, REPOSITORY, {}, {})
+    child = _child(_environment(hub, tmp_path, {}), {"model": REPOSITORY})
     while _incomplete_bytes(tmp_path) < 10 << 20:
         time.sleep(0.02)
         assert child.poll() is None
