@@ -16,6 +16,7 @@ from edgegen.core.codec import load_json
 from edgegen.core.errors import EdgegenError, ExportError, ParityError
 from edgegen.core.package import EVIDENCE_NAME, MANIFEST_NAME, Evidence
 from edgegen.models.source import resolve
+from edgegen.packaging import batch as batches
 from edgegen.packaging.batch import Batch, Built, build_all
 from edgegen.packaging.build import build
 from edgegen.packaging.plan import BuildPlan, plan
@@ -157,12 +158,11 @@ def test_the_command_says_which_package_failed_and_ends_with_its_code(
 
 
 def test_what_ends_the_shared_part_ends_all_packages_with_one_error(
-    tiny_pipeline: TinyPipeline, tmp_path: Path
+    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(shutil.copytree(tiny_pipeline("ddpm"), tmp_path / "model"))
-    plans = plans_of(folder, tmp_path / "out", [("onnx", None), ("tflite", None)])
-    weights = folder / WEIGHTS
-    weights.write_bytes(weights.read_bytes()[:-1])
+    monkeypatch.setattr(batches, "WORKER", "edgegen.no_such_worker")
+    packages = [("onnx", None), ("tflite", None)]
+    plans = plans_of(tiny_pipeline("ddpm"), tmp_path / "out", packages)
 
     outcomes = build_all(plans, parity=False).packages
 

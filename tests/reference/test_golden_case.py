@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -18,8 +18,9 @@ from edgegen.core.model import PipelineSpec
 from edgegen.models.pipeline_source import FolderSource, folder_source
 from edgegen.models.read import read_pipeline
 from edgegen.models.source import resolve
-from edgegen.reference import golden
+from edgegen.reference import child, golden
 from edgegen.reference.case import SEED, plan_case
+from edgegen.reference.child import GoldenJobs
 from edgegen.reference.pipeline import load_reference
 from edgegen.reference.run import make_golden
 from edgegen.reference.trajectory import case_arguments, run_case
@@ -28,6 +29,12 @@ from tests.tiny_models import FAMILIES, absent
 
 # torch 2.13's Tensor.__array__ under numpy 2.4; diffusers' Euler scheduler goes through it.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def in_this_process(_module: str, job: GoldenJobs, **_rest: object) -> NoReturn:
+    """Do what the reference's process does, where it ends with an error, which it hands over."""
+    child.run(job, lambda _event, **_fields: None)
+    raise AssertionError("the case was made")
 
 
 def spec_of(folder: Path) -> PipelineSpec:
@@ -137,7 +144,10 @@ def test_a_decoder_is_probed_with_latents_as_wide_as_the_denoiser_leaves_them(
     assert given.std() * spec.generation.scaling_factor == pytest.approx(left, rel=0.15)
 
 
-def test_a_model_that_computes_nan_is_refused(tiny_pipeline: TinyPipeline, tmp_path: Path) -> None:
+def test_a_model_that_computes_nan_is_refused(
+    tiny_pipeline: TinyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgegen.reference.run.call", in_this_process)
     folder = tmp_path / "model"
     shutil.copytree(tiny_pipeline("ddpm"), folder)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"

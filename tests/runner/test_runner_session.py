@@ -128,10 +128,15 @@ def golden_package(package: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def golden(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the package with a golden case: copy it before changing it."""
+    return golden_package(package, tmp_path_factory.mktemp("golden") / "package")
+
+
 def test_every_event_and_job_validates_against_the_schema(
-    package: Path, tmp_path: Path, schema: Any
+    package: Path, golden: Path, tmp_path: Path, schema: Any
 ) -> None:
-    golden = golden_package(package, tmp_path / "golden")
     inputs = tmp_path / "inputs"
     inputs.mkdir()
     np.save(inputs / "latent_sample.npy", np.zeros((1, 4, 8, 8), dtype=np.float32))
@@ -337,9 +342,9 @@ def test_memory_and_sensors_are_told_when_asked_for(package: Path) -> None:
 
 
 def test_golden_case_passes_on_its_own_package_and_fails_on_another_image(
-    package: Path, tmp_path: Path
+    golden: Path, tmp_path: Path
 ) -> None:
-    folder = golden_package(package, tmp_path / "golden")
+    folder = copy(golden, tmp_path / "golden")
     checks = [e for e in events(GoldenJob(package=str(folder))) if isinstance(e, Check)]
     assert [check.layer for check in checks] == 3 * ["component"] + 2 * ["trajectory"] + ["image"]
     assert all(check.passed for check in checks)
@@ -351,8 +356,8 @@ def test_golden_case_passes_on_its_own_package_and_fails_on_another_image(
     assert 5 < checks[-1].psnr_db < 60
 
 
-def test_golden_case_fails_where_one_sample_of_a_batch_does(package: Path, tmp_path: Path) -> None:
-    folder = golden_package(package, tmp_path / "golden")
+def test_golden_case_fails_where_one_sample_of_a_batch_does(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, tmp_path / "golden")
     path = folder / "golden" / "unet.out.out_sample.npy"
     array = np.load(path)
     array[1] += np.float32(1e-3)
@@ -373,16 +378,16 @@ def test_golden_case_fails_where_one_sample_of_a_batch_does(package: Path, tmp_p
     ],
 )
 def test_golden_case_that_is_not_whole_is_refused(
-    name: str, says: str, package: Path, tmp_path: Path
+    name: str, says: str, golden: Path, tmp_path: Path
 ) -> None:
-    folder = golden_package(package, tmp_path / "golden")
+    folder = copy(golden, tmp_path / "golden")
     (folder / "golden" / name).unlink()
     with pytest.raises(IntegrityError, match=says):
         events(GoldenJob(package=str(folder)))
 
 
-def test_golden_case_of_fewer_steps_than_are_made_fails(package: Path, tmp_path: Path) -> None:
-    folder = golden_package(package, tmp_path / "golden")
+def test_golden_case_of_fewer_steps_than_are_made_fails(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, tmp_path / "golden")
     (folder / "golden" / "trajectory.1.npy").unlink()
     checks = [e for e in events(GoldenJob(package=str(folder))) if isinstance(e, Check)]
     failed = [check for check in checks if not check.passed]
