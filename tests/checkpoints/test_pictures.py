@@ -56,13 +56,8 @@ def test_torch_draws_what_diffusers_draws_of_the_same_file(
     assert image.std() > 0.01
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        pytest.param(name, marks=[] if name == "onnx" else pytest.mark.slow)
-        for name in sorted(load_targets())
-    ],
-)
+@pytest.mark.slow  # that an exporter writes the same from any source is compared in every run
+@pytest.mark.parametrize("target", sorted(load_targets()))
 def test_a_package_draws_what_diffusers_draws_of_the_same_file(
     target: str, tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

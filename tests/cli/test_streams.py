@@ -45,9 +45,16 @@ STREAMS = ("<&-", ">&-", "2>&-")
 CLOSED = [" ".join(which) for n in (1, 2, 3) for which in itertools.combinations(STREAMS, n)]
 
 
-@pytest.mark.parametrize("closed", CLOSED)
+RIGHT, WRONG = ("inspect builtin:emoji --json", 0), ("inspect gone", 9)
+
+
 @pytest.mark.parametrize(
-    ("words", "code"), [("inspect builtin:emoji --json", 0), ("inspect gone", 9)]
+    ("words", "code", "closed"),
+    [
+        *((*WRONG, closed) for closed in CLOSED),
+        *((*RIGHT, closed) for closed in (*STREAMS, CLOSED[-1])),
+        *(pytest.param(*RIGHT, closed, marks=pytest.mark.slow) for closed in CLOSED[3:-1]),
+    ],
 )
 def test_closed_streams_change_nothing_but_what_is_heard(
     words: str, code: int, closed: str, tmp_path: Path

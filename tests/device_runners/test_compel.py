@@ -105,7 +105,13 @@ PROMPTS = {
 }
 
 
-@pytest.mark.parametrize("case", PROMPTS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow) if case in ("weaker", "equal parts") else case
+        for case in PROMPTS
+    ],
+)
 def test_it_draws_as_compels_embeddings_do_in_diffusers(
     case: str, tiny_pipeline: Any, tmp_path: Path
 ) -> None:

@@ -221,8 +221,20 @@ def loaded(name: str, source: Path) -> Any:
     return pipeline
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("family", ["sd15", "sd21", "lcm"])
+@pytest.mark.parametrize(
+    ("family", "case"),
+    [
+        *(("sd15", case) for case in CASES),
+        ("sd21", "clip skip"),
+        ("lcm", "weights"),
+        *(
+            pytest.param(family, case, marks=pytest.mark.slow)
+            for family, fast in (("sd21", "clip skip"), ("lcm", "weights"))
+            for case in CASES
+            if case != fast
+        ),
+    ],
+)
 def test_a_weighted_prompt_draws_as_its_embeddings_do_in_diffusers(
     family: str, case: str, tiny_pipeline: Any, tmp_path: Path
 ) -> None:

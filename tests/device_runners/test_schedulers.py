@@ -268,7 +268,7 @@ DIFFUSION_NAMES = [name for name in SHORT_NAMES if name not in (*OF_OTHER_MODELS
 
 
 @pytest.mark.parametrize(
-    "steps", [1, 4, 10, *(pytest.param(it, marks=pytest.mark.slow) for it in (2, 25, 50))]
+    "steps", [1, 10, *(pytest.param(it, marks=pytest.mark.slow) for it in (2, 4, 25, 50))]
 )
 @pytest.mark.parametrize("name", DIFFUSION_NAMES)
 @pytest.mark.parametrize("model", MODELS)
@@ -389,7 +389,9 @@ def test_every_prediction_type_gives_the_trajectory_or_is_refused(name, predicti
     ],
     ids=lambda options: "-".join(options),
 )
-@pytest.mark.parametrize("steps", [2, 10, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "steps", [10, *(pytest.param(it, marks=pytest.mark.slow) for it in (2, 25))]
+)
 @pytest.mark.parametrize(
     "name",
     [

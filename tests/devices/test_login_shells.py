@@ -87,7 +87,14 @@ DISTURBING = {
 }
 
 
-@pytest.mark.parametrize("line", DISTURBING)
+@pytest.mark.parametrize(
+    "line",
+    [
+        # another line of the same answer is tried in every run
+        pytest.param(it, marks=pytest.mark.slow) if it in ("sh", "echo Welcome") else it
+        for it in DISTURBING
+    ],
+)
 def test_a_bashrc_that_disturbs_is_recognised_within_seconds(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

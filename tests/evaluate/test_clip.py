@@ -64,6 +64,7 @@ def test_weights_that_a_clip_lacks_are_not_made_up(tiny_clip: Path, tmp_path: Pa
         _load(str(tmp_path))
 
 
+@pytest.mark.slow  # that a process of its own hands over what it finds is tried above
 def test_weights_that_are_not_here_are_not_fetched() -> None:
     blank = np.zeros((32, 32, 3), np.uint8)
     pairs = [Pair(number=0, result=result(9.0), reference=blank, package=blank)]

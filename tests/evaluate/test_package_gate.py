@@ -47,6 +47,7 @@ def test_a_package_that_breaks_a_limit_is_refused_by_name(
     assert seen == [package, package]
 
 
+@pytest.mark.slow  # what accepts a package, and what one that fails leaves, is tried in every run
 def test_what_is_refused_is_not_put_in_its_place(
     tiny_pipeline: TinyPipeline, tmp_path: Path
 ) -> None:

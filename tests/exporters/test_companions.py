@@ -31,7 +31,11 @@ def package(source: Path, destination: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("family", "names"),
-    [("sd15", ["tokenizer"]), ("sd21", ["tokenizer"]), ("sdxl", ["tokenizer", "tokenizer_2"])],
+    [
+        ("sdxl", ["tokenizer", "tokenizer_2"]),  # one of each of the others
+        pytest.param("sd15", ["tokenizer"], marks=pytest.mark.slow),
+        pytest.param("sd21", ["tokenizer"], marks=pytest.mark.slow),
+    ],
 )
 def test_tokenizers_give_the_models_own_ids_padded_and_cut(
     family: str, names: list[str], tiny_pipeline: TinyPipeline, tmp_path: Path

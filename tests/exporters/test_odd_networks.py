@@ -100,14 +100,18 @@ TARGETS: Mapping[str, Callable[..., float]] = {
 """Exports a component and returns the lowest PSNR of its outputs against torch."""
 
 
-@pytest.mark.parametrize("target", TARGETS)
+def slow_but(*fast: str) -> list[Any]:
+    return [it if it in fast else pytest.param(it, marks=pytest.mark.slow) for it in TARGETS]
+
+
+@pytest.mark.parametrize("target", slow_but("onnx", "tflite"))
 def test_four_levels_of_mish_halve_sizes_that_are_not_even(target: str, tmp_path: Path) -> None:
     odd = {**FOUR_LEVELS, "sample_size": [20, 12], "act_fn": "mish"}
     folder = build("sd15", tmp_path / "model", changes={"unet": odd})
     assert TARGETS[target](folder, "unet", tmp_path / "out", (*UNEVEN, *EVEN)) > 110
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", slow_but("openvino", "coreml"))
 def test_resampling_by_fir_is_what_diffusers_computes(target: str, tmp_path: Path) -> None:
     folder = build("ddpm", tmp_path / "model", changes={"unet": NCSNPP})
     assert TARGETS[target](folder, "unet", tmp_path / "out", EVEN) > 110

@@ -226,7 +226,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "code", "says"),
     [
-        pytest.param(put(float("nan")), 9, "(nan)", id="nan"),
+        pytest.param(put(float("nan")), 9, "(nan)", id="nan", marks=SLOW),
         pytest.param(put(float("-inf")), 9, "(-inf)", id="infinity", marks=SLOW),
         pytest.param(put(1e6), 4, 'storage = "float32"', id="too large for float16", marks=SLOW),
         pytest.param(

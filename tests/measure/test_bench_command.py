@@ -75,7 +75,14 @@ def test_a_profile_and_a_runtime_can_be_given(
     assert "raspberry-pi-5" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [["--sustained", "8s"], ["--images", "900"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--images", "900"],
+        # what a run that is cut short keeps of each kind: test_cut_short
+        pytest.param(["--sustained", "8s"], marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupt_keeps_what_was_measured(
     package: Path, tmp_path: Path, options: list[str]
 ) -> None:

@@ -21,9 +21,6 @@ LARGEST_BYTES = 32_000_000
 OF_EACH = 4
 
 every_model = pytest.mark.parametrize("name", BUILTIN_MODELS)
-every_scenes_model = pytest.mark.parametrize(
-    "name", [name for name in BUILTIN_MODELS if name.startswith("builtin:scenes")]
-)
 
 
 @every_model
@@ -104,7 +101,14 @@ def test_emoji_loads_in_plain_diffusers_and_draws_what_is_asked_for():
     assert (green[..., 1] - green[..., 0]).mean() > 0.02
 
 
-@every_scenes_model
+@pytest.mark.parametrize(
+    "name",
+    [
+        "builtin:scenes-4step",
+        "builtin:scenes-4step-tiny",
+        pytest.param("builtin:scenes", marks=pytest.mark.slow),
+    ],
+)
 def test_a_scenes_model_draws_most_of_what_captions_ask_for(name):
     import diffusers
     import torch

@@ -7,6 +7,7 @@ import pytest
 from tests.tiny_models import FAMILIES, absent
 
 
+@pytest.mark.slow  # diffusers loads and draws with each of them in test_golden_case
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_tiny_pipeline_loads_in_diffusers_and_its_weights_are_finite(family, tiny_pipeline):
     import diffusers

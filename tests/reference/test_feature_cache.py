@@ -121,7 +121,9 @@ def test_the_last_layer_on_features_of_the_same_call_gives_what_the_whole_networ
 
 
 @pytest.mark.parametrize("tiny", PIPELINES)
-@pytest.mark.parametrize("interval", [2, 3, 5])
+@pytest.mark.parametrize(
+    "interval", [3, *(pytest.param(it, marks=pytest.mark.slow) for it in (2, 5))]
+)
 def test_the_runner_draws_what_diffusers_draws_with_the_same_interval(
     tiny: str, interval: int, tiny_pipeline: Any, tmp_path: Path
 ) -> None:
@@ -139,8 +141,16 @@ def test_the_runner_draws_what_diffusers_draws_with_the_same_interval(
     assert ran == ["unet"] * calls
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize(("start", "stop"), [(0.0, 0.5), (0.3, 1.0), (0.3, 0.8)])
+@pytest.mark.parametrize(
+    ("start", "stop", "batch"),
+    [
+        *((0.0, 0.5, 1), (0.3, 1.0, 1), (0.3, 0.8, 2)),
+        *(
+            pytest.param(*part, marks=pytest.mark.slow)
+            for part in ((0.0, 0.5, 2), (0.3, 1.0, 2), (0.3, 0.8, 1))
+        ),
+    ],
+)
 def test_features_are_kept_through_steps_that_are_guided_and_others(
     start: float, stop: float, batch: int, tiny_pipeline: Any, tmp_path: Path
 ) -> None:

@@ -34,8 +34,18 @@ def request(**fields: Any) -> DrawRequest:
     )
 
 
-@pytest.mark.parametrize("tiny", PIPELINES)
-@pytest.mark.parametrize(("start", "stop"), PARTS)
+@pytest.mark.parametrize(
+    ("tiny", "start", "stop"),
+    [
+        *(("sd15", *part) for part in PARTS),
+        ("sdxl", 0.25, 0.75),
+        *(
+            pytest.param("sdxl", *part, marks=pytest.mark.slow)
+            for part in PARTS
+            if part != (0.25, 0.75)
+        ),
+    ],
+)
 def test_the_runner_guides_the_same_steps(
     tiny: str, start: float, stop: float, tiny_pipeline: Any, tmp_path: Path
 ) -> None:

@@ -40,7 +40,14 @@ def stream(module: torch.nn.Module) -> StreamedWeights:
     return weights
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+FAST = ("ddpm", "sd15", "sdxl", "pixart", "consistency", "sd-latent-upscale")
+"""Every family's picture is drawn with streamed weights in test_golden_case."""
+
+
+@pytest.mark.parametrize(
+    "family",
+    [it if it in FAST else pytest.param(it, marks=pytest.mark.slow) for it in FAMILIES],
+)
 def test_every_component_computes_what_it_computes_with_loaded_weights(
     family: str, tiny_pipeline: TinyPipeline
 ) -> None:

@@ -68,7 +68,6 @@ DRAWINGS: dict[str, list[Drawing]] = {
     "ddpm": [Drawing("DDPMPipeline", {"num_inference_steps": 5}, {})],
     "ddim": [Drawing("DDIMPipeline", {"num_inference_steps": 5, "eta": 0.4}, {"eta": 0.4})],
 }
-QUICK = ("ddpm",)
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +85,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(family, marks=() if family in QUICK else pytest.mark.slow)
-        for family in DRAWINGS
-    ],
-)
+@pytest.mark.slow  # in every run a package's pictures are held to torch's by test_drawers
+@pytest.mark.parametrize("family", DRAWINGS)
 def test_packaged_pipeline_makes_diffusers_image(
     family: str, tiny_pipeline: Any, tmp_path: Path
 ) -> None:

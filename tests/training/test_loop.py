@@ -89,7 +89,7 @@ except OutOfTimeError as stopped:
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_a_signal_ends_a_stage_with_a_checkpoint(tmp_path, name):
     # In a process of its own: what other tests made of this one's signals is not known.
     root = Path(__file__).resolve().parents[2]

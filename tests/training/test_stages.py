@@ -143,7 +143,13 @@ def test_a_second_run_trains_nothing_and_changes_nothing(work, monkeypatch):
     assert contents(work) == before
 
 
-@pytest.mark.parametrize("stage", SCHEDULES)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        it if it in ("autoencoder", "distiller") else pytest.param(it, marks=pytest.mark.slow)
+        for it in SCHEDULES
+    ],
+)
 def test_a_stage_of_another_length_is_refused(work, stage, monkeypatch, capsys):
     module, name = SCHEDULES[stage]
     monkeypatch.setattr(module, name, replace(SHORT, steps=3))
