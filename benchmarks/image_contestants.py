@@ -22,8 +22,8 @@ class Contestant:
     """A way to draw. `environment` is a peer's, None for edgegen's own Python.
 
     `export` are arguments of optimum's command line that export the model for it, `package` is the
-    target and recipe of edgegen's; without either, it reads the model's own folder. `options` go
-    to its side.
+    target and recipe of edgegen's, and options of its command; without either, it reads the model's
+    own folder. `options` go to its side.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Contestant:
     side: str
     environment: str | None = None
     export: tuple[str, ...] = ()
-    package: tuple[str, str] | None = None
+    package: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_ours(self) -> bool:
         """Return whether it is edgegen."""
-        return self.package is not None
+        return bool(self.package)
 
     @property
     def python(self) -> Path | None:
@@ -55,9 +55,9 @@ class Contestant:
 
     def command(self, model: Path, output: Path) -> list[str] | None:
         """Return the command that makes its files; None where it reads the model's."""
-        if self.package is not None:
-            target, recipe = self.package
-            return edgegen_command(model, output, target, recipe, "--skip-parity")
+        if self.package:
+            target, recipe, *further = self.package
+            return edgegen_command(model, output, target, recipe, "--skip-parity", *further)
         if not self.export or self.python is None:
             return None
         optimum = str(self.python.with_name("optimum-cli"))
@@ -66,15 +66,26 @@ class Contestant:
         return [optimum, "export", kind, "--model", str(model), *task, *options, str(output)]
 
 
-def _ours(target: str, recipe: str, precision: str, backend: str, **options: Any) -> Contestant:
-    told = "".join(f", {value}" for value in options.values())
+def _ours(
+    target: str,
+    recipe: str,
+    precision: str,
+    backend: str,
+    *further: str,
+    **options: Any,
+) -> Contestant:
+    """Return edgegen with options of `package`, `further`, and of its runner."""
+    told = "".join(f", {value}" for value in (*further[1::2], *options.values()))
     return Contestant(
         name=f"edgegen {target} {recipe}{told}",
         precision=precision,
         side="edgegen_side.py",
-        package=(target, recipe),
+        package=(target, recipe, *further),
         options={"name": backend, **options},
     )
+
+
+_FIXED = ("--shapes", "fixed")
 
 
 def _genai(weights: str, precision: str, computes: str | None, *further: str) -> Contestant:
@@ -127,6 +138,7 @@ CONTESTANTS = (
     _ours("onnx", "fp16-storage", "16 bits", "onnxruntime"),
     _ours("openvino", "fp16-storage", "16 bits", "openvino"),
     _ours("openvino", "fp16-storage", "16 bits", "openvino", arithmetic="bfloat16"),
+    _ours("openvino", "fp16-storage", "16 bits", "openvino", *_FIXED, arithmetic="bfloat16"),
     _ours("tflite", "fp16-storage", "16 bits", "ai_edge_litert"),
     _genai("int8", "8 bits", None),
     _sdcpp("q8_0", "8 bits"),
@@ -134,12 +146,14 @@ CONTESTANTS = (
     _ours("onnx", "int8-dynamic", "8 bits", "onnxruntime"),
     _ours("openvino", "int8", "8 bits", "openvino"),
     _ours("openvino", "int8", "8 bits", "openvino", arithmetic="bfloat16"),
+    _ours("openvino", "int8", "8 bits", "openvino", *_FIXED, arithmetic="bfloat16"),
+    _ours("openvino", "int8-static", "8 bits", "openvino", *_FIXED, arithmetic="bfloat16"),
     _ours("tflite", "int8-dynamic", "8 bits", "ai_edge_litert"),
-    _genai("int4", "4 bits", None, "--group-size", "64"),  # 128 divides no layer of small models
+    _genai("int4", "4 bits", None, *("--group-size", "64", "--group-size-fallback", "adjust")),
     _sdcpp("q4_0", "4 bits"),
     _ours("onnx", "int4", "4 bits", "onnxruntime"),
     _ours("openvino", "int4", "4 bits", "openvino"),
-    _ours("openvino", "int4", "4 bits", "openvino", arithmetic="bfloat16"),
+    _ours("openvino", "int4", "4 bits", "openvino", *_FIXED, arithmetic="bfloat16"),
     _ours("tflite", "int4-dynamic", "4 bits", "ai_edge_litert"),
 )
 """diffusers in float32 is the first: the images of all are compared with its."""

@@ -68,18 +68,18 @@ def main(arguments: Sequence[str]) -> int:
     say("measuring the machine")
     roof = measure(options.threads)
     say(describe(roof))
-    model = _model(options.model)
+    model = model_of(options.model)
     with tempfile.TemporaryDirectory(prefix="images-", dir=options.work) as name:
         folder = Path(name)
         entries = [Entry(it) for it in CONTESTANTS if _is_wanted(it, options)]
-        _make_files(entries, model, options.work or folder)
+        make_files(entries, model, options.work or folder)
         latents = folder / "latents.npy"
-        _write_latents(latents, model, options.pixels)
+        write_latents(latents, model, options.pixels)
         for turn in range(options.rounds):
             for index, entry in enumerate(entries):
                 if entry.failure is None:
                     say(f"round {turn + 1} of {options.rounds}: {entry.contestant.name}")
-                    _turn(entry, options, latents, folder / f"{index}.npy")
+                    take_turn(entry, options, latents, folder / f"{index}.npy")
         reference = folder / "0.npy" if entries and entries[0].turns else None
         report = Report(
             model=options.model,
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _model(name: str) -> Path:
+def model_of(name: str) -> Path:
     return resolve(name).path if name.startswith("builtin:") else model_folder(name)
 
 
@@ -111,7 +111,7 @@ def _is_wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
     return named and not any(word in contestant.name for word in options.without)
 
 
-def _make_files(entries: Sequence[Entry], model: Path, folder: Path) -> None:
+def make_files(entries: Sequence[Entry], model: Path, folder: Path) -> None:
     """Export the model for each; those that share files get the same, and so does a later run."""
     for entry in entries:
         contestant = entry.contestant
@@ -135,7 +135,7 @@ def _make_files(entries: Sequence[Entry], model: Path, folder: Path) -> None:
             say(f"{contestant.name}: {entry.failure}")
 
 
-def _write_latents(path: Path, model: Path, pixels: int) -> None:
+def write_latents(path: Path, model: Path, pixels: int) -> None:
     import numpy as np
 
     unet = json.loads((model / "unet" / "config.json").read_text(encoding="utf-8"))
@@ -145,7 +145,7 @@ def _write_latents(path: Path, model: Path, pixels: int) -> None:
     np.save(path, np.random.default_rng(SEED).standard_normal(shape).astype(np.float32))
 
 
-def _turn(entry: Entry, options: argparse.Namespace, latents: Path, output: Path) -> None:
+def take_turn(entry: Entry, options: argparse.Namespace, latents: Path, output: Path) -> None:
     """Import, load and draw in a process of its own; add what was found to the entry."""
     contestant, model = entry.contestant, entry.model
     assert model is not None
@@ -158,6 +158,7 @@ def _turn(entry: Entry, options: argparse.Namespace, latents: Path, output: Path
         "prompt": PROMPT,
         **{name: getattr(options, name) for name in ("steps", "guidance", "pixels", "threads")},
         "options": dict(contestant.options),
+        "kept": str(output.with_suffix(".kept")) if contestant.is_ours else None,
     }
     job.write_text(json.dumps(fields), encoding="utf-8")
     command = [str(contestant.python), str(SIDES / contestant.side), str(job)]

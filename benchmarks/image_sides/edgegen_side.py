@@ -18,7 +18,7 @@ from edgegen_runner.session import Image, Session  # noqa: E402
 
 options = dict(job["options"])
 residency = options.pop("residency", "all")
-kept = options.pop("optimized", None)
+kept = job.get("kept")
 backend = open_backend(
     BackendOptions(
         threads=job["threads"], optimized=None if kept is None else Path(kept), **options

@@ -53,7 +53,7 @@ from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
     from edgegen.cli.package_quality import QualityGate
-    from edgegen.core.profile import CompilerEffort
+    from edgegen.core.profile import CompilerEffort, Shapes
     from edgegen.packaging.batch import Batch
     from edgegen.packaging.candidate import Npu
     from edgegen.packaging.plan import BuildPlan
@@ -75,7 +75,7 @@ _LIMITS = quality_limits()
     groups={
         "What is built": (
             *("targets", "recipes", "target_size", "profile", "width", "height"),
-            *("part_size", "npu", "chips", "compiler_effort", "allow_processor"),
+            *("shapes", "part_size", "npu", "chips", "compiler_effort", "allow_processor"),
         ),
         "What it draws with": (
             *("scheduler", "scheduler_options", "steps", "guidance"),
@@ -134,6 +134,12 @@ _LIMITS = quality_limits()
 )
 @width_option
 @height_option
+@click.option(
+    "--shapes",
+    type=click.Choice(["dynamic", "fixed"]),
+    help="Graphs for any size and batch, or for one: OpenVINO is faster with fixed ones. "
+    "Default: the profile's, or the target's.",
+)
 @click.option("--npu", is_flag=True, help="Compile for the NPU of the profile's chip; ONNX only.")
 @click.option(
     "--chip",
@@ -240,6 +246,7 @@ def package(
     lora_as_input: bool,
     npu: bool,
     chips: tuple[str, ...],
+    shapes: Shapes | None,
     part_size: str | None,
     compiler_effort: CompilerEffort | None,
     allow_processor: bool,
@@ -340,6 +347,7 @@ def package(
         lora_as_input=lora_as_input,
         npu=compiled,
         part_bytes=part_bytes,
+        shapes=shapes,
     )
     for planned in plans:
         for warning in planned.warnings:

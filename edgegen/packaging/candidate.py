@@ -9,7 +9,7 @@ from edgegen_runner.runtimes import of_target
 
 from edgegen.core.errors import ConfigError, nearest
 from edgegen.core.model import Component, Generation, PipelineSpec
-from edgegen.core.profile import CompilerEffort, DeviceProfile, RuntimeOptions
+from edgegen.core.profile import CompilerEffort, DeviceProfile, RuntimeOptions, Shapes
 from edgegen.core.recipe import Recipe
 from edgegen.core.target import TargetSpec
 from edgegen.exporters.base import resolve_options
@@ -87,6 +87,7 @@ def make_candidate(
     lora_as_input: bool = False,
     npu: Npu | None = None,
     part_bytes: int | None = None,
+    shapes: Shapes | None = None,
 ) -> Candidate:
     """Return a candidate; what is not given comes from the profile, else from the model.
 
@@ -106,6 +107,8 @@ def make_candidate(
     runtime = runtime_of(profile, target, npu)
     if npu is not None:
         recipe = on_npu(recipe)
+    if shapes is not None:
+        runtime = replace(runtime, shapes=shapes)
     if lora_as_input:
         runtime = replace(runtime, lora_as_input=True)
     if runtime.lora_as_input and target.no_lora_inputs:
@@ -127,7 +130,7 @@ def make_candidate(
     if runtime.shapes not in target.shapes:
         raise ConfigError(
             f"The target '{target.name}' has no {runtime.shapes} shapes.",
-            hint=f"Its axes are {' or '.join(target.shapes)}: change the profile.",
+            hint=f"Its axes are {' or '.join(target.shapes)}: change --shapes, or the profile.",
         )
     components = _components(facts, spec, target, runtime)
     _check_guidance(spec.generation, components)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegen.core.errors import ConfigError, ResourceError
-from edgegen.core.profile import DeviceProfile
+from edgegen.core.profile import DeviceProfile, Shapes
 from edgegen.core.recipe import Recipe
 from edgegen.core.recipes import load_recipe
 from edgegen.core.targets import load_target
@@ -103,6 +103,7 @@ def plan_package(
     lora_as_input: bool = False,
     npu: Npu | None = None,
     part_bytes: int | None = None,
+    shapes: Shapes | None = None,
 ) -> BuildPlan:
     """Plan a package of a model that was read, for a target.
 
@@ -127,6 +128,7 @@ def plan_package(
         lora_as_input=lora_as_input,
         npu=npu,
         part_bytes=part_bytes,
+        shapes=shapes,
     )
     if in_folder_of_its_own:
         name = "-".join((target, chosen.name, *candidate.runtime.chips))
@@ -164,6 +166,7 @@ def plan_packages(
     lora_as_input: bool = False,
     npu: Npu | None = None,
     part_bytes: int | None = None,
+    shapes: Shapes | None = None,
 ) -> tuple[BuildPlan, ...]:
     """Plan the packages of one command: to `base`, or `in_folders` to `<target>-<recipe>` in it.
 
@@ -185,6 +188,7 @@ def plan_packages(
             lora_as_input=lora_as_input,
             npu=npu,
             part_bytes=part_bytes,
+            shapes=shapes,
         )
         for each in wanted
     )
