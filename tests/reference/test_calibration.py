@@ -84,6 +84,7 @@ def best_of(*values: torch.Tensor) -> tuple[float, float]:
     return best_range(histogram.counts, histogram.edges, histogram.minimum, histogram.maximum)
 
 
+@pytest.mark.filterwarnings("ignore:The decode_latents method is deprecated:FutureWarning")
 @pytest.mark.parametrize(
     "family",
     [
