@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from edgegen_runner.backends import Backend, BackendOptions, open_backend
 from edgegen_runner.errors import RunnerFailure
+from edgegen_runner.mapped_pages import clean_mappings, folder_mark
 from edgegen_runner.package import load_package
 from edgegen_runner.residency import Components
 
@@ -81,6 +82,33 @@ def test_a_graph_computes_what_numpy_does(threads: int | None, memory: str, tmp_
     components.close()
     assert values.keys() == EXPECTED.keys()
     assert_expected(values)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what is mapped")
+@pytest.mark.parametrize(("memory", "stays"), [("lean", False), ("fast", True)])
+def test_pages_of_the_file_are_taken_back_once_weights_are_copied(
+    memory: str, stays: bool, tmp_path: Path
+) -> None:
+    import openvino as ov
+    from openvino import opset13 as op
+
+    weight = RANDOM.standard_normal((512, 512)).astype(np.float32)
+    sample = op.parameter([1, 2, 512], np.float32, name="sample")
+    sample.output(0).set_names({"sample"})
+    result = op.matmul(sample, op.constant(weight), False, True)
+    result.output(0).set_names({"out_sample"})
+    (tmp_path / "unet").mkdir()
+    graph = ov.Model([op.result(result)], [sample], "unet")
+    ov.save_model(graph, tmp_path / "unet/openvino_model.xml", compress_to_fp16=False)
+    inputs = {"sample": RANDOM.standard_normal((1, 2, 512)).astype(np.float32)}
+    outputs = {"out_sample": (1, 2, 512)}
+    write_manifest(tmp_path, "openvino", "unet/openvino_model.xml", inputs, outputs)
+    session = session_of(tmp_path, openvino(memory=memory))
+    for _ in range(2):
+        values = session.run(inputs)["out_sample"]
+        np.testing.assert_allclose(values, inputs["sample"] @ weight.T, rtol=1e-3, atol=1e-4)
+    maps = Path("/proc/self/smaps").read_text()
+    assert any(clean_mappings(maps, (folder_mark(tmp_path),))) is stays
 
 
 def test_outputs_have_the_types_of_the_graph(tmp_path: Path) -> None:

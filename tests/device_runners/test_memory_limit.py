@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgegen_runner.memory_limit import MemoryLimit, clean_mappings, give_back_pages
+from edgegen_runner.mapped_pages import clean_mappings, give_back_pages
+from edgegen_runner.memory_limit import MemoryLimit
 from edgegen_runner.pipelines.tiles import decode_in_tiles, starts
 from edgegen_runner.process_tree import memory_of
 from numpy.typing import NDArray

@@ -7,25 +7,22 @@ beyond the limit then is the runtime's own, and nothing can be done about it.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
-from .process_tree import memory_of, read, resident_pages
+from .mapped_pages import folder_mark, give_back_pages
+from .process_tree import memory_of, resident_pages
 
 MARK = 0.9
 """Pages are taken back from this share of the limit on: a runtime takes some tens of MB in the time
 between two looks."""
 _INTERVAL_S = 0.005
 _REST_S = 0.2  # after pages were looked for and hardly any found
-_DONTNEED = 4  # madvise(2): clean pages of a private mapping are read again from the file
 _LITTLE = 0.02
-_HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ +(/.*)")
 
 
 class MemoryLimit:
@@ -40,7 +37,7 @@ class MemoryLimit:
     ) -> None:
         self.given_back_bytes = 0
         self._limit_bytes = limit_bytes
-        self._folders = tuple(os.path.realpath(folder) + os.sep for folder in folders)
+        self._folders = tuple(map(folder_mark, folders))
         self._exceeded = exceeded
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._stop = threading.Event()
@@ -75,45 +72,3 @@ class MemoryLimit:
 
     def _resident_bytes(self) -> int:
         return (resident_pages([os.getpid()]) or 0) * self._page_bytes
-
-
-def give_back_pages(folders: tuple[str, ...]) -> int:
-    """Take back what this process has in memory of mapped files in folders; return the bytes.
-
-    A mapping of which a page was written is left alone. Raises nothing where the system has no such
-    call.
-    """
-    madvise = getattr(ctypes.CDLL(None), "madvise", None)
-    if madvise is None:
-        return 0
-    given = 0
-    for start, end, resident in clean_mappings(read("/proc/self/smaps") or "", folders):
-        size = ctypes.c_size_t(end - start)
-        if madvise(ctypes.c_void_p(start), size, ctypes.c_int(_DONTNEED)) == 0:
-            given += resident
-    return given
-
-
-def clean_mappings(maps: str, folders: tuple[str, ...]) -> Iterator[tuple[int, int, int]]:
-    """Yield the start, the end and the resident bytes of mapped files in folders, given with a /.
-
-    ``maps`` is the content of ``/proc/PID/smaps`` (proc_pid_smaps(5)). What isn't in memory is left
-    out, and what has pages of the process's own (``Anonymous``): those were written, and the file
-    doesn't hold them.
-    """
-    here: Optional[tuple[int, int]] = None
-    fields: dict[str, int] = {}
-    for line in [*maps.splitlines(), "0-0 ---p 0 0 0"]:
-        name, colon, value = line.partition(":")
-        if colon and name.isidentifier() and here is not None:
-            if value.endswith("kB"):
-                fields[name] = int(value.split()[0]) << 10
-            continue
-        if colon and name.isidentifier():
-            continue
-        if here is not None and fields.get("Rss") and fields.get("Anonymous") == 0:
-            yield (*here, fields["Rss"])
-        head = _HEAD.fullmatch(line)
-        wanted = head is not None and head[4].startswith(folders) and "x" not in head[3]
-        here = (int(head[1], 16), int(head[2], 16)) if head is not None and wanted else None
-        fields = {}

@@ -26,7 +26,8 @@ class BackendOptions:
     many as a CPU quota allows, or without one the runtime's own choice. ``memory`` is ``lean``
     (weights stay in the file's mapped pages, which the system can take back), ``fast`` (the
     runtime may copy and repack them) or ``auto`` (fast for small components, lean for others).
-    OpenVINO and the TFLite runtimes always repack. ``optimized`` is the folder where ONNX Runtime
+    OpenVINO and the TFLite runtimes always repack: ``lean`` takes back what they mapped for it, and
+    LiteRT's packed weights are pages of a file. ``optimized`` is the folder where ONNX Runtime
     and OpenVINO keep small graphs as they have optimized them, and look for them; None keeps none.
     ``arithmetic`` is one of `ARITHMETICS`, None for the recipe's own. Of a package for several
     chips it loads the contexts of ``chip``, None for this machine's own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Optional
 
@@ -11,7 +12,8 @@ import openvino as ov
 
 from ..arithmetic import BFLOAT16, FLOAT16, FLOAT32, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
-from ..optimized import OptimizedGraphs
+from ..mapped_pages import giving_back
+from ..optimized import MOST_BYTES, OptimizedGraphs, size_bytes
 from ..package import Component
 from . import Array, BackendOptions, require_outputs, runtime_failure
 
@@ -29,6 +31,9 @@ class OpenVinoBackend:
     one, each operator goes to the first that has it (HETERO). AUTO is not used: it would choose by
     itself, and change its choice while it runs. Where nobody says, the processor computes in the
     recipe's type, and GPUs and NPUs in their own, which is float16.
+
+    It copies weights out of the mapped file while it compiles a graph, and when that first runs.
+    ``memory`` ``lean``, and ``auto`` for large graphs, take the file's pages back meanwhile.
     """
 
     name = "openvino"
@@ -63,12 +68,16 @@ class OpenVinoBackend:
             settings = self._settings(wanted, arithmetic)
             if (kept := self._optimized.place(path, component.name)) is not None:
                 settings["CACHE_DIR"] = str(kept)
-            compiled = self._core.compile_model(str(path), device, settings)
+            lean = self._is_lean(path)
+            with giving_back(path.parent) if lean else nullcontext():
+                compiled = self._core.compile_model(str(path), device, settings)
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
             request = compiled.create_infer_request()
             used = tuple(name for name in wanted if _is_among(name, found))
             computes_in = arithmetic if len(wanted) > 1 else _arithmetic_of(compiled)
             session = OpenVinoSession(component, compiled, request, used, computes_in)
+            if lean:
+                session.first_run = giving_back(path.parent)
         except _FAILURES as error:
             raise runtime_failure(f"OpenVINO cannot load {path}", error, _LESS_MEMORY) from error
         if used[:1] != wanted[:1]:
@@ -103,6 +112,11 @@ class OpenVinoBackend:
                 gaps[name] = gap
         return gaps
 
+    def _is_lean(self, path: Path) -> bool:
+        if self.options.memory != "auto":
+            return self.options.memory == "lean"
+        return size_bytes(path) > MOST_BYTES
+
     def _settings(self, wanted: Sequence[str], arithmetic: str) -> dict[str, Any]:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if CPU in wanted or self.options.arithmetic is not None:
@@ -127,6 +141,7 @@ class OpenVinoSession:
     ) -> None:
         self.providers = providers
         self.arithmetic = arithmetic
+        self.first_run: AbstractContextManager[None] = nullcontext()
         self._component = component
         self._request = request
         self._inputs = _ports(component.name, component.inputs, compiled.inputs)
@@ -140,7 +155,9 @@ class OpenVinoSession:
         require_outputs(self._component, names)
         feeds = {self._inputs[name]: value for name, value in inputs.items()}
         try:
-            self._request.infer(feeds, share_outputs=True)
+            first, self.first_run = self.first_run, nullcontext()
+            with first:
+                self._request.infer(feeds, share_outputs=True)
             # Copies: the tensors are the request's, and the next run writes into them.
             return {
                 name: np.array(self._request.get_tensor(self._outputs[name]).data) for name in names

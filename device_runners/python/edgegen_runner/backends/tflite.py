@@ -11,6 +11,7 @@ from typing import Any, Optional, Protocol
 
 from ..arithmetic import BFLOAT16, FLOAT16, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
+from ..mapped_pages import folder_mark, give_back_pages
 from ..optimized import MOST_BYTES, OptimizedGraphs, filling, size_bytes
 from ..package import Component
 from ..sensors.control_groups import usable_cores
@@ -153,6 +154,8 @@ class TfliteBackend:
                     f"It has {', '.join(signatures) or 'none'}. Build the package again.",
                 )
             interpreter.allocate_tensors()
+            if self.options.memory != "fast" and size_bytes(path) > MOST_BYTES:
+                give_back_pages((folder_mark(path.parent),))  # the weights are packed
             return Part(interpreter)
         except _FAILURES as error:
             raise runtime_failure(
