@@ -58,6 +58,20 @@ class PeerEnvironment:
         if "torch==" in pins.read_text(encoding="utf-8"):  # by itself, as the Makefile does
             run([*pip, "--constraint", str(pins), "torch"], timeout_s=_INSTALL_S)
         run([*pip, "--requirement", str(pins)], timeout_s=_INSTALL_S)
+        self._drop_broken("torchvision")
+
+    def _drop_broken(self, package: str) -> None:
+        """Uninstall what a toolkit asks for and can't be imported: it takes transformers along.
+
+        torchvision is built for one build of torch, and pip takes that of the index.
+        """
+        from edgegen.core.process import ProcessError, run
+
+        python = str(self.python)
+        try:
+            run([python, "-c", f"import {package}"], timeout_s=600)
+        except ProcessError:
+            run([python, "-m", "pip", "uninstall", "--yes", "--quiet", package], timeout_s=600)
 
 
 PEERS: Mapping[str, PeerEnvironment] = {
