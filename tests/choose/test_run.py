@@ -198,7 +198,14 @@ NO_VERDICTS = (
 )
 
 
-@pytest.mark.parametrize("error", NO_VERDICTS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [
+        *NO_VERDICTS[:2],
+        *(pytest.param(error, marks=pytest.mark.slow) for error in NO_VERDICTS[2:]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_is_no_fault_of_a_candidate_is_tried_again_and_then_ends_the_run(
     error: EdgegenError, tmp_path: Path
 ) -> None:

@@ -351,7 +351,22 @@ def picture(width: int, height: int) -> np.ndarray:
     return ((np.stack(layers, axis=2) * 0.5 + 0.5) * 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+OTHER_SCHEDULERS = (
+    *("sd15 with eta", "sd15 euler ancestral", "sd15 image to image, dpmsolver++ sde"),
+    *("sd15 inpaint with euler ancestral and strength", "ddim pipeline over a ddpm config"),
+    *("lcm scheduler in sd15, image to image", "lcm scheduler in sdxl, image to image"),
+)
+"""Cases of schedulers, of which the matrix in tests/schedulers has cells in every run."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(it, marks=pytest.mark.slow) if it.name in OTHER_SCHEDULERS else it
+        for it in CASES
+    ],
+    ids=lambda case: case.name,
+)
 def test_pipeline_draws_what_diffusers_draws(
     case: Case, tiny_pipeline: Any, tmp_path: Path
 ) -> None:

@@ -263,7 +263,10 @@ def lose(transport: Transport, package: Path, cut: Callable[[], None], phase: st
                 cut()
 
 
-@pytest.mark.parametrize("phase", ["idle", "push", "start", "run"])
+@pytest.mark.parametrize(
+    "phase",
+    ["push", "run", *(pytest.param(it, marks=pytest.mark.slow) for it in ("idle", "start"))],
+)
 def test_ssh_that_is_cut_is_told_and_nothing_runs_on(
     sshd: Sshd, package: Path, tmp_path: Path, phase: str
 ) -> None:

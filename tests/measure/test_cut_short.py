@@ -48,7 +48,10 @@ def ended_by(
     [
         (KeyboardInterrupt(), "Ctrl-C", 60.0),
         (SystemExit(143), "a signal", None),
-        (ConnectionLostError("The connection broke."), "The connection broke.", 60.0),
+        pytest.param(
+            *(ConnectionLostError("The connection broke."), "The connection broke.", 60.0),
+            marks=pytest.mark.slow,
+        ),
         (RunnerError("The runner died."), "The runner died.", None),
     ],
 )

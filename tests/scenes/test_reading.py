@@ -38,7 +38,9 @@ def test_pictures_that_are_known_are_all_read_right():
         assert found.all_right == 1, key
 
 
-@pytest.mark.parametrize("change", [noisy, blurred, shifted])
+@pytest.mark.parametrize(
+    "change", [noisy, *(pytest.param(it, marks=pytest.mark.slow) for it in (blurred, shifted))]
+)
 def test_pictures_that_are_spoiled_a_little_are_mostly_read_right(change):
     assert np.mean([found.all_right for found in scored(change).values()]) >= 0.95
 

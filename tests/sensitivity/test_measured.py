@@ -212,6 +212,7 @@ def test_the_command_writes_a_table_a_page_and_csv(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(run, "call", in_this_process)
+    monkeypatch.setattr(run, "plan_cases", lambda *asked: plan_cases(*asked)[:1])
     page, csv = tmp_path / "page.html", tmp_path / "all.csv"
     model = str(tiny_pipeline("ddpm"))
     assert run_command(["sensitivity", model, "-o", str(page), "--csv", str(csv)]) == 0
