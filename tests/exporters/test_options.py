@@ -18,6 +18,7 @@ from edgegen.exporters.base import resolve_options
 from edgegen.exporters.coreml.options import CoreMlOptions
 from edgegen.exporters.onnx.options import OnnxOptions
 from edgegen.exporters.options import TargetOptions
+from edgegen.exporters.tflite.options import TfliteOptions
 
 IPHONE = load_profile("iphone-15-pro")
 PHONE = load_profile("pixel-8")
@@ -51,7 +52,7 @@ def test_4_bits_without_a_kernel_are_refused_by_name(
 
 @pytest.mark.parametrize("recipe", ["int4-dynamic", "int4-channel", "int8-dynamic"])
 def test_litert_takes_the_recipes_of_few_bits(recipe: str) -> None:
-    assert options("tflite", PHONE, recipe) == TargetOptions()
+    assert options("tflite", PHONE, recipe) == TfliteOptions()
 
 
 def of_any_iphone(recipe: str) -> TargetOptions:
@@ -66,7 +67,7 @@ def of_any_iphone(recipe: str) -> TargetOptions:
     [
         ("onnx", IPHONE, OnnxOptions(operators="plain")),
         ("onnx", PHONE, OnnxOptions(operators="contrib")),
-        ("tflite", PHONE, TargetOptions()),
+        ("tflite", PHONE, TfliteOptions()),
         (
             "coreml",
             IPHONE,
