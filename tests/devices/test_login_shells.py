@@ -124,7 +124,16 @@ def pythons(folder: Path, versions: dict[str, str]) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("name", ["python3", "python3.14", "python3.12", "python3.9", "python"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("python3.14", "python"),
+        *(
+            pytest.param(it, marks=pytest.mark.slow)
+            for it in ("python3", "python3.12", "python3.9")
+        ),
+    ],
+)
 def test_a_newer_python_beside_old_ones_is_found(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,9 +162,9 @@ def all_bytes(package: Path) -> int:
     return len(pack_runner()) + store.shipment(package).size_bytes
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(5))
 def test_a_push_that_was_cut_goes_on_where_it_was(package: Path, home: Path, number: int) -> None:
-    push_with_cut(package, home, cuts(all_bytes(package), 10)[number])
+    push_with_cut(package, home, cuts(all_bytes(package), 5)[number])
 
 
 @pytest.mark.slow

@@ -174,7 +174,14 @@ def prepared(
     return prepare
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+READ_ELSEWHERE = ("a text encoder saved as a whole CLIPModel", "a tokenizer of 512 tokens")
+"""What is left out of a CLIPModel: test_read, test_binding. A limit that is none is drawn here."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(it, marks=pytest.mark.slow) if it in READ_ELSEWHERE else it for it in SITUATIONS],
+)
 def test_the_reference_makes_the_image_of_diffusers(
     name: str, prepared: Any, tmp_path: Path
 ) -> None:

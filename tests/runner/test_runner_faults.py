@@ -67,11 +67,14 @@ def test_a_runner_that_keeps_to_the_protocol_is_heard(tmp_path: Path) -> None:
     ("body", "said"),
     [
         ("print('Segmentation fault'); sys.stdout.flush(); time.sleep(30)", "not its protocol"),
-        ("os.write(1, bytes(range(256)) + b'\\n'); time.sleep(30)", "not its protocol"),
+        pytest.param(
+            *("os.write(1, bytes(range(256)) + b'\\n'); time.sleep(30)", "not its protocol"),
+            marks=pytest.mark.slow,
+        ),
         ('print(\'{"event": "done", "t": "now"}\', flush=True); time.sleep(30)', "protocol"),
         ("sys.stdout.write('x' * 1100000); sys.stdout.flush(); time.sleep(30)", "over 1048576"),
         ('sys.stdout.write(\'{"event": "do\'); sys.stdout.flush()', "not its protocol"),
-        ("sys.exit(3)", "ended with exit code 3"),
+        pytest.param("sys.exit(3)", "ended with exit code 3", marks=pytest.mark.slow),
         ("pass", "ended with exit code 0"),
         ("os.kill(os.getpid(), 11)", "SIGSEGV"),
     ],
