@@ -242,7 +242,9 @@ def _operations(model: Path, options: argparse.Namespace) -> float | None:
         unet(sample, torch.zeros((), device="meta"), encoder_hidden_states=text.to("meta"))
         step = counter.get_total_flops() - once
         vae.decode(torch.zeros(1, vae.config.latent_channels, side, side, device="meta"))
-    return float(counter.get_total_flops() + step * (options.steps - 1))
+    pipeline.scheduler.set_timesteps(options.steps)
+    calls = len(pipeline.scheduler.timesteps)  # PNDM makes one more than steps
+    return float(counter.get_total_flops() + step * (calls - 1))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
