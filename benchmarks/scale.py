@@ -59,7 +59,7 @@ WAYS = (
     ),
 )
 _FIXED = frozenset({"tflite"})
-_TILE = 256
+_TILE = 320
 
 
 def main(arguments: Sequence[str]) -> int:
