@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Optional
+from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter
 
@@ -26,14 +26,7 @@ def open_litert(options: BackendOptions) -> TfliteBackend:
     )
 
 
-def _compiled(
-    path: Path,
-    signature: str,
-    threads: int,
-    *,
-    in_float16: bool = False,
-    packed: Optional[Path] = None,
-) -> Graph:
+def _compiled(path: Path, signature: str, threads: int, **options: Any) -> Graph:
     from .litert_compiled import CompiledPart
 
-    return CompiledPart(path, signature, threads, in_float16=in_float16, packed=packed)
+    return CompiledPart(path, signature, threads, **options)
