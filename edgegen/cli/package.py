@@ -291,7 +291,7 @@ def package(
     asked, reading = take_limits(options, _LIMITS), take_reading(options)
     device = None if profile is None else load_profile(profile)
     part_bytes = _part_bytes(part_size)
-    compiled = _npu(npu, chips, part_bytes, compiler_effort, allow_processor)
+    compiled = _npu(npu, chips, compiler_effort, allow_processor)
     if compiled is not None and not targets:
         targets = ("onnx",)
     if target_size is not None:
@@ -398,7 +398,6 @@ def _part_bytes(text: str | None) -> int | None:
 def _npu(
     npu: bool,
     chips: tuple[str, ...],
-    context_bytes: int | None,
     effort: CompilerEffort | None,
     allow_processor: bool,
 ) -> Npu | None:
@@ -422,7 +421,6 @@ def _npu(
     return Npu(
         chips=chips,
         allow_processor=allow_processor,
-        context_bytes=context_bytes,
         effort=effort or 3,
     )
 

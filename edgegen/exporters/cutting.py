@@ -19,6 +19,8 @@ from edgegen.core.errors import ExportError
 
 T = TypeVar("T", bound=Hashable)
 
+_EVENNESS = 1.15
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Step(Generic[T]):
@@ -54,13 +56,12 @@ def choose_cuts(
     *,
     size_of: Callable[[T], int],
     refuse: Callable[[Step[T]], ExportError],
-    evenness: float | None = None,
 ) -> list[tuple[int, int]]:
     """Return the parts, as the first step and the one behind the last.
 
-    Data that steps of one part share counts once. With an `evenness` of 1.1 no part has more than
-    1.1 times its even share of the data, where such cuts exist. A graph that fits is one part.
-    Raises what `refuse` makes of a step that alone is beyond the limit.
+    Data that steps of one part share counts once. No part has more than `_EVENNESS` times its even
+    share of the data, where such cuts exist. A graph that fits is one part. Raises what `refuse`
+    makes of a step that alone is beyond the limit.
     """
     if not steps:
         return [(0, 0)]
@@ -68,13 +69,12 @@ def choose_cuts(
     count = _count(reach)
     if count == 1:
         return [(0, len(steps))]
-    if evenness is not None:
-        whole = sum({key: size for it in steps for key, size in it.stored.items()}.values())
-        even = max(int(whole / count * evenness), max(it.size_bytes for it in steps))
-        if even < limit_bytes:
-            nearer = _reach(steps, even, refuse)
-            if _count(nearer) == count:
-                reach = nearer
+    whole = sum({key: size for it in steps for key, size in it.stored.items()}.values())
+    even = max(int(whole / count * _EVENNESS), max(it.size_bytes for it in steps))
+    if even < limit_bytes:
+        nearer = _reach(steps, even, refuse)
+        if _count(nearer) == count:
+            reach = nearer
     crossing = _crossing(lives, len(steps), size_of)
     return _cut(reach, count, crossing, [step.size_bytes for step in steps])
 

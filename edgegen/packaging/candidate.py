@@ -44,13 +44,11 @@ class Candidate:
 class Npu:
     """The chips to compile for, none for the profile's; and whether the processor may do a part.
 
-    `context_bytes` is what the weights of one context may take, None for what edgegen takes, and
-    `effort` how hard the compiler tries.
+    `effort` is how hard the compiler tries.
     """
 
     chips: tuple[str, ...] = ()
     allow_processor: bool = False
-    context_bytes: int | None = None
     effort: CompilerEffort = 3
 
 
@@ -187,7 +185,6 @@ def runtime_of(
         profile,
         npu.chips,
         allow_processor=npu.allow_processor,
-        context_bytes=npu.context_bytes,
         effort=npu.effort,
     )
 

@@ -25,7 +25,6 @@ def for_npu(
     chips: Sequence[str],
     *,
     allow_processor: bool = False,
-    context_bytes: int | None = None,
     effort: CompilerEffort = 3,
 ) -> RuntimeOptions:
     """Return a runtime's options with which graphs are compiled for chips.
@@ -58,7 +57,6 @@ def for_npu(
         chips=tuple(dict.fromkeys(load_chip(it).name for it in named)),
         allow_processor=allow_processor,
         effort=effort,
-        file_limit_bytes=context_bytes or runtime.file_limit_bytes,
     )
 
 

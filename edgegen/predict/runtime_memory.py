@@ -171,7 +171,7 @@ CORE_ML = RuntimeMemory(
 
 SMALL_BYTES = 64 * MIB
 """The runner's backend lets ONNX Runtime copy and repack a component up to this size under the
-memory mode `auto`: its `SMALL_BYTES`, whose module imports the runtime."""
+memory mode `auto`, whose threshold is the runner's `backends.SMALL_BYTES`."""
 
 
 RUNTIMES: Mapping[str, RuntimeMemory] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,8 @@ def test_what_cannot_be_is_refused(
 
 @pytest.mark.parametrize("given", [None, 500_000_000])
 def test_a_contexts_size_is_an_option_of_the_exporter(given: int | None) -> None:
-    runtime = runtime_of(None, ONNX, Npu(chips=("SM8650",), context_bytes=given))
+    runtime = runtime_of(None, ONNX, Npu(chips=("SM8650",)))
+    runtime = replace(runtime, file_limit_bytes=given)
     assert isinstance(runtime, RuntimeOptions)
     options = resolve_options(ONNX, load_recipe("fp16", ONNX), runtime, None)
     assert isinstance(options, OnnxOptions)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgegen_runner import mapped_pages
 from edgegen_runner.mapped_pages import clean_mappings, give_back_pages
 from edgegen_runner.memory_limit import MemoryLimit
 from edgegen_runner.pipelines.tiles import decode_in_tiles, starts
@@ -106,6 +107,16 @@ def test_mapped_pages_go_before_the_limit_is_reached_and_others_end_it(tmp_path:
     assert beyond[0] > allowed
     limit.stop()
     assert held[0] == 1
+
+
+def test_no_page_is_given_back_where_the_system_lists_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows has no C library without a name: it is not asked for."""
+    monkeypatch.setattr(mapped_pages, "read", lambda _: None)
+    monkeypatch.setattr(mapped_pages.ctypes, "CDLL", None)
+    with mapped_pages.giving_back(Path("/models")):
+        assert give_back_pages(("/models/",)) == 0
 
 
 @pytest.mark.parametrize(

@@ -138,14 +138,15 @@ def build(
     recipe: str,
     destination: Path,
     chips: tuple[str, ...] = (GEN_3.name,),
-    context_bytes: int | None = None,
+    part_bytes: int | None = None,
 ) -> Built:
     plan = plan_package(
         read_facts(resolve(model)),
         target="onnx",
         destination=destination,
         recipe=recipe,
-        npu=Npu(chips=chips, context_bytes=context_bytes),
+        npu=Npu(chips=chips),
+        part_bytes=part_bytes,
     )
     (made,) = build_all([plan]).packages
     assert isinstance(made, Built), made
@@ -231,9 +232,7 @@ def test_a_graph_in_several_contexts_draws_as_in_one(
 ) -> None:
     """The limit leaves the UNet three contexts at least, the others one or more."""
     whole = context_of(built.path / "unet" / "model.onnx").stat().st_size
-    made = build(
-        str(tiny_pipeline("sd15")), "fp16", tmp_path / "parts", context_bytes=whole * 2 // 5
-    )
+    made = build(str(tiny_pipeline("sd15")), "fp16", tmp_path / "parts", part_bytes=whole * 2 // 5)
     unet = made.path / "unet"
     assert (unet / "model.3.onnx").is_file()
     assert context_of(unet / "model.3.onnx").is_file()

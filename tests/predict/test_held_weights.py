@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from edgegen_runner import backends
 
 from edgegen.core.recipe import ComponentRecipe
 from edgegen.core.targets import load_target
@@ -84,5 +85,4 @@ def test_onnx_runtime_copies_small_components_and_maps_large_ones() -> None:
 
 
 def test_the_size_up_to_which_onnx_runtime_copies_is_the_runner_s() -> None:
-    backend = pytest.importorskip("edgegen_runner.backends.onnxruntime")
-    assert backend.SMALL_BYTES == SMALL_BYTES
+    assert backends.SMALL_BYTES == SMALL_BYTES

@@ -56,11 +56,12 @@ def give_back_pages(folders: tuple[str, ...]) -> int:
     The folders are those of `folder_mark`. A mapping of which a page was written is left alone.
     Raises nothing where the system has no such call.
     """
-    madvise = getattr(ctypes.CDLL(None), "madvise", None)
-    if madvise is None:
+    maps = read("/proc/self/smaps")
+    if not maps:  # Windows, which has no C library without a name either, and macOS
         return 0
+    madvise = ctypes.CDLL(None).madvise
     given = 0
-    for start, end, resident in clean_mappings(read("/proc/self/smaps") or "", folders):
+    for start, end, resident in clean_mappings(maps, folders):
         size = ctypes.c_size_t(end - start)
         if madvise(ctypes.c_void_p(start), size, ctypes.c_int(_DONTNEED)) == 0:
             given += resident

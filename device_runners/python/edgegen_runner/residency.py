@@ -185,5 +185,5 @@ def _cast(value: Array, tensor: Tensor) -> Array:
 
 def _trim() -> None:
     """Ask glibc to give freed memory back to the system; other C libraries do so by themselves."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # the last one is Windows'
         ctypes.CDLL(None).malloc_trim(0)

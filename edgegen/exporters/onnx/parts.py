@@ -19,7 +19,6 @@ from edgegen.core.errors import ExportError
 from edgegen.core.units import format_bytes
 from edgegen.exporters.cutting import Step, choose_cuts, lives_of
 
-_EVENNESS = 1.15
 _CROSSING = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.UINT8, ir.DataType.UINT16}
 )
@@ -55,7 +54,6 @@ def split(model: ir.Model, limit_bytes: int) -> list[ir.Model]:
         limit_bytes,
         size_of=lambda name: _size_bytes(values[name]),
         refuse=lambda step: _too_large(step, limit_bytes),
-        evenness=_EVENNESS,
     )
     if len(cuts) == 1:
         return [model]

@@ -18,8 +18,6 @@ from edgegen.exporters.tflite.graph import Graph, Operator, Tensor
 from edgegen.exporters.tflite.walk import check_graph, tensors_of, used_by
 from edgegen.exporters.tflite.weights import Buffer, buffer_of
 
-_EVENNESS = 1.15
-
 
 def file_name(number: int) -> str:
     """Return the name of a part's file; parts are numbered from 1.
@@ -46,7 +44,6 @@ def split(graph: Graph, limit_bytes: int) -> list[Graph]:
         limit_bytes,
         size_of=lambda tensor: tensor.size_bytes,
         refuse=lambda step: _too_large(graph.operators[step.place], step.size_bytes, limit_bytes),
-        evenness=_EVENNESS,
     )
     return [graph] if len(cuts) == 1 else _parts(graph, steps, lives, cuts)
 

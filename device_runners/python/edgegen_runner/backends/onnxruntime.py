@@ -13,7 +13,7 @@ from typing import Any, Optional
 from ..arithmetic import BFLOAT16, FLOAT16, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
 from ..heap import map_large_blocks
-from ..optimized import OptimizedGraphs, filling, size_bytes
+from ..optimized import OptimizedGraphs, filling
 from ..package import Component
 from ..runtime_versions import version_numbers
 from . import Array, BackendOptions, require_outputs, require_ports, runtime_failure
@@ -53,11 +53,6 @@ _BFLOAT16_PRODUCTS = "mlas.enable_gemm_fastmath_arm64_bfloat16"
 _BFLOAT16_SINCE = "1.18.0"
 """onnxruntime_session_options_config_keys.h; earlier releases ignore it."""
 
-SMALL_BYTES = 64 << 20
-"""Components up to this size may be copied and repacked under ``auto``: that halved the time of a
-step of the built-in model (28 MB), while at the size of Stable Diffusion 1.5 it gained nothing in
-a spike before this code."""
-
 
 _APART: Mapping[str, str] = {
     "session.optimized_model_external_initializers_file_name": "weights",
@@ -92,7 +87,7 @@ class OnnxRuntimeBackend:
         arithmetic = arithmetic_of(
             self.options.arithmetic, component, self.arithmetic_gaps, self.name
         )
-        lean = self._is_lean(path)
+        lean = self.options.is_lean(path)
         if lean:
             map_large_blocks()
         try:
@@ -159,11 +154,6 @@ class OnnxRuntimeBackend:
             for key, value in _APART.items():
                 options.add_session_config_entry(key, value)
             return ort.InferenceSession(str(path), sess_options=options, providers=[CPU])
-
-    def _is_lean(self, path: Path) -> bool:
-        if self.options.memory != "auto":
-            return self.options.memory == "lean"
-        return size_bytes(path) > SMALL_BYTES
 
     def _session_options(self, *, lean: bool, arithmetic: str) -> Any:
         options = ort.SessionOptions()

@@ -13,7 +13,7 @@ import openvino as ov
 from ..arithmetic import BFLOAT16, FLOAT16, FLOAT32, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
 from ..mapped_pages import giving_back
-from ..optimized import MOST_BYTES, OptimizedGraphs, size_bytes
+from ..optimized import OptimizedGraphs
 from ..package import Component
 from . import Array, BackendOptions, require_outputs, runtime_failure
 
@@ -68,7 +68,7 @@ class OpenVinoBackend:
             settings = self._settings(wanted, arithmetic)
             if (kept := self._optimized.place(path, component.name)) is not None:
                 settings["CACHE_DIR"] = str(kept)
-            lean = self._is_lean(path)
+            lean = self.options.is_lean(path)
             with giving_back(path.parent) if lean else nullcontext():
                 compiled = self._core.compile_model(str(path), device, settings)
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
@@ -111,11 +111,6 @@ class OpenVinoBackend:
             if gap:
                 gaps[name] = gap
         return gaps
-
-    def _is_lean(self, path: Path) -> bool:
-        if self.options.memory != "auto":
-            return self.options.memory == "lean"
-        return size_bytes(path) > MOST_BYTES
 
     def _settings(self, wanted: Sequence[str], arithmetic: str) -> dict[str, Any]:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}

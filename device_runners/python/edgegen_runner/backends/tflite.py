@@ -12,7 +12,7 @@ from typing import Any, Optional, Protocol
 from ..arithmetic import BFLOAT16, FLOAT16, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
 from ..mapped_pages import folder_mark, give_back_pages
-from ..optimized import MOST_BYTES, OptimizedGraphs, filling, size_bytes
+from ..optimized import OptimizedGraphs, filling, size_bytes
 from ..package import Component
 from ..sensors.control_groups import usable_cores
 from . import Array, BackendOptions, runtime_failure
@@ -134,7 +134,7 @@ class TfliteBackend:
         threads = self.options.threads or usable_cores()  # its own default is one
         in_float16 = arithmetic == FLOAT16
         try:
-            if self._compiled is not None and self._is_lean(path):
+            if self._compiled is not None and self._packs_into_a_file(path):
                 # Whatever ails the file, or writing it: there is memory.
                 with (
                     contextlib.suppress(RuntimeError, ValueError, OSError),
@@ -154,7 +154,7 @@ class TfliteBackend:
                     f"It has {', '.join(signatures) or 'none'}. Build the package again.",
                 )
             interpreter.allocate_tensors()
-            if self.options.memory != "fast" and size_bytes(path) > MOST_BYTES:
+            if self.options.is_lean(path):
                 give_back_pages((folder_mark(path.parent),))  # the weights are packed
             return Part(interpreter)
         except _FAILURES as error:
@@ -162,10 +162,10 @@ class TfliteBackend:
                 f"{self.name} cannot load {path}", error, _LESS_MEMORY, ran_out=_RAN_OUT
             ) from error
 
-    def _is_lean(self, path: Path) -> bool:
-        if self.options.memory != "auto":
-            return self.options.memory == "lean"
-        return self.options.optimized is not None and size_bytes(path) > MOST_BYTES
+    def _packs_into_a_file(self, path: Path) -> bool:
+        """Return whether it does: unasked, only where the file is kept for the next process."""
+        is_kept = self.options.memory == "lean" or self.options.optimized is not None
+        return is_kept and self.options.is_lean(path)
 
     @contextlib.contextmanager
     def _packed(self, path: Path, component: str) -> Iterator[Path]:
