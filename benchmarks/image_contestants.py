@@ -86,6 +86,7 @@ def _ours(
 
 
 _FIXED = ("--shapes", "fixed")
+_DRAWING = {"arithmetic": "bfloat16", "residency": "drawing"}
 
 
 def _genai(weights: str, precision: str, computes: str | None, *further: str) -> Contestant:
@@ -131,6 +132,8 @@ CONTESTANTS = (
     _genai("fp32", "float32", "f32"),
     _ours("onnx", "fp32", "float32", "onnxruntime"),
     _ours("openvino", "fp32", "float32", "openvino"),
+    _ours("openvino", "fp32", "float32", "openvino", *_FIXED),
+    _ours("openvino", "fp32", "float32", "openvino", *_FIXED, residency="drawing"),
     _ours("tflite", "fp32", "float32", "ai_edge_litert"),
     _diffusers("bfloat16", "16 bits"),
     _genai("fp16", "16 bits", None),
@@ -139,6 +142,7 @@ CONTESTANTS = (
     _ours("openvino", "fp16-storage", "16 bits", "openvino"),
     _ours("openvino", "fp16-storage", "16 bits", "openvino", arithmetic="bfloat16"),
     _ours("openvino", "fp16-storage", "16 bits", "openvino", *_FIXED, arithmetic="bfloat16"),
+    _ours("openvino", "fp16-storage", "16 bits", "openvino", *_FIXED, **_DRAWING),
     _ours("tflite", "fp16-storage", "16 bits", "ai_edge_litert"),
     _genai("int8", "8 bits", None),
     _sdcpp("q8_0", "8 bits"),

@@ -5,9 +5,11 @@
 
 Everything is included: text, denoising with guidance, decoding. Contestants take turns (A B C,
 A B C, …); a turn is a process of its own, alone on the machine, in the tool's own environment: it
-imports, loads, draws once to warm up, and then `--images` times. Files were read through before, so
-nobody waits for the disk. Memory is the highest sum of PSS since the process began. The machine is
-measured first (`roof.py`), and each image's operations over its time are told as a share of that.
+imports, loads, draws once to warm up, `--images` times, and once more. Files were read through
+before, so nobody waits for the disk. Memory is the highest sum of PSS until the process is warm and
+in the last image; asking for it takes a core's time and stops who allocates, so nobody asks while
+images are timed. The machine is measured first (`roof.py`), and each image's operations over its
+time are told as a share of that.
 
 `--only WORD` keeps the contestants whose name has a word. One whose environment is missing is left
 out and named, with how it is made.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -48,6 +51,7 @@ from edgegen.models.source import resolve
 
 PROMPT = "a red circle above a blue square"
 SEED = 20
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class Entry:
     runtime: str | None = None
     turns: list[Drawn] = field(default_factory=list)
     failure: str | None = None
+    read_bytes: int | None = None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -80,6 +85,11 @@ def main(arguments: Sequence[str]) -> int:
                 if entry.failure is None:
                     say(f"round {turn + 1} of {options.rounds}: {entry.contestant.name}")
                     take_turn(entry, options, latents, folder / f"{index}.npy")
+        if options.reads:
+            for index, entry in enumerate(entries):
+                if entry.failure is None:
+                    say(f"what it reads: {entry.contestant.name}")
+                    count_reads(entry, options, latents, folder / f"{index}.npy")
         reference = folder / "0.npy" if entries and entries[0].turns else None
         report = Report(
             model=options.model,
@@ -150,9 +160,56 @@ def take_turn(entry: Entry, options: argparse.Namespace, latents: Path, output: 
     contestant, model = entry.contestant, entry.model
     assert model is not None
     read_through(model)
+    with Child(_command(entry, options, latents, output), env=_ENVIRONMENT) as child:
+        made: list[dict[str, Any]] = []
+        try:
+            lines = child.lines()
+
+            def draw(times: int) -> None:
+                for _ in range(times):
+                    child.send("draw")
+                    made.append(answer(child, lines))
+
+            with PeakSampler(child.pid) as sampler:
+                facts = answer(child, lines)
+                child.send("load")
+                loaded = answer(child, lines)
+                draw(options.warmups)
+            draw(options.images)
+            with PeakSampler(child.pid) as after:
+                draw(1)
+            child.send("end")
+            child.wait(60)
+        except ProcessError as error:
+            entry.failure = last_line(error.tail)
+            say(f"{contestant.name} failed: {entry.failure}")
+            return
+    entry.runtime = facts["runtime"]
+    peaks = [each.at_peak for each in (sampler, after) if each.at_peak is not None]
+    peak = max(peaks, key=lambda each: each.pss_bytes, default=None)
+    timed = made[options.warmups : -1]
+    steps = [each["step_s"] for each in timed if each.get("step_s") is not None]
+    entry.turns.append(
+        Drawn(
+            import_s=facts["import_s"],
+            load_s=loaded["wall_s"],
+            start_cpu_s=facts["import_cpu_s"] + loaded["cpu_s"],
+            first_s=made[0]["wall_s"],
+            image_s=tuple(each["wall_s"] for each in timed),
+            image_cpu_s=tuple(each["cpu_s"] for each in timed),
+            peak_bytes=None if peak is None else peak.pss_bytes,
+            peak_anonymous_bytes=None if peak is None else peak.anonymous_bytes,
+            step_s=tuple(steps),
+        )
+    )
+
+
+def _command(entry: Entry, options: argparse.Namespace, latents: Path, output: Path) -> list[str]:
+    """Write a contestant's job beside its output; return how its side is started."""
+    contestant = entry.contestant
     job = output.with_suffix(".json")
     fields = {
-        "model": str(model),
+        "model": str(entry.model),
         "latents": str(latents),
         "output": str(output),
         "prompt": PROMPT,
@@ -161,38 +218,37 @@ def take_turn(entry: Entry, options: argparse.Namespace, latents: Path, output: 
         "kept": str(output.with_suffix(".kept")) if contestant.is_ours else None,
     }
     job.write_text(json.dumps(fields), encoding="utf-8")
-    command = [str(contestant.python), str(SIDES / contestant.side), str(job)]
-    with Child(command, env={"HF_HUB_OFFLINE": "1"}) as child:
+    return [str(contestant.python), str(SIDES / contestant.side), str(job)]
+
+
+def count_reads(entry: Entry, options: argparse.Namespace, latents: Path, output: Path) -> None:
+    """Count what a new process reads from the disk for an image; what it wrote before is kept."""
+    model, kept = entry.model, output.with_suffix(".kept")
+    assert model is not None
+    os.sync()
+    for file in (*model.rglob("*"), *kept.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with Child(_command(entry, options, latents, output), env=_ENVIRONMENT) as child:
         try:
-            with PeakSampler(child.pid) as sampler:
-                lines = child.lines()
-                facts = answer(child, lines)
-                child.send("load")
-                loaded = answer(child, lines)
-                made = []
-                for _ in range(options.warmups + options.images):
-                    child.send("draw")
-                    made.append(answer(child, lines))
-                child.send("end")
+            lines = child.lines()
+            answer(child, lines)
+            before = _read_bytes(child.pid)
+            for word in ("load", "draw"):
+                child.send(word)
+                answer(child, lines)
+            entry.read_bytes = _read_bytes(child.pid) - before
+            child.send("end")
             child.wait(60)
         except ProcessError as error:
-            entry.failure = last_line(error.tail)
-            say(f"{contestant.name} failed: {entry.failure}")
-            return
-    entry.runtime = facts["runtime"]
-    peak = sampler.at_peak
-    entry.turns.append(
-        Drawn(
-            import_s=facts["import_s"],
-            load_s=loaded["wall_s"],
-            start_cpu_s=facts["import_cpu_s"] + loaded["cpu_s"],
-            first_s=made[0]["wall_s"],
-            image_s=tuple(each["wall_s"] for each in made[options.warmups :]),
-            image_cpu_s=tuple(each["cpu_s"] for each in made[options.warmups :]),
-            peak_bytes=None if peak is None else peak.pss_bytes,
-            peak_anonymous_bytes=None if peak is None else peak.anonymous_bytes,
-        )
-    )
+            say(f"{entry.contestant.name}: reads not counted: {last_line(error.tail)}")
+
+
+def _read_bytes(pid: int) -> int:
+    """Return what a process had the system read from the disk (proc_pid_io(5))."""
+    counts = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in counts if line.startswith("read_bytes"))
 
 
 def _result(entry: Entry, image: Path, reference: Path | None) -> Result:
@@ -214,6 +270,7 @@ def _result(entry: Entry, image: Path, reference: Path | None) -> Result:
         psnr_db=None if distance is None or distance == float("inf") else distance,
         equal=distance == float("inf"),
         failure=entry.failure,
+        read_bytes=entry.read_bytes,
     )
 
 
@@ -257,6 +314,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=3, help="of each turn")
     parser.add_argument("--warmups", type=int, default=1, help="of each turn")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--reads", action="store_true", help="count bytes read, in a turn more")
     parser.add_argument("--only", action="append", default=[], metavar="WORD")
     parser.add_argument("--without", action="append", default=[], metavar="WORD")
     parser.add_argument("--work", type=Path, help="folder for what is exported, which stays there")

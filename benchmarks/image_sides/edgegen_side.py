@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from turns import read_job, serve
+from turns import read_job, serve, step_ended
 
 job = read_job()
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "device_runners" / "python"))
@@ -27,6 +27,11 @@ backend = open_backend(
 session: Any = None
 
 
+def _hear(kind: str, **_: object) -> None:
+    if kind == "step":
+        step_ended()
+
+
 def load() -> None:
     global session
     package = load_package(Path(job["model"]))
@@ -38,7 +43,7 @@ def load() -> None:
         height=job["pixels"],
         latents=Path(job["latents"]),
     )
-    session = Session(package, backend, request, residency, lambda kind, **values: None)
+    session = Session(package, backend, request, residency, _hear)
     if residency == "all":
         session.load()
 

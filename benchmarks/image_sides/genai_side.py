@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from turns import read_job, serve
+from turns import read_job, serve, step_ended
 
 job = read_job()
 
@@ -37,6 +37,11 @@ def load() -> None:
     pipeline = openvino_genai.Text2ImagePipeline(job["model"], "CPU", **settings)
 
 
+def _step(*_: object) -> bool:
+    step_ended()
+    return False  # don't stop
+
+
 def draw() -> Any:
     made = pipeline.generate(
         job["prompt"],
@@ -45,6 +50,7 @@ def draw() -> Any:
         num_inference_steps=job["steps"],
         guidance_scale=job["guidance"],
         generator=Numbers(),
+        callback=_step,
     )
     return np.array(made.data)[0]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from turns import read_job, serve
+from turns import read_job, serve, step_ended
 
 job = read_job()
 
@@ -38,6 +38,7 @@ def draw() -> Any:
         height=job["pixels"],
         sample_method="euler",
         seed=0,
+        progress_callback=step_ended,
     )
     return np.asarray(made[0].convert("RGB"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -17,6 +17,7 @@ from edgegen.cli.shared_options import (
     runtime_profile_option,
 )
 from edgegen.cli.text import TEXT
+from edgegen.core.measurement import Residency
 from edgegen.runner.runtimes import listed_choices
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,10 +116,10 @@ runtime_options: Callable[[F], F] = _stacked(
     ),
     click.option(
         "--residency",
-        type=click.Choice(["all", "sequential", "parts"]),
+        type=click.Choice(get_args(Residency)),
         default="all",
         show_default=True,
-        help="Keep all components in memory, or one at a time.",
+        help="Keep all components in memory, those that draw, or one at a time.",
     ),
 )
 

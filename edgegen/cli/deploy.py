@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from edgegen.cli.console import Console
 from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, chip_of, chip_option, verify_option
 from edgegen.cli.shared_options import runtime_profile_option
+from edgegen.core.measurement import Residency
 from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
 @click.option("--name", help="The package's name there. Default: model, target and recipe.")
 @click.option(
     "--residency",
-    type=click.Choice(["all", "sequential", "parts"]),
+    type=click.Choice(get_args(Residency)),
     default="all",
     show_default=True,
-    help="For the golden case: keep all components in memory, or one at a time.",
+    help="For the golden case: keep all components in memory, those that draw, or one at a time.",
 )
 @click.option(
     "--provider",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from edgegen_runner.request import STRONGEST_CONTROL, SYNTAXES
@@ -30,6 +30,7 @@ from edgegen.cli.shared_options import (
     runtime_profile_option,
 )
 from edgegen.cli.text import TEXT
+from edgegen.core.measurement import Residency
 from edgegen.core.units import format_duration
 from edgegen.runner.runtimes import listed_choices
 
@@ -186,10 +187,10 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option(
     "--residency",
-    type=click.Choice(["all", "sequential", "parts"]),
+    type=click.Choice(get_args(Residency)),
     default="all",
     show_default=True,
-    help="Keep all components in memory, or one at a time.",
+    help="Keep all components in memory, those that draw, or one at a time.",
 )
 @limit_options(("memory",))
 @chip_option

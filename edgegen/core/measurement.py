@@ -24,7 +24,7 @@ from edgegen.core.units import steps_text
 SCHEMA_VERSION = 1
 
 RunKind = Literal["golden", "cold", "steady", "sustained", "memory"]
-Residency = Literal["all", "sequential", "parts"]
+Residency = Literal["all", "drawing", "sequential", "parts"]
 MemoryMode = Literal["auto", "fast", "lean"]
 
 

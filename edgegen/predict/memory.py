@@ -102,7 +102,7 @@ def predict_memory(
     if residency == "all":
         held = _together(list(parts.values()))
     else:
-        held = _apart(called_components(candidate.spec), parts)
+        held = _apart(called_components(candidate.spec), parts, residency)
     name, largest = max(components.items(), key=lambda item: item[1].largest_buffer_bytes)
     of_weight = largest.largest_weight_bytes >= largest.largest_activation_bytes
     layer = largest.largest_weight if of_weight else largest.largest_activation
@@ -161,11 +161,15 @@ def _together(parts: Sequence[_Part]) -> int:
     return round(max(highest, running))
 
 
-def _apart(components: Sequence[Component], parts: Mapping[str, _Part]) -> int:
-    """Return the highest sum where one component is loaded at a time; denoisers are together."""
+def _apart(
+    components: Sequence[Component], parts: Mapping[str, _Part], residency: Residency
+) -> int:
+    """Return the highest sum where a component is alone; denoisers, or what draws, are together."""
     groups: dict[str, list[_Part]] = {}
     for component in components:
-        key = "denoiser" if main_role(component.role) == "denoiser" else component.name
+        role = main_role(component.role)
+        together = role != "text_encoder" if residency == "drawing" else role == "denoiser"
+        key = "denoiser" if together else component.name
         groups.setdefault(key, []).append(parts[component.name])
     return max(
         group[0].memory.total_bytes if len(group) == 1 else _together(group)

@@ -16,7 +16,7 @@ from edgegen_runner.runtimes import DEFAULT
 from edgegen.core.codec import encode
 from edgegen.core.recipe import Arithmetic
 
-Residency = Literal["all", "sequential", "parts"]
+Residency = Literal["all", "drawing", "sequential", "parts"]
 PromptSyntax = Literal["plain", "a1111", "compel"]
 MemoryMode = Literal["auto", "lean", "fast"]
 

@@ -57,6 +57,7 @@ class MemoryPlan:
     def words(self) -> str:
         """Return what is done for memory."""
         done = {
+            "the prompt's encoders let go": self.residency == "drawing",
             "one component at a time": self.residency == "sequential",
             "one part of a component at a time": self.residency == "parts",
             "mapped weights": self.memory == "lean",
@@ -141,6 +142,8 @@ def remedies(job: GenerateJob, manifest: PackageManifest) -> tuple[Remedy, ...]:
     start = start_of(job)
     found = []
     if start.residency == "all":
+        if max(job.request.count, job.repeat) > 1:  # the next image finds what draws it loaded
+            found.append(Remedy(change={"residency": "drawing"}))
         found.append(Remedy(change={"residency": "sequential"}))
     mapped = Remedy(change={"memory": "lean"})
     if start.memory == "auto" and job.backend.name in _MAPPED_AT_NO_COST:

@@ -224,20 +224,20 @@ def test_16_bit_weights_are_marked_so_that_a_plugin_may_keep_them(
     assert {layer.attrib["type"] for layer in marked} == {"Convert"}
 
 
+@pytest.mark.parametrize("recipe", ["int8", "fp16-storage"])
 def test_the_look_up_of_a_token_widens_the_rows_that_it_takes_and_no_other(
-    tiny_pipeline: TinyPipeline, tmp_path: Path
+    tiny_pipeline: TinyPipeline, tmp_path: Path, recipe: str
 ) -> None:
-    export(tiny_pipeline("sd15"), "text_encoder", tmp_path, "int8")
-    model = openvino.Core().read_model(tmp_path / "openvino_model.xml")
-    tables = [
-        node
-        for node in model.get_ops()
-        if node.get_type_name() == "Constant"
-        and node.get_friendly_name().endswith("token_embedding.weight")
-    ]
-    assert len(tables) == 1
-    readers = tables[0].output(0).get_target_inputs()
-    assert {reader.get_node().get_type_name() for reader in readers} == {"Gather"}
+    export(tiny_pipeline("sd15"), "text_encoder", tmp_path, recipe)
+    core = openvino.Core()
+    compiled = core.compile_model(
+        tmp_path / "openvino_model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    nodes = compiled.get_runtime_model().get_ordered_ops()
+    readers = [node for node in nodes if node.get_rt_info()["layerType"].astype(str) == "Gather"]
+    tables = [node.input(0).get_source_output().get_node() for node in readers]
+    found = {table.get_rt_info()["outputPrecisions"].astype(str) for table in tables}
+    assert "f32" not in found
 
 
 def test_constants_are_aligned_lie_one_behind_the_other_and_fill_the_file(tmp_path: Path) -> None:

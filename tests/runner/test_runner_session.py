@@ -234,6 +234,7 @@ def test_same_seed_gives_the_same_pixels_whatever_the_residency_and_batch(packag
     first = hashes()
     assert len(set(first)) == 2
     assert hashes(residency="sequential") == first
+    assert hashes(residency="drawing") == first
     assert hashes(request={"guidance_batch": 1}) == first
     assert hashes(backend=Backend(memory="fast", threads=1)) == first
     one = GenerateJob(
@@ -260,6 +261,25 @@ def test_sequential_residency_holds_one_component_and_encodes_a_text_once(packag
     assert loads == ["text_encoder", "unet", "vae_decoder", "unet", "vae_decoder"]
     ends = [event for event in found if event["event"] == "image_end"]
     assert all(0 < event["load_s"] < event["end"] - event["start"] for event in ends)
+
+
+def test_residency_drawing_holds_what_draws_and_no_encoder_beside_it(package: Path) -> None:
+    job = GenerateJob(
+        package=str(package),
+        request=Request(prompts=(*PROMPT, "a small dog"), count=2),
+        residency="drawing",
+    )
+    found = [event for event in RunnerSession().raw_events(job) if event["event"] != "step"]
+    held: set[str] = set()
+    for event in found:
+        if event["event"] == "load":
+            held.add(event["component"])
+        elif event["event"] == "free":
+            held.remove(event["component"])
+        assert held <= {"unet", "vae_decoder"} or held == {"text_encoder"}
+    loads = [event["component"] for event in found if event["event"] == "load"]
+    # The second prompt has its encoder to itself again.
+    assert loads == ["text_encoder", "unet", "vae_decoder"] * 2
 
 
 def test_warmups_and_repeats_are_counted_but_only_repeats_are_written(

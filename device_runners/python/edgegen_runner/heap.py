@@ -1,4 +1,4 @@
-"""How glibc's heap keeps large blocks."""
+"""How glibc's heap keeps large blocks, and gives free ones back."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def map_large_blocks() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+
+
+def trim() -> None:
+    """Ask glibc to give freed memory back to the system; other C libraries do so by themselves."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # the last one is Windows'
+        ctypes.CDLL(None).malloc_trim(0)

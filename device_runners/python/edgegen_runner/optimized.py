@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import platform
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,13 @@ class OptimizedGraphs:
         instructions = " ".join(sorted(processor_features()))
         self._facts = "\0".join((version, settings, platform.machine(), instructions))
 
-    def place(self, path: Path, component: str) -> Optional[Path]:
-        """Return the folder of a component's optimized graph, None where it isn't to be kept."""
-        return None if size_bytes(path) > MOST_BYTES else self.place_of_any(component)
+    def place(self, path: Path, component: str, widened: int = 1) -> Optional[Path]:
+        """Return the folder of a component's optimized graph, None where it isn't to be kept.
+
+        A runtime that makes weights wider counts them so.
+        """
+        too_large = widened * size_bytes(path) > MOST_BYTES
+        return None if too_large else self.place_of_any(component)
 
     def place_of_any(self, component: str) -> Optional[Path]:
         """Return the folder of a component's graph of any size; None where nothing is kept."""
@@ -46,6 +51,27 @@ class OptimizedGraphs:
             return None
         digest = hashlib.sha256(f"{self._facts}\0{component}".encode()).hexdigest()
         return self._folder / digest[:32]
+
+    @contextlib.contextmanager
+    def folder_of(self, name: str, file: str, path: Path, *, at_most_bytes: int) -> Iterator[Path]:
+        """Yield the folder of a file that a runtime makes of the graph ``path``, of any size.
+
+        The file may be missing: who asks makes it. Where nothing is kept it loses its name in the
+        end, and lasts as long as it is mapped. Raises OSError where there is no room for it.
+        """
+        place = self.place_of_any(name)
+        if place is not None and (place / file).is_file():
+            yield place
+            return
+        with contextlib.ExitStack() as stack:
+            if place is None:
+                temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=".packed-")
+                folder = Path(stack.enter_context(temporary))
+            else:
+                folder = stack.enter_context(filling(place))
+            if shutil.disk_usage(folder).free < at_most_bytes:
+                raise OSError(f"{folder} has no room for {file}")
+            yield folder
 
 
 def size_bytes(path: Path) -> int:

@@ -1,15 +1,14 @@
 """Which components are in memory, and how long the runtime worked.
 
-``all`` keeps every component that was loaded; ``sequential`` holds one at a time, so that the peak
-is that of the largest; ``parts`` does so, and of a component that is cut holds one part. Those that
-work in the steps of an image (a denoiser, the second one that it has where it keeps features,
+``all`` keeps every component that was loaded. ``drawing`` keeps those that draw, and lets a text
+encoder go once it has encoded the prompt; ``sequential`` holds one component at a time, so that the
+peak is that of the largest; ``parts`` does so, and of a component that is cut holds one part. Those
+that work in the steps of an image (a denoiser, the second one that it has where it keeps features,
 ControlNets) take turns in every image, and count as one.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
 import gc
 import os
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 import numpy.typing as npt
 
-from .backends import Backend, Session
+from .backends import Backend, Rests, Session
 from .errors import RunnerFailure
 from .events import Emit
+from .heap import trim
 from .package import Component, Package, Tensor
 from .runtime_versions import refuse_older
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-RESIDENCIES = ("all", "sequential", "parts")
+RESIDENCIES = ("all", "drawing", "sequential", "parts")
+_READ_THE_PROMPT = ("text_encoder", "image_encoder", "image_projection")
 _TAKE_TURNS = ("controlnet", "denoiser", "shallow_denoiser")
 
 _DTYPES = {
@@ -105,6 +106,8 @@ class Components:
                 )
             feeds[tensor.name] = _cast(inputs[tensor.name], tensor)
         feeds.update(self._lora.get(name, {}))
+        if self.residency == "drawing":
+            self._let_rest_all_but(component)
         started = time.perf_counter()
         values = session.run(feeds, outputs)
         self.runtime_s += time.perf_counter() - started
@@ -144,17 +147,30 @@ class Components:
         )
         return session
 
+    def _let_rest_all_but(self, wanted: Component) -> None:
+        for name, session in self._sessions.items():
+            roles = wanted.role, self.package.component(name).role
+            works = name == wanted.name or all(role in _TAKE_TURNS for role in roles)
+            if not works and isinstance(session, Rests):
+                session.rest()
+
     def _free_all_but(self, wanted: Component) -> None:
-        takes_turns = wanted.role in _TAKE_TURNS
         for name in list(self._sessions):
-            if not (takes_turns and self.package.component(name).role in _TAKE_TURNS):
+            if not self._go_together(wanted, self.package.component(name)):
                 self._free(name)
+
+    def _go_together(self, one: Component, other: Component) -> bool:
+        """Return whether two components may be in memory at once."""
+        roles = one.role, other.role
+        if self.residency == "drawing":
+            return not any(role in _READ_THE_PROMPT for role in roles)
+        return all(role in _TAKE_TURNS for role in roles)
 
     def _free(self, name: str) -> None:
         self._sessions.pop(name).close()
         if self.residency != "all":  # the next component is to find room
             gc.collect()
-            _trim()
+            trim()
         self._emit("free", component=name)
 
 
@@ -181,9 +197,3 @@ def _cast(value: Array, tensor: Tensor) -> Array:
     if value.dtype == dtype and value.flags.c_contiguous:
         return value
     return np.ascontiguousarray(value, dtype=dtype).reshape(value.shape)
-
-
-def _trim() -> None:
-    """Ask glibc to give freed memory back to the system; other C libraries do so by themselves."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # the last one is Windows'
-        ctypes.CDLL(None).malloc_trim(0)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, Optional, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -48,11 +48,14 @@ class BackendOptions:
     arithmetic: Optional[str] = None
     chip: Optional[str] = None
 
-    def is_lean(self, graph: Path) -> bool:
-        """Return whether a graph's weights are to stay in the file, its own size deciding."""
+    def is_lean(self, graph: Path, widened: int = 1) -> bool:
+        """Return whether a graph's weights are to stay in the file, its own size deciding.
+
+        A runtime that makes weights wider counts them so.
+        """
         if self.memory != "auto":
             return self.memory == "lean"
-        return size_bytes(graph) > SMALL_BYTES
+        return widened * size_bytes(graph) > SMALL_BYTES
 
 
 class Session(Protocol):
@@ -73,6 +76,14 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Give the memory back."""
+
+
+@runtime_checkable
+class Rests(Protocol):
+    """A session that needs memory only while it computes, and can give it back until then."""
+
+    def rest(self) -> None:
+        """Give back what the next run makes anew."""
 
 
 class Backend(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,14 +12,17 @@ import openvino as ov
 
 from ..arithmetic import BFLOAT16, FLOAT16, FLOAT32, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
-from ..mapped_pages import giving_back
-from ..optimized import OptimizedGraphs
+from ..heap import map_large_blocks, trim
+from ..mapped_pages import folder_mark, give_back_shared_pages, giving_back
+from ..optimized import OptimizedGraphs, size_bytes
 from ..package import Component
 from . import Array, BackendOptions, require_outputs, runtime_failure
+from .openvino_rewrites import rewrite, widen, widens
 
 CPU = "CPU"
 _TYPES = {FLOAT32: "f32", BFLOAT16: "bf16", FLOAT16: "f16"}
 _CAPABILITIES = {BFLOAT16: "BF16", FLOAT16: "FP16"}
+_WIDE_GRAPH = "widened.xml"
 _FAILURES = (RuntimeError, UnicodeDecodeError)
 _LESS_MEMORY = "Use residency 'sequential', a recipe with int8 weights, or a smaller image."
 
@@ -63,21 +66,36 @@ class OpenVinoBackend:
         )
         device = wanted[0] if len(wanted) == 1 else "HETERO:" + ",".join(wanted)
         try:
-            # By its path: then the graph's constants are pages of the mapped file, and nothing here
-            # holds the graph a second time.
             settings = self._settings(wanted, arithmetic)
-            if (kept := self._optimized.place(path, component.name)) is not None:
+            times = _times_as_wide(component)
+            kept = self._optimized.place(path, component.name, times)
+            if kept is not None:
                 settings["CACHE_DIR"] = str(kept)
-            lean = self.options.is_lean(path)
-            with giving_back(path.parent) if lean else nullcontext():
-                compiled = self._core.compile_model(str(path), device, settings)
+            lean = self.options.is_lean(path, times)
+            if lean:
+                map_large_blocks()
+            lent: list[ov.Node] = []
+            folders = [path.parent]
+            if lean and (place := self._optimized.place_of_any(component.name)) is not None:
+                folders.append(place)
+            with giving_back(*folders) if lean else nullcontext():
+                if kept is not None or device != CPU:
+                    # By its path, which finds a kept graph without reading this one.
+                    compiled = self._core.compile_model(str(path), device, settings)
+                else:
+                    graph = self._read(path, component.name, lean, times)
+                    lent = rewrite(graph, arithmetic)
+                    compiled = self._core.compile_model(graph, device, settings)
+                    del graph  # and what it holds of the mapped file
             found = tuple(str(name) for name in compiled.get_property("EXECUTION_DEVICES"))
             request = compiled.create_infer_request()
             used = tuple(name for name in wanted if _is_among(name, found))
             computes_in = arithmetic if len(wanted) > 1 else _arithmetic_of(compiled)
             session = OpenVinoSession(component, compiled, request, used, computes_in)
+            session.lent = lent
             if lean:
-                session.first_run = giving_back(path.parent)
+                session.first_run = giving_back(*folders)
+                session.mapped = tuple(folder_mark(folder) for folder in folders)
         except _FAILURES as error:
             raise runtime_failure(f"OpenVINO cannot load {path}", error, _LESS_MEMORY) from error
         if used[:1] != wanted[:1]:
@@ -94,6 +112,31 @@ class OpenVinoBackend:
                 "Leave the arithmetic to the device, or run it on the processor.",
             )
         return session
+
+    def _read(self, path: Path, component: str, lean: bool, times: int) -> ov.Model:
+        """Read a graph; of one with kernels of integers, read what is written of it.
+
+        They lie in that file in float16, where their pages are taken back as those of any weights.
+        Unasked, only a file that is kept is written. Where there is no room for it, the plugin
+        keeps them in float32.
+        """
+        graph = self._core.read_model(path)
+        is_kept = self.options.memory == "lean" or self.options.optimized is not None
+        if not (lean and is_kept and widens(graph)):
+            return graph
+        most = times * size_bytes(path)
+        with (
+            suppress(*_FAILURES, OSError),
+            self._optimized.folder_of(component, _WIDE_GRAPH, path, at_most_bytes=most) as folder,
+        ):
+            wide = folder / _WIDE_GRAPH
+            if not wide.is_file():
+                widen(graph)
+                ov.save_model(graph, wide, compress_to_fp16=False)
+                del graph
+                trim()
+            return self._core.read_model(wide)
+        return self._core.read_model(path)
 
     @property
     def arithmetic_gaps(self) -> Mapping[str, str]:
@@ -137,7 +180,12 @@ class OpenVinoSession:
         self.providers = providers
         self.arithmetic = arithmetic
         self.first_run: AbstractContextManager[None] = nullcontext()
+        self.lent: list[ov.Node] = []
+        """What its graph reads in; see `rewrite`."""
+        self.mapped: tuple[str, ...] = ()
+        """Folders of mapped files of which it keeps no pages; see `folder_mark`."""
         self._component = component
+        self._compiled = compiled
         self._request = request
         self._inputs = _ports(component.name, component.inputs, compiled.inputs)
         self._outputs = _ports(component.name, component.outputs, compiled.outputs)
@@ -153,6 +201,8 @@ class OpenVinoSession:
             first, self.first_run = self.first_run, nullcontext()
             with first:
                 self._request.infer(feeds, share_outputs=True)
+            if self.mapped:
+                give_back_shared_pages(self.mapped)
             # Copies: the tensors are the request's, and the next run writes into them.
             return {
                 name: np.array(self._request.get_tensor(self._outputs[name]).data) for name in names
@@ -162,10 +212,14 @@ class OpenVinoSession:
                 f"OpenVINO failed in {self._component.name}", error, _LESS_MEMORY
             ) from error
 
+    def rest(self) -> None:
+        """Give back what lies between its layers; see `Rests`."""
+        self._compiled.release_memory()
+
     def close(self) -> None:
         """Give the memory back."""
-        self._request = None
-        self._inputs, self._outputs = {}, {}
+        self._request = self._compiled = None
+        self._inputs, self._outputs, self.lent = {}, {}, []
 
 
 def _arithmetic_of(compiled: Any) -> str:
@@ -173,6 +227,13 @@ def _arithmetic_of(compiled: Any) -> str:
     said = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
     # "dynamic" is that the device has no other.
     return next((name for name, word in _TYPES.items() if word == said), FLOAT32)
+
+
+def _times_as_wide(component: Component) -> int:
+    """Return how many times as wide as in the file a component's weights may be in 16 bits."""
+    if component.storages & {"int4", "uint4"}:
+        return 4
+    return 2 if "int8" in component.storages else 1
 
 
 def _is_among(device: str, known: Sequence[str]) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from ..arithmetic import BFLOAT16, FLOAT16, arithmetic_of, processor_gap
 from ..errors import RunnerFailure, nearest
 from ..mapped_pages import folder_mark, give_back_pages
-from ..optimized import OptimizedGraphs, filling, size_bytes
+from ..optimized import OptimizedGraphs, size_bytes
 from ..package import Component
 from ..sensors.control_groups import usable_cores
 from . import Array, BackendOptions, runtime_failure
@@ -138,10 +136,16 @@ class TfliteBackend:
                 # Whatever ails the file, or writing it: there is memory.
                 with (
                     contextlib.suppress(RuntimeError, ValueError, OSError),
-                    self._packed(path, component) as it,
+                    self._kept.folder_of(
+                        f"{component}/{path.name}",
+                        _PACKED,
+                        path,
+                        at_most_bytes=_WIDENED * size_bytes(path),
+                    ) as folder,
                 ):
+                    packed = folder / _PACKED
                     return self._compiled(
-                        path, SIGNATURE, threads, in_float16=in_float16, packed=it
+                        path, SIGNATURE, threads, in_float16=in_float16, packed=packed
                     )
             if self._compiled is not None and in_float16:
                 return self._compiled(path, SIGNATURE, threads, in_float16=True)
@@ -166,27 +170,6 @@ class TfliteBackend:
         """Return whether it does: unasked, only where the file is kept for the next process."""
         is_kept = self.options.memory == "lean" or self.options.optimized is not None
         return is_kept and self.options.is_lean(path)
-
-    @contextlib.contextmanager
-    def _packed(self, path: Path, component: str) -> Iterator[Path]:
-        """Yield the file of a graph's packed weights, which may be missing.
-
-        Where none is kept it loses its name in the end, and lasts as long as it is mapped. Raises
-        OSError where there is no room for it.
-        """
-        place = self._kept.place_of_any(f"{component}/{path.name}")
-        if place is not None and (place / _PACKED).is_file():
-            yield place / _PACKED
-            return
-        with contextlib.ExitStack() as stack:
-            if place is None:
-                temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=".packed-")
-                folder = Path(stack.enter_context(temporary))
-            else:
-                folder = stack.enter_context(filling(place))
-            if shutil.disk_usage(folder).free < _WIDENED * size_bytes(path):
-                raise OSError(f"{folder} has no room for packed weights")
-            yield folder / _PACKED
 
 
 class Part:

@@ -58,18 +58,17 @@ def conv2d(context: Context, call: calls.Conv2d) -> Value:
 def embedding(context: Context, call: calls.Embedding) -> Value:
     """Lower a look-up: rows are gathered as they are stored, and only those are widened.
 
-    Plugins do that by themselves with tables of 4 bits.
+    Plugins do that by themselves with tables in float16 and in 4 bits.
     """
     writer = context.writer
     positions = writer.value(call.indices)
     if not isinstance(call.weight, Parameter):
         return writer.gather(writer.floating(call.weight), positions, 0)
     table = writer.stored(call.weight)
-    if table.values.dtype in PACKED_BITS:  # plugins gather less than bytes in this form only
+    if table.scales is None or table.values.dtype in PACKED_BITS:
+        # Plugins know the form: they gather from 16 bits and from less than bytes in no other.
         return writer.gather(writer.weight(call.weight), positions, 0)
     rows = writer.convert(writer.gather(table.values, positions, 0), "f32")
-    if table.scales is None:
-        return rows
     return writer.binary("Multiply", rows, writer.gather(table.scales, positions, 0))
 
 
