@@ -136,6 +136,22 @@ OPENVINO = RuntimeMemory(
 matrices of int8 and int4, and kernels beside activations in 8 bits, are computed with
 (docs/decisions/0011-memory-of-openvino.md, docs/decisions/0066-openvino-in-8-and-4-bits.md)."""
 
+OPENVINO_LEAN = replace(
+    OPENVINO,
+    weights={
+        **_ROWS,
+        **_both("float32", Held(copied=4.0, mapped=False)),
+        **_both("float16", Held(copied=4.0, mapped=False)),
+        ("convolution", "int8"): Held(copied=7.7, mapped=False),
+        ("linear", "int8"): Held(copied=1.05, mapped=False),
+        ("linear", "int4"): Held(copied=0.95, mapped=False),
+        ("linear", "int8 arithmetic"): Held(copied=1.0, mapped=False),
+        ("convolution", "int8 arithmetic"): Held(copied=3.0, mapped=False),
+    },
+    others=Held(copied=4.0, mapped=False),
+)
+"""The runner takes the pages of a large graph's file back while it is compiled and first runs."""
+
 LITERT = RuntimeMemory(
     base_bytes=47 * MIB,
     operator_bytes=4_500,
@@ -170,8 +186,14 @@ CORE_ML = RuntimeMemory(
 """Weights as they are stored, twice the activations: an assumption."""
 
 SMALL_BYTES = 64 * MIB
-"""The runner's backend lets ONNX Runtime copy and repack a component up to this size under the
-memory mode `auto`, whose threshold is the runner's `backends.SMALL_BYTES`."""
+"""Up to this size the runner's backends copy and repack a component, and leave pages where they
+are, under the memory mode `auto`; the threshold is the runner's `backends.SMALL_BYTES`."""
+
+_LEAN: Mapping[str, RuntimeMemory] = {
+    "onnxruntime": ONNX_RUNTIME_LEAN,
+    "openvino": OPENVINO_LEAN,
+}
+"""Runtimes that hold large components otherwise."""
 
 
 RUNTIMES: Mapping[str, RuntimeMemory] = {
@@ -206,10 +228,8 @@ def runtime_memory(
             f"The memory of the runtime '{backend}' cannot be predicted: nobody described it.",
             hint=nearest(backend, list(RUNTIMES)),
         )
-    if row is ONNX_RUNTIME_FAST and (
-        mode == "lean" or (mode == "auto" and stored_bytes > SMALL_BYTES)
-    ):
-        row = ONNX_RUNTIME_LEAN
+    if mode == "lean" or (mode == "auto" and stored_bytes > SMALL_BYTES):
+        row = _LEAN.get(backend, row)
     if providers and providers[0] != MEASURED_ON.get(backend):
         return replace(row, unmeasured=True)
     return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgegen_runner.backends import Backend, BackendOptions, backend_for, open_backend
+from edgegen_runner.backends import Backend, BackendOptions, RunsEach, backend_for, open_backend
 from edgegen_runner.backends.parts import PartInTurn
 from edgegen_runner.errors import RunnerFailure
 from edgegen_runner.package import load_package
@@ -152,6 +153,25 @@ def test_a_part_in_turn_is_in_memory_only_while_it_computes() -> None:
         assert part.run({"x": np.ones(1)}) == {"y": 2.0}
     assert len(loaded) == 3
     assert all(it() is None for it in loaded)
+
+
+def test_a_part_in_turn_serves_all_calls_before_it_goes(tmp_path: Path) -> None:
+    package = load_package(cut(tmp_path))
+    component = package.component("unet")
+    loaded = litert().load(component.path, dataclasses.replace(component, in_turn=True))
+    assert isinstance(loaded, RunsEach)
+    counted: list[int] = []
+    for number, part in enumerate(loaded._parts):  # type: ignore[attr-defined]  # what loads
+        load = part._load
+        part._load = lambda number=number, load=load: counted.append(number) or load()
+    other = {name: value * 2 for name, value in INPUTS.items()}
+    both = loaded.run_each([INPUTS, other])
+    assert counted == sorted(counted) == list(range(len(counted)))
+    assert len(counted) > 1
+    for values, inputs in zip(both, (INPUTS, other), strict=True):
+        alone = loaded.run(inputs)  # type: ignore[attr-defined]  # a session
+        for name, value in alone.items():
+            np.testing.assert_array_equal(values[name], value)
 
 
 @pytest.mark.parametrize("make", [whole, cut])

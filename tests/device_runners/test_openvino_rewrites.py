@@ -89,6 +89,13 @@ def test_norms_of_known_sizes_come_from_sums_of_channels() -> None:
     assert "GroupNormalization" not in found
 
 
+def test_norms_of_pictures_far_from_zero_are_as_exact_as_float32_allows() -> None:
+    def make(x: Node) -> Sequence[Node]:
+        return normalized(op.add(x, op.constant(np.float32(100))))
+
+    assert "GroupNormalization" not in assert_the_same(make, (2, 12, 5, 7), close=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(2, 12, -1, -1), (-1, 12, 5, 7), (2, 12, 35)])
 def test_other_norms_stay(shape: Sequence[int]) -> None:
     like = [tuple({-1: 5}.get(size, size) for size in shape)]
@@ -276,6 +283,19 @@ def test_kernels_of_integers_are_stored_in_float16(kind: str, tmp_path: Path) ->
     model = ov.Core().read_model(tmp_path / "wide.xml")
     rewrites.rewrite(model, "float32")
     np.testing.assert_allclose(computed(model, inputs)["y0"], before["y0"], rtol=1e-5, atol=1e-5)
+
+
+def test_kernels_beyond_float16_are_stored_in_float32() -> None:
+    def make(x: Node) -> Sequence[Node]:
+        whole = op.convert(op.constant(np.full((4, 6, 3, 3), 100, np.int8)), "f32")
+        large = op.multiply(whole, op.constant(np.float32(1000)))
+        return [op.convolution(x, large, [1, 1], [1, 1], [1, 1], [1, 1])]
+
+    model, inputs = graph(make, (2, 6, 5, 7)), {"x0": numbers(2, 6, 5, 7)}
+    before = computed(model, inputs)["y0"]
+    rewrites.widen(model)
+    after = computed(model, inputs)["y0"]
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5 * np.ptp(before))
 
 
 def test_kernels_of_calibrated_activations_stay_integers() -> None:

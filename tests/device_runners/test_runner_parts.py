@@ -261,9 +261,9 @@ class CountingComponents:
     def by_role(self, role: str) -> Component:
         return self.component_
 
-    def run(self, name: str, inputs: Any, outputs: Any = None) -> Any:
-        self.batches.append(len(inputs["sample"]))
-        return {"out": inputs["sample"] + inputs["text"]}
+    def run_each(self, name: str, calls: Any, outputs: Any = None) -> Any:
+        self.batches += [len(inputs["sample"]) for inputs in calls]
+        return [{"out": inputs["sample"] + inputs["text"]} for inputs in calls]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 import numpy.typing as npt
 
-from .backends import Backend, Rests, Session
+from .backends import Backend, Rests, RunsEach, Session
 from .errors import RunnerFailure
 from .events import Emit
 from .heap import trim
@@ -94,27 +94,45 @@ class Components:
         Raises RunnerFailure: ``bad-package`` where an input is not given, and what the runtime
         raises.
         """
+        return self.run_each(name, [inputs], outputs)[0]
+
+    def run_each(
+        self,
+        name: str,
+        calls: Sequence[Mapping[str, Array]],
+        outputs: Optional[Sequence[str]] = None,
+    ) -> list[dict[str, Array]]:
+        """Compute outputs of a component from the inputs of each call; see `run`."""
         component = self.package.component(name)
         session = self._acquire(name)
+        feeds = [self._feeds(component, inputs) for inputs in calls]
+        if self.residency == "drawing":
+            self._let_rest_all_but(component)
+        started = time.perf_counter()
+        if isinstance(session, RunsEach):
+            results = session.run_each(feeds, outputs)
+        else:
+            results = [session.run(feed, outputs) for feed in feeds]
+        self.runtime_s += time.perf_counter() - started
+        for values in results:
+            for key, value in values.items():
+                if value.dtype == np.float16:
+                    values[key] = value.astype(np.float32)
+        return results
+
+    def _feeds(self, component: Component, inputs: Mapping[str, Array]) -> dict[str, Array]:
         feeds = {}
         for tensor in component.inputs.values():
             if tensor.name not in inputs:
                 raise RunnerFailure(
                     "bad-package",
-                    f"{name} wants an input {tensor.name!r}, which this pipeline does not make.",
+                    f"{component.name} wants an input {tensor.name!r}, which this pipeline does "
+                    "not make.",
                     f"It makes {', '.join(inputs)}.",
                 )
             feeds[tensor.name] = _cast(inputs[tensor.name], tensor)
-        feeds.update(self._lora.get(name, {}))
-        if self.residency == "drawing":
-            self._let_rest_all_but(component)
-        started = time.perf_counter()
-        values = session.run(feeds, outputs)
-        self.runtime_s += time.perf_counter() - started
-        for key, value in values.items():
-            if value.dtype == np.float16:
-                values[key] = value.astype(np.float32)
-        return values
+        feeds.update(self._lora.get(component.name, {}))
+        return feeds
 
     def close(self) -> None:
         """Free every component."""

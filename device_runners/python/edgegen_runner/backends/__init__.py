@@ -86,6 +86,16 @@ class Rests(Protocol):
         """Give back what the next run makes anew."""
 
 
+@runtime_checkable
+class RunsEach(Protocol):
+    """A session whose parts may be loaded in turn: each serves several calls before it goes."""
+
+    def run_each(
+        self, calls: Sequence[Mapping[str, Array]], outputs: Optional[Sequence[str]] = None
+    ) -> list[dict[str, Array]]:
+        """Compute the named outputs of each call, as `Session.run` does."""
+
+
 class Backend(Protocol):
     """A runtime."""
 

@@ -151,8 +151,14 @@ class ContextSession:
         self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
     ) -> dict[str, Array]:
         """Compute outputs; see `Session.run`."""
+        return self.run_each([inputs], outputs)[0]
+
+    def run_each(
+        self, calls: Sequence[Mapping[str, Array]], outputs: Optional[Sequence[str]] = None
+    ) -> list[dict[str, Array]]:
+        """Compute outputs of several calls; see `RunsEach`."""
         try:
-            return run_in_turn(self._component, self._contexts, inputs, outputs)
+            return run_in_turn(self._component, self._contexts, calls, outputs)
         except FAILURES as error:
             raise runtime_failure(
                 f"onnxruntime_qnn failed in {self._component.name}", error, _LESS_MEMORY

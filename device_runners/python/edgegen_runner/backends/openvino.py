@@ -35,8 +35,10 @@ class OpenVinoBackend:
     itself, and change its choice while it runs. Where nobody says, the processor computes in the
     recipe's type, and GPUs and NPUs in their own, which is float16.
 
-    It copies weights out of the mapped file while it compiles a graph, and when that first runs.
-    ``memory`` ``lean``, and ``auto`` for large graphs, take the file's pages back meanwhile.
+    For the processor graphs are said another way (`openvino_rewrites`), but for small ones that are
+    kept compiled. It copies weights out of the mapped file while it compiles a graph, and when that
+    first runs. ``memory`` ``lean``, and ``auto`` for large graphs, take the file's pages back
+    meanwhile, and after each run.
     """
 
     name = "openvino"

@@ -67,7 +67,7 @@ def widen(model: ov.Model) -> None:
         kernel = _integer_kernel(node)
         numbers = None if kernel is None else _numbers(kernel)
         if kernel is not None and numbers is not None:
-            _replace(kernel, _widened(op.constant(numbers.astype(np.float16))))
+            _replace(kernel, _in_float16(numbers))
 
 
 def _integer_kernel(node: ov.Node) -> Optional[ov.Output]:
@@ -97,8 +97,11 @@ def _is_constant(output: ov.Output) -> bool:
     return bool(output.get_node().get_type_name() == "Constant")
 
 
-def _widened(constant: ov.Node) -> ov.Output:
-    result = op.convert(constant, "f32")
+def _in_float16(numbers: Array) -> ov.Output:
+    """Return numbers that are stored in float16, or in float32 where that is too narrow."""
+    if np.abs(numbers).max(initial=0) > np.finfo(np.float16).max:
+        return op.constant(numbers).output(0)
+    result = op.convert(op.constant(numbers.astype(np.float16)), "f32")
     result.get_rt_info()[_DECOMPRESSION] = ""
     return result.output(0)
 
@@ -188,9 +191,9 @@ def upsampling(node: ov.Node, whole: Rewriting) -> Optional[Sequence[ov.Output]]
         for column in range(2):
             spread[:, :, row : row + 3, column : column + 3] += flipped
     picture = before.input(0).get_source_output()
-    taps = op.constant(spread)
-    if whole.arithmetic != FLOAT32:  # half of it stays beside what the plugin makes of it
-        taps = _widened(op.constant(spread.astype(np.float16))).get_node()
+    # In 16 bits half of it stays beside what the plugin makes of it.
+    in_float32 = whole.arithmetic == FLOAT32
+    taps = op.constant(spread).output(0) if in_float32 else _in_float16(spread)
     result = op.convolution_backprop_data(
         picture, taps, [2, 2], pads_begin=[1, 1], pads_end=[1, 1], dilations=[1, 1]
     )

@@ -33,6 +33,10 @@ class PartInTurn:
         self.inputs, self.outputs = part.inputs, part.outputs
         self._load = load
 
+    def loaded(self) -> Part:
+        """Load it, for as long as the caller has it."""
+        return self._load()
+
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """Compute all outputs from values among which the inputs are."""
         return self._load().run(values)
@@ -67,20 +71,24 @@ def check_parts(component: Component, parts: Sequence[Part]) -> None:
 def run_in_turn(
     component: Component,
     parts: Sequence[Part],
-    inputs: Mapping[str, Array],
+    calls: Sequence[Mapping[str, Array]],
     outputs: Optional[Sequence[str]],
-) -> dict[str, Array]:
-    """Compute a component's outputs; what no later part takes is let go of.
+) -> list[dict[str, Array]]:
+    """Compute a component's outputs for the inputs of each call, one part for all after the other.
 
-    Raises RunnerFailure (bad-package) for an output that the component doesn't have.
+    What no later part takes is let go of. Raises RunnerFailure (bad-package) for an output that the
+    component doesn't have.
     """
     names = list(component.outputs if outputs is None else outputs)
     require_outputs(component, names)
-    values = dict(inputs)
+    known = [dict(inputs) for inputs in calls]
     for index, part in enumerate(parts):
-        if all(name in values for name in names):
+        if all(name in values for values in known for name in names):
             break  # what is asked for does not need the parts that are left
-        values.update(part.run(values))
         later = frozenset(names).union(*(it.inputs for it in parts[index + 1 :]))
-        values = {name: value for name, value in values.items() if name in later}
-    return {name: values[name] for name in names}
+        loaded = part.loaded() if isinstance(part, PartInTurn) else part
+        for number, values in enumerate(known):
+            values.update(loaded.run(values))
+            known[number] = {name: value for name, value in values.items() if name in later}
+        del loaded  # before the next is loaded
+    return [{name: values[name] for name in names} for values in known]

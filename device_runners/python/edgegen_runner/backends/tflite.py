@@ -223,8 +223,14 @@ class TfliteSession:
         self, inputs: Mapping[str, Array], outputs: Optional[Sequence[str]] = None
     ) -> dict[str, Array]:
         """Compute outputs; see `Session.run`."""
+        return self.run_each([inputs], outputs)[0]
+
+    def run_each(
+        self, calls: Sequence[Mapping[str, Array]], outputs: Optional[Sequence[str]] = None
+    ) -> list[dict[str, Array]]:
+        """Compute outputs of several calls; see `RunsEach`."""
         try:
-            return run_in_turn(self._component, self._parts, inputs, outputs)
+            return run_in_turn(self._component, self._parts, calls, outputs)
         except _FAILURES as error:
             raise runtime_failure(
                 f"The runtime failed in {self._component.name}",

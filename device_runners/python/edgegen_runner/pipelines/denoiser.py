@@ -190,7 +190,7 @@ class Denoiser:
     def _whole(self, chunks: Sequence[Row], rows: int) -> Array:
         output, caches = self._component.first_output, self._cache.shallow is not None
         wanted = [output, FEATURES] if caches else [output]
-        given = [self._components.run(self._component.name, chunk, wanted) for chunk in chunks]
+        given = self._components.run_each(self._component.name, chunks, wanted)
         if caches:
             self._cache.keep(_joined([it[FEATURES] for it in given]), rows)
         return _joined([it[output] for it in given])
@@ -200,14 +200,9 @@ class Denoiser:
         assert component is not None  # else every call is a whole one
         output = component.first_output
         kept = self._cache.chunks(rows, batch)
-        return _joined(
-            [
-                self._components.run(component.name, {**chunk, FEATURES: features}, [output])[
-                    output
-                ]
-                for chunk, features in zip(chunks, kept)
-            ]
-        )
+        calls = [{**chunk, FEATURES: features} for chunk, features in zip(chunks, kept)]
+        given = self._components.run_each(component.name, calls, [output])
+        return _joined([it[output] for it in given])
 
     def _moment(self, timestep: Any) -> Array:
         """Return a timestep in the type and shape that the package wants.
