@@ -26,7 +26,14 @@ from benchmarks.image_contestants import Contestant
 from benchmarks.machine import read_machine
 from benchmarks.results_files import RESULTS, keep
 from benchmarks.scale_report import Point, Scale, markdown, plot
-from benchmarks.whole_images import Entry, make_files, model_of, take_turn, write_latents
+from benchmarks.whole_images import (
+    Entry,
+    denoiser_config,
+    make_files,
+    model_of,
+    take_turn,
+    write_latents,
+)
 from edgegen.core.codec import load_json
 
 PLOT = Path(__file__).resolve().parents[1] / "docs" / "images" / "scale.svg"
@@ -119,9 +126,9 @@ def _with(options: argparse.Namespace, pixels: int) -> argparse.Namespace:
 
 
 def _native_pixels(model: Path) -> int:
-    unet = json.loads((model / "unet" / "config.json").read_text(encoding="utf-8"))
+    denoiser = denoiser_config(model)
     vae = json.loads((model / "vae" / "config.json").read_text(encoding="utf-8"))
-    return int(unet["sample_size"]) << (len(vae["block_out_channels"]) - 1)
+    return int(denoiser["sample_size"]) << (len(vae["block_out_channels"]) - 1)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

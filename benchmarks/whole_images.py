@@ -148,11 +148,18 @@ def make_files(entries: Sequence[Entry], model: Path, folder: Path) -> None:
 def write_latents(path: Path, model: Path, pixels: int) -> None:
     import numpy as np
 
-    unet = json.loads((model / "unet" / "config.json").read_text(encoding="utf-8"))
+    denoiser = denoiser_config(model)
     vae = json.loads((model / "vae" / "config.json").read_text(encoding="utf-8"))
     side = pixels >> (len(vae["block_out_channels"]) - 1)
-    shape = (1, unet["in_channels"], side, side)
+    shape = (1, denoiser["in_channels"], side, side)
     np.save(path, np.random.default_rng(SEED).standard_normal(shape).astype(np.float32))
+
+
+def denoiser_config(model: Path) -> dict[str, Any]:
+    """Return the configuration of a model's UNet or transformer."""
+    found = next(it for it in ("unet", "transformer") if (model / it / "config.json").is_file())
+    config: dict[str, Any] = json.loads((model / found / "config.json").read_text("utf-8"))
+    return config
 
 
 def take_turn(entry: Entry, options: argparse.Namespace, latents: Path, output: Path) -> None:
