@@ -63,3 +63,17 @@ def test_each_run_takes_as_much_memory_as_predicted_within_the_stated_error() ->
                 residency=residency,
             )
             assert found.peak_bytes == pytest.approx(peak_bytes, rel=MEMORY_ERROR), row
+
+
+@pytest.mark.slow
+def test_what_draws_takes_more_than_one_component_and_less_than_all() -> None:
+    facts, target = facts_of("builtin:scenes"), load_targets()["onnx"]
+    candidate = make_candidate(facts, target, load_recipe("fp32", target))
+    traces = read_traces(candidate, facts)
+    alone, drawing, together = (
+        predict_memory(
+            candidate, facts, traces, backend=backend_of(candidate), residency=residency
+        ).peak_bytes
+        for residency in ("sequential", "drawing", "all")
+    )
+    assert alone < drawing < together
