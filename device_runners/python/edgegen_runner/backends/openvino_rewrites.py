@@ -218,6 +218,9 @@ def split_product(node: ov.Node, whole: Rewriting) -> Optional[Sequence[ov.Outpu
     factor, weight = _sources(matrix)
     if matrix.get_attributes() != {"transpose_a": False, "transpose_b": True}:
         return None
+    ranks = [len(stored.get_partial_shape()) for stored in (weight, bias)]
+    if ranks != [2, 1] or bias.get_partial_shape()[0] != product.get_partial_shape()[-1]:
+        return None
     results = []
     for index in range(2):
         rows, shifts = (_half(stored, index, whole.lent) for stored in (weight, bias))
@@ -302,7 +305,8 @@ def _half(output: ov.Output, index: int, lent: list[ov.Node]) -> Optional[ov.Out
     None for what is not a weight, or doesn't lie row after row.
     """
     node = output.get_node()
-    kind, shape = node.get_type_name(), list(node.get_output_shape(0))
+    kind, known = node.get_type_name(), output.get_partial_shape()
+    shape = [] if known.is_dynamic else list(known.to_shape())
     if not shape or shape[0] % 2:
         return None
     half = [shape[0] // 2, *shape[1:]]
