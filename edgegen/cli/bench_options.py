@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import click
+from edgegen_runner.request import RESIDENCIES
 
 from edgegen.cli.durations import DURATION
 from edgegen.cli.numbers import NUMBER
@@ -17,7 +18,6 @@ from edgegen.cli.shared_options import (
     runtime_profile_option,
 )
 from edgegen.cli.text import TEXT
-from edgegen.core.measurement import Residency
 from edgegen.runner.runtimes import listed_choices
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,7 +116,7 @@ runtime_options: Callable[[F], F] = _stacked(
     ),
     click.option(
         "--residency",
-        type=click.Choice(get_args(Residency)),
+        type=click.Choice(RESIDENCIES),
         default="all",
         show_default=True,
         help="Keep all components in memory, those that draw, or one at a time.",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
+from edgegen_runner.request import RESIDENCIES
 
 from edgegen.cli.command import command
 from edgegen.cli.completion import complete_package
@@ -14,7 +15,6 @@ from edgegen.cli.console import Console
 from edgegen.cli.on_device import attached, device_option, patience_option, root_option
 from edgegen.cli.on_package import check_package, chip_of, chip_option, verify_option
 from edgegen.cli.shared_options import runtime_profile_option
-from edgegen.core.measurement import Residency
 from edgegen.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="The package's name there. Default: model, target and recipe.")
 @click.option(
     "--residency",
-    type=click.Choice(get_args(Residency)),
+    type=click.Choice(RESIDENCIES),
     default="all",
     show_default=True,
     help="For the golden case: keep all components in memory, those that draw, or one at a time.",

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
-from edgegen_runner.request import STRONGEST_CONTROL, SYNTAXES
+from edgegen_runner.request import RESIDENCIES, STRONGEST_CONTROL, SYNTAXES
 from edgegen_runner.scheduler_names import SHORT_NAMES
 
 from edgegen.cli.command import command
@@ -30,7 +30,6 @@ from edgegen.cli.shared_options import (
     runtime_profile_option,
 )
 from edgegen.cli.text import TEXT
-from edgegen.core.measurement import Residency
 from edgegen.core.units import format_duration
 from edgegen.runner.runtimes import listed_choices
 
@@ -187,7 +186,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option(
     "--residency",
-    type=click.Choice(get_args(Residency)),
+    type=click.Choice(RESIDENCIES),
     default="all",
     show_default=True,
     help="Keep all components in memory, those that draw, or one at a time.",

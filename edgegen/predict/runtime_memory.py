@@ -138,19 +138,12 @@ matrices of int8 and int4, and kernels beside activations in 8 bits, are compute
 
 OPENVINO_LEAN = replace(
     OPENVINO,
-    weights={
-        **_ROWS,
-        **_both("float32", Held(copied=4.0, mapped=False)),
-        **_both("float16", Held(copied=4.0, mapped=False)),
-        ("convolution", "int8"): Held(copied=7.7, mapped=False),
-        ("linear", "int8"): Held(copied=1.05, mapped=False),
-        ("linear", "int4"): Held(copied=0.95, mapped=False),
-        ("linear", "int8 arithmetic"): Held(copied=1.0, mapped=False),
-        ("convolution", "int8 arithmetic"): Held(copied=3.0, mapped=False),
-    },
-    others=Held(copied=4.0, mapped=False),
+    weights={use: replace(held, mapped=False) for use, held in OPENVINO.weights.items()} | _ROWS,
+    others=replace(OPENVINO.others, mapped=False),
 )
-"""The runner takes the pages of a large graph's file back while it is compiled and first runs."""
+"""The runner takes the pages of a large graph's file back while it is compiled and first runs. A
+token table in 16 bits stays in the file (docs/decisions/0099-kernels-of-integers-for-openvino.md).
+"""
 
 LITERT = RuntimeMemory(
     base_bytes=47 * MIB,

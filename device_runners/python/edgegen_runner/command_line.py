@@ -14,8 +14,7 @@ from .backends import BackendOptions, backend_for, open_backend
 from .errors import RunnerFailure
 from .job import GenerateJob
 from .package import load_package
-from .request import STRONGEST_CONTROL, SYNTAXES, Request
-from .residency import RESIDENCIES
+from .request import RESIDENCIES, STRONGEST_CONTROL, SYNTAXES, Request
 from .runtimes import RUNTIMES
 from .session import generate
 

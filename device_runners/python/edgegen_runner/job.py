@@ -19,13 +19,13 @@ from .request import (
     MOST_NOISE_LEVEL,
     MOST_STEPS,
     MOST_THREADS,
+    RESIDENCIES,
     SHORTEST_INTERVAL_S,
     SMALLEST_TILE,
     STRONGEST_CONTROL,
     SYNTAXES,
     Request,
 )
-from .residency import RESIDENCIES
 from .runtimes import DEFAULT
 from .table import Table, is_file_name, parse_json
 

@@ -21,6 +21,9 @@ MOST_THREADS = 1_024
 SHORTEST_INTERVAL_S = 0.001
 STRONGEST_CONTROL = 1_000.0
 
+RESIDENCIES = ("all", "drawing", "sequential", "parts")
+"""How components are held; `residency.py` says what each is."""
+
 SYNTAXES = ("plain", "a1111", "compel")
 """How a prompt may be read; ``plain`` takes every character as it stands, as diffusers does."""
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-RESIDENCIES = ("all", "drawing", "sequential", "parts")
 _READ_THE_PROMPT = ("text_encoder", "image_encoder", "image_projection")
 _TAKE_TURNS = ("controlnet", "denoiser", "shallow_denoiser")
 
@@ -167,8 +166,7 @@ class Components:
 
     def _let_rest_all_but(self, wanted: Component) -> None:
         for name, session in self._sessions.items():
-            roles = wanted.role, self.package.component(name).role
-            works = name == wanted.name or all(role in _TAKE_TURNS for role in roles)
+            works = name == wanted.name or _take_turns(wanted, self.package.component(name))
             if not works and isinstance(session, Rests):
                 session.rest()
 
@@ -179,10 +177,9 @@ class Components:
 
     def _go_together(self, one: Component, other: Component) -> bool:
         """Return whether two components may be in memory at once."""
-        roles = one.role, other.role
         if self.residency == "drawing":
-            return not any(role in _READ_THE_PROMPT for role in roles)
-        return all(role in _TAKE_TURNS for role in roles)
+            return not {one.role, other.role}.intersection(_READ_THE_PROMPT)
+        return _take_turns(one, other)
 
     def _free(self, name: str) -> None:
         self._sessions.pop(name).close()
@@ -190,6 +187,10 @@ class Components:
             gc.collect()
             trim()
         self._emit("free", component=name)
+
+
+def _take_turns(one: Component, other: Component) -> bool:
+    return {one.role, other.role}.issubset(_TAKE_TURNS)
 
 
 def _named_in_utf8(component: Component) -> Component:
